@@ -1,0 +1,52 @@
+# make demo    install into .venv, then the whole job on scenes it renders itself; the result is in demo/
+# make test    install into .venv, then every check that the continuous integration runs
+# make check   the checks alone, in a .venv that is already there
+# make format  let ruff rewrite what it can
+# make clean   remove .venv, demo/ and all caches
+#
+# PYTHON=python3.12 make test   chooses the interpreter;  PYTEST="-k sensor" make test   passes flags to pytest
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST ?=
+EXTRAS := train,export,cpu,dev
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test install check format clean
+.DELETE_ON_ERROR:
+
+demo: install
+	@echo '==> tgkt-edge demo: result in demo/'
+	@$(BIN)/tgkt-edge demo -o demo --overwrite
+
+test: install check
+
+install: $(INSTALLED)
+
+# The stamp is written last, so an interrupted installation is taken up again by the next call.
+$(INSTALLED): pyproject.toml
+	@echo '==> installing into $(VENV): once, some minutes, about 5 GB with PyTorch'
+	@rm -f $(INSTALLED)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + ". Name another: PYTHON=python3.12 make ...")'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); echo 'No virtual environment could be made. On Debian and Ubuntu: apt install python3-venv'; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $(INSTALLED)
+
+check:
+	@test -f $(INSTALLED) || { echo 'Nothing is installed yet: make test'; exit 1; }
+	@echo '==> ruff: style'
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo '==> mypy: types'
+	@$(BIN)/mypy --strict
+	@echo '==> pytest'
+	@$(BIN)/python -m pytest $(PYTEST)
+
+format:
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,159 @@
+"""What the pipeline of ``tgkt-edge run`` costs over bare ONNX Runtime.
+
+    python benchmarks/run_overhead.py [BUNDLE] [--rounds 7] [--frames 40] [--width 640] [--height 480]
+
+Bare: ``InferenceSession.run`` with its default options, on tensors that were preprocessed beforehand. Run: the whole
+pipeline (capture thread, checks, preprocessing, inference, JSON lines, statistics) on decoded frames in memory. Both
+run in this process in turn, so that a change of clock or load meets both. Goal: ratio of the medians >= 0.9 with a
+ResNet-50 at 224. Without BUNDLE such a network with random weights is exported first (needs the extra `export`).
+Takes about a minute on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.bundle import INPUT_NAME, OUTPUT_NAMES, Bundle
+from tgkt_edge.preprocess import preprocess
+from tgkt_edge.runtime import Captured, FrameSource, classify, open_engine
+from tgkt_edge.sensor import PRESETS, SensorSpec
+
+
+class MemorySource(FrameSource):
+    """``count`` frames that lie decoded in memory, over and over."""
+
+    live = False
+
+    def __init__(self, frames: Sequence[NDArray[Any]], count: int) -> None:
+        self._frames, self._count, self._number = frames, count, 0
+
+    def read(self) -> Captured | None:
+        """The next frame; see :meth:`FrameSource.read`."""
+        if self._number == self._count:
+            return None
+        number = self._number
+        self._number += 1
+        return Captured(self._frames[number % len(self._frames)], number, time.time(), "memory")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def synthetic_frames(spec: SensorSpec, width: int, height: int, count: int = 8) -> list[NDArray[Any]]:
+    """Smooth frames with noise; where the sensor has an invalid count, a tenth of each frame is holes."""
+    rng = np.random.default_rng(0)
+    top = min(np.iinfo(spec.numpy_dtype).max, 8000)
+    rows, columns = np.mgrid[0:height, 0:width] / max(width, height)
+    frames = []
+    for _ in range(count):
+        surface = 0.5 + 0.4 * np.sin(rows * rng.uniform(2, 9) + columns * rng.uniform(2, 9))
+        frame = (top * surface * rng.uniform(0.97, 1.0, size=surface.shape)).astype(spec.numpy_dtype)
+        if spec.invalid:
+            frame[rng.random(frame.shape) < 0.02] = spec.invalid[0]
+            frame[: height // 4, : width // 3] = spec.invalid[0]
+        frames.append(frame)
+    return frames
+
+
+def export_resnet50(folder: Path) -> Bundle:
+    """A bundle of ResNet-50 with random weights, one channel in, 10 classes out, 224 x 224."""
+    import torch
+    import torchvision
+
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = torchvision.models.resnet50(weights=None, num_classes=10)
+
+        def forward(self, frame: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            logits = self.backbone((frame.expand(-1, 3, -1, -1) - 0.45) / 0.225)  # (N, 10)
+            return logits, logits.softmax(dim=1)
+
+    torch.onnx.export(
+        Network().eval(),
+        (torch.rand(2, 1, 224, 224),),
+        folder / "model.onnx",
+        input_names=[INPUT_NAME],
+        output_names=list(OUTPUT_NAMES),
+        dynamic_shapes={"frame": {0: torch.export.Dim("batch", min=1)}},
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    classes = tuple(f"class {number}" for number in range(10))
+    return Bundle(path=folder, classes=classes, sensor=PRESETS["depth"], size=224).write()
+
+
+def measure(bundle: Bundle, rounds: int, frames_per_round: int, width: int, height: int) -> float:
+    """Print frames per second of both, round by round; return the ratio of their medians."""
+    import onnxruntime
+
+    frames = synthetic_frames(bundle.sensor, width, height)
+    tensors = [preprocess(frame, bundle.sensor, bundle.size)[np.newaxis] for frame in frames]
+    session = onnxruntime.InferenceSession(str(bundle.model()), providers=["CPUExecutionProvider"])
+    engine = open_engine(bundle)
+    for tensor in tensors[:2]:
+        session.run(list(OUTPUT_NAMES), {INPUT_NAME: tensor})
+
+    bare, run = [], []
+    with open(os.devnull, "w") as nowhere:
+        for number in range(rounds):
+            begin = time.perf_counter()
+            for index in range(frames_per_round):
+                session.run(list(OUTPUT_NAMES), {INPUT_NAME: tensors[index % len(tensors)]})
+            bare.append(frames_per_round / (time.perf_counter() - begin))
+
+            begin = time.perf_counter()
+            source = MemorySource(frames, frames_per_round)
+            summary = classify(
+                source,
+                engine,
+                bundle.sensor,
+                bundle.classes,
+                bundle.size,
+                out=nowhere,
+                log=nowhere,
+                live=True,
+            )
+            run.append(frames_per_round / (time.perf_counter() - begin))
+            assert summary.frames == frames_per_round
+            assert not summary.bad
+            print(
+                f"round {number + 1}: bare {bare[-1]:.2f} fps, run {run[-1]:.2f} fps, {run[-1] / bare[-1]:.3f}"
+            )
+    ratio = statistics.median(run) / statistics.median(bare)
+    print(
+        f"median of {rounds} rounds of {frames_per_round} frames of {width}x{height}, input {bundle.size}: bare "
+        f"{statistics.median(bare):.2f} fps, run {statistics.median(run):.2f} fps, ratio {ratio:.3f} (goal >= 0.9)"
+    )
+    return ratio
+
+
+def main() -> None:
+    """Parse, measure, report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("bundle", nargs="?", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--height", type=int, default=480)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Bundle.open(given.bundle) if given.bundle else export_resnet50(Path(folder))
+        measure(bundle, given.rounds, given.frames, given.width, given.height)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Images per second of each training stage against a bare loop of the same forward and backward passes.
+
+    python benchmarks/train_overhead.py [--size 112] [--batch 32] [--rounds 3] [--precision fp32]
+
+The bare loop repeats, on one resident batch, only what the stage must compute: no data, no augmentation, no optimiser,
+no logging. Stage and bare loop alternate within one process; printed is the median of each and their ratio. Passes:
+
+- source: the network forward and backward.
+- tgmb: T on TI and TR frames, F_s on the translations, both forward and backward; F_s on TI RGB forward.
+- tgkt: F_t on TI and TR frames forward and backward; T and F_s on TR, F_s on TI RGB forward; and once an epoch F_t on
+  every target frame forward, for the pseudo-labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from tgkt_edge.config import build_config
+from tgkt_edge.data import Images
+from tgkt_edge.preprocess import resize_side
+from tgkt_edge.train.compute import open_compute
+from tgkt_edge.train.log import RunLog
+from tgkt_edge.train.model import SceneClassifier, Translator, frozen, normalise
+from tgkt_edge.train.source import train_source
+from tgkt_edge.train.state import StageState
+from tgkt_edge.train.tgkt import train_tgkt
+from tgkt_edge.train.tgmb import train_tgmb
+from tgkt_edge.train.views import Store
+
+CLASSES = 6
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=6, help="steps a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="fp32")
+    args = parser.parse_args()
+    flags = {"image_size": args.size, "batch": args.batch, "device": args.device, "precision": args.precision}
+    config = build_config(None, ["weights=none", "source.epochs=1", "tgmb.epochs=1", "tgkt.epochs=1"], flags)
+    compute = open_compute(config)
+    rng = np.random.default_rng(0)
+    n, side = args.batch * args.steps, resize_side(args.size)
+    codes = rng.integers(0, 65536, (n, side, side)).astype(np.uint16)
+    rgb = rng.integers(0, 256, (n, side, side, 3)).astype(np.uint8)
+    images = Images(rgb, rng.integers(0, CLASSES, n), tuple("abcdef"), tuple(map(str, range(n))))
+    torch.manual_seed(0)
+    source = compute.place(SceneClassifier(CLASSES).eval())
+    learner = copy.deepcopy(source).train()
+    frozen(source)
+    translator = compute.place(Translator())
+    frames, paired, photos = (
+        Store(codes, compute.device),
+        Store(codes, compute.device),
+        Store(rgb, compute.device),
+    )
+    state, log = StageState(None, 1e9), RunLog(None)
+    x = normalise(torch.rand(args.batch, 3, args.size, args.size, device=compute.device))
+    both = torch.cat([x, x]).contiguous(memory_format=torch.channels_last)
+
+    def bare_source() -> None:
+        for _ in range(args.steps):
+            with compute.autocast():
+                loss = learner(x).float().sum()
+            loss.backward()
+
+    def bare_tgmb() -> None:
+        translator.train().requires_grad_(True)
+        for _ in range(args.steps):
+            with compute.autocast():
+                loss = source(translator(both)).float().sum()
+                with torch.no_grad():
+                    source.features(x)
+            loss.backward()
+
+    def bare_tgkt() -> None:
+        frozen(translator)
+        for _ in range(args.steps):
+            with compute.autocast():
+                with torch.no_grad():
+                    source(translator(x))
+                    source.features(x)
+                loss = learner.features(x).float().sum() + learner(x).float().sum()
+            loss.backward()
+            learner.eval()
+            with torch.no_grad(), compute.autocast():
+                learner(x)
+            learner.train()
+
+    stages: dict[str, tuple[Callable[[], object], Callable[[], None]]] = {
+        "source": (lambda: train_source(images, config, compute, log, state), bare_source),
+        "tgmb": (lambda: train_tgmb(source, frames, photos, paired, config, compute, log, state), bare_tgmb),
+        "tgkt": (
+            lambda: train_tgkt(source, translator, frames, photos, paired, config, compute, log, state),
+            bare_tgkt,
+        ),
+    }
+    print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+    )
+    print(
+        f"{compute.device} {compute.precision}, {args.size} pixels, "
+        f"batch {args.batch}, {args.rounds} rounds of {n} images"
+    )
+    print(f"{'stage':<8}{'stage img/s':>14}{'bare img/s':>14}{'ratio':>8}")
+    for name, (stage, bare) in stages.items():
+        seconds: dict[str, list[float]] = {"stage": [], "bare": []}
+        for turn in range(args.rounds + 1):
+            for key, work in (("stage", stage), ("bare", bare)):
+                start = time.perf_counter()
+                work()
+                if compute.device.type == "cuda":
+                    torch.cuda.synchronize(compute.device)
+                if turn:  # the first round warms up
+                    seconds[key].append(time.perf_counter() - start)
+        rate = {key: n / statistics.median(values) for key, values in seconds.items()}
+        print(
+            f"{name:<8}{rate['stage']:>14.1f}{rate['bare']:>14.1f}{rate['stage'] / rate['bare']:>8.3f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The deployed graph: sensor frame in, logits and probabilities out, as one ONNX file."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from tgkt_edge.bundle import INPUT_NAME, OUTPUT_NAMES
+from tgkt_edge.errors import GateError
+from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.train.model import SceneClassifier, normalise
+
+OPSET = 18
+"""ONNX opset of the graphs: the parsers of TensorRT 10.3 and later and ONNX Runtime read it."""
+
+
+class Deployed(nn.Module):
+    """``frame`` (N, 1, S, S) float32 in [0, 1] -> logits (N, K) and probabilities (N, K).
+
+    Channel repeat and ImageNet normalisation are inside; the weight norm is folded into plain weights.
+    """
+
+    def __init__(self, model: SceneClassifier) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).eval().to(device="cpu", dtype=torch.float32)
+        # A new layer rather than remove_parametrizations: that alters the class, which ``model`` shares with its copy.
+        normed = self.model.classifier
+        plain = nn.Linear(normed.in_features, normed.out_features)
+        plain.load_state_dict({"weight": normed.weight, "bias": normed.bias})
+        self.model.classifier = plain.eval()
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.model(normalise(frame))
+        return logits, logits.softmax(1)
+
+
+def export_onnx(
+    deployed: Deployed, path: Path, size: int, classes: tuple[str, ...], sensor: SensorSpec
+) -> None:
+    """Write the graph with a free batch dimension, classes and SensorSpec in its metadata, and check it.
+
+    Raises:
+        GateError: (exit 3) onnx.checker refuses the graph.
+    """
+    example = torch.rand(2, 1, size, size)
+    # The exporter prints its steps to stdout, which is for machines here; and warns of what it handles itself.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            deployed.eval(),
+            (example,),
+            dynamo=True,
+            input_names=[INPUT_NAME],
+            output_names=list(OUTPUT_NAMES),
+            dynamic_shapes={"frame": {0: torch.export.Dim("batch", min=1)}},
+            opset_version=OPSET,
+            optimize=True,
+        )
+    assert program is not None
+    model = program.model_proto
+    about = {"classes": list(classes), "sensor": sensor.to_dict(), "size": size}
+    for key, value in about.items():
+        model.metadata_props.add(key=f"tgkt_edge.{key}", value=json.dumps(value))
+    for node in model.graph.node:  # the exporter's stack traces name paths of the machine that exported
+        del node.metadata_props[:]
+    onnx.save_model(model, path)
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise GateError(f"onnx.checker refuses the exported graph: {error}") from error

@@ -1,0 +1,25 @@
+"""Frames in, one JSON line a frame out: sources, engines and the pipeline between them.
+
+Imports neither torch nor the training and export code. OpenCV and ONNX Runtime are imported when a source or an
+engine is opened, so that ``import tgkt_edge.runtime`` needs nothing but numpy.
+
+>>> from tgkt_edge.runtime import run
+>>> summary = run(Path("bundle"), "frames/", max_frames=100)
+"""
+
+from tgkt_edge.runtime.engine import Engine, OnnxRuntimeEngine, open_engine
+from tgkt_edge.runtime.output import RunSummary
+from tgkt_edge.runtime.pipeline import classify, run
+from tgkt_edge.runtime.sources import Captured, FrameSource, open_source
+
+__all__ = [
+    "Captured",
+    "Engine",
+    "FrameSource",
+    "OnnxRuntimeEngine",
+    "RunSummary",
+    "classify",
+    "open_engine",
+    "open_source",
+    "run",
+]

@@ -1,0 +1,173 @@
+"""What a run says: JSON lines for programs, a live line and a summary for people."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.errors import TgktEdgeError
+from tgkt_edge.runtime.sources.base import Captured
+from tgkt_edge.runtime.stats import STAGES
+
+Stopped = Literal["end", "max-frames", "interrupted", "terminated", "broken-pipe", "failed"]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What one run did.
+
+    Attributes:
+        source: the camera's URI as given.
+        engine: library and device.
+        frames: frames answered on stdout, with a label or with an error.
+        bad: those among them answered with an error: unreadable, of another format, without a valid pixel.
+        dropped: frames replaced by a newer one before inference was free.
+        seconds: from the first request for a frame to the last answer.
+        fps: ``frames / seconds``.
+        ms: by stage (capture, preprocess, inference, total) p50, p90 and p99 in milliseconds, within 1 %.
+        labels: how many frames each class won.
+        stopped: why the run ended: the recording's end, ``max_frames``, SIGINT, SIGTERM, nobody read stdout any
+            more, or a failure that follows as an exception.
+    """
+
+    source: str
+    engine: str
+    frames: int
+    bad: int
+    dropped: int
+    seconds: float
+    fps: float
+    ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    stopped: Stopped = "end"
+
+    def text(self) -> str:
+        """The summary for people, several lines, without a final newline."""
+        counts = f"{self.frames} frames ({self.bad} bad, {self.dropped} dropped)"
+        lines = [
+            f"{counts} in {self.seconds:.1f} s: {self.fps:.1f} fps, {self.engine}, ended by: {self.stopped}"
+        ]
+        if self.ms:
+            lines.append(f"  {'ms':<12}{'p50':>10}{'p90':>10}{'p99':>10}")
+            for stage, values in self.ms.items():
+                lines.append(f"  {stage:<12}" + "".join(f"{values[p]:>10.2f}" for p in ("p50", "p90", "p99")))
+        width = max((len(label) for label in self.labels), default=0)
+        lines += [f"  {label:<{width}}  {count}" for label, count in self.labels.items()]
+        return "\n".join(lines)
+
+
+def answer_record(
+    captured: Captured,
+    probabilities: NDArray[np.float32],
+    classes: Sequence[str],
+    top_k: int,
+    ms: dict[str, float],
+) -> dict[str, Any]:
+    """The JSON object of a classified frame.
+
+    Args:
+        probabilities: (K,) float32; written with all digits, so that they read back bit for bit.
+        ms: milliseconds by stage; rounded to whole microseconds.
+    """
+    order = np.argsort(-probabilities, kind="stable")[:top_k]
+    top = [{"label": classes[index], "probability": float(probabilities[index])} for index in order]
+    return {
+        "time": round(captured.time, 6),
+        "frame": captured.number,
+        "source": captured.name,
+        **top[0],
+        "top": top,
+        "ms": {stage: round(ms[stage], 3) for stage in STAGES},
+    }
+
+
+def error_record(captured: Captured, error: str) -> dict[str, Any]:
+    """The JSON object of a frame that could not be used."""
+    return {
+        "time": round(captured.time, 6),
+        "frame": captured.number,
+        "source": captured.name,
+        "error": error,
+    }
+
+
+class JsonLines:
+    """Writes one JSON object a line and flushes each, so that a reader sees it at once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.on_terminal = stream.isatty()
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Write one record.
+
+        Raises:
+            BrokenPipeError: nobody reads any more.
+            TgktEdgeError: (exit 1) it cannot be written, e.g. the disk is full.
+        """
+        line = json.dumps(record, allow_nan=False) + "\n"
+        try:
+            self._stream.write(line)
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise TgktEdgeError(f"cannot write the results: {error.strerror or error}") from error
+
+
+class LiveLine:
+    """The state of a run for people: one line rewritten in place on a terminal, else a line every few seconds.
+
+    Args:
+        stream: usually stderr. One that fails is not written to again: the results matter more.
+        enabled: False writes nothing.
+        period: seconds between two lines where ``stream`` is not a terminal.
+    """
+
+    _REFRESH = 0.1  # seconds between two rewrites on a terminal
+
+    def __init__(self, stream: TextIO, *, enabled: bool = True, period: float = 5.0) -> None:
+        self._stream, self._enabled = stream, enabled
+        self._terminal = stream.isatty()
+        self._period = self._REFRESH if self._terminal else period
+        self._last = time.monotonic() - (self._period if self._terminal else 0.0)
+        self._shown = False
+
+    def due(self) -> bool:
+        """Whether :meth:`show` would write now: asked first, so that the text is only made when needed."""
+        return self._enabled and time.monotonic() - self._last >= self._period
+
+    def show(self, text: str) -> None:
+        """Write ``text`` in place of the line before it."""
+        self._last = time.monotonic()
+        if self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            self._say(f"\r{text[:width]}\x1b[K")
+            self._shown = True
+        else:
+            self._say(text + "\n")
+
+    def clear(self) -> None:
+        """Take the line away, before other text is written to the same terminal."""
+        if self._shown:
+            self._say("\r\x1b[K")
+            self._shown = False
+
+    def say(self, text: str) -> None:
+        """Write ``text`` as lines of their own, whether the live line is enabled or not."""
+        self.clear()
+        self._say(text + "\n")
+
+    def _say(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._enabled = False

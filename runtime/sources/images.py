@@ -1,0 +1,91 @@
+"""Recorded frames as image files: a folder, a glob or one file."""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tgkt_edge import images
+from tgkt_edge.errors import DataError, SourceLostError
+from tgkt_edge.runtime.sources.base import Captured, FrameSource, opencv
+
+
+class ImageSource(FrameSource):
+    """Image files one after the other, each exactly as stored.
+
+    A file that cannot be read is a :class:`Captured` with ``error``; the next one follows.
+
+    Args:
+        paths: the files, in order. At least one.
+        loop: start again after the last one, for ever; ends if a whole pass held no readable file.
+
+    Raises:
+        MissingDependency: (exit 6) OpenCV is not installed.
+    """
+
+    live = False
+
+    def __init__(self, paths: Sequence[Path], *, loop: bool = False) -> None:
+        if not paths:
+            raise ValueError("wanted at least one path")
+        opencv()  # a missing library shall end the run now, not make every file a bad one
+        self._paths = list(paths)
+        self._loop = loop
+        self._number = 0
+        self._readable_in_pass = 0
+
+    def read(self) -> Captured | None:
+        """The next file; see :meth:`FrameSource.read`."""
+        position = self._number % len(self._paths)
+        if position == 0 and self._number > 0:
+            if not self._loop or not self._readable_in_pass:
+                return None
+            self._readable_in_pass = 0
+        path, number = self._paths[position], self._number
+        self._number += 1
+        began, clock = time.time(), time.perf_counter()
+        try:
+            frame = images.read_frame(path)
+        except DataError as error:
+            return Captured(None, number, began, str(path), str(error), time.perf_counter() - clock)
+        self._readable_in_pass += 1
+        return Captured(frame, number, began, str(path), None, time.perf_counter() - clock)
+
+    def close(self) -> None:
+        """Nothing is held open between two files."""
+
+
+def find_in_folder(folder: Path) -> list[Path]:
+    """Every image file below ``folder``, in natural order (frame 2 before frame 10).
+
+    Raises:
+        SourceLostError: (exit 5) there is none, or the folder cannot be listed.
+    """
+    try:
+        found = images.find_images(folder)
+        empty = not found and next(folder.iterdir(), None) is None
+    except OSError as error:
+        raise SourceLostError(f"{error.filename or folder}: cannot be listed: {error.strerror}") from error
+    if not found:
+        held = "the folder is empty" if empty else "none of the files in it or below is an image"
+        raise SourceLostError(
+            f"{folder}: no frames: {held}. Wanted files named {', '.join(sorted(images.SUFFIXES))}."
+        )
+    return found
+
+
+def find_by_glob(pattern: str) -> list[Path]:
+    """The files that ``pattern`` matches (``**`` means any depth), in natural order, whatever their suffix.
+
+    Raises:
+        SourceLostError: (exit 5) there is none.
+    """
+    found = [Path(name) for name in glob.glob(pattern, recursive=True) if not os.path.isdir(name)]
+    if not found:
+        raise SourceLostError(
+            f"{pattern}: no file matches. Check the folder, and quote the pattern for the shell."
+        )
+    return sorted(found, key=images.natural_key)

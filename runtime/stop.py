@@ -1,0 +1,39 @@
+"""Ctrl-C and SIGTERM as a request to finish, so that a run ends between two frames and reports."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Literal
+
+Reason = Literal["interrupted", "terminated"]
+
+
+class StopRequest:
+    """While entered, SIGINT and SIGTERM set ``reason`` instead of ending the process.
+
+    A second Ctrl-C raises KeyboardInterrupt as usual, should finishing take too long. Outside the main thread,
+    where Python delivers no signals, entering changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self.reason: Reason | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.reason = "interrupted" if number == signal.SIGINT else "terminated"
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

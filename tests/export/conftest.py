@@ -1,0 +1,85 @@
+"""One small run, and its bundle, shared by the tests of export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tgkt_edge.bundle import Bundle
+from tgkt_edge.config import build_config
+from tgkt_edge.data import load_frames, load_images
+from tgkt_edge.demo.write import write_demo_data
+from tgkt_edge.export.export import export
+from tgkt_edge.export.graph import Deployed
+from tgkt_edge.preprocess import resize_side
+from tgkt_edge.sensor import load_sensor
+from tgkt_edge.train.adapt import adapt
+from tgkt_edge.train.checkpoint import Header, load_classifier, save_checkpoint
+from tgkt_edge.train.model import SceneClassifier, normalise
+from tgkt_edge.train.run import Run, RunInputs
+
+CLASSES = ("bedroom", "corridor", "kitchen", "office", "staircase", "warehouse")
+SIZE = 32
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads cost more than they bring to so small a network, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Demo data; 12 target frames of 40x30 pixels, two a class, with labels in target_labels.csv."""
+    folder = tmp_path_factory.mktemp("data") / "demo"
+    write_demo_data(
+        folder, source_per_class=2, target_per_class=2, pairs_per_class=2, clip_frames=6, width=40, height=30
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch a stage, from a random source model whose batch-norm statistics are those of real images."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    source = SceneClassifier(len(CLASSES))
+    for layer in source.modules():
+        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
+            layer.momentum = 1.0
+    rgb = torch.from_numpy(load_images(data / "source", SIZE).rgb)
+    with torch.no_grad():
+        source.train()(normalise(rgb.permute(0, 3, 1, 2) / 255))
+    save_checkpoint(folder / "source.safetensors", source, Header("source", CLASSES, SIZE))
+    inputs = RunInputs(
+        str(data / "target"), str(data / "paired"), source_model=str(folder / "source.safetensors")
+    )
+    sets = ["image_size=32", "batch=4", "device=cpu", "tgmb.epochs=1", "tgkt.epochs=1", "tgkt.lr=1e-5"]
+    config = build_config(None, sets)
+    adapt(inputs, load_sensor("depth"), folder / "run", config)
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle of that run. Tests only read it."""
+    return export(run, tmp_path_factory.mktemp("bundle") / "depth")
+
+
+@pytest.fixture(scope="session")
+def deployed(run: Path) -> Deployed:
+    return Deployed(load_classifier(Run(run).target)[0])
+
+
+@pytest.fixture(scope="session")
+def codes(data: Path) -> Any:
+    """(12, R, R) uint16 of the target frames."""
+    return load_frames(data / "target", load_sensor("depth"), resize_side(SIZE))[0].codes

@@ -1,0 +1,143 @@
+"""A small real bundle, real frames, and the command as a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from tgkt_edge.bundle import Bundle
+from tgkt_edge.sensor import PRESETS, SensorSpec
+
+CLASSES = ("bedroom", "kitchen", "office")
+SIZE = 32
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def save_model(path: Path, classes: tuple[str, ...] = CLASSES, size: int = SIZE, **changes: Any) -> None:
+    """A graph with random weights: 8x8 convolution, pooling, linear layer, softmax. ``changes`` break it on purpose."""
+    rng = np.random.default_rng(0)
+    count = len(classes)
+    weights = {
+        "kernel": rng.normal(size=(6, 1, 8, 8)).astype(np.float32),
+        "matrix": rng.normal(size=(6, count)).astype(np.float32),
+        "bias": rng.normal(size=count).astype(np.float32),
+    }
+    if count == 3:  # so that each class wins some of make_frames()
+        weights["bias"] += np.array([2.8, -0.6, 1.9], np.float32)
+    name = changes.get("input", "frame")
+    nodes = [
+        helper.make_node("Conv", [name, "kernel"], ["c"], strides=[4, 4]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "matrix", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], [changes.get("output", "probabilities")], axis=1),
+    ]
+    outputs = ["logits", changes.get("output", "probabilities")]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1, size, size])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", count]) for output in outputs],
+        [numpy_helper.from_array(values, key) for key, values in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model.metadata_props.add(
+        key="tgkt_edge.classes", value=json.dumps(list(changes.get("metadata", classes)))
+    )
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, path)
+
+
+def save_bundle(path: Path, spec: SensorSpec = PRESETS["depth"]) -> Bundle:
+    """A bundle folder of the tiny model for one sensor."""
+    path.mkdir(parents=True)
+    save_model(path / "model.onnx")
+    return Bundle(path=path, classes=CLASSES, sensor=spec, size=SIZE).write()
+
+
+def make_frames(count: int, dtype: str = "uint16", seed: int = 0) -> list[NDArray[Any]]:
+    """Frames of (48, 64) with structure, so that the tiny model's answers differ; no raw count is 0."""
+    rng = np.random.default_rng(seed)
+    top = 8000 if dtype == "uint16" else 255
+    frames = []
+    for _ in range(count):
+        coarse = rng.uniform(1, top * rng.uniform(0.1, 1), size=(6, 8))
+        noise = rng.uniform(0.8, 1.0, size=(48, 64))
+        frames.append(np.maximum(np.kron(coarse, np.ones((8, 8))) * noise, 1).astype(dtype))
+    return frames
+
+
+def save_frames(folder: Path, frames: list[NDArray[Any]], pattern: str = "frame_{}.png") -> Path:
+    """Write frames as numbered image files without leading zeros; return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(frames):
+        assert cv2.imwrite(str(folder / pattern.format(number)), frame)
+    return folder
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A process that has ended: exit code, stdout's JSON objects, stderr."""
+
+    code: int
+    records: list[dict[str, Any]]
+    stderr: str
+
+
+def command(*arguments: object) -> list[str]:
+    """The command line that starts tgkt-edge in this interpreter."""
+    return [sys.executable, "-m", "tgkt_edge.cli", *map(str, arguments)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment under which a subprocess finds the package, installed or not."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "", **more}
+
+
+def run_cli(*arguments: object, **env: str) -> Finished:
+    """Run tgkt-edge in a process of its own to its end."""
+    done = subprocess.run(
+        command(*arguments), capture_output=True, text=True, env=environment(**env), timeout=60, check=False
+    )
+    return Finished(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr)
+
+
+@dataclass(frozen=True)
+class Kit:
+    """The helpers above, for tests: this folder is no package, so they cannot be imported."""
+
+    save_model: Callable[..., None]
+    save_bundle: Callable[..., Bundle]
+    make_frames: Callable[..., list[NDArray[Any]]]
+    save_frames: Callable[..., Path]
+    command: Callable[..., list[str]]
+    environment: Callable[..., dict[str, str]]
+    run_cli: Callable[..., Finished]
+    classes: tuple[str, ...] = CLASSES
+    size: int = SIZE
+
+
+@pytest.fixture(scope="session")
+def kit() -> Kit:
+    """The helpers of this folder."""
+    return Kit(save_model, save_bundle, make_frames, save_frames, command, environment, run_cli)
+
+
+@pytest.fixture(scope="session")
+def depth_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle for a 16-bit depth camera in millimetres, 0 invalid. Read only."""
+    return save_bundle(tmp_path_factory.mktemp("depth") / "bundle")

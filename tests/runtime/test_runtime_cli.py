@@ -1,0 +1,107 @@
+"""The command's shell: what help loads, version, exit codes and tracebacks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tgkt_edge import __version__
+from tgkt_edge.cli import app
+
+HEAVY = (
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+    "cv2",
+    "sklearn",
+    "tensorrt",
+    "tgkt_edge.train",
+    "tgkt_edge.export",
+)
+
+
+def loaded_after(kit: Any, code: str) -> set[str]:
+    """Names of HEAVY that a fresh interpreter holds after ``code``."""
+    report = f"import sys\ntry:\n    {code}\nexcept SystemExit as e:\n    assert not e.code\n"
+    report += f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", report], capture_output=True, text=True, env=kit.environment(), check=True
+    )
+    line = done.stdout.splitlines()[-1]
+    assert line.startswith("HEAVY ")
+    return {name for name in HEAVY if f"'{name}'" in line}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "sys.argv[1:] = ['--help']; from tgkt_edge.cli import main; main()",
+        "sys.argv[1:] = ['run', '--help']; from tgkt_edge.cli import main; main()",
+        "import tgkt_edge.runtime",
+    ],
+)
+def test_help_and_runtime_load_nothing_heavy(kit: Any, code: str) -> None:
+    assert loaded_after(kit, code) == set()
+
+
+def test_the_probe_itself_sees_heavy_modules(kit: Any) -> None:
+    assert loaded_after(kit, "import cv2") == {"cv2"}
+
+
+def test_running_loads_neither_torch_nor_training(tmp_path: Any, kit: Any, depth_bundle: Any) -> None:
+    kit.save_frames(tmp_path, kit.make_frames(1))
+    code = (
+        f"sys.argv[1:] = ['run', {str(depth_bundle.path)!r}, '--camera', {str(tmp_path)!r}]; "
+        f"from tgkt_edge.cli import main; main()"
+    )
+    assert loaded_after(kit, code) == {"onnxruntime", "cv2"}
+
+
+def invoke(kit: Any, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        kit.command(*arguments), capture_output=True, text=True, env=kit.environment(**env), check=False
+    )
+
+
+def test_version_goes_to_stdout(kit: Any) -> None:
+    done = invoke(kit, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"tgkt-edge {__version__}\n", "")
+
+
+def test_help_is_plain_text(kit: Any) -> None:
+    done = invoke(kit, "run", "--help", COLUMNS="80")
+    assert done.returncode == 0
+    assert "--camera" in done.stdout
+    assert done.stdout.isascii()  # no boxes
+
+
+@pytest.mark.parametrize("arguments", [["fly"], ["run", "--wings"], ["run"]])
+def test_usage_errors_exit_2(arguments: list[str]) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert "Usage:" in done.stderr
+
+
+NO_BUNDLE = ["run", "/no/bundle", "--camera", "."]
+
+
+def test_errors_are_one_line_without_a_traceback(kit: Any) -> None:
+    done = invoke(kit, *NO_BUNDLE)
+    assert done.returncode == 4
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: /no/bundle does not exist")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("flags", "env"), [(["--debug"], {}), ([], {"TGKT_EDGE_DEBUG": "1"})])
+def test_debug_shows_the_traceback(flags: list[str], env: dict[str, str]) -> None:
+    done = CliRunner().invoke(app, [*flags, *NO_BUNDLE], env=env)
+    assert done.exit_code == 4
+    assert "Traceback" in done.stderr
+    assert "error: /no/bundle does not exist" in done.stderr

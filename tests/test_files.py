@@ -1,0 +1,248 @@
+"""The old file or the new one, never half of one: after an error, a kill, a full disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tgkt_edge.errors import TgktEdgeError, UsageError
+from tgkt_edge.files import atomic_file, atomic_folder, refuse_existing, sha256_of, write_json, write_text
+
+OLD = "the old text\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "out" / "report.json"
+    write_text(path, OLD)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "out" / "bundle"
+    write_text(path / "old.txt", OLD)
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    """All that lies in a folder, hidden leftovers too."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_sha256_of_known_bytes_and_of_more_than_one_block(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert sha256_of(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    data = bytes(range(256)) * 5000  # 1.28 MB
+    path.write_bytes(data)
+    assert sha256_of(path) == hashlib.sha256(data).hexdigest()
+
+
+def test_a_file_is_replaced_and_nothing_else_is_left(file: Path) -> None:
+    write_text(file, "Grüße\n")
+    assert file.read_bytes() == "Grüße\n".encode()
+    assert names(file.parent) == ["report.json"]
+
+
+def test_who_reads_the_old_file_reads_it_to_its_end(file: Path) -> None:
+    with file.open(encoding="utf-8") as reader:
+        write_text(file, "new")
+        assert reader.read() == OLD  # the new text came under the old name, not into the old file
+
+
+def test_the_new_file_has_the_permissions_that_open_would_give(tmp_path: Path) -> None:
+    plain, written = tmp_path / "plain", tmp_path / "written"
+    plain.touch()
+    write_text(written, "")
+    assert written.stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize("error", [ValueError("in the middle"), KeyboardInterrupt()])
+def test_an_exception_inside_leaves_the_old_file(file: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)), atomic_file(file) as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        raise error
+    assert file.read_text(encoding="utf-8") == OLD
+    assert names(file.parent) == ["report.json"]
+
+
+def test_write_json_refuses_nan_and_leaves_the_old_file(file: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(file, {"accuracy": float("nan")})
+    assert file.read_text(encoding="utf-8") == OLD
+    write_json(file, {"accuracy": 0.5, "classes": ["a", "b"]})
+    assert json.loads(file.read_text(encoding="utf-8")) == {"accuracy": 0.5, "classes": ["a", "b"]}
+
+
+def test_a_place_that_cannot_be_written_is_named(file: Path) -> None:
+    below_a_file = file / "sub" / "x.json"
+    with pytest.raises(TgktEdgeError, match=r"cannot write .*x\.json") as caught:
+        write_text(below_a_file, "x")
+    assert caught.value.exit_code == 1
+    with pytest.raises(TgktEdgeError, match="cannot write"), atomic_folder(file / "sub"):
+        pytest.fail("the body must not run")
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from tgkt_edge.files import atomic_file, atomic_folder
+path = Path(sys.argv[1])
+if sys.argv[2] == "file":
+    with atomic_file(path) as temporary, temporary.open("w") as out:
+        out.write("half of the new te")
+        out.flush()
+        print("halfway", flush=True)
+        time.sleep(60)
+with atomic_folder(path, overwrite=True) as temporary:
+    (temporary / "new.txt").write_text("half of the new te")
+    print("halfway", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_killed_process_leaves_the_old(what: str, file: Path, folder: Path) -> None:
+    path = file if what == "file" else folder
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path), what], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "halfway\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert (file if what == "file" else folder / "old.txt").read_text(encoding="utf-8") == OLD
+    assert names(folder) == ["old.txt"]
+
+
+# EFBIG: the limit on a file's size stands for the disk, for every user. ENOSPC: a real full disk, in a name space
+# of its own where the system allows one.
+TOO_BIG = """
+import resource, sys
+from pathlib import Path
+from tgkt_edge.errors import TgktEdgeError
+from tgkt_edge.files import atomic_folder, write_text
+path = Path(sys.argv[1])
+if sys.argv[2] == "limit":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+(path / "old").mkdir()
+write_text(path / "old" / "text", "old")
+for attempt in range(2):
+    try:
+        if attempt == 0:
+            write_text(path / "old" / "text", "x" * 200000)
+        else:
+            with atomic_folder(path / "old", overwrite=True) as temporary:
+                write_text(temporary / "text", "x" * 200000)
+    except TgktEdgeError as error:
+        print(error)
+    assert (path / "old" / "text").read_text() == "old"
+    assert [found.name for found in path.rglob("*")] == ["old", "text"]
+"""
+
+
+def run_too_big(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_write_that_the_system_cuts_off_leaves_the_old_and_says_so(tmp_path: Path) -> None:
+    done = run_too_big([sys.executable, "-c", TOO_BIG, str(tmp_path), "limit"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("File too large. What stood there before is intact.") == 2
+
+
+def test_a_full_disk_leaves_the_old_and_says_so(tmp_path: Path) -> None:
+    mount = 'mount -t tmpfs -o size=64k tmpfs "$1" && exec "$2" -c "$3" "$1" disk'
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    command = ["unshare", *user, "--mount", "sh", "-c"]
+    try:
+        able = run_too_big([*command, 'mount -t tmpfs tmpfs "$1"', "sh", str(tmp_path)])
+    except FileNotFoundError:
+        pytest.skip("no unshare: a small disk cannot be mounted")
+    if able.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {able.stderr.strip()}")
+    done = run_too_big([*command, mount, "sh", str(tmp_path), sys.executable, TOO_BIG])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("No space left on device. What stood there before is intact.") == 2
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "bundle"
+    with atomic_folder(path) as temporary:
+        write_text(temporary / "engines" / "a.txt", "a")
+        assert not path.exists()
+    assert names(path.parent) == ["bundle"]
+    assert (path / "engines" / "a.txt").read_text(encoding="utf-8") == "a"
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_folder_that_holds_something_is_kept_unless_overwrite(folder: Path) -> None:
+    with (
+        pytest.raises(UsageError, match=r"already exists and is not empty.*--overwrite"),
+        atomic_folder(folder),
+    ):
+        pytest.fail("the body must not run")
+    assert names(folder) == ["old.txt"]
+    with atomic_folder(folder, overwrite=True) as temporary:
+        write_text(temporary / "new.txt", "new")
+        assert names(folder) == ["old.txt"]
+    assert names(folder) == ["new.txt"]
+    assert names(folder.parent) == ["bundle"]
+
+
+def test_an_exception_inside_leaves_the_old_folder(folder: Path) -> None:
+    with pytest.raises(ValueError, match="in the middle"), atomic_folder(folder, overwrite=True) as temporary:
+        write_text(temporary / "new.txt", "new")
+        raise ValueError("in the middle")
+    assert names(folder) == ["old.txt"]
+    assert names(folder.parent) == ["bundle"]
+
+
+def test_a_failed_rename_puts_the_old_folder_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = os.replace
+
+    def refuse_the_new(source: Path, target: Path) -> None:
+        if source.suffix == ".tmp":
+            assert not folder.exists()  # the old one has been put aside by now
+            raise OSError(30, "Read-only file system")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse_the_new)
+    with (
+        pytest.raises(TgktEdgeError, match=r"Read-only file system\. What stood there before is intact"),
+        atomic_folder(folder, overwrite=True) as temporary,
+    ):
+        (temporary / "new.txt").write_text("new", encoding="utf-8")
+    assert names(folder) == ["old.txt"]
+    assert names(folder.parent) == ["bundle"]
+
+
+def test_a_folder_replaces_a_file_and_a_link_without_leftovers(file: Path, folder: Path) -> None:
+    link = file.parent / "link"
+    link.symlink_to(folder, target_is_directory=True)
+    for path in (file, link):
+        with atomic_folder(path, overwrite=True) as temporary:
+            write_text(temporary / "new.txt", "new")
+        assert names(path) == ["new.txt"]
+        assert not path.is_symlink()
+    assert names(file.parent) == ["bundle", "link", "report.json"]
+    assert names(folder) == ["old.txt"]  # what the link pointed to is not ours to delete
+
+
+def test_refuse_existing(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refuse_existing(tmp_path / "empty", overwrite=False)
+    refuse_existing(tmp_path / "absent", overwrite=False)
+    refuse_existing(file, overwrite=True)
+    with pytest.raises(UsageError, match="--resume"):
+        refuse_existing(file, overwrite=False, hint="--resume")

@@ -1,0 +1,319 @@
+"""What a user's pip installs, and what it pulls into memory: on a device without PyTorch, and without any extra."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tgkt_edge.bundle import Bundle
+from tgkt_edge.sensor import PRESETS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli")
+
+TOPS = {"tgkt_edge": "tgkt_edge", "train": "tgkt_edge.train", "export": "tgkt_edge.export"}
+TOPS["runtime"] = "tgkt_edge.runtime"
+LINKS = ("train", "export", "runtime")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "cv2",
+    "sklearn",
+    "scipy",
+    "safetensors",
+    "tensorboard",
+)
+
+
+def run(command: Iterable[object], cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command away from the checkout's own import path."""
+    clean = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**clean, **more},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def python_folders(repository: Path) -> dict[str, Path]:
+    """Package name -> folder, of all folders that hold Python; the links under tgkt_edge/ are not followed."""
+    found = {}
+    for top, name in TOPS.items():
+        for folder, _, files in os.walk(repository / top):
+            if any(file.endswith(".py") for file in files):
+                parts = Path(folder).relative_to(repository / top).parts
+                found[".".join([name, *parts])] = Path(folder)
+    return found
+
+
+def modules(repository: Path) -> dict[str, Path]:
+    """Module name -> file, of everything that should be installed."""
+    return {
+        package if file.stem == "__init__" else f"{package}.{file.stem}": file
+        for package, folder in python_folders(repository).items()
+        for file in folder.glob("*.py")
+    }
+
+
+def light_modules(repository: Path) -> list[str]:
+    """Everything but training and export: what a device imports."""
+    return sorted(name for name in modules(repository) if name.split(".")[1:2] not in (["train"], ["export"]))
+
+
+@pytest.fixture(scope="session")
+def settings(repository: Path) -> dict[str, Any]:
+    values: dict[str, Any] = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))
+    return values
+
+
+def test_every_folder_that_holds_python_is_declared(repository: Path, settings: dict[str, Any]) -> None:
+    declared = settings["tool"]["setuptools"]["packages"]
+    folders = python_folders(repository)
+    assert sorted(declared) == sorted(folders)
+    assert {*TOPS.values(), "tgkt_edge.runtime.sources", "tgkt_edge.demo"} <= set(folders)
+    for name, folder in folders.items():
+        assert (folder / "__init__.py").is_file(), f"{folder} would be a namespace package"
+        mapped = settings["tool"]["setuptools"]["package-dir"].get(name, name.replace(".", "/"))
+        assert (repository / mapped).resolve() == folder.resolve()
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_the_links_lead_to_the_real_folders(repository: Path, name: str) -> None:
+    link = repository / "tgkt_edge" / name
+    # A zip download may hold the link as a small text file; Python then imports through package-dir alone.
+    assert (os.readlink(link) if link.is_symlink() else link.read_text(encoding="utf-8")) == f"../{name}"
+
+
+def imports_of(file: Path) -> set[str]:
+    """Absolute names of all modules that a file imports, at any depth."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("package", "banned"),
+    [
+        ("tgkt_edge.runtime", ("tgkt_edge.train", "tgkt_edge.export", "torch", "torchvision", "onnx")),
+        ("tgkt_edge.train", ("tgkt_edge.export", "tgkt_edge.runtime", "onnx", "onnxruntime")),
+    ],
+)
+def test_runtime_and_train_use_only_what_all_share(
+    repository: Path, package: str, banned: tuple[str, ...]
+) -> None:
+    files = {name: file for name, file in modules(repository).items() if f"{name}.".startswith(f"{package}.")}
+    assert len(files) > 1
+    for name, file in files.items():
+        bad = [used for used in imports_of(file) if any(f"{used}.".startswith(f"{no}.") for no in banned)]
+        assert not bad, f"{name} imports {bad}"
+
+
+REPORT_HEAVY = """
+import importlib, json, sys
+names, heavy = json.loads(sys.argv[1])
+brought = {}
+for name in names:
+    importlib.import_module(name)
+    new = [module for module in heavy if module in sys.modules]
+    if new:
+        brought[name] = new
+        break
+print(json.dumps(brought))
+"""
+
+
+@pytest.mark.parametrize("first", ["tgkt_edge.cli", "tgkt_edge.runtime", "all"])
+def test_the_command_line_and_the_runtime_load_nothing_heavy(repository: Path, first: str) -> None:
+    names = light_modules(repository) if first == "all" else [first]
+    assert {"tgkt_edge.cli", "tgkt_edge.preprocess", "tgkt_edge.runtime.pipeline"} <= set(
+        light_modules(repository)
+    )
+    argument = json.dumps([names, HEAVY])
+    done = run([sys.executable, "-c", REPORT_HEAVY, argument], repository)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {}
+    heavy = run([sys.executable, "-c", REPORT_HEAVY, json.dumps([["cv2"], HEAVY])], repository)
+    assert json.loads(heavy.stdout) == {"cv2": ["cv2"]}  # the report does see what is loaded
+
+
+@pytest.fixture(scope="session")
+def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of a clean copy: built in the checkout itself, an old build/ could slip into it."""
+    source, out = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("wheel")
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(repository / name, source)
+    for top in TOPS:
+        shutil.copytree(
+            repository / top,
+            source / top,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("__pycache__", ".*_cache", "*.egg-info"),
+        )
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", out, source]
+    done = run(command, out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_every_module_and_installs_no_generic_name(wheel: Path, repository: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = archive.read(next(n for n in names if n.endswith(".dist-info/METADATA"))).decode()
+        entries = archive.read(next(n for n in names if n.endswith(".dist-info/entry_points.txt"))).decode()
+    assert len(names) == len(set(names))
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"tgkt_edge"}
+    wanted = {
+        name.replace(".", "/") + ("/__init__.py" if file.name == "__init__.py" else ".py")
+        for name, file in modules(repository).items()
+    }
+    assert {name for name in names if name.endswith(".py")} == wanted
+    assert "tgkt_edge/py.typed" in names
+    assert any(name.endswith("/LICENSE") for name in names)
+    assert "tgkt-edge = tgkt_edge.cli:main" in entries
+    assert "Requires-Python: >=3.10" in metadata
+    base = [
+        line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line
+    ]
+    assert base == ["Requires-Dist: numpy", "Requires-Dist: typer", "Requires-Dist: pyyaml"]
+
+
+def install(wheel: Path, extra: str, folder: Path) -> Path:
+    """A fresh virtual environment with the wheel and one extra; returns its bin folder."""
+    probe = run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, "typer"], folder)
+    if probe.returncode:
+        pytest.skip("no package index can be reached to install the wheel from")
+    venv.create(folder / "venv", with_pip=False)
+    python = folder / "venv" / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "-q"]
+    done = run([*pip, f"{wheel}{extra}"], folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return python.parent
+
+
+@pytest.fixture(scope="session")
+def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """bin folder of an environment with no extra."""
+    return install(wheel, "", tmp_path_factory.mktemp("bare"))
+
+
+@pytest.fixture(scope="session")
+def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """bin folder of an environment with the extra `cpu`, as on a device."""
+    return install(wheel, "[cpu]", tmp_path_factory.mktemp("device"))
+
+
+@pytest.fixture(scope="session")
+def near_or_far(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bundle that tells near frames from far ones by their mean, and two frames of 1 m and 7 m."""
+    folder = tmp_path_factory.mktemp("near_or_far")
+    (folder / "bundle").mkdir()
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["frame"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "w", "b"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    weights = {
+        "w": np.array([[-8, 8]], np.float32),
+        "b": np.array([4, -4], np.float32),
+    }  # logits (4 - 8 m, 8 m - 4), m the mean
+    graph = helper.make_graph(
+        nodes,
+        "near_or_far",
+        [helper.make_tensor_value_info("frame", TensorProto.FLOAT, ["N", 1, 16, 16])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2])
+            for name in ("logits", "probabilities")
+        ],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model.metadata_props.add(key="tgkt_edge.classes", value=json.dumps(["near", "far"]))
+    onnx.save_model(model, str(folder / "bundle" / "model.onnx"))
+    Bundle(path=folder / "bundle", classes=("near", "far"), sensor=PRESETS["depth"], size=16).write()
+    (folder / "frames").mkdir()
+    for name, millimetres in (("a.png", 1000), ("b.png", 7000)):
+        assert cv2.imwrite(str(folder / "frames" / name), np.full((48, 64), millimetres, np.uint16))
+    return folder
+
+
+IMPORT_ALL = """
+import importlib, json, sys
+for name in json.loads(sys.argv[1]):
+    importlib.import_module(name)
+for name in json.loads(sys.argv[2]):
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        continue
+    sys.exit(name + " is installed: this proves nothing")
+print(importlib.import_module("tgkt_edge").__file__)
+"""
+
+
+@pytest.mark.parametrize("where", ["bare", "device"])
+def test_all_but_train_and_export_imports_without_pytorch(
+    where: str, request: pytest.FixtureRequest, repository: Path, tmp_path: Path
+) -> None:
+    folder: Path = request.getfixturevalue(where)
+    absent = [name for name in HEAVY if where == "bare" or name not in ("cv2", "onnxruntime")]
+    argument = json.dumps(light_modules(repository))
+    done = run([folder / "python", "-c", IMPORT_ALL, argument, json.dumps(absent)], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(folder.parent)  # the wheel's, not the checkout's
+
+
+def test_the_installed_command_explains_itself(bare: Path, tmp_path: Path) -> None:
+    for command in ([bare / "tgkt-edge"], [bare / "python", "-m", "tgkt_edge.cli"]):
+        for flags in (["--help"], ["run", "--help"]):
+            done = run([*command, *flags], tmp_path)
+            assert done.returncode == 0, done.stderr
+            assert "Usage: tgkt-edge" in done.stdout
+    assert run([bare / "tgkt-edge", "--version"], tmp_path).stdout.startswith("tgkt-edge ")
+
+
+def test_a_missing_library_exits_6_and_names_the_extra(bare: Path, near_or_far: Path) -> None:
+    done = run([bare / "tgkt-edge", "run", "bundle", "--camera", "frames"], near_or_far)
+    assert done.returncode == 6, done.stderr
+    assert done.stdout == ""
+    assert "pip install 'tgkt-edge[cpu]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_device_classifies_frames_without_pytorch(device: Path, near_or_far: Path) -> None:
+    done = run([device / "tgkt-edge", "run", "bundle", "--camera", "frames"], near_or_far)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["label"] for record in records] == ["near", "far"]

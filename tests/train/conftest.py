@@ -1,0 +1,104 @@
+"""A small real data set, weights that behave, and one finished run, shared by the tests of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from tgkt_edge.config import AdaptConfig, build_config
+from tgkt_edge.data import load_images
+from tgkt_edge.demo.write import write_demo_data
+from tgkt_edge.sensor import load_sensor
+from tgkt_edge.train.adapt import adapt
+from tgkt_edge.train.model import normalise
+from tgkt_edge.train.run import Run, RunInputs
+
+SMALL = ("image_size=32", "batch=4", "device=cpu", "source.epochs=2", "tgmb.epochs=2", "tgkt.epochs=2")
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """Demo data: six classes, 12 labelled RGB images, 12 target frames, 10 pairs; and backbone weights."""
+
+    data: Path
+    weights: Path
+
+    @property
+    def inputs(self) -> RunInputs:
+        return RunInputs(*(str(self.data / name) for name in ("target", "paired", "source")))
+
+    def config(self, *sets: str) -> AdaptConfig:
+        return build_config(None, [*SMALL, f"weights={self.weights}", *sets])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The networks here are so small that threads cost more than they bring, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    folder = tmp_path_factory.mktemp("tiny")
+    write_demo_data(
+        folder / "data",
+        source_per_class=2,
+        target_per_class=2,
+        pairs_per_class=2,
+        clip_frames=6,
+        width=40,
+        height=30,
+    )
+    # A random ResNet-50 in fp16, as a downloaded file may be. Its running statistics are those of real images:
+    # with torch's zeros and ones, activations in evaluation mode would grow to 1e11 and prove little.
+    torch.manual_seed(0)
+    resnet = torchvision.models.resnet50(weights=None)
+    for module in resnet.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    rgb = torch.from_numpy(load_images(folder / "data" / "source", 32).rgb)
+    with torch.no_grad():
+        resnet.train()(normalise(rgb.permute(0, 3, 1, 2) / 255))
+    state = resnet.state_dict()
+    half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    save_file(half, folder / "resnet50.safetensors")
+    return Tiny(folder / "data", folder / "resnet50.safetensors")
+
+
+@pytest.fixture(scope="session")
+def finished(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of ``tiny.config()``. Tests only read it."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    adapt(tiny.inputs, load_sensor("depth"), out, tiny.config())
+    return Run(out)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+Counter = Callable[[nn.Module], list[int]]
+
+
+@pytest.fixture
+def rows_seen() -> Counter:
+    """Attach to a module; the list returned grows by the batch size of every forward call."""
+
+    def attach(module: nn.Module) -> list[int]:
+        seen: list[int] = []
+        module.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+        return seen
+
+    return attach

@@ -1,0 +1,262 @@
+"""``adapt`` from files to a finished run folder: six classes, 32 pixels, two epochs a stage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tgkt_edge.config import AdaptConfig
+from tgkt_edge.data import load_frames
+from tgkt_edge.errors import CheckpointError, DataError, IncompatibleError, UsageError
+from tgkt_edge.preprocess import resize_side
+from tgkt_edge.sensor import PRESETS, load_sensor
+from tgkt_edge.train.adapt import adapt
+from tgkt_edge.train.answers import run_answers
+from tgkt_edge.train.checkpoint import load_classifier, load_tensors
+from tgkt_edge.train.run import Run, RunInputs
+
+CLASSES = ("bedroom", "corridor", "kitchen", "office", "staircase", "warehouse")
+DEPTH = load_sensor("depth")
+
+
+class Tiny(Protocol):
+    data: Path
+    weights: Path
+    inputs: RunInputs
+
+    def config(self, *sets: str) -> AdaptConfig: ...
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def tensors(path: Path) -> dict[str, Tensor]:
+    return load_tensors(path)[0]
+
+
+def differing(one: Path, other: Path) -> list[str]:
+    a, b = tensors(one), tensors(other)
+    assert a.keys() == b.keys()
+    return [name for name in a if not torch.equal(a[name], b[name])]
+
+
+# What a run leaves
+
+
+def test_a_run_folder_holds_what_it_promises(finished: Run, tiny: Tiny) -> None:
+    assert finished.read_config() == (tiny.inputs, DEPTH, tiny.config())
+    report = json.loads((finished.path / "report.json").read_text())
+    assert report["classes"] == list(CLASSES)
+    assert (report["target_frames"], report["pairs"]) == (12, 10)
+    assert set(report["predicted"]) == {"source-only", "tgmb", "target"}
+    for counts in report["predicted"].values():
+        assert list(counts) == list(CLASSES)
+        assert sum(counts.values()) == 12
+    assert all(0 <= share <= 1 for share in report["agreement"].values())
+    assert all(cost["seconds"] > 0 for cost in report["stages"].values())
+    assert set(report["stages"]) == {"source", "tgmb", "tgkt"}
+    assert list((finished.path / "tensorboard").iterdir())
+    # Resume state is gone once it is of no use: it is larger than everything else.
+    assert not list((finished.path / "state").glob("*")) if (finished.path / "state").exists() else True
+
+
+def test_checkpoints_know_their_task(finished: Run) -> None:
+    source, source_header = load_classifier(finished.source, "source")
+    target, header = load_classifier(finished.target, "target")
+    assert source_header.classes == header.classes == CLASSES
+    assert header.image_size == 32
+    assert source_header.sensor is None
+    # The frames were 40x30; the spec is pinned to that, so that the device refuses another mode of the camera.
+    assert header.sensor == DEPTH.with_size(40, 30)
+    assert source.num_classes == target.num_classes == 6
+
+
+def test_metrics_hold_every_loss_term_of_every_stage(finished: Run) -> None:
+    lines = read_metrics(finished.path / "metrics.jsonl")
+    terms = {
+        "source": {"loss"},
+        "tgmb": {"loss", "rec", "d1", "d2", "im", "disc"},
+        "tgkt": {"loss", "kd", "f", "self"},
+    }
+    for stage, names in terms.items():
+        steps = [line for line in lines if line["stage"] == stage and "step" in line]
+        # 12 images in batches of 4 are 3 steps an epoch; fewer than ten steps are averaged into one line an epoch.
+        assert [(line["epoch"], line["step"]) for line in steps] == [(1, 3), (2, 6)]
+        for line in steps:
+            assert set(line) - {"stage", "epoch", "step"} == names
+            assert all(np.isfinite(line[name]) for name in names)
+    epochs = [line for line in lines if line.get("event") == "epoch"]
+    assert [sum(line["pseudo_label_counts"]) for line in epochs] == [12, 12]
+    assert epochs[0]["pseudo_labels_changed"] is None
+    assert 0 <= epochs[1]["pseudo_labels_changed"] <= 1
+
+
+def test_recorded_losses_are_the_weighted_sums_of_their_terms(finished: Run) -> None:
+    """Equations (6) and (10), with the paper's weights."""
+    weights = {
+        "tgmb": {"rec": 1.0, "d1": 1.0, "d2": 1.0, "im": 0.2},
+        "tgkt": {"kd": 1.0, "f": 0.2, "self": 1.0},
+    }
+    lines = [line for line in read_metrics(finished.path / "metrics.jsonl") if "step" in line]
+    for stage, weight in weights.items():
+        config: Any = getattr(finished.read_config()[2], stage)
+        names = {"self": "self_training"}
+        assert {name: getattr(config, names.get(name, name)) for name in weight} == weight
+        for line in (line for line in lines if line["stage"] == stage):
+            total = sum(factor * line[name] for name, factor in weight.items())
+            assert line["loss"] == pytest.approx(total, rel=1e-4)
+
+
+def test_the_classifier_stays_the_sources_and_the_backbone_moves(finished: Run) -> None:
+    moved = differing(finished.source, finished.target)
+    names = set(tensors(finished.target))
+    assert not [name for name in moved if name.startswith("classifier.")]
+    assert len([name for name in names if name.startswith("classifier.")]) == 3
+    # Everything else learns: convolutions, batch norms and their statistics, and the bottleneck.
+    assert set(moved) == {name for name in names if not name.startswith("classifier.")}
+
+
+def test_the_answers_of_a_run_are_those_of_its_report(finished: Run, tiny: Tiny) -> None:
+    classes, size, sensor, answers = run_answers(finished.path, "cpu")
+    assert (classes, size, sensor) == (CLASSES, 32, DEPTH.with_size(40, 30))
+    frames, _ = load_frames(tiny.data / "target", sensor, resize_side(size))
+    report = json.loads((finished.path / "report.json").read_text())
+    for name, ask in answers.items():
+        probabilities = ask(frames)
+        np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+        counts = np.bincount(probabilities.argmax(1), minlength=6)
+        assert dict(zip(classes, counts.tolist(), strict=True)) == report["predicted"][name]
+
+
+# Repeatable, and free of source data
+
+
+def test_one_seed_gives_one_result_and_without_source_images(
+    finished: Run, tiny: Tiny, tmp_path: Path
+) -> None:
+    """Source-free: with the RGB of the task gone from disk, the checkpoint alone gives bit-identical weights."""
+    data = tmp_path / "data"
+    shutil.copytree(tiny.data, data)
+    shutil.rmtree(data / "source")
+    inputs = RunInputs(str(data / "target"), str(data / "paired"), source_model=str(finished.source))
+    report = adapt(inputs, DEPTH, tmp_path / "run", tiny.config())
+    again = Run(tmp_path / "run")
+    assert differing(again.source, finished.source) == []
+    assert differing(again.translator, finished.translator) == []
+    assert differing(again.target, finished.target) == []
+    assert set(report["stages"]) == {"tgmb", "tgkt"}  # no source stage was run
+
+
+def test_a_whole_run_repeated_is_bit_identical_and_another_seed_differs(
+    finished: Run, tiny: Tiny, tmp_path: Path
+) -> None:
+    adapt(tiny.inputs, DEPTH, tmp_path / "again", tiny.config())
+    assert differing(Run(tmp_path / "again").target, finished.target) == []
+    adapt(tiny.inputs, DEPTH, tmp_path / "other", tiny.config("seed=1"))
+    other = Run(tmp_path / "other")
+    for one, another in ((other.source, finished.source), (other.translator, finished.translator)):
+        assert differing(one, another)
+    moved = differing(other.target, finished.target)
+    assert set(moved) >= {"backbone.conv1.weight", "bottleneck.linear.weight"}
+
+
+# An output folder that exists
+
+
+def test_an_existing_folder_is_refused_and_untouched_then_replaced_on_demand(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "thesis.txt").write_text("three years")
+    config = tiny.config("source.epochs=1", "tgmb.epochs=1", "tgkt.epochs=1")
+    with pytest.raises(UsageError, match="already exists and is not empty") as caught:
+        adapt(tiny.inputs, DEPTH, out, config)
+    assert caught.value.exit_code == 2
+    assert "--resume" in str(caught.value)
+    assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+    # A bad input is found before anything is deleted.
+    with pytest.raises(DataError):
+        adapt(replace(tiny.inputs, target=str(tmp_path / "no")), DEPTH, out, config, overwrite=True)
+    assert (out / "thesis.txt").read_text() == "three years"
+
+
+def test_overwrite_replaces_a_run(finished: Run, tiny: Tiny, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished.path, out)
+    (out / "notes.txt").write_text("of the old run")
+    config = tiny.config("seed=3", "tgmb.epochs=1", "tgkt.epochs=1")
+    # The source model may even lie in the folder that is replaced: it was read before.
+    inputs = replace(tiny.inputs, source=None, source_model=str(Run(out).source))
+    adapt(inputs, DEPTH, out, config, overwrite=True)
+    assert not (out / "notes.txt").exists()
+    assert Run(out).read_config() == (inputs, DEPTH, config)
+    assert differing(Run(out).source, finished.source) == []
+    assert differing(Run(out).target, finished.target)
+    assert {line["stage"] for line in read_metrics(out / "metrics.jsonl")} == {"tgmb", "tgkt"}
+
+
+# Bad inputs leave nothing behind
+
+
+def bad_inputs(tiny: Tiny, tmp_path: Path) -> dict[str, tuple[RunInputs, AdaptConfig, str]]:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (tmp_path / "model.safetensors").write_bytes(b"no model")
+    good, config = tiny.inputs, tiny.config()
+    model = str(tmp_path / "model.safetensors")
+    return {
+        "no target": (replace(good, target=str(tmp_path / "no")), config, "does not exist"),
+        "empty target": (replace(good, target=str(empty)), config, "holds no image"),
+        "RGB as target": (replace(good, target=str(tiny.data / "source")), config, "one channel"),
+        "no pairs": (replace(good, paired=str(empty)), config, "has no folder 'rgb'"),
+        "flat source": (replace(good, source=str(tiny.data / "target")), config, "outside any class folder"),
+        "no source": (replace(good, source=None), config, "give either --source-model FILE"),
+        "two sources": (replace(good, source_model=model), config, "give either --source-model FILE"),
+        "bad model": (replace(good, source=None, source_model=model), config, "not safetensors"),
+        "batch too large": (good, tiny.config("batch=11"), "--paired: 10 images, fewer than one batch of 11"),
+        "no such device": (good, tiny.config("device=quantum"), "--device quantum"),
+    }
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["no target", "empty target", "RGB as target", "no pairs", "flat source", "no source", "two sources", "bad model",
+     "batch too large", "no such device"],
+)  # fmt: skip
+def test_bad_input_is_named_and_leaves_nothing_behind(case: str, tiny: Tiny, tmp_path: Path) -> None:
+    inputs, config, message = bad_inputs(tiny, tmp_path)[case]
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises((UsageError, CheckpointError), match=message) as caught:
+        adapt(inputs, DEPTH, tmp_path / "deep" / "run", config)
+    assert caught.value.exit_code in (2, 4)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_bad_weights_leave_nothing_behind(tiny: Tiny, tmp_path: Path) -> None:
+    config = tiny.config(f"weights={tmp_path / 'no.safetensors'}")
+    with pytest.raises(UsageError, match="no such file"):
+        adapt(tiny.inputs, DEPTH, tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_frames_of_another_sensor_are_refused(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="uint16 pixels, but the sensor is uint8"):
+        adapt(tiny.inputs, PRESETS["nir8"], tmp_path / "run", tiny.config())
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unfinished_run_has_no_answers(finished: Run, tmp_path: Path) -> None:
+    shutil.copytree(finished.path, tmp_path / "run")
+    Run(tmp_path / "run").target.unlink()
+    with pytest.raises(IncompatibleError, match=r"not finished.*adapt --resume"):
+        run_answers(tmp_path / "run", "cpu")

@@ -1,0 +1,325 @@
+"""The data a user brings, decoded once into memory: labelled RGB, sensor frames, and paired frames."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.errors import DataError
+from tgkt_edge.images import find_images, read_frame, read_rgb
+from tgkt_edge.preprocess import encode, encode_rgb
+from tgkt_edge.sensor import SensorSpec
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being read, how many are done, how many there are."""
+
+T = TypeVar("T")
+_SHOWN = 8  # files named in one error
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Sensor frames of the task: ``codes`` (N, R, R) uint16 (see preprocess), and ``labels`` (N,) int64 or None."""
+
+    codes: NDArray[np.uint16]
+    names: tuple[str, ...]
+    labels: NDArray[np.int64] | None = None
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled RGB images: ``rgb`` (N, R, R, 3) uint8, ``labels`` (N,) int64 indices into ``classes``."""
+
+    rgb: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Paired frames of other scenes: ``rgb`` (M, R, R, 3) uint8 and ``codes`` (M, R, R) uint16, row by row."""
+
+    rgb: NDArray[np.uint8]
+    codes: NDArray[np.uint16]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+
+def load_frames(
+    path: Path, spec: SensorSpec, side: int, *, skip_bad: bool = False, progress: Progress | None = None
+) -> tuple[Frames, SensorSpec]:
+    """Read unlabelled target frames: a folder (any depth, names mean nothing) or a CSV with a column ``frame``.
+
+    Returns:
+        The frames, and ``spec`` with its size pinned to theirs (unless it is "any").
+
+    Raises:
+        DataError: nothing there; unreadable or unfitting frames (named, with counts) unless ``skip_bad``.
+    """
+    files = _listed(path, "--target", ("frame",))["frame"] if path.is_file() else _in_folder(path, "--target")
+    codes, kept, spec = _read_frames(files, spec, side, skip_bad, f"--target {path}", progress)
+    return Frames(codes, tuple(str(files[i]) for i in kept)), spec
+
+
+def load_labelled_frames(
+    path: Path,
+    spec: SensorSpec,
+    side: int,
+    classes: Sequence[str],
+    *,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> Frames:
+    """Read labelled frames: a folder of class folders, or a CSV with columns ``frame`` and ``label``.
+
+    Raises:
+        DataError: as :func:`load_frames`; or a label that is not one of ``classes``.
+    """
+    files, labels = _labelled(path, "--data", "frame")
+    unknown = sorted(set(labels) - set(classes))
+    if unknown:
+        raise DataError(
+            f"--data {path}: labels {_some(unknown)} are not among the model's classes: {', '.join(classes)}. "
+            f"Rename or remove them."
+        )
+    codes, kept, _ = _read_frames(files, spec, side, skip_bad, f"--data {path}", progress)
+    index = {name: i for i, name in enumerate(classes)}
+    truth = np.array([index[labels[i]] for i in kept], dtype=np.int64)
+    return Frames(codes, tuple(str(files[i]) for i in kept), truth, tuple(classes))
+
+
+def load_images(path: Path, side: int, *, skip_bad: bool = False, progress: Progress | None = None) -> Images:
+    """Read labelled RGB: a folder of class folders, or a CSV with columns ``image`` and ``label``.
+
+    Raises:
+        DataError: nothing there, fewer than two classes, unreadable images.
+    """
+    files, labels = _labelled(path, "--source", "image")
+    classes = tuple(sorted(set(labels)))
+    if len(classes) < 2:
+        raise DataError(
+            f"--source {path}: found one class only ({classes[0]}): a classifier needs at least two. "
+            f"Wanted a folder of class folders, or a CSV with columns image,label."
+        )
+    images, kept = _read_all(
+        files,
+        lambda file: encode_rgb(read_rgb(file), side, str(file)),
+        skip_bad,
+        f"--source {path}",
+        progress,
+    )
+    index = {name: i for i, name in enumerate(classes)}
+    truth = np.array([index[labels[i]] for i in kept], dtype=np.int64)
+    missing = sorted(set(range(len(classes))) - set(truth.tolist()))
+    if missing:
+        raise DataError(
+            f"--source {path}: no readable image left of class {_some([classes[i] for i in missing])}"
+        )
+    return Images(np.stack(images), truth, classes, tuple(str(files[i]) for i in kept))
+
+
+def load_pairs(
+    path: Path, spec: SensorSpec, side: int, *, skip_bad: bool = False, progress: Progress | None = None
+) -> Pairs:
+    """Read paired frames: a folder with ``rgb/`` and ``frame/`` matched by file stem, or a CSV ``rgb,frame``.
+
+    Raises:
+        DataError: nothing there, an unmatched or doubled stem, unreadable or unfitting files.
+    """
+    if path.is_file():
+        columns = _listed(path, "--paired", ("rgb", "frame"))
+        rgb_files, frame_files = columns["rgb"], columns["frame"]
+    else:
+        rgb_files, frame_files = _matched(path)
+
+    pinned = _pinned(frame_files, spec)
+
+    def read(pair: tuple[Path, Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+        rgb_file, frame_file = pair
+        rgb = encode_rgb(read_rgb(rgb_file), side, str(rgb_file))
+        return rgb, encode(read_frame(frame_file), pinned, side, str(frame_file))
+
+    pairs = list(zip(rgb_files, frame_files, strict=True))
+    read_pairs, kept = _read_all(pairs, read, skip_bad, f"--paired {path}", progress)
+    return Pairs(
+        np.stack([rgb for rgb, _ in read_pairs]),
+        np.stack([codes for _, codes in read_pairs]),
+        tuple(str(frame_files[i]) for i in kept),
+    )
+
+
+def _matched(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of ``rgb/`` and ``frame/`` with equal stems (sub-folders count), in one order."""
+    by_stem: dict[str, dict[str, Path]] = {}
+    for side in ("rgb", "frame"):
+        sub = folder / side
+        if not sub.is_dir():
+            raise DataError(
+                f"--paired {folder}: has no folder '{side}'. Wanted {folder}/rgb and {folder}/frame with files of "
+                f"equal names, or a CSV with columns rgb,frame."
+            )
+        stems: dict[str, list[Path]] = defaultdict(list)
+        for file in _in_folder(sub, "--paired"):
+            stems[file.relative_to(sub).with_suffix("").as_posix()].append(file)
+        doubled = [str(file) for files in stems.values() if len(files) > 1 for file in files]
+        if doubled:
+            raise DataError(
+                f"--paired: two files with one stem in {sub}: {_some(doubled)}. Keep one of each."
+            )
+        by_stem[side] = {stem: files[0] for stem, files in stems.items()}
+    for one, other in (("rgb", "frame"), ("frame", "rgb")):
+        alone = [str(by_stem[one][stem]) for stem in by_stem[one] if stem not in by_stem[other]]
+        if alone:
+            raise DataError(
+                f"--paired {folder}: {len(alone)} files have no partner in {other}/: {_some(alone)}"
+            )
+    stems_in_order = list(by_stem["rgb"])
+    return [by_stem["rgb"][stem] for stem in stems_in_order], [
+        by_stem["frame"][stem] for stem in stems_in_order
+    ]
+
+
+def _labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]:
+    if path.is_file():
+        table = _listed(path, flag, (column,), text=("label",))
+        return table[column], [str(label) for label in table["label"]]
+    files, labels = [], []
+    for file in _in_folder(path, flag):
+        parts = file.relative_to(path).parts
+        if len(parts) < 2:
+            raise DataError(
+                f"{flag} {path}: {file.name} lies outside any class folder. Wanted {path}/CLASS/IMAGE, "
+                f"or a CSV with columns {column},label."
+            )
+        files.append(file)
+        labels.append(parts[0])
+    return files, labels
+
+
+def _in_folder(folder: Path, flag: str) -> list[Path]:
+    if not folder.exists():
+        raise DataError(f"{flag} {folder}: does not exist. Wanted a folder of images or a CSV file.")
+    files = find_images(folder)
+    if not files:
+        raise DataError(f"{flag} {folder}: holds no image (searched recursively for PNG, TIFF, JPEG, ...)")
+    return files
+
+
+def _listed(
+    path: Path, flag: str, files: tuple[str, ...], text: tuple[str, ...] = ()
+) -> dict[str, list[Any]]:
+    """Columns of a CSV; those in ``files`` as paths, relative ones taken from the CSV's folder."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            header = reader.fieldnames or []
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{flag} {path}: not a CSV file in UTF-8: {error}") from error
+    for column in files + text:
+        if column not in header:
+            raise DataError(
+                f"{flag} {path}: has no column '{column}'; its header is {','.join(header) or 'empty'}"
+            )
+    if not rows:
+        raise DataError(f"{flag} {path}: lists no file")
+    for number, row in enumerate(rows, start=2):
+        for column in files + text:
+            if not row[column]:
+                raise DataError(f"{flag} {path}, line {number}: column '{column}' is empty")
+    columns: dict[str, list[Any]] = {name: [path.parent / row[name] for row in rows] for name in files}
+    columns.update({name: [row[name] for row in rows] for name in text})
+    missing = [str(file) for name in files for file in columns[name] if not file.is_file()]
+    if missing:
+        raise DataError(
+            f"{flag} {path}: {len(missing)} listed files do not exist: {_some(missing)}. Were they moved?"
+        )
+    return columns
+
+
+def _pinned(files: Sequence[Path], spec: SensorSpec) -> SensorSpec:
+    """``spec`` with the size of the first frame that fits it, so that frames of other sizes are refused."""
+    if spec.size is not None:
+        return spec
+    for file in files:
+        try:
+            frame = read_frame(file)
+            spec.check(frame, str(file))
+        except DataError:
+            continue
+        return spec.with_size(frame.shape[1], frame.shape[0])
+    return spec
+
+
+def _read_frames(
+    files: list[Path], spec: SensorSpec, side: int, skip_bad: bool, what: str, progress: Progress | None
+) -> tuple[NDArray[np.uint16], list[int], SensorSpec]:
+    spec = _pinned(files, spec)
+    codes, kept = _read_all(
+        files, lambda file: encode(read_frame(file), spec, side, str(file)), skip_bad, what, progress
+    )
+    return np.stack(codes), kept, spec
+
+
+def _read_all(
+    items: Sequence[Any],
+    read: Callable[[Any], T],
+    skip_bad: bool,
+    what: str,
+    progress: Progress | None,
+) -> tuple[list[T], list[int]]:
+    """Apply ``read`` to every item in threads (decoding releases the GIL); keep order; report all bad ones at once."""
+
+    def attempt(item: Any) -> T | DataError:
+        try:
+            return read(item)
+        except DataError as error:
+            return error
+
+    good: list[T] = []
+    kept: list[int] = []
+    bad: list[str] = []
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for i, result in enumerate(pool.map(attempt, items)):
+            if isinstance(result, DataError):
+                bad.append(str(result))
+            else:
+                good.append(result)
+                kept.append(i)
+            if progress is not None:
+                progress(what, i + 1, len(items))
+    if bad and not (skip_bad and good):
+        listed = "\n  ".join(bad[:_SHOWN]) + (
+            f"\n  ... and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+        )
+        advice = (
+            "Nothing is left."
+            if not good
+            else "Repair or remove them, or give --skip-bad to go on without them."
+        )
+        raise DataError(f"{what}: {len(bad)} of {len(items)} cannot be used:\n  {listed}\n{advice}")
+    return good, kept
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f", ... and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

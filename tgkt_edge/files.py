@@ -1,0 +1,136 @@
+"""Writing files so that a full disk, a kill or a power cut leaves the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tgkt_edge.errors import TgktEdgeError, UsageError
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Put a file's bytes, or a folder's names, on the disk, so that they survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it becomes ``path``, on any failure it is removed.
+
+    Raises:
+        TgktEdgeError: the disk refused (full, read-only): names the file; what stood at ``path`` is intact.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+    except OSError as error:
+        raise TgktEdgeError(f"cannot write {path}: {error.strerror or error}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        _sync(temporary)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise TgktEdgeError(
+            f"cannot write {path}: {error.strerror or error}. What stood there before is intact."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` (UTF-8), atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace ``path`` by ``value`` as indented JSON, atomically. NaN is refused: it is not JSON."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; on success it is renamed to ``path``, on any failure removed.
+
+    Raises:
+        UsageError: ``path`` exists, is not empty, and ``overwrite`` is false.
+        TgktEdgeError: the disk refused.
+    """
+    refuse_existing(path, overwrite=overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    except OSError as error:
+        raise TgktEdgeError(f"cannot write {path}: {error.strerror or error}") from error
+    old = temporary.with_suffix(".old")
+    try:
+        yield temporary
+        for written in [*temporary.rglob("*"), temporary]:
+            if not written.is_symlink():
+                _sync(written)
+        os.chmod(temporary, 0o777 & ~_umask())
+        if path.exists():
+            os.replace(path, old)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
+        _sync(path.parent)
+    except OSError as error:
+        raise TgktEdgeError(
+            f"cannot write {path}: {error.strerror or error}. What stood there before is intact."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if path.exists():
+            _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Delete a folder with all it holds, a file or a link; nothing there is fine, too."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def refuse_existing(path: Path, *, overwrite: bool, hint: str = "--overwrite") -> None:
+    """Raise UsageError if ``path`` is a file, or a folder that holds anything, unless ``overwrite``."""
+    if overwrite or not path.exists():
+        return
+    if path.is_file() or any(path.iterdir()):
+        raise UsageError(
+            f"{path} already exists and is not empty. Choose another output folder, or give {hint} to replace it."
+        )

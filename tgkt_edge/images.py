@@ -1,0 +1,80 @@
+"""Finding and decoding image files, without ever converting what they hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.errors import DataError
+from tgkt_edge.extras import require
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".pnm", ".webp"})
+
+
+def natural_key(path: Path) -> list[tuple[int, int | str]]:
+    """Sort key under which ``frame_9`` comes before ``frame_10``. Ties between equal numbers go by spelling."""
+    parts = re.split(r"(\d+)", path.as_posix())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts] + [(1, path.as_posix())]
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All image files below ``folder``, in natural order. Hidden files and folders are passed over."""
+    found = (
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    return sorted(found, key=natural_key)
+
+
+def read_frame(path: Path) -> NDArray[Any]:
+    """Decode a sensor frame exactly as stored.
+
+    Returns:
+        (H, W) or (H, W, C) with the dtype of the file: 16-bit PNG and TIFF stay uint16, unshifted and unscaled.
+
+    Raises:
+        DataError: missing, empty, truncated, or no image.
+    """
+    cv2 = require("cv2", "cpu", "Decoding images")
+    return _decode(path, cv2.IMREAD_UNCHANGED)
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Decode a photograph to (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
+
+    Raises:
+        DataError: missing, empty, truncated, or no image.
+    """
+    cv2 = require("cv2", "cpu", "Decoding images")
+    bgr = _decode(path, cv2.IMREAD_COLOR)
+    rgb: NDArray[np.uint8] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return rgb
+
+
+def _decode(path: Path, flags: int) -> NDArray[Any]:
+    cv2 = require("cv2", "cpu", "Decoding images")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if not data:
+        raise DataError(f"{path}: is empty (0 bytes)")
+    # OpenCV pads a truncated JPEG with grey and calls it an image; both formats end in a fixed mark.
+    if (data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-4096:]) or (
+        data.startswith(b"\x89PNG") and b"IEND" not in data[-4096:]
+    ):
+        raise DataError(f"{path}: is truncated ({len(data)} bytes, no end mark)")
+    try:
+        image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise DataError(f"{path}: cannot be decoded: {error.err}") from error
+    if image is None:
+        raise DataError(f"{path}: is damaged or not an image ({len(data)} bytes)")
+    return image

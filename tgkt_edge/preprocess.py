@@ -1,0 +1,144 @@
+"""Raw frame -> network input. The only such code: training, evaluation and the device all call it.
+
+A frame becomes unsigned 16-bit *codes*, 0 to 65535 for the near to the far end of the SensorSpec's range.
+Codes are what training keeps in memory and crops; dividing by 65535 gives the network's [0, 1]. The division of
+two float32 numbers is correctly rounded everywhere, so a code is the same network input on every machine.
+
+Steps of :func:`encode`, in this order:
+
+1. the frame is checked against its SensorSpec: one channel, dtype, size (:meth:`SensorSpec.check`);
+2. each pixel is decoded, clipped to near/far and scaled, through one table. Clipping comes before averaging, so
+   that a single wild pixel cannot smear over its neighbours;
+3. area-averaged to a square, over *valid* pixels only: a hole does not pull its neighbours towards zero;
+4. an output pixel without any valid pixel under it takes the nearest output pixel that has one;
+5. rounded to whole codes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.errors import FrameError
+from tgkt_edge.sensor import RawFrame, SensorSpec, unit_table
+
+CODE_MAX = 65535
+"""The largest code; code / CODE_MAX is the network's input."""
+
+# Below this share of valid area an output pixel counts as a hole: it is float noise of the resize, not coverage.
+_MIN_COVER = 1e-3
+
+
+def resize_side(size: int) -> int:
+    """Side in pixels that frames are resized to before the crop of ``size``: 224 -> 256, as the paper's."""
+    return round(size * 256 / 224)
+
+
+def encode(frame: RawFrame, spec: SensorSpec, side: int, name: str = "frame") -> NDArray[np.uint16]:
+    """Raw frame to square codes.
+
+    Args:
+        frame: (H, W) uint8 or uint16 raw counts, as ``spec`` says.
+        side: width and height of the result, pixels.
+        name: what to call the frame in an error, e.g. its path.
+
+    Returns:
+        (side, side) uint16 codes, 0 = near end or black, 65535 = far end or white.
+
+    Raises:
+        FrameError: the frame contradicts ``spec``, or none of its pixels is valid.
+    """
+    spec.check(frame, name)
+    values, valid = unit_table(spec)
+    position = values.take(frame, mode="clip")  # (H, W) float32, whole numbers
+    if not spec.invalid:
+        return _to_codes(_area(position, side))
+    mask = valid.take(frame, mode="clip")
+    if mask.all():
+        return _to_codes(_area(position, side))
+    cover = _area(mask.astype(np.float32), side)
+    # Invalid pixels are 0 in the table, so the plain average is already the masked sum over the same area.
+    mean = _area(position, side) / np.maximum(cover, _MIN_COVER)
+    hole = cover < _MIN_COVER
+    if hole.all():
+        raise FrameError(
+            f"{name}: every pixel is invalid (raw counts {list(spec.invalid)}): nothing was measured. "
+            f"Is the lens covered, or the scene nearer or farther than the sensor can see?"
+        )
+    return _to_codes(_fill_nearest(mean, hole) if hole.any() else mean)
+
+
+def center_crop(image: NDArray[Any], size: int) -> NDArray[Any]:
+    """The central (size, size) of a (S, S) or (S, S, 3) image, without copying. An odd margin leaves more below."""
+    top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
+    return image[top : top + size, left : left + size]
+
+
+def to_unit(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Codes of any shape to float32 in [0, 1]."""
+    return codes.astype(np.float32) / np.float32(CODE_MAX)
+
+
+def preprocess(frame: RawFrame, spec: SensorSpec, size: int, name: str = "frame") -> NDArray[np.float32]:
+    """Raw frame to the network's input ``frame``, without the batch axis.
+
+    Args:
+        frame: (H, W) uint8 or uint16 raw counts.
+        size: the network's input side, pixels (224 in the paper).
+
+    Returns:
+        (1, size, size) float32 in [0, 1], contiguous.
+
+    Raises:
+        FrameError: see :func:`encode`.
+    """
+    codes = center_crop(encode(frame, spec, resize_side(size), name), size)
+    return to_unit(codes)[np.newaxis]
+
+
+def encode_rgb(image: NDArray[np.uint8], side: int, name: str = "image") -> NDArray[np.uint8]:
+    """RGB photograph to a square, area-averaged.
+
+    Args:
+        image: (H, W, 3) uint8, channel order RGB.
+
+    Returns:
+        (side, side, 3) uint8 RGB.
+
+    Raises:
+        FrameError: not three channels of uint8.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise FrameError(f"{name}: shape {image.shape}, {image.dtype}: wanted (height, width, 3) uint8 RGB")
+    return _area(image, side)
+
+
+def _area(image: NDArray[Any], side: int) -> NDArray[Any]:
+    """(H, W) or (H, W, 3) to ``side`` by ``side``: area-averaged where it shrinks, linear where it grows."""
+    import cv2
+
+    height, width = image.shape[:2]
+    if (height < side) != (width < side):
+        # OpenCV averages areas only when neither axis grows, else it skips pixels: shrink first, then grow.
+        image = cv2.resize(image, (min(width, side), min(height, side)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def _to_codes(position: NDArray[np.float32]) -> NDArray[np.uint16]:
+    return np.clip(np.rint(position), 0, CODE_MAX).astype(np.uint16)
+
+
+def _fill_nearest(mean: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Give each hole pixel the value of the nearest pixel (Euclidean, OpenCV's 5x5 approximation) that is none."""
+    import cv2
+
+    _, labels = cv2.distanceTransformWithLabels(
+        hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    # Labels number the non-hole pixels; a look-up by label needs no assumption about the order of numbering.
+    value_of = np.zeros(int(labels.max()) + 1, dtype=np.float32)
+    value_of[labels[~hole]] = mean[~hole]
+    filled: NDArray[np.float32] = value_of[labels]
+    return filled

@@ -1,0 +1,266 @@
+"""``tgkt-edge adapt``: the stages one after the other, into a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from tgkt_edge import __version__
+from tgkt_edge.config import AdaptConfig
+from tgkt_edge.data import Frames, Images, Pairs, load_frames, load_images, load_pairs
+from tgkt_edge.errors import ConfigError, DataError, UsageError
+from tgkt_edge.files import refuse_existing, write_json
+from tgkt_edge.preprocess import resize_side
+from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.train.checkpoint import (
+    Header,
+    load_classifier,
+    load_imagenet,
+    load_into,
+    load_tensors,
+    save_checkpoint,
+)
+from tgkt_edge.train.compute import Compute, open_compute
+from tgkt_edge.train.log import RunLog, truncate_metrics
+from tgkt_edge.train.model import SceneClassifier, Translator, frozen
+from tgkt_edge.train.predict import predict_target
+from tgkt_edge.train.run import STAGES, Run, RunInputs, differences, write_config
+from tgkt_edge.train.source import train_source
+from tgkt_edge.train.state import StageState
+from tgkt_edge.train.tgkt import train_tgkt
+from tgkt_edge.train.tgmb import train_tgmb
+from tgkt_edge.train.views import Store
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    images: Images | None
+    target: Frames
+    pairs: Pairs
+    sensor: SensorSpec
+    source: tuple[SceneClassifier, Header] | None
+
+
+def adapt(
+    inputs: RunInputs,
+    sensor: SensorSpec,
+    out: Path,
+    config: AdaptConfig,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    skip_bad: bool = False,
+) -> dict[str, Any]:
+    """Train source (unless given), TGMB and TGKT, and write the run folder ``out``.
+
+    Args:
+        inputs: where the data is: target frames, paired frames, and labelled RGB or a source checkpoint.
+        sensor: what the target and the paired frames mean.
+        resume: go on with the run in ``out``, after the last epoch it saved.
+        overwrite: replace what is in ``out``, once all inputs have been read without an error.
+
+    Returns:
+        What ``report.json`` holds.
+
+    Raises:
+        UsageError: ``out`` holds a run; bad data, device or configuration. CheckpointError: a bad source model.
+    """
+    # Everything that can be wrong is found before anything is written.
+    if resume:
+        _check_resume(inputs, sensor, out, config)
+    else:
+        refuse_existing(out, overwrite=overwrite, hint="--resume to go on with it or --overwrite")
+    compute = open_compute(config)
+    loaded = _load(inputs, sensor, config, skip_bad)
+    if not resume and out.exists():
+        shutil.rmtree(out)
+    (out / "checkpoints").mkdir(parents=True, exist_ok=True)
+    if not resume:
+        write_config(out, inputs, sensor, config)
+    run = Run(out)
+    if resume:
+        _forget_unsaved(run)
+    with RunLog(out) as log:
+        log.say(
+            f"{len(loaded.target)} target frames, {len(loaded.pairs)} pairs; {config.image_size} pixels, batch "
+            f"{config.batch}, {compute.device} in {compute.precision}, {torch.get_num_threads()} threads"
+        )
+        report = _stages(run, loaded, config, compute, log)
+        write_json(out / "report.json", report)
+    return report
+
+
+def _stages(run: Run, loaded: _Loaded, config: AdaptConfig, compute: Compute, log: RunLog) -> dict[str, Any]:
+    if loaded.source is not None:
+        source, header = loaded.source
+        if not run.source.is_file():
+            save_checkpoint(run.source, source, header)
+    elif run.source.is_file():
+        source, header = load_classifier(run.source)
+    else:
+        images = loaded.images
+        assert images is not None
+        source = _timed(
+            "source",
+            compute,
+            log,
+            lambda: train_source(images, config, compute, log, _state(run, "source", config)),
+        )
+        header = Header("source", images.classes, config.image_size)
+        save_checkpoint(run.source, source, header)
+        _state(run, "source", config).clear()
+    source = frozen(compute.place(source))
+
+    target = Store(loaded.target.codes, compute.device)
+    rgb, frames = Store(loaded.pairs.rgb, compute.device), Store(loaded.pairs.codes, compute.device)
+    about = dataclasses.replace(header, image_size=config.image_size, sensor=loaded.sensor)
+
+    translator = Translator()
+    if run.translator.is_file():
+        load_into(translator, load_tensors(run.translator)[0], run.translator)
+    else:
+        translator = _timed(
+            "tgmb",
+            compute,
+            log,
+            lambda: train_tgmb(
+                source, target, rgb, frames, config, compute, log, _state(run, "tgmb", config)
+            ),
+        )
+        save_checkpoint(run.translator, translator, dataclasses.replace(about, kind="translator"))
+        _state(run, "tgmb", config).clear()
+    translator = frozen(compute.place(translator))
+
+    if run.target.is_file():
+        student = compute.place(load_classifier(run.target, "target")[0])
+    else:
+        student = _timed(
+            "tgkt",
+            compute,
+            log,
+            lambda: train_tgkt(
+                source, translator, target, rgb, frames, config, compute, log, _state(run, "tgkt", config)
+            ),
+        )
+        save_checkpoint(run.target, student, dataclasses.replace(about, kind="target"))
+        _state(run, "tgkt", config).clear()
+    return _report(run, loaded, config, compute, header.classes, source, translator, student, target)
+
+
+def _report(
+    run: Run,
+    loaded: _Loaded,
+    config: AdaptConfig,
+    compute: Compute,
+    classes: Sequence[str],
+    source: SceneClassifier,
+    translator: Translator,
+    student: SceneClassifier,
+    target: Store,
+) -> dict[str, Any]:
+    """What can be said without labels: what each model answers on the target frames, and where they agree."""
+    size, batch = config.image_size, config.batch
+    answers = {
+        "source-only": predict_target(source, target, size, batch, compute)[1].argmax(1),
+        "tgmb": predict_target(source, target, size, batch, compute, translator)[1].argmax(1),
+        "target": predict_target(student, target, size, batch, compute)[1].argmax(1),
+    }
+    counts = {name: torch.bincount(given, minlength=len(classes)).tolist() for name, given in answers.items()}
+    return {
+        "tool": {"name": "tgkt-edge", "version": __version__},
+        "classes": list(classes),
+        "target_frames": len(loaded.target),
+        "pairs": len(loaded.pairs),
+        "stages": run.stage_costs(),
+        "predicted": {name: dict(zip(classes, numbers, strict=True)) for name, numbers in counts.items()},
+        "agreement": {
+            "target_with_tgmb": (answers["target"] == answers["tgmb"]).float().mean().item(),
+            "target_with_source_only": (answers["target"] == answers["source-only"]).float().mean().item(),
+        },
+    }
+
+
+def _timed(stage: str, compute: Compute, log: RunLog, train: Callable[[], Any]) -> Any:
+    compute.reset_memory()
+    start = time.monotonic()
+    model = train()
+    seconds = time.monotonic() - start
+    log.record(
+        {"stage": stage, "event": "done", "seconds": round(seconds, 3), "peak_bytes": compute.peak_memory()}
+    )
+    log.say(f"{stage}: done in {seconds:.0f} s")
+    return model
+
+
+def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: bool) -> _Loaded:
+    side = resize_side(config.image_size)
+    source: tuple[SceneClassifier, Header] | None = None
+    images: Images | None = None
+    if (inputs.source_model is None) == (inputs.source is None):
+        raise UsageError(
+            "give either --source-model FILE (a source checkpoint) or --source SRC (labelled RGB)"
+        )
+    if inputs.source_model is not None:
+        source = load_classifier(Path(inputs.source_model), "source")
+    else:
+        images = load_images(Path(cast(str, inputs.source)), side, skip_bad=skip_bad)
+        _enough("--source", len(images), config)
+    target, pinned = load_frames(Path(inputs.target), sensor, side, skip_bad=skip_bad)
+    _enough("--target", len(target), config)
+    # The same sensor took the pairs, but a set of other scenes may be stored at another resolution.
+    pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=skip_bad)
+    _enough("--paired", len(pairs), config)
+    if source is None:
+        # A trial, so that a bad --weights is refused before anything is written.
+        load_imagenet(SceneClassifier(2), config.weights)
+    return _Loaded(images, target, pairs, pinned, source)
+
+
+def _enough(flag: str, found: int, config: AdaptConfig) -> None:
+    if found < config.batch:
+        raise DataError(
+            f"{flag}: {found} images, fewer than one batch of {config.batch}. "
+            f"Bring more, or give --batch {max(found, 2)}."
+        )
+
+
+def _state(run: Run, stage: str, config: AdaptConfig) -> StageState:
+    return StageState(run.path / "state" / f"{stage}.safetensors", config.save_every_s)
+
+
+def _check_resume(inputs: RunInputs, sensor: SensorSpec, out: Path, config: AdaptConfig) -> None:
+    changed = differences(Run(out), inputs, sensor, config)
+    if changed:
+        raise ConfigError(
+            f"--resume {out}: started with other options: {'; '.join(changed)}. Give the same ones, or another -o."
+        )
+
+
+def _forget_unsaved(run: Run) -> None:
+    """Cut metrics.jsonl back to what is saved, since the rest is going to be written again."""
+    for stage, file in zip(STAGES, (run.source, run.translator, run.target), strict=True):
+        if not file.is_file():
+            state = run.path / "state" / f"{stage}.safetensors"
+            epochs = int(load_tensors(state)[1]["epoch"]) if state.is_file() else 0
+            truncate_metrics(run.path / "metrics.jsonl", stage, epochs, STAGES)
+            return
+
+
+def describe(report: dict[str, Any], out: Path) -> list[str]:
+    """The report as lines for the person who waited."""
+    counts = report["predicted"]["target"]
+    agreement = report["agreement"]
+    return [
+        "classes given to the target frames: "
+        + ", ".join(f"{name} {count}" for name, count in counts.items()),
+        f"agreement of the target network with source-only: {agreement['target_with_source_only']:.0%}",
+        f"agreement of the target network with TGMB: {agreement['target_with_tgmb']:.0%}",
+        f"{out}: checkpoints, metrics.jsonl, tensorboard, report.json. Next: tgkt-edge export {out} -o BUNDLE",
+    ]

@@ -1,0 +1,79 @@
+"""Where and in which precision training computes."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from tgkt_edge.config import AdaptConfig
+from tgkt_edge.errors import UsageError
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Device and precision of a run. ``autocast()`` is a context manager for forward passes."""
+
+    device: torch.device
+    precision: str
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """bf16 where chosen, float32 otherwise. Parameters and optimiser state are float32 in both."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def place(self, module: M) -> M:
+        """Move a network here, weights laid out channels last. Returns the same module."""
+        return module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
+
+    def peak_memory(self) -> int | None:
+        """Most bytes of GPU memory taken since :meth:`reset_memory`; None on a CPU."""
+        return int(torch.cuda.max_memory_allocated(self.device)) if self.device.type == "cuda" else None
+
+    def reset_memory(self) -> None:
+        """Start counting :meth:`peak_memory` anew."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+
+def open_compute(config: AdaptConfig) -> Compute:
+    """Resolve ``--device`` and ``--precision``.
+
+    Raises:
+        UsageError: a device that torch does not know or cannot see.
+    """
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("torch sees no CUDA device")
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {config.device}: {error}. Wanted auto, cpu, cuda or cuda:N.") from error
+    precision = config.precision
+    if precision == "auto":
+        # Ampere and later compute bf16; earlier ones emulate it slowly. CPUs keep the reproducible default.
+        capable = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        precision = "bf16" if capable else "fp32"
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+    return Compute(device, precision)
+
+
+def annealed(step: int, total: int) -> float:
+    """Factor on the learning rate: (1 + 10 step/total)^-0.75 (Ganin and Lempitsky, 2015)."""
+    return float((1 + 10 * step / total) ** -0.75)
+
+
+def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
+    """Set each group's rate to its ``base`` times ``factor``."""
+    for group in optimiser.param_groups:
+        group["lr"] = group["base"] * factor

@@ -1,0 +1,166 @@
+"""What training tells: metrics.jsonl, TensorBoard, and a progress bar (plain lines where there is no terminal)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from torch import Tensor
+
+PLAIN_LINE_EVERY_S = 10.0
+_STEPS_A_RECORD = 10
+
+
+class RunLog:
+    """The log of one run folder. A context manager.
+
+    ``metrics.jsonl`` holds one object a line: ``stage``, ``epoch`` (from 1), ``step`` (within the stage, from 1) and
+    every loss term averaged over the steps since the line before; or ``event`` lines.
+
+    Args:
+        folder: the run folder; None logs to the terminal only.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8") if folder else None
+        self._board: Any = None
+        if folder:
+            from torch.utils.tensorboard.writer import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"))
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        if self._metrics:
+            self._metrics.close()
+        if self._board:
+            self._board.close()
+
+    def say(self, text: str) -> None:
+        """A line for the person watching, on stderr."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def record(self, values: Mapping[str, Any]) -> None:
+        """One line of metrics.jsonl, on disk at once."""
+        if self._metrics:
+            self._metrics.write(json.dumps(dict(values)) + "\n")
+            self._metrics.flush()
+
+    def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """The same numbers for TensorBoard."""
+        if self._board:
+            for name, value in values.items():
+                self._board.add_scalar(f"{stage}/{name}", value, step)
+
+    @contextmanager
+    def stage(self, name: str, epochs: int, steps_per_epoch: int, done_epochs: int = 0) -> Iterator[StageLog]:
+        """Show and record one stage of ``epochs`` times ``steps_per_epoch`` steps."""
+        with StageLog(self, name, epochs, steps_per_epoch, done_epochs) as stage:
+            yield stage
+
+
+class StageLog:
+    """Progress of one stage; call :meth:`step` after each step."""
+
+    def __init__(self, log: RunLog, name: str, epochs: int, steps_per_epoch: int, done_epochs: int) -> None:
+        self._log, self.name, self._epochs, self._per_epoch = log, name, epochs, steps_per_epoch
+        self._step = done_epochs * steps_per_epoch
+        self._start_step, self._start = self._step, time.monotonic()
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+        self._last_line = -PLAIN_LINE_EVERY_S
+        self._means: dict[str, float] = {}
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[terms]}"),
+            console=log.console,
+            disable=not log.console.is_terminal,
+        )
+        self._task = self._bar.add_task(name, total=epochs * steps_per_epoch, completed=self._step, terms="")
+
+    def __enter__(self) -> StageLog:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        if self._count:
+            self._flush()
+        self._bar.stop()
+
+    def step(self, terms: Mapping[str, Tensor]) -> None:
+        """Add one step's loss terms, scalars; read from the device every ten steps and at epochs' ends only."""
+        for name, value in terms.items():
+            value = value.detach()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._count += 1
+        self._step += 1
+        if self._count == _STEPS_A_RECORD or self._step % self._per_epoch == 0:
+            self._flush()
+        self._bar.update(self._task, completed=self._step)
+
+    def note(self, epoch: int, values: Mapping[str, Any]) -> None:
+        """Record values of an epoch (from 0) that are no loss terms."""
+        self._log.record({"stage": self.name, "epoch": epoch + 1, "event": "epoch", **values})
+
+    def _flush(self) -> None:
+        epoch = (self._step - 1) // self._per_epoch + 1
+        means = torch.stack([value.float() for value in self._sums.values()]).div(self._count).tolist()
+        self._means = dict(zip(self._sums, means, strict=True))
+        self._log.record({"stage": self.name, "epoch": epoch, "step": self._step, **self._means})
+        self._log.scalars(self.name, self._step, self._means)
+        self._sums, self._count = {}, 0
+        terms = " ".join(f"{name} {value:.3f}" for name, value in self._means.items())
+        self._bar.update(self._task, terms=terms)
+        now = time.monotonic()
+        last = self._step == self._epochs * self._per_epoch
+        if not self._log.console.is_terminal and (last or now - self._last_line >= PLAIN_LINE_EVERY_S):
+            self._last_line = now
+            rate = (now - self._start) / (self._step - self._start_step)
+            left = rate * (self._epochs * self._per_epoch - self._step)
+            self._log.say(
+                f"{self.name}: epoch {epoch}/{self._epochs} step {self._step}/{self._epochs * self._per_epoch} "
+                f"ETA {left:.0f} s  {terms}"
+            )
+
+
+def truncate_metrics(path: Path, stage: str, epochs: int, order: tuple[str, ...]) -> None:
+    """Drop lines of a resumed run that will be written again: of ``stage`` after ``epochs``, and of later stages."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # the line that the kill cut short
+        name = entry.get("stage")
+        if (
+            name not in order
+            or order.index(name) < order.index(stage)
+            or (name == stage and entry.get("epoch", epochs + 1) <= epochs)
+        ):
+            kept.append(line)
+    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

@@ -1,0 +1,127 @@
+"""The run folder: where things lie in it, and the options it was started with."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tgkt_edge import __version__
+from tgkt_edge.config import AdaptConfig, from_dict
+from tgkt_edge.errors import ConfigError, IncompatibleError
+from tgkt_edge.files import write_text
+from tgkt_edge.sensor import SensorSpec
+
+SCHEMA = 1
+"""Version of config.yaml in a run folder."""
+
+STAGES = ("source", "tgmb", "tgkt")
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """Paths as absolute text: ``target`` and ``paired`` frames; ``source`` (labelled RGB) or ``source_model``."""
+
+    target: str
+    paired: str
+    source: str | None = None
+    source_model: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths in a run folder."""
+
+    path: Path
+
+    @property
+    def source(self) -> Path:
+        """Checkpoint of the source model."""
+        return self.path / "checkpoints" / "source.safetensors"
+
+    @property
+    def translator(self) -> Path:
+        """Checkpoint of the translation net T."""
+        return self.path / "checkpoints" / "translator.safetensors"
+
+    @property
+    def target(self) -> Path:
+        """Checkpoint of the target network."""
+        return self.path / "checkpoints" / "target.safetensors"
+
+    def read_config(self) -> tuple[RunInputs, SensorSpec, AdaptConfig]:
+        """The options this run was started with.
+
+        Raises:
+            IncompatibleError: (exit 4) no run, or one of another version.
+        """
+        file = self.path / "config.yaml"
+        if not file.is_file():
+            raise IncompatibleError(
+                f"{self.path}: no run here: config.yaml is missing. Wanted what 'adapt -o' wrote."
+            )
+        try:
+            values = yaml.safe_load(file.read_text(encoding="utf-8"))
+            schema = values["schema"]
+            if schema != SCHEMA:
+                raise IncompatibleError(
+                    f"{file}: run of schema {schema!r}, this tgkt-edge {__version__} reads {SCHEMA}. Adapt again."
+                )
+            return (
+                from_dict(RunInputs, values["inputs"], str(file)),
+                SensorSpec.from_dict(values["sensor"], str(file)),
+                from_dict(AdaptConfig, values["config"], str(file)),
+            )
+        except (yaml.YAMLError, KeyError, TypeError, ConfigError) as error:
+            raise IncompatibleError(f"{file} is damaged: {error}. Adapt again.") from error
+
+    def stage_costs(self) -> dict[str, Any]:
+        """Seconds and peak GPU bytes of each trained stage, summed over resumptions' last parts."""
+        costs: dict[str, Any] = {}
+        for line in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            if entry.get("event") == "done":
+                costs[entry["stage"]] = {"seconds": entry["seconds"], "peak_bytes": entry["peak_bytes"]}
+        return costs
+
+
+def write_config(out: Path, inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig) -> None:
+    """Write ``out/config.yaml``."""
+    write_text(out / "config.yaml", yaml.safe_dump(_plain(inputs, sensor, config), sort_keys=False))
+
+
+def differences(run: Run, inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig) -> list[str]:
+    """Options that differ from those the run was started with, as "key: then x, now y"."""
+    before = _flat(_plain(*run.read_config()))
+    now = _flat(_plain(inputs, sensor, config))
+    # How often state is saved changes nothing that is computed.
+    keys = [key for key in {**before, **now} if key != "config.save_every_s"]
+    return [
+        f"{key}: then {before.get(key)!r}, now {now.get(key)!r}"
+        for key in keys
+        if before.get(key) != now.get(key)
+    ]
+
+
+def _plain(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "tool": __version__,
+        "inputs": dataclasses.asdict(inputs),
+        "sensor": sensor.to_dict(),
+        "config": dataclasses.asdict(config),
+    }
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,128 @@
+"""Stage 3, TGKT: transfer to the target network, with F_s, C and T frozen (paper, section 3.2, algorithm 2)."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tgkt_edge.config import AdaptConfig
+from tgkt_edge.train.compute import Compute, annealed, set_rates
+from tgkt_edge.train.log import RunLog
+from tgkt_edge.train.losses import distillation, self_training, squared_distance
+from tgkt_edge.train.model import SceneClassifier, Translator, normalise
+from tgkt_edge.train.predict import predict_target, reestimate_batch_norm
+from tgkt_edge.train.pseudo import pseudo_labels
+from tgkt_edge.train.source import classifier_groups
+from tgkt_edge.train.state import StageState
+from tgkt_edge.train.teacher import Teacher
+from tgkt_edge.train.views import Store, Views, batches, endless, epoch_rng, random_views
+
+
+def train_tgkt(
+    source: SceneClassifier,
+    translator: Translator,
+    target: Store,
+    paired_rgb: Store,
+    paired_frames: Store,
+    config: AdaptConfig,
+    compute: Compute,
+    log: RunLog,
+    state: StageState,
+) -> SceneClassifier:
+    """Train F_t, which starts as a copy of F_s; C is shared and stays frozen. Returns C(F_t(.)) of the last epoch.
+
+    Args:
+        source, translator: frozen, in evaluation mode, on the device.
+        target: unlabelled frames of the task (TR). paired_rgb, paired_frames: other scenes (TI), row by row.
+    """
+    cfg, size = config.tgkt, config.image_size
+    torch.manual_seed(config.seed + 2)
+    student = copy.deepcopy(source).requires_grad_(True)
+    student.classifier.requires_grad_(False)
+    sgd = torch.optim.SGD(
+        classifier_groups(student, cfg.lr, cfg.head_lr, classifier=False),
+        lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay, nesterov=cfg.momentum > 0,
+    )  # fmt: skip
+    if cfg.student_norm == "target":
+        reestimate_batch_norm(student, target, size, config.batch, compute)
+    translated_source = source
+    if cfg.teacher_norm == "translated":
+        translated_source = copy.deepcopy(source)
+        reestimate_batch_norm(translated_source, target, size, config.batch, compute, translator)
+    _, taught_centre = predict_target(translated_source, target, size, config.batch, compute, translator)
+    teacher_class = taught_centre.argmax(1)  # (N,)
+    teacher = Teacher(source, translated_source, translator, target, paired_rgb, size, compute, cfg.views)
+    bank_rng = epoch_rng(config.seed, "tgkt-views", 0)
+    tr_bank = view_bank(bank_rng, target, size, cfg.views)
+    ti_bank = view_bank(bank_rng, paired_rgb, size, cfg.views)
+    steps = len(batches(np.random.default_rng(0), len(target), config.batch))
+    done = state.load({"student": student}, {"sgd": sgd})
+    previous: Tensor | None = None
+
+    with log.stage("tgkt", cfg.epochs, steps, done) as stage:
+        for epoch in range(done, cfg.epochs):
+            features, logits = predict_target(student, target, size, config.batch, compute)
+            labels = pseudo_labels(features, logits.softmax(1), cfg.pseudo_distance, cfg.pseudo_threshold)
+            changed = None if previous is None else (labels != previous).float().mean().item()
+            counts = torch.bincount(labels, minlength=student.num_classes).tolist()
+            agreeing = (labels == teacher_class).float()  # (N,)
+            stage.note(
+                epoch,
+                {
+                    "pseudo_label_counts": counts,
+                    "pseudo_labels_changed": changed,
+                    "teacher_agrees": agreeing.mean().item(),
+                },
+            )
+            previous = labels
+
+            student.train()
+            rng = epoch_rng(config.seed, "tgkt", epoch)
+            tr_batches = batches(rng, len(target), config.batch)
+            ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
+            for step, (tr, ti) in enumerate(zip(tr_batches, ti_batches, strict=True), start=epoch * steps):
+                set_rates(sgd, annealed(step, cfg.epochs * steps))
+                tr_views, tr_slots = draw(rng, tr, target, size, tr_bank)
+                ti_views, ti_slots = draw(rng, ti, paired_rgb, size, ti_bank)
+                frames = normalise(target.take(tr_views, size))
+                taught = teacher.logits(frames, tr_views, tr_slots)  # (B, K)
+                wanted = teacher.features(ti_views, ti_slots)  # (B, 256)
+
+                # Two passes, TR last: the running statistics of batch norm then lean to the frames of the task.
+                with compute.autocast():
+                    paired = student.features(normalise(paired_frames.take(ti_views, size)))
+                    logits = student(frames)
+                rows = torch.from_numpy(tr).to(labels.device)
+                kd = distillation(
+                    logits, taught, cfg.kd_order, agreeing[rows] if cfg.kd_frames == "agreeing" else None
+                )
+                f = squared_distance(wanted, paired, cfg.f_distance)
+                self_loss = self_training(logits, labels[rows])
+                loss = cfg.kd * kd + cfg.f * f + cfg.self_training * self_loss
+                sgd.zero_grad(set_to_none=True)
+                loss.backward()
+                sgd.step()
+                stage.step({"loss": loss, "kd": kd, "f": f, "self": self_loss})
+            state.save(epoch + 1, {"student": student}, {"sgd": sgd})
+    return student.eval()
+
+
+def view_bank(rng: np.random.Generator, store: Store, size: int, count: int) -> list[Views]:
+    """``count`` fixed views of every image; none if every crop is to be new (count 0)."""
+    return [random_views(rng, np.arange(len(store)), store.side, size) for _ in range(count)]
+
+
+def draw(
+    rng: np.random.Generator, index: np.ndarray, store: Store, size: int, bank: list[Views]
+) -> tuple[Views, np.ndarray | None]:
+    """Views for ``index``: new ones, or one of the bank's for each, with its number (B,) there."""
+    if not bank:
+        return random_views(rng, index, store.side, size), None
+    slots = rng.integers(0, len(bank), size=len(index))
+    top, left, flip = (
+        np.stack([getattr(views, name) for views in bank])[slots, index] for name in ("top", "left", "flip")
+    )
+    return Views(index, top, left, flip), slots

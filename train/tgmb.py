@@ -1,0 +1,120 @@
+"""Stage 2, TGMB: learn the translation net T, with the source model frozen (paper, section 3.1, algorithm 1)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tgkt_edge.config import AdaptConfig, TgmbConfig
+from tgkt_edge.train.compute import Compute, annealed, set_rates
+from tgkt_edge.train.log import RunLog
+from tgkt_edge.train.losses import domain_loss, information_maximisation, squared_distance
+from tgkt_edge.train.model import SceneClassifier, Translator, discriminator, normalise
+from tgkt_edge.train.state import StageState
+from tgkt_edge.train.views import Store, batches, endless, epoch_rng, random_views
+
+
+def train_tgmb(
+    source: SceneClassifier,
+    target: Store,
+    paired_rgb: Store,
+    paired_frames: Store,
+    config: AdaptConfig,
+    compute: Compute,
+    log: RunLog,
+    state: StageState,
+) -> Translator:
+    """Train T and the discriminators D1, D2; return T of the last epoch in evaluation mode.
+
+    Args:
+        source: C(F_s(.)), frozen, in evaluation mode, on the device.
+        target: unlabelled frames of the task (TR). paired_rgb, paired_frames: other scenes (TI), row by row.
+    """
+    cfg, size = config.tgmb, config.image_size
+    torch.manual_seed(config.seed + 1)
+    translator = compute.place(Translator())
+    d1, d2 = discriminator().to(compute.device), discriminator().to(compute.device)
+    sgd = torch.optim.SGD(
+        [{"params": list(translator.parameters()), "base": cfg.lr}],
+        lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay, nesterov=cfg.momentum > 0,
+    )  # fmt: skip
+    adam = torch.optim.Adam([*d1.parameters(), *d2.parameters()], lr=cfg.d_lr, betas=(0.5, 0.9))
+    steps = len(batches(np.random.default_rng(0), len(target), config.batch))
+    modules = {"translator": translator, "d1": d1, "d2": d2}
+    optimisers: dict[str, torch.optim.Optimizer] = {"sgd": sgd, "adam": adam}
+    done = state.load(modules, optimisers)
+
+    with log.stage("tgmb", cfg.epochs, steps, done) as stage:
+        for epoch in range(done, cfg.epochs):
+            rng = epoch_rng(config.seed, "tgmb", epoch)
+            tr_batches = batches(rng, len(target), config.batch)
+            ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
+            for step, (tr, ti) in enumerate(zip(tr_batches, ti_batches, strict=True), start=epoch * steps):
+                set_rates(sgd, annealed(step, cfg.epochs * steps))
+                ti_views = random_views(rng, ti, paired_rgb.side, size)
+                tr_views = random_views(rng, tr, target.side, size)
+                rgb = normalise(paired_rgb.take(ti_views, size))
+                frames = normalise(
+                    torch.cat([paired_frames.take(ti_views, size), target.take(tr_views, size)])
+                )
+
+                # T sees TI and TR in one batch, so that its batch norm learns the mixture it is later used with.
+                with compute.autocast():
+                    translated = translator(frames)  # (2B, 3, S, S)
+                    features = source.features(translated)
+                    logits = source.classifier(features[len(ti) :])
+                    with torch.no_grad():
+                        real = source.features(rgb)
+                rec = squared_distance(rgb, translated[: len(ti)], cfg.rec_distance)
+                fake_ti, fake_tr = features[: len(ti)].float(), features[len(ti) :].float()
+                adv1, adv2 = translator_adversary(d1, d2, fake_ti, fake_tr, cfg)
+                im = information_maximisation(logits)
+                loss = cfg.rec * rec + cfg.d1 * adv1 + cfg.d2 * adv2 + cfg.im * im
+                sgd.zero_grad(set_to_none=True)
+                loss.backward()
+                sgd.step()
+
+                # The discriminators learn from the same features: the source model is not run again for them.
+                d_loss = discriminator_loss(d1, d2, real.float(), fake_ti.detach(), fake_tr.detach(), cfg)
+                adam.zero_grad(set_to_none=True)
+                d_loss.backward()
+                adam.step()
+                stage.step({"loss": loss, "rec": rec, "d1": adv1, "d2": adv2, "im": im, "disc": d_loss})
+            state.save(epoch + 1, modules, optimisers)
+    return translator.eval()
+
+
+def discriminator_loss(
+    d1: nn.Module, d2: nn.Module, real: Tensor, fake_ti: Tensor, fake_tr: Tensor, cfg: TgmbConfig
+) -> Tensor:
+    """What D1 and D2 minimise: (2) and (3) as binary cross-entropy.
+
+    D1 tells F_s of TI RGB (1) from translated TI (0). D2 tells translated TI (1) from translated TR (0); under
+    "eq3-minmax" the other way round, as equation (3) is printed.
+
+    Args:
+        real, fake_ti, fake_tr: (B, 256) features that take no gradient.
+    """
+    ti_first = cfg.adversary == "flipped"
+    return (
+        domain_loss(d1(real), True)
+        + domain_loss(d1(fake_ti), False)
+        + domain_loss(d2(fake_ti), ti_first)
+        + domain_loss(d2(fake_tr), not ti_first)
+    )
+
+
+def translator_adversary(
+    d1: nn.Module, d2: nn.Module, fake_ti: Tensor, fake_tr: Tensor, cfg: TgmbConfig
+) -> tuple[Tensor, Tensor]:
+    """What T minimises against D1 and against D2, with gradients into ``fake_ti`` and ``fake_tr``.
+
+    "flipped": labels swapped, which keeps gradients alive when a discriminator is sure: D1(T(TI)) -> 1 and
+    D2(T(TR)) -> 1. "eq3-minmax": T minimises the likelihoods (2) and (3) that the discriminators maximise.
+    """
+    if cfg.adversary == "flipped":
+        return domain_loss(d1(fake_ti), True), domain_loss(d2(fake_tr), True)
+    return -domain_loss(d1(fake_ti), False), -(
+        domain_loss(d2(fake_tr), True) + domain_loss(d2(fake_ti), False)
+    )

@@ -1,0 +1,116 @@
+"""Random crops and flips of resident frames, in batches, on the device that trains.
+
+Data stays in memory as decoded: frames as 16-bit codes, RGB as bytes. A batch is one gather. Paired RGB and sensor
+frames are taken with the *same* Views, so crop and flip always agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tgkt_edge.preprocess import CODE_MAX
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Views:
+    """B crops: which image, top-left corner in pixels, and whether mirrored. All (B,); ``flip`` is bool."""
+
+    index: Ints
+    top: Ints
+    left: Ints
+    flip: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, which: Ints | NDArray[np.bool_] | slice) -> Views:
+        return Views(self.index[which], self.top[which], self.left[which], self.flip[which])
+
+
+def random_views(rng: np.random.Generator, index: Ints, side: int, size: int) -> Views:
+    """One uniformly random crop of ``size`` out of ``side`` pixels, mirrored half the time, for each of ``index``."""
+    n = len(index)
+    top, left = rng.integers(0, side - size + 1, size=(2, n))
+    return Views(index, top, left, rng.random(n) < 0.5)
+
+
+def center_views(index: Ints, side: int, size: int) -> Views:
+    """The central crop, unmirrored: exactly ``preprocess.center_crop``."""
+    corner = np.full(len(index), (side - size) // 2, dtype=np.int64)
+    return Views(index, corner, corner, np.zeros(len(index), dtype=np.bool_))
+
+
+def epoch_rng(seed: int, stage: str, epoch: int) -> np.random.Generator:
+    """Everything random of one epoch comes from here, so an epoch can be repeated alone, after a restart."""
+    return np.random.default_rng([seed, epoch, *stage.encode()])
+
+
+def batches(rng: np.random.Generator, n: int, batch: int) -> list[Ints]:
+    """A random order of range(n) in ceil(n / batch) pieces whose sizes differ by one at most.
+
+    Equal pieces rather than a small remainder: batch norm needs company.
+    """
+    return list(np.array_split(rng.permutation(n), -(-n // batch)))
+
+
+def endless(rng: np.random.Generator, n: int, sizes: list[int]) -> list[Ints]:
+    """Batches of the given sizes that go through range(n) in random order, again and again."""
+    rounds = -(-sum(sizes) // n)
+    order = np.concatenate([rng.permutation(n) for _ in range(rounds)])
+    return list(np.split(order, np.cumsum(sizes)))[: len(sizes)]
+
+
+class Store:
+    """Images kept as decoded, on the device if they fit comfortably, else in main memory.
+
+    Args:
+        images: (N, R, R) uint16 codes of sensor frames, or (N, R, R, 3) uint8 RGB.
+        device: where batches are wanted.
+    """
+
+    def __init__(self, images: NDArray[np.uint16] | NDArray[np.uint8], device: torch.device) -> None:
+        # torch computes little with uint16: the same bits travel as int16 and are widened in `take`.
+        bits = images.view(np.int16) if images.dtype == np.uint16 else images
+        tensor = torch.from_numpy(np.ascontiguousarray(bits))
+        self.device = device
+        self.side = int(images.shape[1])
+        self._images = tensor.to(device) if _fits(tensor, device) else tensor
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def take(self, views: Views, size: int) -> Tensor:
+        """Cut the views out.
+
+        Returns:
+            (B, 1, size, size) or (B, 3, size, size) float32 in [0, 1] on ``device``; channels last.
+        """
+        step = np.arange(size)
+        rows = views.top[:, None] + step  # (B, size)
+        columns = views.left[:, None] + np.where(views.flip[:, None], step[::-1], step)
+        home = self._images.device
+        index = torch.from_numpy(views.index).to(home)[:, None, None]
+        cut = self._images[
+            index, torch.from_numpy(rows).to(home)[:, :, None], torch.from_numpy(columns).to(home)[:, None]
+        ]
+        cut = cut.to(self.device, non_blocking=True)
+        if cut.dtype == torch.int16:
+            # A tensor divisor: dividing by a Python number is a multiplication by its reciprocal on CUDA, which
+            # rounds differently from preprocess.to_unit.
+            codes = (cut.to(torch.int32) & 0xFFFF).to(torch.float32)
+            return (codes / torch.full_like(codes, CODE_MAX))[:, None]
+        return (cut.to(torch.float32) / 255).permute(0, 3, 1, 2)
+
+
+def _fits(tensor: Tensor, device: torch.device) -> bool:
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return tensor.nbytes < free // 4
