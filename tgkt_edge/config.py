@@ -90,7 +90,7 @@ class AdaptConfig:
     batch: int = 32  # frames a step; of target and of paired frames each
     seed: int = 0
     device: str = "auto"  # auto, cpu, cuda, cuda:1, ...
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on GPUs that have it, else fp32
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the hardware has it, else fp32
     weights: str = "imagenet"  # imagenet, none, or a safetensors file with torchvision's ResNet-50 names
     save_every_s: float = 60.0  # seconds between two saves of resume state
     source: SourceConfig = field(default_factory=SourceConfig)

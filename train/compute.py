@@ -60,12 +60,20 @@ def open_compute(config: AdaptConfig) -> Compute:
         raise UsageError(f"--device {config.device}: {error}. Wanted auto, cpu, cuda or cuda:N.") from error
     precision = config.precision
     if precision == "auto":
-        # Ampere and later compute bf16; earlier ones emulate it slowly. CPUs keep the reproducible default.
-        capable = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-        precision = "bf16" if capable else "fp32"
+        precision = "bf16" if has_bf16(device) else "fp32"
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
     return Compute(device, precision)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device computes bf16 in hardware; elsewhere it is emulated, slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
 
 
 def annealed(step: int, total: int) -> float:

@@ -12,6 +12,7 @@ from tgkt_edge.demo.raycast import Hits
 
 NEAR_MM, FAR_MM = 400, 8000
 NIR_BLACK, NIR_WHITE = 64, 1023
+ROOM_LIGHT = 0.1  # how much of the building's own lighting is on
 
 # Structured light: a projector BASELINE_M beside the camera, disparities measured at FOCAL_PX (of the
 # sensor's own, larger image) with a spread of DISPARITY_NOISE and in steps of DISPARITY_STEP pixels.
@@ -85,20 +86,30 @@ def rgb_image(
     rng: np.random.Generator,
     settings: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """The RGB camera's frame: Lambert shading, automatic exposure and white balance, noise, gamma.
+    """The RGB camera's frame: a dim building by the robot's own lamp; automatic exposure, white balance, noise, gamma.
 
+    The lamp sits beside the camera, so brightness tells of distance: the clue that a translation net can learn.
     albedo: (3, P) float32, linear. glow: (P,) float32. rng draws the noise, settings the exposure and balance.
     Returns (P, 3) uint8, sRGB order red, green, blue.
     """
-    # A little more light from above than from below keeps faces apart where no lamp reaches.
-    light = np.float32(ambient) * (1 + 0.35 * hits.normal[2] + 0.12 * hits.normal[0])
+    # In the lamp's light colours fade towards grey.
+    albedo = (albedo + albedo.mean(0, keepdims=True)) / 2
+    own = 0.1 + 1 / (0.15 + (np.maximum(hits.z, 0.3) / 2) ** 2)
+    # A little more light from above than from below keeps faces apart that are equally far.
+    light = (
+        np.float32(2 * ambient) * (1 + 0.35 * hits.normal[2] + 0.12 * hits.normal[0]) * own.astype(np.float32)
+    )
     for lamp in lights:
         away = np.array(lamp.position, np.float32)[:, None] - hits.point
         square = away[0] * away[0] + away[1] * away[1] + away[2] * away[2]
         x, y, z = away * hits.normal
         facing = (x + y + z) / np.sqrt(square + 1e-6)
-        light += np.float32(lamp.power) * np.maximum(facing, 0) / (1 + square / np.float32(lamp.reach**2))
-    colour = albedo * np.maximum(light + glow, 0)
+        light += (
+            np.float32(ROOM_LIGHT * lamp.power)
+            * np.maximum(facing, 0)
+            / (1 + square / np.float32(lamp.reach**2))
+        )
+    colour = albedo * np.maximum(light + np.float32(ROOM_LIGHT) * glow, 0)
     exposure = 0.28 / max(float(colour[:, ::16].mean()), 1e-3) * np.exp(settings.normal(0, 0.2))
     balance = np.exp(settings.normal(0, 0.05, 3)).astype(np.float32)[:, None]
     colour = colour * (np.float32(exposure) * balance)
