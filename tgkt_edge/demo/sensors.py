@@ -92,8 +92,9 @@ def rgb_image(
     albedo: (3, P) float32, linear. glow: (P,) float32. rng draws the noise, settings the exposure and balance.
     Returns (P, 3) uint8, sRGB order red, green, blue.
     """
-    # In the lamp's light colours fade towards grey.
-    albedo = (albedo + albedo.mean(0, keepdims=True)) / 2
+    # The camera's tone mapping evens out the materials, brightness less than hue; shapes and distances remain.
+    grey = np.maximum(albedo.mean(0, keepdims=True), np.float32(1e-3))
+    albedo = grey ** np.float32(0.35) * (albedo / grey) ** np.float32(0.2)
     own = 0.1 + 1 / (0.15 + (np.maximum(hits.z, 0.3) / 2) ** 2)
     # A little more light from above than from below keeps faces apart that are equally far.
     light = (
