@@ -69,8 +69,9 @@ def same_answers(bundle: Path, labelled: Path, camera: str, *sensor: str) -> str
             continue  # the folder holds frames of other scenes too
         compared += 1
         equal += (answer["label"], answer["probability"]) == (wanted["label"], wanted["probability"])
+    shown = Path(camera).relative_to(data_root())
     return (
-        f"run against evaluate on {bundle.name}, {camera}: {equal} of {compared} frames equal to the last bit"
+        f"run against evaluate on {bundle.name}, {shown}: {equal} of {compared} frames equal to the last bit"
     )
 
 

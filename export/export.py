@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from tgkt_edge import __version__
-from tgkt_edge.bundle import MODEL_FILES, Bundle
+from tgkt_edge.bundle import MANIFEST, MODEL_FILES, Bundle
 from tgkt_edge.data import load_frames
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.export.graph import OPSET, Deployed, export_onnx
 from tgkt_edge.export.verify import verify_fp32
-from tgkt_edge.files import atomic_folder, sha256_of
+from tgkt_edge.files import atomic_folder, refuse_foreign, sha256_of
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.train.checkpoint import load_classifier
 from tgkt_edge.train.run import Run
@@ -53,6 +53,8 @@ def export(
     inputs, _, _ = Run(run).read_config()
     model, header = load_classifier(Run(run).target, "target")
     assert header.sensor is not None
+    if overwrite:
+        refuse_foreign(out, MANIFEST, "an earlier bundle")
     deployed = Deployed(model)
     with atomic_folder(out, overwrite=overwrite) as folder:
         path = folder / MODEL_FILES["fp32"]

@@ -134,3 +134,18 @@ def refuse_existing(path: Path, *, overwrite: bool, hint: str = "--overwrite") -
         raise UsageError(
             f"{path} already exists and is not empty. Choose another output folder, or give {hint} to replace it."
         )
+
+
+def refuse_foreign(path: Path, marker: str, what: str) -> None:
+    """Before ``--overwrite`` deletes ``path``: raise UsageError unless it is what this program writes.
+
+    Args:
+        marker: a file that every such folder holds; an empty or missing folder is fine too.
+        what: what such a folder is called.
+    """
+    if not path.exists() or (path.is_dir() and (not any(path.iterdir()) or (path / marker).is_file())):
+        return
+    kind = f"a folder without {marker}" if path.is_dir() else "a file"
+    raise UsageError(
+        f"--overwrite replaces {what} only, but {path} is {kind}. Remove it yourself, or choose another place."
+    )

@@ -16,7 +16,7 @@ from tgkt_edge import __version__
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data import Frames, Images, Pairs, load_frames, load_images, load_pairs
 from tgkt_edge.errors import ConfigError, DataError, UsageError
-from tgkt_edge.files import refuse_existing, write_json
+from tgkt_edge.files import refuse_existing, refuse_foreign, write_json
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.checkpoint import (
@@ -77,13 +77,15 @@ def adapt(
         _check_resume(inputs, sensor, out, config)
     else:
         refuse_existing(out, overwrite=overwrite, hint="--resume to go on with it or --overwrite")
+        refuse_foreign(out, "config.yaml", "an earlier run")
+        _refuse_inside(out, inputs)
     compute = open_compute(config)
     loaded = _load(inputs, sensor, config, skip_bad)
     if not resume and out.exists():
         shutil.rmtree(out)
-    (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     if not resume:
-        write_config(out, inputs, sensor, config)
+        write_config(out, inputs, sensor, config)  # first, so that whatever is killed later can be resumed
+    (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     run = Run(out)
     if resume:
         _forget_unsaved(run)
@@ -221,6 +223,18 @@ def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: 
         # A trial, so that a bad --weights is refused before anything is written.
         load_imagenet(SceneClassifier(2), config.weights)
     return _Loaded(images, target, pairs, pinned, source)
+
+
+def _refuse_inside(out: Path, inputs: RunInputs) -> None:
+    """Refuse to write where data lies: ``--overwrite`` would delete it. A source model is read before, and copied."""
+    for name, value in dataclasses.asdict(inputs).items():
+        if (
+            name != "source_model"
+            and value is not None
+            and Path(value).resolve().is_relative_to(out.resolve())
+        ):
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"-o {out}: {flag} {value} lies inside it. Choose another output folder.")
 
 
 def _enough(flag: str, found: int, config: AdaptConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from torch import Tensor
+
+from tgkt_edge.errors import TgktEdgeError
+from tgkt_edge.files import write_text
 
 PLAIN_LINE_EVERY_S = 10.0
 _STEPS_A_RECORD = 10
@@ -106,9 +110,11 @@ class StageLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        if self._count:
-            self._flush()
-        self._bar.stop()
+        try:
+            if self._count and kind is None:
+                self._flush()
+        finally:
+            self._bar.stop()
 
     def step(self, terms: Mapping[str, Tensor]) -> None:
         """Add one step's loss terms, scalars; read from the device every ten steps and at epochs' ends only."""
@@ -129,6 +135,12 @@ class StageLog:
         epoch = (self._step - 1) // self._per_epoch + 1
         means = torch.stack([value.float() for value in self._sums.values()]).div(self._count).tolist()
         self._means = dict(zip(self._sums, means, strict=True))
+        lost = [name for name, value in self._means.items() if not math.isfinite(value)]
+        if lost:
+            raise TgktEdgeError(
+                f"{self.name}: {', '.join(lost)} became infinite or not a number by step {self._step}: it diverged. "
+                f"Lower the learning rate (--set {self.name}.lr=...), or try --precision fp32."
+            )
         self._log.record({"stage": self.name, "epoch": epoch, "step": self._step, **self._means})
         self._log.scalars(self.name, self._step, self._means)
         self._sums, self._count = {}, 0
@@ -163,4 +175,4 @@ def truncate_metrics(path: Path, stage: str, epochs: int, order: tuple[str, ...]
             or (name == stage and entry.get("epoch", epochs + 1) <= epochs)
         ):
             kept.append(line)
-    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    write_text(path, "".join(line + "\n" for line in kept))

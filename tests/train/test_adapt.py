@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data import load_frames
-from tgkt_edge.errors import CheckpointError, DataError, IncompatibleError, UsageError
+from tgkt_edge.errors import CheckpointError, DataError, IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import PRESETS, load_sensor
 from tgkt_edge.train.adapt import adapt
@@ -184,10 +184,41 @@ def test_an_existing_folder_is_refused_and_untouched_then_replaced_on_demand(
     assert caught.value.exit_code == 2
     assert "--resume" in str(caught.value)
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
-    # A bad input is found before anything is deleted.
+    # What no run left there is not deleted, even when asked to.
+    with pytest.raises(UsageError, match="replaces an earlier run only"):
+        adapt(tiny.inputs, DEPTH, out, config, overwrite=True)
+    assert (out / "thesis.txt").read_text() == "three years"
+    # And of a run's folder nothing before all inputs are found to be good.
+    (out / "config.yaml").write_text("schema: 1")
     with pytest.raises(DataError):
         adapt(replace(tiny.inputs, target=str(tmp_path / "no")), DEPTH, out, config, overwrite=True)
     assert (out / "thesis.txt").read_text() == "three years"
+
+
+def test_a_run_is_not_written_over_its_own_data(tiny: Tiny, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tiny.data, data)
+    (data / "config.yaml").write_text("schema: 1")
+    inside = replace(tiny.inputs, target=str(data / "target"))
+    with pytest.raises(UsageError, match=r"--target .*lies inside it"):
+        adapt(inside, DEPTH, data, tiny.config(), overwrite=True)
+    assert sorted(path.name for path in (data / "target").iterdir())
+
+
+def test_a_file_is_not_overwritten_by_a_run(tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("notes")
+    with pytest.raises(UsageError, match="is a file"):
+        adapt(tiny.inputs, DEPTH, tmp_path / "run", tiny.config(), overwrite=True)
+    assert (tmp_path / "run").read_text() == "notes"
+
+
+def test_training_that_diverges_is_stopped_and_said_so(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(
+        TgktEdgeError, match=r"source: loss became infinite or not a number.*Lower the learning rate"
+    ):
+        adapt(tiny.inputs, DEPTH, tmp_path / "run", tiny.config("source.lr=1e30", "source.head_lr=1e30"))
+    assert not Run(tmp_path / "run").source.exists()
+    assert "NaN" not in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
 def test_overwrite_replaces_a_run(finished: Run, tiny: Tiny, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from tgkt_edge.demo.write import write_demo_data
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.extras import require
-from tgkt_edge.files import refuse_existing
+from tgkt_edge.files import refuse_existing, refuse_foreign
 
 # Small frames and ResNet-50 from scratch, because no ImageNet weights come with the package: larger learning rates
 # than for fine-tuning, and few enough steps for two CPU cores. The scenes are made so that translation helps (RGB
@@ -58,6 +58,8 @@ def demo(
     for module, extra in (("torch", "train"), ("onnx", "export"), ("onnxruntime", "cpu"), ("cv2", "cpu")):
         require(module, extra, "The demo")
     refuse_existing(out, overwrite=overwrite)
+    for part, marker in (("data", "clip_labels.csv"), ("run", "config.yaml"), ("bundle", "manifest.json")):
+        refuse_foreign(out / part, marker, "an earlier demo")
     for part in _PARTS:
         shutil.rmtree(out / part) if (out / part).is_dir() else (out / part).unlink(missing_ok=True)
     start = time.monotonic()
