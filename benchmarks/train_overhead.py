@@ -7,8 +7,9 @@ no logging. Stage and bare loop alternate within one process; printed is the med
 
 - source: the network forward and backward.
 - tgmb: T on TI and TR frames, F_s on the translations, both forward and backward; F_s on TI RGB forward.
-- tgkt: F_t on TI and TR frames forward and backward; T and F_s on TR, F_s on TI RGB forward; and once an epoch F_t on
-  every target frame forward, for the pseudo-labels.
+- tgkt: F_t on TI and TR frames forward and backward; T and F_s on TR, F_s on TI RGB forward; once an epoch F_t on every
+  target frame forward, for the pseudo-labels; and once a stage F_t, and twice T and F_s, on every target frame forward,
+  for the batch-norm statistics and the teacher's classes. (A stage of 15 epochs does the last part once, too.)
 """
 
 from __future__ import annotations
@@ -46,12 +47,17 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=6, help="steps a round")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="fp32")
     args = parser.parse_args()
     flags = {"image_size": args.size, "batch": args.batch, "device": args.device, "precision": args.precision}
-    config = build_config(None, ["weights=none", "source.epochs=1", "tgmb.epochs=1", "tgkt.epochs=1"], flags)
+    config = build_config(
+        None,
+        ["weights=none", *(f"{name}.epochs={args.epochs}" for name in ("source", "tgmb", "tgkt"))],
+        flags,
+    )
     compute = open_compute(config)
     rng = np.random.default_rng(0)
     n, side = args.batch * args.steps, resize_side(args.size)
@@ -73,14 +79,14 @@ def main() -> None:
     both = torch.cat([x, x]).contiguous(memory_format=torch.channels_last)
 
     def bare_source() -> None:
-        for _ in range(args.steps):
+        for _ in range(args.epochs * args.steps):
             with compute.autocast():
                 loss = learner(x).float().sum()
             loss.backward()
 
     def bare_tgmb() -> None:
         translator.train().requires_grad_(True)
-        for _ in range(args.steps):
+        for _ in range(args.epochs * args.steps):
             with compute.autocast():
                 loss = source(translator(both)).float().sum()
                 with torch.no_grad():
@@ -89,7 +95,12 @@ def main() -> None:
 
     def bare_tgkt() -> None:
         frozen(translator)
-        for _ in range(args.steps):
+        with torch.no_grad(), compute.autocast():
+            for _ in range(args.steps):
+                source(x)
+                source(translator(x))
+                source(translator(x))
+        for _ in range(args.epochs * args.steps):
             with compute.autocast():
                 with torch.no_grad():
                     source(translator(x))
@@ -114,7 +125,7 @@ def main() -> None:
     )
     print(
         f"{compute.device} {compute.precision}, {args.size} pixels, "
-        f"batch {args.batch}, {args.rounds} rounds of {n} images"
+        f"batch {args.batch}, {args.rounds} rounds of {args.epochs} epochs of {n} images"
     )
     print(f"{'stage':<8}{'stage img/s':>14}{'bare img/s':>14}{'ratio':>8}")
     for name, (stage, bare) in stages.items():
@@ -127,7 +138,7 @@ def main() -> None:
                     torch.cuda.synchronize(compute.device)
                 if turn:  # the first round warms up
                     seconds[key].append(time.perf_counter() - start)
-        rate = {key: n / statistics.median(values) for key, values in seconds.items()}
+        rate = {key: args.epochs * n / statistics.median(values) for key, values in seconds.items()}
         print(
             f"{name:<8}{rate['stage']:>14.1f}{rate['bare']:>14.1f}{rate['stage'] / rate['bare']:>8.3f}",
             flush=True,
