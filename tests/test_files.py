@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from tgkt_edge.errors import TgktEdgeError, UsageError
-from tgkt_edge.files import atomic_file, atomic_folder, refuse_existing, sha256_of, write_json, write_text
+from tgkt_edge.files import (
+    atomic_file,
+    atomic_folder,
+    refuse_existing,
+    refuse_foreign,
+    sha256_of,
+    write_json,
+    write_text,
+)
 
 OLD = "the old text\n"
 
@@ -246,3 +254,20 @@ def test_refuse_existing(file: Path, tmp_path: Path) -> None:
     refuse_existing(file, overwrite=True)
     with pytest.raises(UsageError, match="--resume"):
         refuse_existing(file, overwrite=False, hint="--resume")
+
+
+# What --overwrite may delete
+
+
+def test_overwrite_spares_what_another_program_wrote(tmp_path: Path) -> None:
+    refuse_foreign(tmp_path / "missing", "manifest.json", "a bundle")
+    refuse_foreign(tmp_path, "manifest.json", "a bundle")  # empty
+    (tmp_path / "thesis.txt").write_text("three years")
+    with pytest.raises(
+        UsageError, match=r"replaces a bundle only, but .* is a folder without manifest\.json"
+    ):
+        refuse_foreign(tmp_path, "manifest.json", "a bundle")
+    with pytest.raises(UsageError, match="is a file"):
+        refuse_foreign(tmp_path / "thesis.txt", "manifest.json", "a bundle")
+    (tmp_path / "manifest.json").write_text("{}")
+    refuse_foreign(tmp_path, "manifest.json", "a bundle")

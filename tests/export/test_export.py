@@ -194,6 +194,11 @@ def test_an_existing_bundle_is_refused_and_untouched_then_replaced(run: Path, tm
         export(run, out)
     assert caught.value.exit_code == 2
     assert [path.name for path in tmp_path.rglob("*")] == ["bundle", "notes.txt"]
+    # What no export left there is not deleted, even when asked to; an earlier bundle is.
+    with pytest.raises(UsageError, match="replaces an earlier bundle only"):
+        export(run, out, overwrite=True)
+    assert (out / "notes.txt").read_text() == "mine"
+    (out / "manifest.json").write_text("the old one")
     assert export(run, out, overwrite=True).precisions == ("fp32",)
     assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "model.onnx"]
 
