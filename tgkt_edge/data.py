@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import DataError
-from tgkt_edge.images import find_images, read_frame, read_rgb
+from tgkt_edge.images import read_frame, read_rgb
+from tgkt_edge.listing import SHOWN, in_folder, labelled, listed, matched, some
 from tgkt_edge.preprocess import encode, encode_rgb
 from tgkt_edge.sensor import SensorSpec
 
@@ -23,7 +22,6 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being read, how many are done, how many there are."""
 
 T = TypeVar("T")
-_SHOWN = 8  # files named in one error
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def load_frames(
     Raises:
         DataError: nothing there; unreadable or unfitting frames (named, with counts) unless ``skip_bad``.
     """
-    files = _listed(path, "--target", ("frame",))["frame"] if path.is_file() else _in_folder(path, "--target")
+    files = listed(path, "--target", ("frame",))["frame"] if path.is_file() else in_folder(path, "--target")
     codes, kept, spec = _read_frames(files, spec, side, skip_bad, f"--target {path}", progress)
     return Frames(codes, tuple(str(files[i]) for i in kept)), spec
 
@@ -94,11 +92,11 @@ def load_labelled_frames(
     Raises:
         DataError: as :func:`load_frames`; or a label that is not one of ``classes``.
     """
-    files, labels = _labelled(path, "--data", "frame")
+    files, labels = labelled(path, "--data", "frame")
     unknown = sorted(set(labels) - set(classes))
     if unknown:
         raise DataError(
-            f"--data {path}: labels {_some(unknown)} are not among the model's classes: {', '.join(classes)}. "
+            f"--data {path}: labels {some(unknown)} are not among the model's classes: {', '.join(classes)}. "
             f"Rename or remove them."
         )
     codes, kept, _ = _read_frames(files, spec, side, skip_bad, f"--data {path}", progress)
@@ -113,7 +111,7 @@ def load_images(path: Path, side: int, *, skip_bad: bool = False, progress: Prog
     Raises:
         DataError: nothing there, fewer than two classes, unreadable images.
     """
-    files, labels = _labelled(path, "--source", "image")
+    files, labels = labelled(path, "--source", "image")
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise DataError(
@@ -132,7 +130,7 @@ def load_images(path: Path, side: int, *, skip_bad: bool = False, progress: Prog
     missing = sorted(set(range(len(classes))) - set(truth.tolist()))
     if missing:
         raise DataError(
-            f"--source {path}: no readable image left of class {_some([classes[i] for i in missing])}"
+            f"--source {path}: no readable image left of class {some([classes[i] for i in missing])}"
         )
     return Images(np.stack(images), truth, classes, tuple(str(files[i]) for i in kept))
 
@@ -146,10 +144,10 @@ def load_pairs(
         DataError: nothing there, an unmatched or doubled stem, unreadable or unfitting files.
     """
     if path.is_file():
-        columns = _listed(path, "--paired", ("rgb", "frame"))
+        columns = listed(path, "--paired", ("rgb", "frame"))
         rgb_files, frame_files = columns["rgb"], columns["frame"]
     else:
-        rgb_files, frame_files = _matched(path)
+        rgb_files, frame_files = matched(path)
 
     pinned = _pinned(frame_files, spec)
 
@@ -165,95 +163,6 @@ def load_pairs(
         np.stack([codes for _, codes in read_pairs]),
         tuple(str(frame_files[i]) for i in kept),
     )
-
-
-def _matched(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files of ``rgb/`` and ``frame/`` with equal stems (sub-folders count), in one order."""
-    by_stem: dict[str, dict[str, Path]] = {}
-    for side in ("rgb", "frame"):
-        sub = folder / side
-        if not sub.is_dir():
-            raise DataError(
-                f"--paired {folder}: has no folder '{side}'. Wanted {folder}/rgb and {folder}/frame with files of "
-                f"equal names, or a CSV with columns rgb,frame."
-            )
-        stems: dict[str, list[Path]] = defaultdict(list)
-        for file in _in_folder(sub, "--paired"):
-            stems[file.relative_to(sub).with_suffix("").as_posix()].append(file)
-        doubled = [str(file) for files in stems.values() if len(files) > 1 for file in files]
-        if doubled:
-            raise DataError(
-                f"--paired: two files with one stem in {sub}: {_some(doubled)}. Keep one of each."
-            )
-        by_stem[side] = {stem: files[0] for stem, files in stems.items()}
-    for one, other in (("rgb", "frame"), ("frame", "rgb")):
-        alone = [str(by_stem[one][stem]) for stem in by_stem[one] if stem not in by_stem[other]]
-        if alone:
-            raise DataError(
-                f"--paired {folder}: {len(alone)} files have no partner in {other}/: {_some(alone)}"
-            )
-    stems_in_order = list(by_stem["rgb"])
-    return [by_stem["rgb"][stem] for stem in stems_in_order], [
-        by_stem["frame"][stem] for stem in stems_in_order
-    ]
-
-
-def _labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]:
-    if path.is_file():
-        table = _listed(path, flag, (column,), text=("label",))
-        return table[column], [str(label) for label in table["label"]]
-    files, labels = [], []
-    for file in _in_folder(path, flag):
-        parts = file.relative_to(path).parts
-        if len(parts) < 2:
-            raise DataError(
-                f"{flag} {path}: {file.name} lies outside any class folder. Wanted {path}/CLASS/IMAGE, "
-                f"or a CSV with columns {column},label."
-            )
-        files.append(file)
-        labels.append(parts[0])
-    return files, labels
-
-
-def _in_folder(folder: Path, flag: str) -> list[Path]:
-    if not folder.exists():
-        raise DataError(f"{flag} {folder}: does not exist. Wanted a folder of images or a CSV file.")
-    files = find_images(folder)
-    if not files:
-        raise DataError(f"{flag} {folder}: holds no image (searched recursively for PNG, TIFF, JPEG, ...)")
-    return files
-
-
-def _listed(
-    path: Path, flag: str, files: tuple[str, ...], text: tuple[str, ...] = ()
-) -> dict[str, list[Any]]:
-    """Columns of a CSV; those in ``files`` as paths, relative ones taken from the CSV's folder."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header = reader.fieldnames or []
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{flag} {path}: not a CSV file in UTF-8: {error}") from error
-    for column in files + text:
-        if column not in header:
-            raise DataError(
-                f"{flag} {path}: has no column '{column}'; its header is {','.join(header) or 'empty'}"
-            )
-    if not rows:
-        raise DataError(f"{flag} {path}: lists no file")
-    for number, row in enumerate(rows, start=2):
-        for column in files + text:
-            if not row[column]:
-                raise DataError(f"{flag} {path}, line {number}: column '{column}' is empty")
-    columns: dict[str, list[Any]] = {name: [path.parent / row[name] for row in rows] for name in files}
-    columns.update({name: [row[name] for row in rows] for name in text})
-    missing = [str(file) for name in files for file in columns[name] if not file.is_file()]
-    if missing:
-        raise DataError(
-            f"{flag} {path}: {len(missing)} listed files do not exist: {_some(missing)}. Were they moved?"
-        )
-    return columns
 
 
 def _pinned(files: Sequence[Path], spec: SensorSpec) -> SensorSpec:
@@ -308,8 +217,8 @@ def _read_all(
             if progress is not None:
                 progress(what, i + 1, len(items))
     if bad and not (skip_bad and good):
-        listed = "\n  ".join(bad[:_SHOWN]) + (
-            f"\n  ... and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+        listed = "\n  ".join(bad[:SHOWN]) + (
+            f"\n  ... and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         )
         advice = (
             "Nothing is left."
@@ -318,8 +227,3 @@ def _read_all(
         )
         raise DataError(f"{what}: {len(bad)} of {len(items)} cannot be used:\n  {listed}\n{advice}")
     return good, kept
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f", ... and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -40,6 +40,7 @@ class Tiny:
 
     data: Path
     weights: Path
+    small: tuple[str, ...] = SMALL
 
     @property
     def inputs(self) -> RunInputs:

@@ -43,6 +43,7 @@ class Tiny(Protocol):
     data: Path
     weights: Path
     inputs: RunInputs
+    small: tuple[str, ...]
 
     def config(self, *sets: str) -> AdaptConfig: ...
 
@@ -111,16 +112,7 @@ def test_a_killed_run_resumes_to_bit_identical_weights(
     moment: str, finished: Run, tiny: Tiny, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    small = [
-        "image_size=32",
-        "batch=4",
-        "device=cpu",
-        "precision=fp32",
-        "source.epochs=2",
-        "tgmb.epochs=2",
-        "tgkt.epochs=2",
-    ]
-    run_and_kill(tiny, [*small, f"weights={tiny.weights}", "save_every_s=0"], out, MOMENTS[moment])
+    run_and_kill(tiny, [*tiny.small, f"weights={tiny.weights}", "save_every_s=0"], out, MOMENTS[moment])
 
     adapt(tiny.inputs, DEPTH, out, tiny.config(), resume=True)
 
