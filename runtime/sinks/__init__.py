@@ -1,0 +1,1 @@
+"""Where decisions go. One file a kind of sink."""

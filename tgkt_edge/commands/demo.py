@@ -1,0 +1,24 @@
+"""``tgkt-edge demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo_command(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = Path("demo"),
+    sensor: Annotated[str, typer.Option(help="depth or nir.")] = "depth",
+    seed: Annotated[int, typer.Option(help="Seed of the scenes and of training.")] = 0,
+    weights: Annotated[str, typer.Option(help="Where the source model starts, as for adapt.")] = "none",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo in -o.")] = False,
+) -> None:
+    """The whole job on scenes it renders itself: adapt, evaluate, export, run."""
+    from tgkt_edge.demo.command import demo
+
+    demo(
+        out, overwrite=overwrite, seed=seed, sensor=sensor, weights=weights,
+        say=lambda line: typer.echo(line, err=True),
+    )  # fmt: skip

@@ -1,0 +1,62 @@
+"""``tgkt-edge run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tgkt_edge.errors import EXIT_INTERRUPTED
+
+
+def run_command(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder, as 'tgkt-edge export' writes it.")],
+    camera: Annotated[
+        str,
+        typer.Option(
+            help="Frames: 0, v4l2:///dev/video0, a folder (searched recursively), a glob, an image or a video file."
+        ),
+    ],
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, int8, int8-cpu (what the bundle holds), or auto.")
+    ] = "fp32",
+    engine: Annotated[str, typer.Option(help="auto or onnxruntime.")] = "auto",
+    sensor: Annotated[
+        str | None,
+        typer.Option(
+            help="Preset or YAML file, if this camera writes its frames differently than the one the bundle was "
+            "adapted with."
+        ),
+    ] = None,
+    top_k: Annotated[int, typer.Option(help="Classes listed with every frame.")] = 3,
+    drop: Annotated[
+        str | None,
+        typer.Option(
+            help="latest: the newest frame replaces one that still waits (default for cameras); none: every frame is "
+            "answered (default for recordings)."
+        ),
+    ] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Repeat a recording for ever.")] = False,
+    max_frames: Annotated[
+        int | None, typer.Option(help="Stop after so many frames, bad ones included.")
+    ] = None,
+    live: Annotated[bool, typer.Option(help="Show label, fps and latency on stderr while running.")] = True,
+) -> None:
+    """Classify the frames of a camera or recording: one JSON object a frame on stdout, a summary on stderr."""
+    from tgkt_edge.runtime.pipeline import run
+
+    summary = run(
+        bundle,
+        camera,
+        precision=precision,
+        engine=engine,
+        sensor=sensor,
+        top_k=top_k,
+        loop=loop,
+        max_frames=max_frames,
+        drop=drop,  # type: ignore[arg-type]  # run() refuses any other text by name
+        live=live,
+    )
+    if summary.stopped == "interrupted":
+        raise typer.Exit(EXIT_INTERRUPTED)
