@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -33,13 +34,25 @@ class Compute:
         return module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
     def peak_memory(self) -> int | None:
-        """Most bytes of GPU memory taken since :meth:`reset_memory`; None on a CPU."""
-        return int(torch.cuda.max_memory_allocated(self.device)) if self.device.type == "cuda" else None
+        """Most bytes taken since :meth:`reset_memory`: of GPU memory, or on a CPU of the process's resident memory.
+
+        None where neither is known (a CPU and no Linux).
+        """
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device))
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        return None
 
     def reset_memory(self) -> None:
         """Start counting :meth:`peak_memory` anew."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
+            return
+        with contextlib.suppress(OSError):  # proc(5), clear_refs: 5 resets VmHWM
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def open_compute(config: AdaptConfig) -> Compute:

@@ -80,7 +80,7 @@ class Run:
             raise IncompatibleError(f"{file} is damaged: {error}. Adapt again.") from error
 
     def stage_costs(self) -> dict[str, Any]:
-        """Seconds and peak GPU bytes of each trained stage, summed over resumptions' last parts."""
+        """Seconds and peak bytes (``Compute.peak_memory``) of each trained stage; of a resumed one, its last part."""
         costs: dict[str, Any] = {}
         for line in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
