@@ -1,30 +1,52 @@
-"""The two real data sets of the benchmarks, written as the CSVs that a user would bring.
+"""The real data sets of the benchmarks, by name: those in ``TGKT_EDGE_DATA``, and what ``data prepare`` writes.
 
-``nyuv2-5`` (RGB -> depth) and ``epfl-6`` (RGB -> NIR) are read from the folder in ``TGKT_EDGE_DATA``; see the
-README's section on real data for what lies there and whom to cite.
+``nyuv2-5`` (RGB -> depth) and ``epfl-6`` (RGB -> NIR) lie in the folder in ``TGKT_EDGE_DATA``; see the README's section
+on real data for what that is and whom to cite.
 """
 
 from __future__ import annotations
 
-import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-NYUV2_TASK = ("bathroom", "bedroom", "bookstore", "classroom", "kitchen")
-EPFL_TASK = ("country", "field", "indoor", "mountain", "street", "water")
+from tgkt_edge.prepare.command import prepare as prepare_data
+
+SETS = {"nyuv2-5": ("nyuv2", "nyuv2"), "epfl-6": ("rgbnir", "epfl-rgbnir")}
+"""Our name: its reader, and its folder in TGKT_EDGE_DATA."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """CSV files of one data set, and the sensor preset of its frames."""
+    """Files of one prepared data set."""
 
     name: str
-    sensor: str
-    source: Path  # image,label: RGB of the task
-    target: Path  # frame: sensor frames of the task, no labels
-    paired: Path  # rgb,frame: other scenes
-    labelled: Path  # frame,label: the target frames with labels, for evaluation only
+    folder: Path
+
+    @property
+    def source(self) -> Path:
+        """CSV image,label: RGB of the task."""
+        return self.folder / "source.csv"
+
+    @property
+    def target(self) -> Path:
+        """CSV frame: sensor frames of the task, no labels."""
+        return self.folder / "target.csv"
+
+    @property
+    def paired(self) -> Path:
+        """CSV rgb,frame: other scenes."""
+        return self.folder / "paired.csv"
+
+    @property
+    def labelled(self) -> Path:
+        """CSV frame,label: the target frames with labels, for evaluation only."""
+        return self.folder / "labels.csv"
+
+    @property
+    def sensor(self) -> str:
+        """What a frame means: a YAML file, as ``--sensor`` takes it."""
+        return str(self.folder / "sensor.yaml")
 
 
 def data_root() -> Path:
@@ -36,34 +58,35 @@ def data_root() -> Path:
 
 
 def prepare(name: str, out: Path) -> DataSet:
-    """Write the CSVs of "nyuv2-5" or "epfl-6" into ``out``."""
-    root = data_root()
-    triples: list[tuple[Path, Path, str]] = []  # rgb, frame, scene
-    task: tuple[str, ...]
-    if name == "nyuv2-5":
-        task, sensor = NYUV2_TASK, "nyuv2"
-        with (root / "nyuv2" / "labels.csv").open(newline="") as file:
-            for row in csv.DictReader(file):
-                triples.append((root / "nyuv2" / row["image"], root / "nyuv2" / row["depth"], row["scene"]))
-    elif name == "epfl-6":
-        task, sensor = EPFL_TASK, "nir8"
-        for rgb in sorted((root / "epfl-rgbnir").glob("*/*_rgb.jpg")):
-            triples.append((rgb, rgb.with_name(rgb.name.replace("_rgb", "_nir")), rgb.parent.name))
-    else:
-        raise SystemExit(f"unknown data set {name}: nyuv2-5 or epfl-6")
-    out.mkdir(parents=True, exist_ok=True)
-    inside = [triple for triple in triples if triple[2] in task]
-    outside = [triple for triple in triples if triple[2] not in task]
-    files = {key: out / f"{name}-{key}.csv" for key in ("source", "target", "paired", "labelled")}
-    _write(files["source"], ("image", "label"), [(rgb, scene) for rgb, _, scene in inside])
-    _write(files["target"], ("frame",), [(frame,) for _, frame, _ in inside])
-    _write(files["paired"], ("rgb", "frame"), [(rgb, frame) for rgb, frame, _ in outside])
-    _write(files["labelled"], ("frame", "label"), [(frame, scene) for _, frame, scene in inside])
-    return DataSet(name, sensor, **files)
+    """Prepare "nyuv2-5" or "epfl-6" into ``out/name``, unless it is there."""
+    if name not in SETS:
+        raise SystemExit(
+            f"unknown data set {name}: {' or '.join(SETS)}, or a folder that 'data prepare' wrote"
+        )
+    reader, folder = SETS[name]
+    return _prepared(reader, data_root() / folder, out / name, name)[0]
 
 
-def _write(path: Path, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+def open_data(text: str, out: Path) -> list[DataSet]:
+    """What ``--data`` names: a set by name, a prepared folder, or ``NAME:SRC`` for ``data prepare NAME SRC``.
+
+    Args:
+        out: where ``NAME:SRC`` is prepared; ``sunrgbd:SRC`` gives every pair of cameras: 16 tasks if four are there.
+    """
+    folder = Path(text)
+    if (folder / "prepare.json").is_file():
+        return [DataSet(folder.resolve().name, folder)]
+    if folder.is_dir() and (many := sorted(folder.glob("*/prepare.json"))):
+        return [DataSet(file.parent.name, file.parent) for file in many]
+    reader, colon, src = text.partition(":")
+    if colon:
+        return _prepared(reader, Path(src), out / reader, reader)
+    return [prepare(text, out)]
+
+
+def _prepared(reader: str, src: Path, folder: Path, name: str) -> list[DataSet]:
+    if not folder.exists():
+        prepare_data(reader, src, folder)
+    if (folder / "prepare.json").is_file():
+        return [DataSet(name, folder)]
+    return [DataSet(file.parent.name, file.parent) for file in sorted(folder.glob("*/prepare.json"))]

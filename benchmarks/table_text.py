@@ -119,9 +119,35 @@ def markdown(
                 f"- {lead['row']} against {lead['best_other']}, the best other row: {lead['mean'] * 100:+.1f} points "
                 f"of balanced accuracy (by seed: {each})"
             )
+    lines += _means(records)
     if about["settings"]:
         lines += ["", "Rows:", "", *(f"- {text}" for text in about["settings"])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _means(records: Sequence[dict[str, Any]]) -> list[str]:
+    """A table of means over data sets, where there are several and every row has a result on each."""
+    names = dict.fromkeys(record["data"] for record in records)
+    done = all(record["accuracy"]["mean"] is not None for record in records)
+    if len(names) < 2 or not done:
+        return []
+    lines = [
+        "",
+        f"## Mean over the {len(names)} data sets",
+        "",
+        "| row | accuracy | balanced | paper |",
+        "|---|---|---|---|",
+    ]
+    for row in dict.fromkeys(record["row"] for record in records):
+        mine = [record for record in records if record["row"] == row]
+        means = [
+            statistics.fmean(record[key]["mean"] for record in mine)
+            for key in ("accuracy", "balanced_accuracy")
+        ]
+        figures = [record["paper"] for record in mine if record["paper"] is not None]
+        paper = f"{statistics.fmean(figures) * 100:.2f}" if len(figures) == len(mine) else ""
+        lines.append(f"| {row} | {means[0] * 100:.1f} | {means[1] * 100:.1f} | {paper} |")
+    return lines
 
 
 def _stages(of_seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -5,10 +5,11 @@
     ... --row "no KD=tgkt,tgkt.kd=0"     a further row: a method, and what is set for it
     ... --rows table5 --config paper     the rows of the paper's Table 4, 5, 6 or 7
 
---data takes nyuv2-5, epfl-6, or folders that ``tgkt-edge data prepare`` wrote. Finished cells in WORK are not computed
-again, unfinished ones are resumed; a source model is trained once for each seed and shared by all rows, a translation
-net by all rows whose options for it agree. The Markdown file and its JSON twin are written anew after every cell. Exit
-code 1 if a cell failed.
+--data takes nyuv2-5, epfl-6, a folder that ``tgkt-edge data prepare`` wrote, or NAME:SRC to prepare one: with
+``--data sunrgbd:SUNRGBD`` this runs the paper's 16 tasks. Finished cells in WORK are not computed again, unfinished
+ones are resumed; a source model is trained once for each seed and shared by all rows, a translation net by all rows
+whose options for it agree. The Markdown file and its JSON twin are written anew after every cell. Exit code 1 if a
+cell failed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from cells import Workshop
-from datasets import DataSet, prepare
+from datasets import DataSet, open_data
 from paper_figures import METHODS, TABLES, Row
 from table_text import Cells, Failures, margins, markdown, summarise
 
@@ -92,7 +93,10 @@ def main() -> int:
         raise SystemExit(
             f"rows of one name: {', '.join(doubled)}" if doubled else "no row: give --methods or --rows"
         )
-    data = [open_data(name, args.out_dir / "csv") for name in args.data]
+    data = [one for text in args.data for one in open_data(text, args.out_dir / "csv")]
+    names = [one.name for one in data]
+    if len(set(names)) < len(names):
+        raise SystemExit(f"two data sets of one name: {', '.join(sorted(names))}. Rename a folder.")
     flags = {"image_size": args.size, "batch": args.batch, "weights": args.weights}
     flags |= {"device": args.device, "precision": args.precision}
     stages = [f"{name}.epochs={args.epochs}" for name in stages_with_epochs()] if args.epochs else []
@@ -122,15 +126,6 @@ def main() -> int:
                 text = _write(out, args, data, rows, cells, failures)
     print(text)
     return 1 if failures else 0
-
-
-def open_data(name: str, csv_folder: Path) -> DataSet:
-    """A data set by name, or a folder that ``data prepare`` wrote."""
-    folder = Path(name)
-    if not (folder / "sensor.yaml").is_file():
-        return prepare(name, csv_folder)
-    files = (folder / f"{kind}.csv" for kind in ("source", "target", "paired", "labels"))
-    return DataSet(folder.resolve().name, str(folder / "sensor.yaml"), *files)
 
 
 def _write(

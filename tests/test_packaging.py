@@ -40,6 +40,7 @@ HEAVY = (
     "cv2",
     "sklearn",
     "scipy",
+    "h5py",
     "safetensors",
     "tensorboard",
 )

@@ -1,0 +1,73 @@
+"""A tree of another data set, flags that mean nothing, and prepared files whose images have moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from numpy.typing import NDArray
+
+from tgkt_edge.data import load_frames, load_pairs
+from tgkt_edge.errors import DataError, UsageError
+from tgkt_edge.prepare.command import prepare
+from tgkt_edge.sensor import load_sensor
+
+Write = Callable[..., NDArray[Any]]
+
+
+def test_the_wrong_tree_is_told_what_was_looked_for_and_what_it_looks_like(
+    sun: Path, tmp_path: Path, write_image: Write
+) -> None:
+    write_image(tmp_path / "nir" / "water" / "0001_rgb.tiff")
+    for name, src, message in (
+        ("sunrgbd", tmp_path / "nir", r"looked for kv1/, kv2/.*found water/.*It looks like rgbnir\."),
+        ("rgbnir", sun, r"looked for class folders with ID_rgb\.tiff.*It looks like sunrgbd\."),
+        ("nyuv2", sun, r"looked for nyu_depth_v2_labeled\.mat .* found kv1/, kv2/.*It looks like sunrgbd\."),
+        ("diml", sun, r"looked for SCENE/color and SCENE/depth_filled.*It looks like sunrgbd\."),
+        ("diml", tmp_path / "none", r"found nothing: it does not exist"),
+    ):
+        with pytest.raises(DataError, match=message):
+            prepare(name, src, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_what_the_flags_cannot_mean(sun: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    cases: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("data set 'sun': wanted one of sunrgbd, diml, rgbnir, nyuv2", "sun", {}),
+        ("--depth 'hha': wanted one of filled, raw", "sunrgbd", {"depth": "hha"}),
+        ("give both --source-domain and --target-domain", "sunrgbd", {"source_domain": "kv1"}),
+        (
+            "--source-domain 'kv3': wanted one of kv1",
+            "sunrgbd",
+            {"source_domain": "kv3", "target_domain": "kv1"},
+        ),
+        (
+            "--source-domain kv1: diml has one camera",
+            "diml",
+            {"source_domain": "kv1", "target_domain": "kv1"},
+        ),
+    )
+    for message, name, flags in cases:
+        with pytest.raises(UsageError, match=message):
+            prepare(name, sun, out, **flags)
+    out.mkdir()
+    (out / "precious.txt").write_text("mine")
+    with pytest.raises(UsageError, match="already exists and is not empty"):
+        prepare("sunrgbd", sun, out)
+    assert [path.name for path in out.iterdir()] == ["precious.txt"]
+
+
+def test_moved_files_are_counted_and_named_by_adapt(sun: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare("sunrgbd", sun, out, source_domain="kv1", target_domain="kv1")
+    sun.rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        DataError, match=r"--target .*target\.csv: 3 listed files do not exist: .*NYU0009.*moved\?"
+    ):
+        load_frames(out / "target.csv", load_sensor(str(out / "sensor.yaml")), 32)
+    with pytest.raises(DataError, match=r"--paired .*paired\.csv: 16 listed files do not exist"):
+        load_pairs(out / "paired.csv", load_sensor(str(out / "sensor.yaml")), 32)
