@@ -1,1 +1,39 @@
-"""Where decisions go. One file a kind of sink."""
+"""Where decisions go. :func:`open_sink` chooses by URI; one file a kind of sink."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from tgkt_edge.errors import UsageError
+from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
+from tgkt_edge.runtime.sinks.jsonl import open_jsonl
+from tgkt_edge.runtime.sinks.options import redact
+
+__all__ = ["KINDS", "SCHEMES", "Message", "RunInfo", "Sink", "open_sink"]
+
+SCHEMES = ("jsonl", "mqtt", "mqtts", "video", "http", "https")
+KINDS = "jsonl:PATH, jsonl:-, mqtt://HOST/TOPIC, mqtts://HOST/TOPIC, video:PATH, http://HOST:PORT"
+
+
+def open_sink(uri: str, *, token: str | None = None) -> Sink:
+    """A sink of the kind that ``uri`` names. Nothing is written or connected before its ``open``.
+
+    Args:
+        uri: one of ``KINDS``, with options after ``?``.
+        token: what viewers of an ``http://`` sink must present; other kinds ignore it.
+
+    Raises:
+        UsageError: (exit 2) an unknown scheme or option, a missing part; names the nearest that is known.
+        MissingDependency: (exit 6) the library of this kind is not installed.
+    """
+    scheme, colon, rest = uri.partition(":")
+    scheme = scheme.lower()
+    if not colon or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
+        hint = f" A file's name alone is not enough: jsonl:{uri}" if uri.endswith((".jsonl", ".json")) else ""
+        raise UsageError(f"--sink {redact(uri)}: no kind of sink in front. Known: {KINDS}.{hint}")
+    if scheme == "jsonl":
+        return open_jsonl(rest)
+    near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+    hint = f" Did you mean '{near[0]}:'?" if near else ""
+    raise UsageError(f"--sink {redact(uri)}: unknown kind '{scheme}'.{hint} Known: {KINDS}.")

@@ -1,0 +1,81 @@
+"""Reading a sink's URI: its ``?key=value`` options, and hiding what must not be shown."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from urllib.parse import parse_qsl
+
+from tgkt_edge.errors import UsageError
+
+_SECRET = re.compile(r"(?i)([?&](?:password|passwd|pass|token|secret)=)[^&]*")
+
+
+def redact(uri: str) -> str:
+    """``uri`` fit for messages: whatever stands before the last ``@`` of a ``//`` part, and secret options, hidden.
+
+    Goes by the text alone, since it is also used for URIs that cannot be parsed; it may hide too much, never too
+    little.
+    """
+    scheme, slashes, rest = uri.partition("//")
+    if slashes and "@" in rest:
+        uri = f"{scheme}//***@{rest.rpartition('@')[2]}"
+    return _SECRET.sub(r"\1***", uri)
+
+
+class Options:
+    """The part of a sink's URI after ``?``.
+
+    Args:
+        name: the sink's URI without passwords, for messages.
+        text: ``key=value&key=value``, percent-encoded; may be empty.
+        known: the keys that this kind of sink has.
+
+    Raises:
+        UsageError: an unknown key (names the nearest one), a key given twice, or no ``key=value`` at all.
+    """
+
+    def __init__(self, name: str, text: str, known: Sequence[str]) -> None:
+        self._name = name
+        self._values: dict[str, str] = {}
+        try:
+            pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True) if text else []
+        except ValueError:
+            raise UsageError(f"--sink {name}: wanted key=value&key=value after '?'") from None
+        for key, value in pairs:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known) or 'none'}."
+                raise UsageError(f"--sink {name}: unknown option '{key}'. {hint}")
+            if key in self._values:
+                raise UsageError(f"--sink {name}: option '{key}' is given twice")
+            self._values[key] = value
+
+    def text(self, key: str) -> str | None:
+        """The value of ``key``; None if it is not given. Raises UsageError if it is empty."""
+        value = self._values.get(key)
+        if value == "":
+            raise UsageError(f"--sink {self._name}: option '{key}' is empty")
+        return value
+
+    def number(self, key: str, default: float, low: float, high: float) -> float:
+        """The value of ``key`` as a number. Raises UsageError unless it is one from ``low`` to ``high``."""
+        value = self.text(key)
+        if value is None:
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            raise UsageError(f"--sink {self._name}: {key}={value}: wanted a number from {low:g} to {high:g}")
+        return number
+
+    def whole(self, key: str, default: int, low: int, high: int) -> int:
+        """The value of ``key`` as a whole number. Raises UsageError unless it is one from ``low`` to ``high``."""
+        number = self.number(key, default, low, high)
+        if number != int(number):
+            raise UsageError(f"--sink {self._name}: {key}={number:g}: wanted a whole number")
+        return int(number)
