@@ -9,7 +9,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST ?=
-EXTRAS := train,export,cpu,data,dev
+EXTRAS := train,export,cpu,data,sinks,dev
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 

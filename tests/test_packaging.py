@@ -43,6 +43,10 @@ HEAVY = (
     "h5py",
     "safetensors",
     "tensorboard",
+    "paho",
+    "prometheus_client",
+    "starlette",
+    "uvicorn",
 )
 
 

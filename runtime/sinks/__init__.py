@@ -8,6 +8,7 @@ import re
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.jsonl import open_jsonl
+from tgkt_edge.runtime.sinks.mqtt import open_mqtt
 from tgkt_edge.runtime.sinks.options import redact
 
 __all__ = ["KINDS", "SCHEMES", "Message", "RunInfo", "Sink", "open_sink"]
@@ -34,6 +35,8 @@ def open_sink(uri: str, *, token: str | None = None) -> Sink:
         raise UsageError(f"--sink {redact(uri)}: no kind of sink in front. Known: {KINDS}.{hint}")
     if scheme == "jsonl":
         return open_jsonl(rest)
+    if scheme in ("mqtt", "mqtts"):
+        return open_mqtt(uri)
     near = difflib.get_close_matches(scheme, SCHEMES, n=1)
     hint = f" Did you mean '{near[0]}:'?" if near else ""
     raise UsageError(f"--sink {redact(uri)}: unknown kind '{scheme}'.{hint} Known: {KINDS}.")

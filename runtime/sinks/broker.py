@@ -1,0 +1,132 @@
+"""The URI of an MQTT broker, and TLS as it asks for."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tgkt_edge.errors import UsageError
+from tgkt_edge.runtime.sinks.options import Options, redact
+
+_OPTIONS = ("ca", "cert", "key", "qos", "client_id", "buffer", "password_file")
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where and how to connect. ``password`` is left out of the repr. Paths are those of PEM files."""
+
+    host: str
+    port: int
+    topic: str
+    tls: bool
+    user: str | None
+    password: str | None
+    ca: str | None
+    cert: str | None
+    key: str | None
+    qos: int
+    client_id: str
+    buffer: int
+
+    def __repr__(self) -> str:
+        return f"Broker({self.name})"
+
+    @property
+    def name(self) -> str:
+        """The URI without user, password and options."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"mqtt{'s' if self.tls else ''}://{host}:{self.port}/{self.topic}"
+
+
+def parse_broker(uri: str) -> Broker:
+    """``mqtt[s]://[user[:password]@]host[:port]/topic?options``; user, password and topic percent-encoded.
+
+    Raises:
+        UsageError: a part is missing or wrong.
+    """
+    shown, tls = redact(uri).partition("?")[0], uri.lower().startswith("mqtts:")
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")
+    except ValueError as error:  # UnicodeError is one
+        raise UsageError(f"--sink {shown}: not a host and port: wanted mqtt://host:1883/topic") from error
+    options = Options(shown, parts.query, _OPTIONS)
+    topic = unquote(parts.path).strip("/")
+    if not host or not topic or parts.fragment or port == 0:
+        raise UsageError(f"--sink {shown}: wanted mqtt://host/topic (a '#' or '?' in it percent-encoded)")
+    if any(character in topic for character in "+#\0") or len(topic.encode()) > 65_000:
+        raise UsageError(f"--sink {shown}: a topic to write to holds no '+', '#' or zero byte")
+    user = unquote(parts.username) if parts.username else None
+    password = unquote(parts.password) if parts.password is not None else None
+    file = options.text("password_file")
+    if file is not None:
+        if password is not None:
+            raise UsageError(f"--sink {shown}: a password and password_file: give one of them")
+        password = _read_password(shown, file)
+    if password is not None and user is None:
+        raise UsageError(f"--sink {shown}: a password needs a user: mqtt://user@host/topic")
+    files = {key: options.text(key) for key in ("ca", "cert", "key")}
+    if not tls and any(files.values()):
+        given = next(key for key, value in files.items() if value)
+        raise UsageError(f"--sink {shown}: '{given}' needs an encrypted connection: mqtts://")
+    if files["key"] and not files["cert"]:
+        raise UsageError(f"--sink {shown}: 'key' is the key of a certificate: give 'cert', too")
+    return Broker(
+        host=host,
+        port=port or (8883 if tls else 1883),
+        topic=topic,
+        tls=tls,
+        user=user,
+        password=password,
+        qos=options.whole("qos", 1, 0, 2),
+        client_id=options.text("client_id")
+        or f"tgkt-edge-{socket.gethostname()[:40]}-{secrets.token_hex(4)}",
+        buffer=options.whole("buffer", 10_000, 1, 10_000_000),
+        **files,
+    )
+
+
+def _read_password(shown: str, file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--sink {shown}: password_file {file} cannot be read: {reason_of(error)}"
+        ) from error
+
+
+def tls_context(broker: Broker) -> ssl.SSLContext:
+    """TLS as the broker's options say: its certificate and host name are always checked.
+
+    Raises:
+        UsageError: (exit 2) a file is missing or unreadable, holds no certificate, or key and certificate differ.
+    """
+    try:
+        context = ssl.create_default_context(cafile=broker.ca)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"--sink {broker.name}: ca={broker.ca} cannot be used: {reason_of(error)}. Wanted a PEM file with the "
+            f"certificate of the authority that signed the broker's."
+        ) from error
+    if broker.cert is not None:
+        try:
+            # An empty password: a locked key is an error here, not a question on the terminal.
+            context.load_cert_chain(broker.cert, broker.key, password="")
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(
+                f"--sink {broker.name}: cert={broker.cert} key={broker.key or broker.cert} cannot be used: "
+                f"{reason_of(error)}. Wanted PEM files of a certificate and its unlocked key."
+            ) from error
+    return context
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Why a connection or a file failed, for people."""
+    if isinstance(error, ssl.SSLError):
+        return str(error.reason or error).replace("_", " ").lower()
+    return str(getattr(error, "strerror", None) or error)
