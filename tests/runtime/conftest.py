@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -135,6 +136,20 @@ class Kit:
 def kit() -> Kit:
     """The helpers of this folder."""
     return Kit(save_model, save_bundle, make_frames, save_frames, command, environment, run_cli)
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The compiled V4L2 shim, for LD_PRELOAD: see the head of v4l2_shim.c."""
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs gcc to compile the V4L2 shim")
+    library = tmp_path_factory.mktemp("shim") / "v4l2_shim.so"
+    source = Path(__file__).with_name("v4l2_shim.c")
+    subprocess.run(
+        [compiler, "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True
+    )
+    return str(library)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime import FrameSource, open_source
-from tgkt_edge.runtime.sources.v4l2 import unpack16
 from tgkt_edge.sensor import PRESETS
 
 DEPTH, NIR8 = PRESETS["depth"], PRESETS["nir8"]
@@ -200,14 +199,6 @@ def test_missing_camera_names_the_device(uri: str) -> None:
 def test_camera_cannot_loop() -> None:
     with pytest.raises(UsageError, match="--loop"):
         open_source("0", DEPTH, loop=True)
-
-
-def test_z16_bytes_become_counts() -> None:
-    frame = np.arange(12, dtype="<u2").reshape(3, 4) * 1000
-    packed = frame.view(np.uint8).reshape(1, -1)
-    np.testing.assert_array_equal(unpack16(packed, width=4, height=3), frame)
-    other = np.zeros((3, 4), np.uint8)
-    assert unpack16(other, width=4, height=3) is other
 
 
 def test_reading_needs_opencv_and_says_so(tmp_path: Path, kit: Any) -> None:

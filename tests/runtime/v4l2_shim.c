@@ -1,19 +1,26 @@
 /* LD_PRELOAD shim: a camera at /dev/video42 that exists only inside one process.
  *
  * open() of that path yields a memfd. Buffers are mapped from it by the kernel itself and select() finds it readable,
- * so only open, openat, close and the 'V' ioctls are answered here. Pixel (y, x) of frame n holds
- * (SHIM_BASE + 257 * n + 3 * (y * width + x)) mod 2^16, little-endian; in GREY and YUYV its low byte.
+ * so only open, close, poll and the 'V' ioctls are answered here. Pixel (y, x) of frame n holds
+ * (SHIM_BASE + 257 * n + 3 * (y * width + x)) mod 2^16, little-endian; in GREY its low byte. Rows are padded with 0xEE.
  *
  * Environment: SHIM_FORMATS "Y16 ,YUYV" (offered, the first is the driver's own choice), SHIM_WIDTH, SHIM_HEIGHT,
- * SHIM_FPS, SHIM_FRAMES (unplugged after so many), SHIM_BASE.
+ * SHIM_FPS, SHIM_BASE; SHIM_FRAMES (unplugged after so many), SHIM_GONE (a path: unplugged while that file exists),
+ * SHIM_OPEN_ERRNO and SHIM_SET_ERRNO (what open() and VIDIOC_S_FMT answer), SHIM_MPLANE 1 (a multi-planar driver),
+ * SHIM_METADATA 1 (a node that captures no video), SHIM_PADDING (bytes after each row), SHIM_AGE_MS (how old a frame is
+ * when it arrives), SHIM_CLOCK 1 (timestamps of no named clock), SHIM_DAMAGED and SHIM_SHORT (the frame that is so),
+ * SHIM_CHANGE (the frame from which the height is halved) with SHIM_EVENT 1 (and the driver tells), SHIM_SILENT (the
+ * frame that never comes), SHIM_IGNORES 1 (VIDIOC_S_FMT keeps the driver's own choice), SHIM_MJPG (a file: each image).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/videodev2.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -45,7 +52,19 @@ static uint32_t offered(uint32_t index) {
 
 static uint32_t pixel_bytes(void) { return format == V4L2_PIX_FMT_GREY ? 1 : 2; }
 
-static uint32_t image_bytes(void) { return width * height * pixel_bytes(); }
+static uint32_t row_bytes(void) { return width * pixel_bytes() + (uint32_t)number("SHIM_PADDING", 0); }
+
+static uint32_t image_bytes(void) { return row_bytes() * height; }
+
+static int multi(void) { return number("SHIM_MPLANE", 0) != 0; }
+
+static int unplugged(void) {
+  const char *gone = getenv("SHIM_GONE");
+  return (gone && !access(gone, F_OK)) || (long)frame_number >= number("SHIM_FRAMES", 1L << 30);
+}
+
+/* The picture got smaller: known to VIDIOC_G_FMT and in the buffers' size. */
+static int changed(void) { return (long)frame_number >= number("SHIM_CHANGE", 1L << 30); }
 
 static uint32_t slot_bytes(void) { return (image_bytes() + 4095u) & ~4095u; }
 
@@ -55,6 +74,9 @@ static int refuse(int code) {
 }
 
 static int open_device(void) {
+  const char *gone = getenv("SHIM_GONE");
+  if (number("SHIM_OPEN_ERRNO", 0)) return refuse((int)number("SHIM_OPEN_ERRNO", 0));
+  if (gone && !access(gone, F_OK)) return refuse(ENOENT);
   int fd = memfd_create("v4l2_shim", 0);
   if (fd < 0 || fd >= MAX_FD) return refuse(EMFILE);
   ours[fd] = 1;
@@ -65,37 +87,63 @@ static int open_device(void) {
   return fd;
 }
 
-static void describe(struct v4l2_pix_format *pix) {
-  pix->width = width;
-  pix->height = height;
-  pix->pixelformat = format;
-  pix->field = V4L2_FIELD_NONE;
-  pix->bytesperline = width * pixel_bytes();
-  pix->sizeimage = image_bytes();
-  pix->colorspace = V4L2_COLORSPACE_RAW;
+static void describe(struct v4l2_format *answer) {
+  uint32_t rows = changed() ? height / 2 : height;
+  if (multi()) {
+    struct v4l2_pix_format_mplane *pix = &answer->fmt.pix_mp;
+    pix->width = width;
+    pix->height = rows;
+    pix->pixelformat = format;
+    pix->num_planes = 1;
+    pix->plane_fmt[0].bytesperline = row_bytes();
+    pix->plane_fmt[0].sizeimage = row_bytes() * rows;
+  } else {
+    struct v4l2_pix_format *pix = &answer->fmt.pix;
+    pix->width = width;
+    pix->height = rows;
+    pix->pixelformat = format;
+    pix->field = V4L2_FIELD_NONE;
+    pix->bytesperline = row_bytes();
+    pix->sizeimage = row_bytes() * rows;
+    pix->colorspace = V4L2_COLORSPACE_RAW;
+  }
 }
 
 static int set_format(struct v4l2_format *asked, int keep) {
   uint32_t before = format, chosen = offered(0), one;
+  uint32_t wanted = multi() ? asked->fmt.pix_mp.pixelformat : asked->fmt.pix.pixelformat;
+  if (number("SHIM_SET_ERRNO", 0)) return refuse((int)number("SHIM_SET_ERRNO", 0));
   for (uint32_t i = 0; (one = offered(i)); i++)
-    if (one == asked->fmt.pix.pixelformat) chosen = one;
+    if (one == wanted && !number("SHIM_IGNORES", 0)) chosen = one;
   format = chosen;
-  describe(&asked->fmt.pix);
+  describe(asked);
   if (!keep) format = before;
   return 0;
 }
 
-static void paint(uint8_t *to) {
+static uint32_t paint(uint8_t *to) {
+  const char *jpeg = getenv("SHIM_MJPG");
+  if (format == V4L2_PIX_FMT_MJPEG && jpeg) {
+    FILE *file = fopen(jpeg, "rb");
+    size_t size = file ? fread(to, 1, image_bytes(), file) : 0;
+    if (file) fclose(file);
+    return (uint32_t)size;
+  }
   uint32_t base = (uint32_t)number("SHIM_BASE", 4096) + 257 * frame_number;
-  for (uint32_t i = 0; i < width * height; i++) {
-    uint32_t value = base + 3 * i;
-    if (pixel_bytes() == 1) {
-      to[i] = (uint8_t)value;
-    } else {
-      to[2 * i] = (uint8_t)value;
-      to[2 * i + 1] = (uint8_t)(value >> 8);
+  memset(to, 0xEE, image_bytes());
+  for (uint32_t y = 0; y < height; y++) {
+    uint8_t *row = to + y * row_bytes();
+    for (uint32_t x = 0; x < width; x++) {
+      uint32_t value = base + 3 * (y * width + x);
+      if (pixel_bytes() == 1) {
+        row[x] = (uint8_t)value;
+      } else {
+        row[2 * x] = (uint8_t)value;
+        row[2 * x + 1] = (uint8_t)(value >> 8);
+      }
     }
   }
+  return image_bytes();
 }
 
 static int give_buffers(int fd, struct v4l2_requestbuffers *request) {
@@ -114,30 +162,42 @@ static int give_buffers(int fd, struct v4l2_requestbuffers *request) {
   return 0;
 }
 
-static void fill(struct v4l2_buffer *buffer, uint32_t index) {
+static void fill(struct v4l2_buffer *buffer, uint32_t index, uint32_t used) {
   buffer->index = index;
-  buffer->length = image_bytes();
-  buffer->bytesused = image_bytes();
-  buffer->m.offset = index * slot_bytes();
   buffer->memory = V4L2_MEMORY_MMAP;
   buffer->field = V4L2_FIELD_NONE;
+  if (multi()) {
+    buffer->length = 1;
+    buffer->m.planes[0].length = image_bytes();
+    buffer->m.planes[0].bytesused = used;
+    buffer->m.planes[0].data_offset = 0;
+    buffer->m.planes[0].m.mem_offset = index * slot_bytes();
+  } else {
+    buffer->length = image_bytes();
+    buffer->bytesused = used;
+    buffer->m.offset = index * slot_bytes();
+  }
 }
 
 static int next_frame(struct v4l2_buffer *buffer) {
   if (!streaming || !queued) return refuse(EINVAL);
-  if ((long)frame_number >= number("SHIM_FRAMES", 1L << 30)) return refuse(ENODEV);
+  if (unplugged()) return refuse(ENODEV);
   long fps = number("SHIM_FPS", 200);
   struct timespec wait = {0, 1000000000L / fps}, now;
   nanosleep(&wait, NULL);
   uint32_t index = queue[0];
   memmove(queue, queue + 1, sizeof(queue[0]) * --queued);
-  paint(memory + (size_t)index * slot_bytes());
-  fill(buffer, index);
-  buffer->flags = V4L2_BUF_FLAG_MAPPED | V4L2_BUF_FLAG_DONE | V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
+  uint32_t used = paint(memory + (size_t)index * slot_bytes());
+  if (changed() || (long)frame_number == number("SHIM_SHORT", -1)) used /= 2;
+  fill(buffer, index, used);
+  buffer->flags = V4L2_BUF_FLAG_MAPPED | V4L2_BUF_FLAG_DONE;
+  if (!number("SHIM_CLOCK", 0)) buffer->flags |= V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
+  if ((long)frame_number == number("SHIM_DAMAGED", -1)) buffer->flags |= V4L2_BUF_FLAG_ERROR;
   buffer->sequence = frame_number++;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  buffer->timestamp.tv_sec = now.tv_sec;
-  buffer->timestamp.tv_usec = now.tv_nsec / 1000;
+  int64_t us = now.tv_sec * 1000000LL + now.tv_nsec / 1000 - 1000LL * number("SHIM_AGE_MS", 0);
+  buffer->timestamp.tv_sec = us / 1000000;
+  buffer->timestamp.tv_usec = us % 1000000;
   return 0;
 }
 
@@ -149,7 +209,9 @@ static int answer(int fd, unsigned long request, void *argument) {
       strcpy((char *)cap->driver, "shim");
       strcpy((char *)cap->card, "test camera");
       cap->capabilities = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING | V4L2_CAP_DEVICE_CAPS;
-      cap->device_caps = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING;
+      cap->device_caps = multi() ? V4L2_CAP_VIDEO_CAPTURE_MPLANE : V4L2_CAP_VIDEO_CAPTURE;
+      if (number("SHIM_METADATA", 0)) cap->device_caps = V4L2_CAP_META_CAPTURE;
+      cap->device_caps |= V4L2_CAP_STREAMING;
       return 0;
     }
     case VIDIOC_ENUM_FMT: {
@@ -160,7 +222,7 @@ static int answer(int fd, unsigned long request, void *argument) {
       return 0;
     }
     case VIDIOC_G_FMT:
-      describe(&((struct v4l2_format *)argument)->fmt.pix);
+      describe(argument);
       return 0;
     case VIDIOC_S_FMT:
       return set_format(argument, 1);
@@ -171,7 +233,7 @@ static int answer(int fd, unsigned long request, void *argument) {
     case VIDIOC_QUERYBUF: {
       struct v4l2_buffer *buffer = argument;
       if (buffer->index >= buffers) return refuse(EINVAL);
-      fill(buffer, buffer->index);
+      fill(buffer, buffer->index, 0);
       return 0;
     }
     case VIDIOC_QBUF: {
@@ -182,6 +244,8 @@ static int answer(int fd, unsigned long request, void *argument) {
     }
     case VIDIOC_DQBUF:
       return next_frame(argument);
+    case VIDIOC_SUBSCRIBE_EVENT:
+      return number("SHIM_EVENT", 0) ? 0 : refuse(ENOTTY);
     case VIDIOC_STREAMON:
       streaming = 1;
       return 0;
@@ -215,6 +279,23 @@ int close(int fd) {
   if (!real) real = dlsym(RTLD_NEXT, "close");
   if (fd >= 0 && fd < MAX_FD) ours[fd] = 0;
   return real(fd);
+}
+
+/* As the kernel's v4l2_poll: every bit for a device that is gone, POLLPRI for an event. */
+int poll(struct pollfd *polled, nfds_t count, int timeout) {
+  static int (*real)(struct pollfd *, nfds_t, int);
+  if (!real) real = dlsym(RTLD_NEXT, "poll");
+  if (count != 1 || polled->fd < 0 || polled->fd >= MAX_FD || !ours[polled->fd]) return real(polled, count, timeout);
+  if (unplugged()) {
+    polled->revents = POLLERR | POLLHUP | POLLPRI;
+  } else if ((long)frame_number == number("SHIM_SILENT", -1)) {
+    polled->revents = 0;
+    return real(NULL, 0, timeout);
+  } else {
+    polled->revents = POLLIN;
+    if (changed() && number("SHIM_EVENT", 0)) polled->revents |= POLLPRI;
+  }
+  return 1;
 }
 
 #define OPEN(NAME)                                                     \
