@@ -61,6 +61,17 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Delete the temporary files that :func:`atomic_file` leaves when the process is killed while it writes.
+
+    Args:
+        name: of the file that was to be written in ``folder``; default: any.
+    """
+    for path in folder.glob(f".{name}.*.tmp"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)

@@ -16,7 +16,7 @@ from tgkt_edge import __version__
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data import Frames, Images, Pairs, load_frames, load_images, load_pairs
 from tgkt_edge.errors import ConfigError, DataError, UsageError
-from tgkt_edge.files import refuse_existing, refuse_foreign, write_json
+from tgkt_edge.files import refuse_existing, refuse_foreign, remove_leftovers, write_json
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.checkpoint import (
@@ -76,6 +76,7 @@ def adapt(
     if resume:
         _check_resume(inputs, sensor, out, config)
     else:
+        remove_leftovers(out, "config.yaml")  # of a run that was killed while it wrote its first file
         refuse_existing(out, overwrite=overwrite, hint="--resume to go on with it or --overwrite")
         refuse_foreign(out, "config.yaml", "an earlier run")
         _refuse_inside(out, inputs)
@@ -258,10 +259,14 @@ def _check_resume(inputs: RunInputs, sensor: SensorSpec, out: Path, config: Adap
 
 
 def _forget_unsaved(run: Run) -> None:
-    """Cut metrics.jsonl back to what is saved, since the rest is going to be written again."""
+    """Cut metrics.jsonl back to what is saved, since the rest is going to be written again; drop what a kill left."""
+    for folder in (run.path, run.source.parent, run.path / "state"):
+        remove_leftovers(folder)
     for stage, file in zip(STAGES, (run.source, run.translator, run.target), strict=True):
-        if not file.is_file():
-            state = run.path / "state" / f"{stage}.safetensors"
+        state = run.path / "state" / f"{stage}.safetensors"
+        if file.is_file():
+            state.unlink(missing_ok=True)  # killed after the checkpoint, before the state was cleared
+        else:
             epochs = int(load_tensors(state)[1]["epoch"]) if state.is_file() else 0
             truncate_metrics(run.path / "metrics.jsonl", stage, epochs, STAGES)
             return

@@ -79,6 +79,11 @@ class Run:
         except (yaml.YAMLError, KeyError, TypeError, ConfigError) as error:
             raise IncompatibleError(f"{file} is damaged: {error}. Adapt again.") from error
 
+    def written_by(self) -> str:
+        """Version of tgkt-edge that started this run, of a folder that :meth:`read_config` can read."""
+        values = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        return str(values.get("tool"))
+
     def stage_costs(self) -> dict[str, Any]:
         """Seconds and peak bytes (``Compute.peak_memory``) of each trained stage; of a resumed one, its last part."""
         costs: dict[str, Any] = {}
@@ -95,8 +100,11 @@ def write_config(out: Path, inputs: RunInputs, sensor: SensorSpec, config: Adapt
 
 
 def differences(run: Run, inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig) -> list[str]:
-    """Options that differ from those the run was started with, as "key: then x, now y"."""
-    before = _flat(_plain(*run.read_config()))
+    """Options that differ from those the run was started with, as "key: then x, now y"; the tool's version, too.
+
+    Another version may compute something else from the same options, so it is no continuation either.
+    """
+    before = _flat({**_plain(*run.read_config()), "tool": run.written_by()})
     now = _flat(_plain(inputs, sensor, config))
     # How often state is saved changes nothing that is computed.
     keys = [key for key in {**before, **now} if key != "config.save_every_s"]

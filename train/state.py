@@ -17,7 +17,7 @@ from tgkt_edge.train.checkpoint import load_tensors, save_tensors
 
 
 class StageState:
-    """Saves and restores one stage.
+    """Saves and restores one stage. ``extra`` holds the extra tensors that :meth:`load` found.
 
     Args:
         path: file of the state; None keeps nothing (a run without a folder).
@@ -26,15 +26,20 @@ class StageState:
 
     def __init__(self, path: Path | None, every_s: float) -> None:
         self.path, self._every_s = path, every_s
+        self.extra: dict[str, Tensor] = {}
         self._last = time.monotonic()
 
     def save(
-        self, epoch: int, modules: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer]
+        self,
+        epoch: int,
+        modules: Mapping[str, nn.Module],
+        optimisers: Mapping[str, torch.optim.Optimizer],
+        extra: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Keep the state after ``epoch`` epochs, if the last save is long enough ago."""
         if self.path is None or time.monotonic() - self._last < self._every_s:
             return
-        tensors: dict[str, Tensor] = {}
+        tensors = {f"extra/{name}": value.cpu().clone() for name, value in (extra or {}).items()}
         for name, module in modules.items():
             tensors.update(
                 {f"{name}/{key}": value.cpu().clone() for key, value in module.state_dict().items()}
@@ -61,6 +66,7 @@ class StageState:
                     number, slot = key.split("/")
                     state.setdefault(int(number), {})[slot] = value
                 optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+            self.extra = _below(tensors, "extra")
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f"{self.path}: resume state of another configuration: {error}") from error
         return int(about["epoch"])

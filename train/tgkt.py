@@ -60,13 +60,15 @@ def train_tgkt(
     ti_bank = view_bank(bank_rng, paired_rgb, size, cfg.views)
     steps = len(batches(np.random.default_rng(0), len(target), config.batch))
     done = state.load({"student": student}, {"sgd": sgd})
-    previous: Tensor | None = None
+    previous: Tensor | None = state.extra.get("pseudo_labels")
 
     with log.stage("tgkt", cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
             features, logits = predict_target(student, target, size, config.batch, compute)
             labels = pseudo_labels(features, logits.softmax(1), cfg.pseudo_distance, cfg.pseudo_threshold)
-            changed = None if previous is None else (labels != previous).float().mean().item()
+            changed = (
+                None if previous is None else (labels != previous.to(labels.device)).float().mean().item()
+            )
             counts = torch.bincount(labels, minlength=student.num_classes).tolist()
             agreeing = (labels == teacher_class).float()  # (N,)
             stage.note(
@@ -106,7 +108,7 @@ def train_tgkt(
                 loss.backward()
                 sgd.step()
                 stage.step({"loss": loss, "kd": kd, "f": f, "self": self_loss})
-            state.save(epoch + 1, {"student": student}, {"sgd": sgd})
+            state.save(epoch + 1, {"student": student}, {"sgd": sgd}, {"pseudo_labels": labels})
     return student.eval()
 
 

@@ -99,10 +99,9 @@ def seen(stage: str, **wanted: object) -> Callable[[list[str]], bool]:
     return when
 
 
+# From outside, with whatever the process is doing then; test_resume_kills.py has the moments that are aimed at.
 MOMENTS = {
-    "between two epochs of source": seen("source", epoch=1, step=3),
     "as source ends": seen("source", event="done"),
-    "between two epochs of TGMB": seen("tgmb", epoch=1, step=3),
     "in the second epoch of TGKT": seen("tgkt", event="epoch", epoch=2),
 }
 
@@ -124,6 +123,9 @@ def test_a_killed_run_resumes_to_bit_identical_weights(
     lines = read_metrics(out / "metrics.jsonl")
     assert [line["stage"] for line in lines if line.get("event") == "done"] == list(STAGES)
     epochs = [line for line in lines if line.get("event") == "epoch"]
+    assert epochs == [
+        line for line in read_metrics(finished.path / "metrics.jsonl") if line.get("event") == "epoch"
+    ]
     assert [line["epoch"] for line in epochs] == [1, 2]
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == [
         "source.safetensors",
