@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import DataSet
-from paper_figures import METHODS, Row
+from paper_figures import Row
 
 from tgkt_edge import __version__
 from tgkt_edge.config import AdaptConfig, build_config
@@ -40,6 +40,13 @@ from tgkt_edge.train.state import StageState
 
 ANSWERS = {"source-only": "source-only", "tgmb": "tgmb"}
 """Which of a run's models is a method's result, where it is not "target"."""
+
+UNREAD = {
+    "source-only": ("tgmb", "tgkt", "shot", "socket"),
+    "tgmb": ("tgkt", "shot", "socket"),
+    "tgkt": ("shot", "socket"),
+}
+"""Sections of AdaptConfig that a method does not read. Those not named here are taken to read all of it."""
 
 
 @dataclass(frozen=True)
@@ -195,16 +202,11 @@ def _translator_key(source_key: str, data: DataSet, config: AdaptConfig, compute
 
 
 def _cell_key(source_key: str, data: DataSet, method: str, config: AdaptConfig, compute: Compute) -> str:
-    """Of everything but what other stages and methods read, and what changes no number."""
-    unread = {"source", "weights", "save_every_s", "device", "precision", *METHODS} - sections(method)
+    """Of everything but what stands for the source model, what changes no number, and sections not read."""
+    unread = {"source", "weights", "save_every_s", "device", "precision", *UNREAD.get(method, ())}
     options = {key: value for key, value in dataclasses.asdict(config).items() if key not in unread}
     labels = data.labelled.read_text(encoding="utf-8")
     return _digest(source_key, _adapted_from(data), labels, method, options, _common(config, compute))
-
-
-def sections(method: str) -> frozenset[str]:
-    """Sections of AdaptConfig, among those named like a method, that ``method`` reads."""
-    return frozenset({"tgkt": ("tgmb", "tgkt"), "source-only": ()}.get(method, (method,)))
 
 
 def _common(config: AdaptConfig, compute: Compute) -> Sequence[Any]:
