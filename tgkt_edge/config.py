@@ -93,6 +93,7 @@ class AdaptConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the hardware has it, else fp32
     weights: str = "imagenet"  # imagenet, none, or a safetensors file with torchvision's ResNet-50 names
     save_every_s: float = 60.0  # seconds between two saves of resume state
+    holdout: float = 0.1  # share of the pairs that no stage trains on: the report's evidence; 0 to 0.5
     source: SourceConfig = field(default_factory=SourceConfig)
     tgmb: TgmbConfig = field(default_factory=TgmbConfig)
     tgkt: TgktConfig = field(default_factory=TgktConfig)
@@ -107,6 +108,8 @@ class AdaptConfig:
             raise ConfigError(f"batch = {self.batch}: batch norm needs at least 2 frames a step")
         if self.seed < 0:
             raise ConfigError(f"seed = {self.seed}: wanted 0 or more")
+        if self.holdout > 0.5:
+            raise ConfigError(f"holdout = {self.holdout}: wanted 0 to 0.5, a share of the pairs")
 
 
 # Every value as in the paper (its slips resolved), spelt out so that it stays when the defaults move on.
@@ -114,6 +117,7 @@ NAMED: dict[str, dict[str, Any]] = {
     "paper": {
         "image_size": 224,
         "batch": 32,
+        "holdout": 0.0,
         "source": {
             "epochs": 20, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-3, "label_smoothing": 0.1,
         },

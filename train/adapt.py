@@ -28,6 +28,7 @@ from tgkt_edge.train.checkpoint import (
     save_checkpoint,
 )
 from tgkt_edge.train.compute import Compute, open_compute
+from tgkt_edge.train.holdout import split_pairs
 from tgkt_edge.train.log import RunLog, truncate_metrics
 from tgkt_edge.train.model import SceneClassifier, Translator, frozen
 from tgkt_edge.train.predict import predict_target
@@ -43,7 +44,9 @@ from tgkt_edge.train.views import Store
 class _Loaded:
     images: Images | None
     target: Frames
-    pairs: Pairs
+    pairs: Pairs  # to train on
+    held: Pairs  # kept from every stage, for the report
+    held_runs: list[int]  # lengths of the runs of neighbours among them
     sensor: SensorSpec
     source: tuple[SceneClassifier, Header] | None
 
@@ -92,7 +95,8 @@ def adapt(
         _forget_unsaved(run)
     with RunLog(out) as log:
         log.say(
-            f"{len(loaded.target)} target frames, {len(loaded.pairs)} pairs; {config.image_size} pixels, batch "
+            f"{len(loaded.target)} target frames, {len(loaded.pairs)} pairs, {len(loaded.held)} more held out; "
+            f"{config.image_size} pixels, batch "
             f"{config.batch}, {compute.device} in {compute.precision}, {torch.get_num_threads()} threads"
         )
         report = _stages(run, loaded, config, compute, log)
@@ -180,7 +184,8 @@ def _report(
         "tool": {"name": "tgkt-edge", "version": __version__},
         "classes": list(classes),
         "target_frames": len(loaded.target),
-        "pairs": len(loaded.pairs),
+        "pairs": len(loaded.pairs) + len(loaded.held),
+        "held_out_pairs": len(loaded.held),
         "stages": run.stage_costs(),
         "predicted": {name: dict(zip(classes, numbers, strict=True)) for name, numbers in counts.items()},
         "agreement": {
@@ -219,11 +224,12 @@ def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: 
     _enough("--target", len(target), config)
     # The same sensor took the pairs, but a set of other scenes may be stored at another resolution.
     pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=skip_bad)
-    _enough("--paired", len(pairs), config)
+    pairs, held, held_runs = split_pairs(pairs, config.holdout, config.seed)
+    _enough("--paired", len(pairs), config, f" beside the {len(held)} held out (holdout = {config.holdout})")
     if source is None:
         # A trial, so that a bad --weights is refused before anything is written.
         load_imagenet(SceneClassifier(2), config.weights)
-    return _Loaded(images, target, pairs, pinned, source)
+    return _Loaded(images, target, pairs, held, held_runs, pinned, source)
 
 
 def _refuse_inside(out: Path, inputs: RunInputs) -> None:
@@ -238,10 +244,10 @@ def _refuse_inside(out: Path, inputs: RunInputs) -> None:
             raise UsageError(f"-o {out}: {flag} {value} lies inside it. Choose another output folder.")
 
 
-def _enough(flag: str, found: int, config: AdaptConfig) -> None:
+def _enough(flag: str, found: int, config: AdaptConfig, beside: str = "") -> None:
     if found < config.batch:
         raise DataError(
-            f"{flag}: {found} images, fewer than one batch of {config.batch}. "
+            f"{flag}: {found} images{beside}, fewer than one batch of {config.batch}. "
             f"Bring more, or give --batch {max(found, 2)}."
         )
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.files import write_text
+from tgkt_edge.train.checkpoint import save_tensors
 
 PLAIN_LINE_EVERY_S = 10.0
 _STEPS_A_RECORD = 10
@@ -41,6 +42,7 @@ class RunLog:
     """
 
     def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
         self.console = Console(stderr=True, highlight=False)
         self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8") if folder else None
         self._board: Any = None
@@ -130,6 +132,18 @@ class StageLog:
     def note(self, epoch: int, values: Mapping[str, Any]) -> None:
         """Record values of an epoch (from 0) that are no loss terms."""
         self._log.record({"stage": self.name, "epoch": epoch + 1, "event": "epoch", **values})
+
+    def answers(self, epochs_done: int, probabilities: Tensor) -> None:
+        """Keep what the network answers on all target frames after ``epochs_done`` epochs, for the report.
+
+        Args:
+            probabilities: (N, K) float32, rows of sum 1, in the order of the target frames. Written to
+                ``epochs/<stage>-<epochs_done>.safetensors``; a resumed run writes the same again.
+        """
+        if self._log.folder is not None:
+            path = self._log.folder / "epochs" / f"{self.name}-{epochs_done}.safetensors"
+            about = {"kind": "answers", "stage": self.name, "epochs": epochs_done}
+            save_tensors(path, {"probabilities": probabilities.float().cpu().contiguous()}, about)
 
     def _flush(self) -> None:
         epoch = (self._step - 1) // self._per_epoch + 1

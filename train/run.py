@@ -71,10 +71,12 @@ class Run:
                 raise IncompatibleError(
                     f"{file}: run of schema {schema!r}, this tgkt-edge {__version__} reads {SCHEMA}. Adapt again."
                 )
+            # Runs from before there was a hold-out trained on every pair.
+            config = {"holdout": 0.0, **values["config"]}
             return (
                 from_dict(RunInputs, values["inputs"], str(file)),
                 SensorSpec.from_dict(values["sensor"], str(file)),
-                from_dict(AdaptConfig, values["config"], str(file)),
+                from_dict(AdaptConfig, config, str(file)),
             )
         except (yaml.YAMLError, KeyError, TypeError, ConfigError) as error:
             raise IncompatibleError(f"{file} is damaged: {error}. Adapt again.") from error

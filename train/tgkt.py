@@ -65,6 +65,7 @@ def train_tgkt(
     with log.stage("tgkt", cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
             features, logits = predict_target(student, target, size, config.batch, compute)
+            stage.answers(epoch, logits.softmax(1))
             labels = pseudo_labels(features, logits.softmax(1), cfg.pseudo_distance, cfg.pseudo_threshold)
             changed = (
                 None if previous is None else (labels != previous.to(labels.device)).float().mean().item()

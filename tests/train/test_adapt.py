@@ -254,7 +254,11 @@ def bad_inputs(tiny: Tiny, tmp_path: Path) -> dict[str, tuple[RunInputs, AdaptCo
         "no source": (replace(good, source=None), config, "give either --source-model FILE"),
         "two sources": (replace(good, source_model=model), config, "give either --source-model FILE"),
         "bad model": (replace(good, source=None, source_model=model), config, "not safetensors"),
-        "batch too large": (good, tiny.config("batch=11"), "--paired: 10 images, fewer than one batch of 11"),
+        "batch too large": (
+            good,
+            tiny.config("batch=8"),
+            r"--paired: 7 images beside the 3 held out \(holdout = 0.1\), fewer than one batch of 8",
+        ),
         "no such device": (good, tiny.config("device=quantum"), "--device quantum"),
     }
 

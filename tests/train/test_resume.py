@@ -118,6 +118,14 @@ def test_a_killed_run_resumes_to_bit_identical_weights(
     for name in ("source", "translator", "target"):
         resumed, whole = (load_tensors(getattr(run, name))[0] for run in (Run(out), finished))
         assert [key for key in whole if not torch.equal(whole[key], resumed[key])] == [], name
+    answers = [
+        {file.name: load_tensors(file) for file in (path / "epochs").glob("*.safetensors")}
+        for path in (out, finished.path)
+    ]
+    assert answers[0].keys() == answers[1].keys() == {"tgkt-0.safetensors", "tgkt-1.safetensors"}
+    for name, (tensors, about) in answers[0].items():
+        assert about == answers[1][name][1]
+        assert torch.equal(tensors["probabilities"], answers[1][name][0]["probabilities"])
     # Nothing is told twice, nothing is missing, and every number is the same.
     assert steps(out) == steps(finished.path)
     lines = read_metrics(out / "metrics.jsonl")

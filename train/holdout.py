@@ -1,0 +1,53 @@
+"""Pairs that no stage trains on: the only images about which the source model can be asked in both modalities."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.data import Pairs
+
+FEWEST = 4
+"""Pairs held out at least, where that is no more than a third of all."""
+
+RUNS = 16
+"""Most runs of neighbouring pairs that are held out."""
+
+Ints = NDArray[np.int64]
+
+
+def held_out(count: int, share: float, seed: int) -> list[Ints]:
+    """Which of ``count`` pairs to keep from training: runs of neighbours, spread evenly over the list.
+
+    Neighbours in a recording look alike, so single pairs drawn at random would have twins among the trained ones. For
+    the same reason a bootstrap should draw whole runs.
+
+    Args:
+        share: of all pairs, 0 to 0.5; 0 holds none out.
+
+    Returns:
+        Ascending, disjoint runs of indices, lengths differing by one at most; at most RUNS of them.
+    """
+    if share == 0:
+        return []
+    wanted = max(round(share * count), min(FEWEST, count // 3))
+    rng = np.random.default_rng([seed, *b"holdout"])
+    runs = min(wanted, RUNS)
+    chosen = []
+    for number, stretch in enumerate(np.array_split(np.arange(count), runs) if runs else []):
+        length = wanted // runs + (number < wanted % runs)
+        start = int(rng.integers(0, len(stretch) - length + 1))
+        chosen.append(stretch[start : start + length])
+    return chosen
+
+
+def split_pairs(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs, list[int]]:
+    """Pairs to train on, held-out pairs (see :func:`held_out`), and the lengths of their runs in order."""
+    runs = held_out(len(pairs), share, seed)
+    held = np.concatenate([np.empty(0, np.int64), *runs])
+    kept = np.setdiff1d(np.arange(len(pairs)), held)
+    return _take(pairs, kept), _take(pairs, held), [len(run) for run in runs]
+
+
+def _take(pairs: Pairs, index: Ints) -> Pairs:
+    return Pairs(pairs.rgb[index], pairs.codes[index], tuple(pairs.names[i] for i in index))
