@@ -16,6 +16,7 @@ import typer.core
 
 from tgkt_edge import __version__
 from tgkt_edge.commands.adapt import adapt_command
+from tgkt_edge.commands.audit import audit_command
 from tgkt_edge.commands.data import data_app
 from tgkt_edge.commands.demo import demo_command
 from tgkt_edge.commands.evaluate import evaluate_command
@@ -97,6 +98,7 @@ def _options(
 app.command("demo")(demo_command)
 app.command("adapt")(adapt_command)
 app.command("evaluate")(evaluate_command)
+app.command("audit")(audit_command)
 app.command("export")(export_command)
 app.command("run")(run_command)
 app.add_typer(data_app, name="data")

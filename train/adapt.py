@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from tgkt_edge import __version__
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data import Frames, Images, Pairs, load_frames, load_images, load_pairs
 from tgkt_edge.errors import ConfigError, DataError, UsageError
-from tgkt_edge.files import refuse_existing, refuse_foreign, remove_leftovers, write_json
+from tgkt_edge.files import refuse_existing, refuse_foreign, remove_leftovers
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.checkpoint import (
@@ -31,7 +30,7 @@ from tgkt_edge.train.compute import Compute, open_compute
 from tgkt_edge.train.holdout import split_pairs
 from tgkt_edge.train.log import RunLog, truncate_metrics
 from tgkt_edge.train.model import SceneClassifier, Translator, frozen
-from tgkt_edge.train.predict import predict_target
+from tgkt_edge.train.report import Material, Model, write_report
 from tgkt_edge.train.run import STAGES, Run, RunInputs, differences, write_config
 from tgkt_edge.train.source import train_source
 from tgkt_edge.train.state import StageState
@@ -99,9 +98,7 @@ def adapt(
             f"{config.image_size} pixels, batch "
             f"{config.batch}, {compute.device} in {compute.precision}, {torch.get_num_threads()} threads"
         )
-        report = _stages(run, loaded, config, compute, log)
-        write_json(out / "report.json", report)
-    return report
+        return _stages(run, loaded, config, compute, log)
 
 
 def _stages(run: Run, loaded: _Loaded, config: AdaptConfig, compute: Compute, log: RunLog) -> dict[str, Any]:
@@ -158,41 +155,21 @@ def _stages(run: Run, loaded: _Loaded, config: AdaptConfig, compute: Compute, lo
         )
         save_checkpoint(run.target, student, dataclasses.replace(about, kind="target"))
         _state(run, "tgkt", config).clear()
-    return _report(run, loaded, config, compute, header.classes, source, translator, student, target)
-
-
-def _report(
-    run: Run,
-    loaded: _Loaded,
-    config: AdaptConfig,
-    compute: Compute,
-    classes: Sequence[str],
-    source: SceneClassifier,
-    translator: Translator,
-    student: SceneClassifier,
-    target: Store,
-) -> dict[str, Any]:
-    """What can be said without labels: what each model answers on the target frames, and where they agree."""
-    size, batch = config.image_size, config.batch
-    answers = {
-        "source-only": predict_target(source, target, size, batch, compute)[1].argmax(1),
-        "tgmb": predict_target(source, target, size, batch, compute, translator)[1].argmax(1),
-        "target": predict_target(student, target, size, batch, compute)[1].argmax(1),
-    }
-    counts = {name: torch.bincount(given, minlength=len(classes)).tolist() for name, given in answers.items()}
-    return {
-        "tool": {"name": "tgkt-edge", "version": __version__},
-        "classes": list(classes),
-        "target_frames": len(loaded.target),
-        "pairs": len(loaded.pairs) + len(loaded.held),
-        "held_out_pairs": len(loaded.held),
-        "stages": run.stage_costs(),
-        "predicted": {name: dict(zip(classes, numbers, strict=True)) for name, numbers in counts.items()},
-        "agreement": {
-            "target_with_tgmb": (answers["target"] == answers["tgmb"]).float().mean().item(),
-            "target_with_source_only": (answers["target"] == answers["source-only"]).float().mean().item(),
-        },
-    }
+    models = {"source-only": Model(source), "tgmb": Model(source, translator), "target": Model(student)}
+    return write_report(
+        Material(
+            run=run,
+            config=config,
+            sensor=loaded.sensor,
+            classes=header.classes,
+            target=loaded.target,
+            pairs=len(loaded.pairs) + len(loaded.held),
+            held=loaded.held,
+            held_runs=loaded.held_runs,
+            models=models,
+            device=compute.device,
+        )
+    )
 
 
 def _timed(stage: str, compute: Compute, log: RunLog, train: Callable[[], Any]) -> Any:
@@ -266,7 +243,7 @@ def _check_resume(inputs: RunInputs, sensor: SensorSpec, out: Path, config: Adap
 
 def _forget_unsaved(run: Run) -> None:
     """Cut metrics.jsonl back to what is saved, since the rest is going to be written again; drop what a kill left."""
-    for folder in (run.path, run.source.parent, run.path / "state"):
+    for folder in (run.path, run.source.parent, run.path / "state", run.path / "epochs"):
         remove_leftovers(folder)
     for stage, file in zip(STAGES, (run.source, run.translator, run.target), strict=True):
         state = run.path / "state" / f"{stage}.safetensors"
@@ -280,12 +257,17 @@ def _forget_unsaved(run: Run) -> None:
 
 def describe(report: dict[str, Any], out: Path) -> list[str]:
     """The report as lines for the person who waited."""
-    counts = report["predicted"]["target"]
-    agreement = report["agreement"]
+    counts, verdict = report["predicted"]["target"], report["verdict"]
     return [
         "classes given to the target frames: "
         + ", ".join(f"{name} {count}" for name, count in counts.items()),
-        f"agreement of the target network with source-only: {agreement['target_with_source_only']:.0%}",
-        f"agreement of the target network with TGMB: {agreement['target_with_tgmb']:.0%}",
-        f"{out}: checkpoints, metrics.jsonl, tensorboard, report.json. Next: tgkt-edge export {out} -o BUNDLE",
+        *(
+            f"agreement of the target network with {key.removeprefix('target_with_').replace('_', '-')}: {share:.0%}"
+            for key, share in report["agreement"].items()
+        ),
+        *verdict["warnings"],
+        f"against source-only, judged without labels: {verdict['verdict']}. {verdict['sentence']}",
+        f"{out / 'report.html'}: curves, pictures, and why",
+        f"{out}: checkpoints, metrics.jsonl, tensorboard, report.json",
+        f"next: tgkt-edge export {out} -o BUNDLE; to be sure, tgkt-edge audit {out} --frames 60",
     ]

@@ -1,0 +1,61 @@
+"""Pictures for pages that a person looks at, as data URIs: sensor frames, photographs, translations."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.preprocess import CODE_MAX
+from tgkt_edge.sensor import RawFrame, SensorSpec, unit_table
+
+
+def frame_uri(codes: NDArray[np.uint16], kind: Literal["depth", "nir"], side: int) -> str:
+    """A frame as the network gets it.
+
+    Args:
+        codes: (R, R) uint16, 0 = near end or black. Depth is coloured, near blue to far red; NIR is grey.
+        side: width and height of the picture, pixels.
+    """
+    grey = (codes // (CODE_MAX // 255)).clip(0, 255).astype(np.uint8)
+    return _jpeg(_tinted(grey, kind), side, side)
+
+
+def rgb_uri(rgb: NDArray[np.uint8], side: int) -> str:
+    """(R, R, 3) uint8 RGB as a data URI."""
+    return _jpeg(rgb[..., ::-1], side, side)
+
+
+def raw_frame_uri(frame: RawFrame, spec: SensorSpec, longest: int) -> str:
+    """A raw frame for a person to recognise: whole, in its own shape, its own range stretched, holes black.
+
+    Args:
+        frame: (H, W) raw counts as ``spec`` says.
+        longest: longer side of the picture, pixels.
+    """
+    values, valid = unit_table(spec)
+    position, seen = values.take(frame, mode="clip"), valid.take(frame, mode="clip")
+    low, high = np.percentile(position[seen], (1, 99)) if seen.any() else (0, 1)
+    grey = ((position - low) / max(high - low, 1) * 255).clip(0, 255).astype(np.uint8)
+    picture = _tinted(grey, spec.kind)
+    picture[~seen] = 0
+    scale = longest / max(frame.shape)
+    height, width = (max(1, round(n * scale)) for n in frame.shape)
+    return _jpeg(picture, width, height)
+
+
+def _tinted(grey: NDArray[np.uint8], kind: str) -> NDArray[Any]:
+    """(H, W) to BGR (H, W, 3)."""
+    if kind == "depth":
+        return cv2.applyColorMap(np.ascontiguousarray(grey), cv2.COLORMAP_TURBO)
+    return cv2.cvtColor(np.ascontiguousarray(grey), cv2.COLOR_GRAY2BGR)
+
+
+def _jpeg(bgr: NDArray[Any], width: int, height: int) -> str:
+    how = cv2.INTER_AREA if bgr.shape[1] > width else cv2.INTER_LINEAR
+    small = cv2.resize(np.ascontiguousarray(bgr), (width, height), interpolation=how)
+    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
