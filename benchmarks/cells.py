@@ -45,6 +45,8 @@ UNREAD = {
     "source-only": ("tgmb", "tgkt", "shot", "socket"),
     "tgmb": ("tgkt", "shot", "socket"),
     "tgkt": ("shot", "socket"),
+    "shot": ("tgmb", "tgkt", "socket"),
+    "socket": ("tgmb", "tgkt", "shot"),
 }
 """Sections of AdaptConfig that a method does not read. Those not named here are taken to read all of it."""
 
@@ -67,9 +69,8 @@ class Workshop:
 
     def options(self, row: Row, seed: int) -> AdaptConfig:
         """The configuration of one cell."""
-        method = {"method": row.method} if hasattr(AdaptConfig, "method") or row.method != "tgkt" else {}
         return build_config(
-            self.config, [*self.sets, *row.sets], {**dict(self.flags), "seed": seed, **method}
+            self.config, [*self.sets, *row.sets], {**dict(self.flags), "seed": seed, "method": row.method}
         )
 
     def cell(self, data: DataSet, row: Row, seed: int) -> dict[str, Any]:
@@ -148,7 +149,7 @@ class Workshop:
     ) -> tuple[Run, list[str]]:
         """Adapt into ``out``, going on with what is there; also which stages another cell has computed."""
         sensor, run = load_sensor(data.sensor), Run(out)
-        shares = self.share_translator and method in ("tgmb", "tgkt") and getattr(config, "rounds", 1) == 1
+        shares = self.share_translator and method in ("tgmb", "tgkt") and config.rounds == 1
         kept = self.work / "translators" / _translator_key(source_key, data, config, compute)
         begun = (out / "config.yaml").is_file()
         shared = []

@@ -51,7 +51,7 @@ def export(
     if unknown:
         raise UsageError(f"--precision {unknown[0]}: this version exports fp32")
     inputs, _, _ = Run(run).read_config()
-    model, header = load_classifier(Run(run).target, "target")
+    model, header = load_classifier(Run(run).target_checkpoint(), "target")
     assert header.sensor is not None
     if overwrite:
         refuse_foreign(out, MANIFEST, "an earlier bundle")

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tgkt_edge.config import NAMED, AdaptConfig, TgktConfig, TgmbConfig, build_config, from_dict
+from tgkt_edge.config import NAMED, AdaptConfig, TgktConfig, TgmbConfig, build_config
 from tgkt_edge.errors import ConfigError
+from tgkt_edge.parsing import from_dict
 
 
 def refused(*sets: str, file: str | None = None, flags: dict[str, Any] | None = None) -> str:
@@ -39,17 +40,37 @@ def test_the_paper_by_name_is_the_paper() -> None:
     assert dataclasses.asdict(paper.tgmb) == {
         "epochs": 15, "lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-3, "d_lr": 1e-4,
         "rec": 1.0, "d1": 1.0, "d2": 1.0, "im": 0.2, "adversary": "flipped", "rec_distance": "mean",
+        "optimiser": "sgd", "rec_epochs": 0, "guide": 1.0,
     }  # fmt: skip
     assert dataclasses.asdict(paper.tgkt) == {
         "epochs": 15, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-3,
         "kd": 1.0, "f": 0.2, "self_training": 1.0, "kd_order": "student-first", "kd_frames": "all",
         "f_distance": "mean", "student_norm": "source", "teacher_norm": "source",
         "pseudo_distance": "cosine", "pseudo_threshold": 0, "views": 0,
+        "teacher_input": "translated", "im": 0.0, "bns": 0.0, "kd_warmup": 0,
     }  # fmt: skip
+    assert (paper.method, paper.rounds) == ("tgkt", 1)
+    shot: dict[str, Any] = {
+        "epochs": 15,
+        "lr": 1e-3,
+        "head_lr": 1e-2,
+        "momentum": 0.9,
+        "weight_decay": 1e-3,
+        "im": 1.0,
+        "pseudo": 0.3,
+    }
+    shot |= {
+        "f_distance": "mean",
+        "student_norm": "source",
+        "pseudo_distance": "cosine",
+        "pseudo_threshold": 0,
+    }
+    assert dataclasses.asdict(paper.shot) == {**shot, "f": 0, "bns": 0}
+    assert dataclasses.asdict(paper.socket) == {**shot, "f": 0.5, "bns": 0.5}
 
 
 def test_the_paper_is_spelt_out_so_that_it_stays_when_defaults_move_on() -> None:
-    for section in ("source", "tgmb", "tgkt"):
+    for section in ("source", "tgmb", "tgkt", "shot", "socket"):
         fields = {item.name for item in dataclasses.fields(getattr(AdaptConfig(), section))}
         assert set(NAMED["paper"][section]) == fields
 

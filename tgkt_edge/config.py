@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
-import types
-import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from tgkt_edge.errors import ConfigError
+from tgkt_edge.parsing import check, from_dict, merge, nested
 
 Distance = Literal["mean", "sum", "frobenius"]
-C = TypeVar("C")
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class SourceConfig:
     label_smoothing: float = 0.1  # share of the target spread over all classes
 
     def __post_init__(self) -> None:
-        _check(self, "source", positive=("epochs", "lr", "head_lr"), unit=("momentum", "label_smoothing"))
+        check(self, "source", positive=("epochs", "lr", "head_lr"), unit=("momentum", "label_smoothing"))
 
 
 @dataclass(frozen=True)
@@ -48,9 +44,12 @@ class TgmbConfig:
     im: float = 0.2  # weight of L_IM (5): alpha_im of Tables 4 and 6
     adversary: Literal["flipped", "eq3-minmax"] = "flipped"  # how T plays against D1 and D2
     rec_distance: Distance = "mean"  # how L_rec sums its squares
+    optimiser: Literal["sgd", "adam"] = "sgd"  # of T; Adam takes momentum as its first beta
+    rec_epochs: int = 0  # first epochs of L_rec alone
+    guide: float = 1.0  # from the second round on: weight of KL(through T || target network) on target frames
 
     def __post_init__(self) -> None:
-        _check(self, "tgmb", positive=("epochs", "lr", "d_lr"), unit=("momentum",))
+        check(self, "tgmb", positive=("epochs", "lr", "d_lr"), unit=("momentum",))
 
 
 @dataclass(frozen=True)
@@ -77,15 +76,59 @@ class TgktConfig:
     pseudo_distance: Literal["cosine", "euclidean"] = "cosine"  # nearest centroid in (12) and (14)
     pseudo_threshold: int = 0  # classes with this many frames or fewer are dropped between the two rounds
     views: int = 0  # distinct crops of each frame, whose teacher outputs are kept; 0: every crop is new
+    teacher_input: Literal["translated", "frame"] = "translated"  # "frame": grey repeated three times, no T
+    im: float = 0.0  # weight of L_IM (5) of the target network on target frames, as SHOT has it
+    bns: float = 0.0  # weight of batch-norm statistics matching on target frames, as SOCKET has it
+    kd_warmup: int = 0  # epochs over which the weight of L_kd grows from 0
 
     def __post_init__(self) -> None:
-        _check(self, "tgkt", positive=("epochs", "lr", "head_lr"), unit=("momentum",))
+        check(self, "tgkt", positive=("epochs", "lr", "head_lr"), unit=("momentum",))
+
+
+@dataclass(frozen=True)
+class ShotConfig:
+    """Baseline SHOT: ``im L_IM + pseudo L_self + f L_f + bns L_bns`` on the target frames, without T."""
+
+    epochs: int = 15
+    lr: float = 1e-3  # backbone, at step 0
+    head_lr: float = 1e-2  # bottleneck, at step 0
+    momentum: float = 0.9
+    weight_decay: float = 1e-3
+    im: float = 1.0  # weight of L_ent - L_div
+    pseudo: float = 0.3  # weight of the cross-entropy with pseudo-labels
+    f: float = 0.0  # weight of the distance of paired TI features
+    bns: float = 0.0  # weight of batch-norm statistics matching on target frames
+    f_distance: Distance = "mean"  # how L_f sums its squares
+    student_norm: Literal["source", "target"] = "source"  # batch-norm statistics that the student starts with
+    pseudo_distance: Literal["cosine", "euclidean"] = "cosine"
+    pseudo_threshold: int = 0
+
+    def __post_init__(self) -> None:
+        check(self, self._section(), positive=("epochs", "lr", "head_lr"), unit=("momentum",))
+
+    @classmethod
+    def _section(cls) -> str:
+        return "shot"
+
+
+@dataclass(frozen=True)
+class SocketConfig(ShotConfig):
+    """Baseline SOCKET: SHOT with paired TI features and batch-norm statistics."""
+
+    f: float = 0.5
+    bns: float = 0.5
+
+    @classmethod
+    def _section(cls) -> str:
+        return "socket"
 
 
 @dataclass(frozen=True)
 class AdaptConfig:
     """The whole of ``tgkt-edge adapt``."""
 
+    method: Literal["tgkt", "tgmb", "socket", "shot", "source-only"] = "tgkt"
+    rounds: int = 1  # of TGMB and TGKT in turn; from the second on, the target network so far guides T
     image_size: int = 224  # side of the network's input, pixels
     batch: int = 32  # frames a step; of target and of paired frames each
     seed: int = 0
@@ -97,9 +140,13 @@ class AdaptConfig:
     source: SourceConfig = field(default_factory=SourceConfig)
     tgmb: TgmbConfig = field(default_factory=TgmbConfig)
     tgkt: TgktConfig = field(default_factory=TgktConfig)
+    shot: ShotConfig = field(default_factory=ShotConfig)
+    socket: SocketConfig = field(default_factory=SocketConfig)
 
     def __post_init__(self) -> None:
-        _check(self, "", positive=("batch",), unit=())
+        check(self, "", positive=("batch", "rounds"), unit=())
+        if self.rounds > 1 and self.method != "tgkt":
+            raise ConfigError(f"rounds = {self.rounds}: only the method tgkt has rounds, not {self.method}")
         if self.image_size < 32:
             raise ConfigError(
                 f"image_size = {self.image_size}: ResNet-50 shrinks by 32; wanted at least 32 pixels"
@@ -117,6 +164,7 @@ NAMED: dict[str, dict[str, Any]] = {
     "paper": {
         "image_size": 224,
         "batch": 32,
+        "rounds": 1,
         "holdout": 0.0,
         "source": {
             "epochs": 20, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-3, "label_smoothing": 0.1,
@@ -124,43 +172,27 @@ NAMED: dict[str, dict[str, Any]] = {
         "tgmb": {
             "epochs": 15, "lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-3, "d_lr": 1e-4,
             "rec": 1.0, "d1": 1.0, "d2": 1.0, "im": 0.2, "adversary": "flipped", "rec_distance": "mean",
+            "optimiser": "sgd", "rec_epochs": 0, "guide": 1.0,
         },
         "tgkt": {
             "epochs": 15, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-3,
             "kd": 1.0, "f": 0.2, "self_training": 1.0, "kd_order": "student-first", "kd_frames": "all",
             "student_norm": "source", "teacher_norm": "source", "f_distance": "mean",
             "pseudo_distance": "cosine", "pseudo_threshold": 0, "views": 0,
+            "teacher_input": "translated", "im": 0.0, "bns": 0.0, "kd_warmup": 0,
+        },
+        "shot": {
+            "epochs": 15, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-3,
+            "im": 1.0, "pseudo": 0.3, "f": 0.0, "bns": 0.0, "f_distance": "mean", "student_norm": "source",
+            "pseudo_distance": "cosine", "pseudo_threshold": 0,
+        },
+        "socket": {
+            "epochs": 15, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-3,
+            "im": 1.0, "pseudo": 0.3, "f": 0.5, "bns": 0.5, "f_distance": "mean", "student_norm": "source",
+            "pseudo_distance": "cosine", "pseudo_threshold": 0,
         },
     },
 }  # fmt: skip
-
-
-def from_dict(cls: type[C], values: Any, where: str, prefix: str = "") -> C:
-    """Build a dataclass from plain values. Sub-dictionaries fill nested dataclasses.
-
-    Raises:
-        ConfigError: an unknown key (with the nearest known one), a value of the wrong type, or a bad value.
-    """
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{where}: {prefix.removesuffix('.') or 'the configuration'} is {values!r}, wanted key: value pairs"
-        )
-    hints = typing.get_type_hints(cls)
-    arguments: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, n=1)
-            hint = f"Did you mean '{prefix}{near[0]}'?" if near else f"Known: {', '.join(hints)}."
-            raise ConfigError(f"{where}: unknown key '{prefix}{key}'. {hint}")
-        hint_type = hints[key]
-        if dataclasses.is_dataclass(hint_type):
-            arguments[key] = from_dict(typing.cast(type, hint_type), value, where, f"{prefix}{key}.")
-        else:
-            arguments[key] = _typed(value, hint_type, f"{where}: {prefix}{key}")
-    try:
-        return cls(**arguments)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
 
 
 def build_config(
@@ -182,10 +214,10 @@ def build_config(
     if file is not None:
         tree = NAMED[file] if file in NAMED else _read_yaml(Path(file))
         from_dict(AdaptConfig, tree, f"--config {file}")
-    merged = _merge(dataclasses.asdict(AdaptConfig()), tree)
+    merged = merge(dataclasses.asdict(AdaptConfig()), tree)
     for key, value in (flags or {}).items():
         if value is not None:
-            merged = _merge(merged, _nested(key, value))
+            merged = merge(merged, nested(key, value))
     from_dict(AdaptConfig, merged, "command line")
     for text in sets:
         key, equals, value = text.partition("=")
@@ -196,8 +228,8 @@ def build_config(
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {text}: the value is not YAML: {error}") from error
         # Checked alone first, so that the message names this --set.
-        from_dict(AdaptConfig, _nested(key.strip(), parsed), f"--set {text}")
-        merged = _merge(merged, _nested(key.strip(), parsed))
+        from_dict(AdaptConfig, nested(key.strip(), parsed), f"--set {text}")
+        merged = merge(merged, nested(key.strip(), parsed))
     return from_dict(AdaptConfig, merged, "command line")
 
 
@@ -213,55 +245,3 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"--config {path}: holds {type(values).__name__}, wanted key: value pairs")
     return values
-
-
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    head, dot, rest = key.partition(".")
-    return {head: _nested(rest, value) if dot else value}
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _typed(value: Any, wanted: Any, where: str) -> Any:
-    """``value`` as ``wanted``. YAML reads 1e-3 as text and 1 as int: both are fine where a float is wanted."""
-    origin = typing.get_origin(wanted)
-    if origin is Literal:
-        allowed = typing.get_args(wanted)
-        if value not in allowed:
-            raise ConfigError(f"{where} = {value!r}: wanted one of {', '.join(map(str, allowed))}")
-        return value
-    if origin is types.UnionType or origin is typing.Union:
-        if value is None:
-            return None
-        (wanted,) = (kind for kind in typing.get_args(wanted) if kind is not type(None))
-    if wanted is float and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if math.isfinite(number):
-            return number
-    elif (wanted is int and type(value) is int) or (wanted in (str, bool) and type(value) is wanted):
-        return value
-    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    raise ConfigError(f"{where} = {value!r}: wanted {names.get(wanted, str(wanted))}")
-
-
-def _check(config: Any, section: str, positive: tuple[str, ...], unit: tuple[str, ...]) -> None:
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        name = f"{section}.{item.name}" if section else item.name
-        if item.name in positive and value <= 0:
-            raise ConfigError(f"{name} = {value}: wanted more than 0")
-        if value < 0:
-            raise ConfigError(f"{name} = {value}: wanted 0 or more")
-        if item.name in unit and value >= 1:
-            raise ConfigError(f"{name} = {value}: wanted 0 to below 1")

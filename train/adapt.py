@@ -4,50 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from tgkt_edge.config import AdaptConfig
-from tgkt_edge.data import Frames, Images, Pairs, load_frames, load_images, load_pairs
+from tgkt_edge.data import Images, load_frames, load_images, load_pairs
 from tgkt_edge.errors import ConfigError, DataError, UsageError
 from tgkt_edge.files import refuse_existing, refuse_foreign, remove_leftovers
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.checkpoint import (
-    Header,
-    load_classifier,
-    load_imagenet,
-    load_into,
-    load_tensors,
-    save_checkpoint,
-)
-from tgkt_edge.train.compute import Compute, open_compute
-from tgkt_edge.train.holdout import split_pairs
+from tgkt_edge.train.checkpoint import Header, load_classifier, load_imagenet, load_tensors
+from tgkt_edge.train.compute import open_compute
+from tgkt_edge.train.holdout import no_pairs, split_pairs
 from tgkt_edge.train.log import RunLog, truncate_metrics
-from tgkt_edge.train.model import SceneClassifier, Translator, frozen
-from tgkt_edge.train.report import Material, Model, write_report
-from tgkt_edge.train.run import STAGES, Run, RunInputs, differences, write_config
-from tgkt_edge.train.source import train_source
-from tgkt_edge.train.state import StageState
-from tgkt_edge.train.tgkt import train_tgkt
-from tgkt_edge.train.tgmb import train_tgmb
-from tgkt_edge.train.views import Store
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    images: Images | None
-    target: Frames
-    pairs: Pairs  # to train on
-    held: Pairs  # kept from every stage, for the report
-    held_runs: list[int]  # lengths of the runs of neighbours among them
-    sensor: SensorSpec
-    source: tuple[SceneClassifier, Header] | None
+from tgkt_edge.train.model import SceneClassifier
+from tgkt_edge.train.run import WITHOUT_PAIRS, Run, RunInputs, differences, write_config
+from tgkt_edge.train.stages import Loaded, train_stages
 
 
 def adapt(
@@ -60,7 +34,7 @@ def adapt(
     overwrite: bool = False,
     skip_bad: bool = False,
 ) -> dict[str, Any]:
-    """Train source (unless given), TGMB and TGKT, and write the run folder ``out``.
+    """Train source (unless given) and what ``config.method`` needs, and write the run folder ``out``.
 
     Args:
         inputs: where the data is: target frames, paired frames, and labelled RGB or a source checkpoint.
@@ -91,100 +65,17 @@ def adapt(
     (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     run = Run(out)
     if resume:
-        _forget_unsaved(run)
+        _forget_unsaved(run, config)
     with RunLog(out) as log:
         log.say(
             f"{len(loaded.target)} target frames, {len(loaded.pairs)} pairs, {len(loaded.held)} more held out; "
             f"{config.image_size} pixels, batch "
             f"{config.batch}, {compute.device} in {compute.precision}, {torch.get_num_threads()} threads"
         )
-        return _stages(run, loaded, config, compute, log)
+        return train_stages(run, loaded, config, compute, log)
 
 
-def _stages(run: Run, loaded: _Loaded, config: AdaptConfig, compute: Compute, log: RunLog) -> dict[str, Any]:
-    if loaded.source is not None:
-        source, header = loaded.source
-        if not run.source.is_file():
-            save_checkpoint(run.source, source, header)
-    elif run.source.is_file():
-        source, header = load_classifier(run.source)
-    else:
-        images = loaded.images
-        assert images is not None
-        source = _timed(
-            "source",
-            compute,
-            log,
-            lambda: train_source(images, config, compute, log, _state(run, "source", config)),
-        )
-        header = Header("source", images.classes, config.image_size)
-        save_checkpoint(run.source, source, header)
-        _state(run, "source", config).clear()
-    source = frozen(compute.place(source))
-
-    target = Store(loaded.target.codes, compute.device)
-    rgb, frames = Store(loaded.pairs.rgb, compute.device), Store(loaded.pairs.codes, compute.device)
-    about = dataclasses.replace(header, image_size=config.image_size, sensor=loaded.sensor)
-
-    translator = Translator()
-    if run.translator.is_file():
-        load_into(translator, load_tensors(run.translator)[0], run.translator)
-    else:
-        translator = _timed(
-            "tgmb",
-            compute,
-            log,
-            lambda: train_tgmb(
-                source, target, rgb, frames, config, compute, log, _state(run, "tgmb", config)
-            ),
-        )
-        save_checkpoint(run.translator, translator, dataclasses.replace(about, kind="translator"))
-        _state(run, "tgmb", config).clear()
-    translator = frozen(compute.place(translator))
-
-    if run.target.is_file():
-        student = compute.place(load_classifier(run.target, "target")[0])
-    else:
-        student = _timed(
-            "tgkt",
-            compute,
-            log,
-            lambda: train_tgkt(
-                source, translator, target, rgb, frames, config, compute, log, _state(run, "tgkt", config)
-            ),
-        )
-        save_checkpoint(run.target, student, dataclasses.replace(about, kind="target"))
-        _state(run, "tgkt", config).clear()
-    models = {"source-only": Model(source), "tgmb": Model(source, translator), "target": Model(student)}
-    return write_report(
-        Material(
-            run=run,
-            config=config,
-            sensor=loaded.sensor,
-            classes=header.classes,
-            target=loaded.target,
-            pairs=len(loaded.pairs) + len(loaded.held),
-            held=loaded.held,
-            held_runs=loaded.held_runs,
-            models=models,
-            device=compute.device,
-        )
-    )
-
-
-def _timed(stage: str, compute: Compute, log: RunLog, train: Callable[[], Any]) -> Any:
-    compute.reset_memory()
-    start = time.monotonic()
-    model = train()
-    seconds = time.monotonic() - start
-    log.record(
-        {"stage": stage, "event": "done", "seconds": round(seconds, 3), "peak_bytes": compute.peak_memory()}
-    )
-    log.say(f"{stage}: done in {seconds:.0f} s")
-    return model
-
-
-def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: bool) -> _Loaded:
+def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: bool) -> Loaded:
     side = resize_side(config.image_size)
     source: tuple[SceneClassifier, Header] | None = None
     images: Images | None = None
@@ -199,14 +90,25 @@ def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: 
         _enough("--source", len(images), config)
     target, pinned = load_frames(Path(inputs.target), sensor, side, skip_bad=skip_bad)
     _enough("--target", len(target), config)
-    # The same sensor took the pairs, but a set of other scenes may be stored at another resolution.
-    pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=skip_bad)
-    pairs, held, held_runs = split_pairs(pairs, config.holdout, config.seed)
-    _enough("--paired", len(pairs), config, f" beside the {len(held)} held out (holdout = {config.holdout})")
+    pairs, held = no_pairs(side), no_pairs(side)
+    held_runs: list[int] = []
+    if inputs.paired is not None:
+        # The same sensor took the pairs, but a set of other scenes may be stored at another resolution.
+        pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=skip_bad)
+        pairs, held, held_runs = split_pairs(pairs, config.holdout, config.seed)
+    if config.method not in WITHOUT_PAIRS:
+        if inputs.paired is None:
+            raise UsageError(
+                f"--method {config.method} learns from pairs: give --paired SRC (a folder with rgb/ and frame/, or a "
+                f"CSV rgb,frame of other scenes), or --method {' or '.join(WITHOUT_PAIRS)}"
+            )
+        _enough(
+            "--paired", len(pairs), config, f" beside the {len(held)} held out (holdout = {config.holdout})"
+        )
     if source is None:
         # A trial, so that a bad --weights is refused before anything is written.
         load_imagenet(SceneClassifier(2), config.weights)
-    return _Loaded(images, target, pairs, held, held_runs, pinned, source)
+    return Loaded(images, target, pairs, held, held_runs, pinned, source)
 
 
 def _refuse_inside(out: Path, inputs: RunInputs) -> None:
@@ -229,10 +131,6 @@ def _enough(flag: str, found: int, config: AdaptConfig, beside: str = "") -> Non
         )
 
 
-def _state(run: Run, stage: str, config: AdaptConfig) -> StageState:
-    return StageState(run.path / "state" / f"{stage}.safetensors", config.save_every_s)
-
-
 def _check_resume(inputs: RunInputs, sensor: SensorSpec, out: Path, config: AdaptConfig) -> None:
     changed = differences(Run(out), inputs, sensor, config)
     if changed:
@@ -241,23 +139,30 @@ def _check_resume(inputs: RunInputs, sensor: SensorSpec, out: Path, config: Adap
         )
 
 
-def _forget_unsaved(run: Run) -> None:
+def _forget_unsaved(run: Run, config: AdaptConfig) -> None:
     """Cut metrics.jsonl back to what is saved, since the rest is going to be written again; drop what a kill left."""
     for folder in (run.path, run.source.parent, run.path / "state", run.path / "epochs"):
         remove_leftovers(folder)
-    for stage, file in zip(STAGES, (run.source, run.translator, run.target), strict=True):
+    stages = run.stages(config)
+    for stage, file in stages.items():
         state = run.path / "state" / f"{stage}.safetensors"
         if file.is_file():
             state.unlink(missing_ok=True)  # killed after the checkpoint, before the state was cleared
         else:
             epochs = int(load_tensors(state)[1]["epoch"]) if state.is_file() else 0
-            truncate_metrics(run.path / "metrics.jsonl", stage, epochs, STAGES)
+            truncate_metrics(run.path / "metrics.jsonl", stage, epochs, tuple(stages))
             return
 
 
 def describe(report: dict[str, Any], out: Path) -> list[str]:
     """The report as lines for the person who waited."""
     counts, verdict = report["predicted"]["target"], report["verdict"]
+    if report["method"] == "tgmb":
+        then = (
+            f"tgkt-edge evaluate {out} --data LABELLED; only a target network can be exported (--method tgkt)"
+        )
+    else:
+        then = f"tgkt-edge export {out} -o BUNDLE; to be sure, tgkt-edge audit {out} --frames 60"
     return [
         "classes given to the target frames: "
         + ", ".join(f"{name} {count}" for name, count in counts.items()),
@@ -269,5 +174,5 @@ def describe(report: dict[str, Any], out: Path) -> list[str]:
         f"against source-only, judged without labels: {verdict['verdict']}. {verdict['sentence']}",
         f"{out / 'report.html'}: curves, pictures, and why",
         f"{out}: checkpoints, metrics.jsonl, tensorboard, report.json",
-        f"next: tgkt-edge export {out} -o BUNDLE; to be sure, tgkt-edge audit {out} --frames 60",
+        f"next: {then}",
     ]

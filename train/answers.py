@@ -1,4 +1,4 @@
-"""What the models of a finished run answer: source-only, TGMB (through T), and target."""
+"""What the models of a finished run answer: source-only, TGMB (through T) and target, those that its method has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tgkt_edge.data import Frames
 from tgkt_edge.errors import IncompatibleError
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.checkpoint import load_classifier, load_into, load_tensors
+from tgkt_edge.train.checkpoint import load_classifier, load_into, load_tensors, read_header
 from tgkt_edge.train.compute import open_compute
 from tgkt_edge.train.model import SceneClassifier, Translator
 from tgkt_edge.train.predict import predict_target
@@ -33,12 +33,13 @@ def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int,
     """
     run = Run(path)
     _, _, config = run.read_config()
-    if not run.target.is_file():
+    *_, last = run.stages(config).values()
+    if not last.is_file():
         raise IncompatibleError(
-            f"{path}: this run is not finished: {run.target} is missing. Go on with adapt --resume."
+            f"{path}: this run is not finished: {last} is missing. Go on with adapt --resume."
         )
     compute = open_compute(dataclasses.replace(config, device=device, precision="fp32"))
-    target, header = load_classifier(run.target, "target")
+    header = read_header(run.translator if config.method == "tgmb" else run.target)
     assert header.sensor is not None
     size = header.image_size
 
@@ -59,13 +60,9 @@ def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int,
         load_into(translator, load_tensors(run.translator)[0], run.translator)
         return load_classifier(run.source)[0], translator
 
-    return (
-        header.classes,
-        size,
-        header.sensor,
-        {
-            "source-only": ask(lambda: (load_classifier(run.source)[0], None)),
-            "tgmb": ask(with_translator),
-            "target": ask(lambda: (target, None)),
-        },
-    )
+    models = {"source-only": ask(lambda: (load_classifier(run.source)[0], None))}
+    if config.method in ("tgmb", "tgkt"):
+        models["tgmb"] = ask(with_translator)
+    if config.method != "tgmb":
+        models["target"] = ask(lambda: (load_classifier(run.target, "target")[0], None))
+    return header.classes, size, header.sensor, models

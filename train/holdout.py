@@ -49,5 +49,10 @@ def split_pairs(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs, li
     return _take(pairs, kept), _take(pairs, held), [len(run) for run in runs]
 
 
+def no_pairs(side: int) -> Pairs:
+    """Nothing, in the shapes of pairs of ``side`` pixels."""
+    return Pairs(np.empty((0, side, side, 3), np.uint8), np.empty((0, side, side), np.uint16), ())
+
+
 def _take(pairs: Pairs, index: Ints) -> Pairs:
     return Pairs(pairs.rgb[index], pairs.codes[index], tuple(pairs.names[i] for i in index))

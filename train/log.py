@@ -153,7 +153,7 @@ class StageLog:
         if lost:
             raise TgktEdgeError(
                 f"{self.name}: {', '.join(lost)} became infinite or not a number by step {self._step}: it diverged. "
-                f"Lower the learning rate (--set {self.name}.lr=...), or try --precision fp32."
+                f"Lower the learning rate (--set {self.name.partition('-')[0]}.lr=...), or try --precision fp32."
             )
         self._log.record({"stage": self.name, "epoch": epoch, "step": self._step, **self._means})
         self._log.scalars(self.name, self._step, self._means)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tgkt_edge.train.compute import Compute
-from tgkt_edge.train.model import SceneClassifier, Translator, normalise
+from tgkt_edge.train.model import SceneClassifier, normalise
 from tgkt_edge.train.views import Store, center_views
 
 
@@ -18,7 +18,7 @@ def predict_target(
     size: int,
     batch: int,
     compute: Compute,
-    translator: Translator | None = None,
+    translator: nn.Module | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Features and logits of every image in ``frames``, in order; ``model`` is left in evaluation mode.
 
@@ -47,7 +47,7 @@ def reestimate_batch_norm(
     size: int,
     batch: int,
     compute: Compute,
-    translator: Translator | None = None,
+    translator: nn.Module | None = None,
 ) -> None:
     """Replace the running statistics of every batch norm by those of ``frames``; no weight changes.
 

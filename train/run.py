@@ -11,23 +11,28 @@ from typing import Any
 import yaml
 
 from tgkt_edge import __version__
-from tgkt_edge.config import AdaptConfig, from_dict
+from tgkt_edge.config import AdaptConfig
 from tgkt_edge.errors import ConfigError, IncompatibleError
 from tgkt_edge.files import write_text
+from tgkt_edge.parsing import from_dict
 from tgkt_edge.sensor import SensorSpec
 
 SCHEMA = 1
 """Version of config.yaml in a run folder."""
 
-STAGES = ("source", "tgmb", "tgkt")
+WITHOUT_PAIRS = ("shot", "source-only")
+"""Methods that train without paired frames; where there are some, the report asks the models about them."""
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """Paths as absolute text: ``target`` and ``paired`` frames; ``source`` (labelled RGB) or ``source_model``."""
+    """Paths as absolute text: ``target`` and ``paired`` frames; ``source`` (labelled RGB) or ``source_model``.
+
+    ``paired`` is None only for methods that look at no pairs (:data:`WITHOUT_PAIRS`).
+    """
 
     target: str
-    paired: str
+    paired: str | None
     source: str | None = None
     source_model: str | None = None
 
@@ -52,6 +57,32 @@ class Run:
     def target(self) -> Path:
         """Checkpoint of the target network."""
         return self.path / "checkpoints" / "target.safetensors"
+
+    def stages(self, config: AdaptConfig) -> dict[str, Path]:
+        """The stages of ``config.method`` in order, each with the checkpoint that it ends with.
+
+        Of several rounds, the later stages are ``tgmb-2``, ``tgkt-2``, ..., and the earlier checkpoints keep a number.
+        """
+        found = {"source": self.source}
+        if config.method in ("shot", "socket"):
+            found[config.method] = self.target
+        for number in range(1, config.rounds + 1):
+            ending = "" if number == 1 else f"-{number}"
+            keep = "" if number == config.rounds else f"-{number}"
+            if config.method in ("tgmb", "tgkt"):
+                found[f"tgmb{ending}"] = self.translator.with_stem(f"translator{keep}")
+            if config.method == "tgkt":
+                found[f"tgkt{ending}"] = self.target.with_stem(f"target{keep}")
+        return found
+
+    def target_checkpoint(self) -> Path:
+        """The target network to ship. Raises IncompatibleError where the run has none (yet)."""
+        _, _, config = self.read_config()
+        if config.method == "tgmb":
+            raise IncompatibleError(
+                f"{self.path}: adapted with --method tgmb, which has no target network. Wanted another --method."
+            )
+        return self.target
 
     def read_config(self) -> tuple[RunInputs, SensorSpec, AdaptConfig]:
         """The options this run was started with.

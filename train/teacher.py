@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from tgkt_edge.train.compute import Compute
-from tgkt_edge.train.model import FEATURES, SceneClassifier, Translator, normalise
+from tgkt_edge.train.model import FEATURES, SceneClassifier, normalise
 from tgkt_edge.train.views import Store, Views
 
 Slots = NDArray[np.int64]
@@ -21,6 +21,7 @@ class Teacher:
 
     Args:
         source: F_s and C, for RGB. translated_source: the same weights, with the batch-norm statistics for T(x).
+        translator: T, or what stands in for it.
         views: how many fixed views each image has; their outputs are kept. 0: nothing is kept.
     """
 
@@ -28,7 +29,7 @@ class Teacher:
         self,
         source: SceneClassifier,
         translated_source: SceneClassifier,
-        translator: Translator,
+        translator: nn.Module,
         target: Store,
         paired_rgb: Store,
         size: int,

@@ -6,13 +6,19 @@ import copy
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tgkt_edge.config import AdaptConfig
+from tgkt_edge.config import AdaptConfig, TgktConfig
 from tgkt_edge.train.compute import Compute, annealed, set_rates
 from tgkt_edge.train.log import RunLog
-from tgkt_edge.train.losses import distillation, self_training, squared_distance
+from tgkt_edge.train.losses import (
+    distillation,
+    information_maximisation,
+    self_training,
+    squared_distance,
+)
 from tgkt_edge.train.model import SceneClassifier, Translator, normalise
+from tgkt_edge.train.norms import NormWatch, watching
 from tgkt_edge.train.predict import predict_target, reestimate_batch_norm
 from tgkt_edge.train.pseudo import pseudo_labels
 from tgkt_edge.train.source import classifier_groups
@@ -31,38 +37,45 @@ def train_tgkt(
     compute: Compute,
     log: RunLog,
     state: StageState,
+    name: str = "tgkt",
+    start: SceneClassifier | None = None,
 ) -> SceneClassifier:
     """Train F_t, which starts as a copy of F_s; C is shared and stays frozen. Returns C(F_t(.)) of the last epoch.
 
     Args:
         source, translator: frozen, in evaluation mode, on the device.
         target: unlabelled frames of the task (TR). paired_rgb, paired_frames: other scenes (TI), row by row.
+        name: of the stage, in logs and for its random numbers. start: target network of the round before.
     """
     cfg, size = config.tgkt, config.image_size
     torch.manual_seed(config.seed + 2)
-    student = copy.deepcopy(source).requires_grad_(True)
+    student = copy.deepcopy(source if start is None else start).requires_grad_(True)
     student.classifier.requires_grad_(False)
     sgd = torch.optim.SGD(
         classifier_groups(student, cfg.lr, cfg.head_lr, classifier=False),
         lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay, nesterov=cfg.momentum > 0,
     )  # fmt: skip
-    if cfg.student_norm == "target":
+    if cfg.student_norm == "target" and start is None:
         reestimate_batch_norm(student, target, size, config.batch, compute)
+    through: nn.Module | None = translator if cfg.teacher_input == "translated" else None
     translated_source = source
     if cfg.teacher_norm == "translated":
         translated_source = copy.deepcopy(source)
-        reestimate_batch_norm(translated_source, target, size, config.batch, compute, translator)
-    _, taught_centre = predict_target(translated_source, target, size, config.batch, compute, translator)
+        reestimate_batch_norm(translated_source, target, size, config.batch, compute, through)
+    _, taught_centre = predict_target(translated_source, target, size, config.batch, compute, through)
     teacher_class = taught_centre.argmax(1)  # (N,)
-    teacher = Teacher(source, translated_source, translator, target, paired_rgb, size, compute, cfg.views)
-    bank_rng = epoch_rng(config.seed, "tgkt-views", 0)
+    teacher = Teacher(
+        source, translated_source, through or nn.Identity(), target, paired_rgb, size, compute, cfg.views
+    )
+    norms = NormWatch(student, source) if cfg.bns else None
+    bank_rng = epoch_rng(config.seed, f"{name}-views", 0)
     tr_bank = view_bank(bank_rng, target, size, cfg.views)
     ti_bank = view_bank(bank_rng, paired_rgb, size, cfg.views)
     steps = len(batches(np.random.default_rng(0), len(target), config.batch))
     done = state.load({"student": student}, {"sgd": sgd})
     previous: Tensor | None = state.extra.get("pseudo_labels")
 
-    with log.stage("tgkt", cfg.epochs, steps, done) as stage:
+    with log.stage(name, cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
             features, logits = predict_target(student, target, size, config.batch, compute)
             stage.answers(epoch, logits.softmax(1))
@@ -83,7 +96,7 @@ def train_tgkt(
             previous = labels
 
             student.train()
-            rng = epoch_rng(config.seed, "tgkt", epoch)
+            rng = epoch_rng(config.seed, name, epoch)
             tr_batches = batches(rng, len(target), config.batch)
             ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
             for step, (tr, ti) in enumerate(zip(tr_batches, ti_batches, strict=True), start=epoch * steps):
@@ -97,20 +110,33 @@ def train_tgkt(
                 # Two passes, TR last: the running statistics of batch norm then lean to the frames of the task.
                 with compute.autocast():
                     paired = student.features(normalise(paired_frames.take(ti_views, size)))
-                    logits = student(frames)
+                    with watching(norms):
+                        logits = student(frames)
                 rows = torch.from_numpy(tr).to(labels.device)
                 kd = distillation(
                     logits, taught, cfg.kd_order, agreeing[rows] if cfg.kd_frames == "agreeing" else None
                 )
                 f = squared_distance(wanted, paired, cfg.f_distance)
                 self_loss = self_training(logits, labels[rows])
-                loss = cfg.kd * kd + cfg.f * f + cfg.self_training * self_loss
+                terms = {"kd": kd, "f": f, "self": self_loss}
+                loss = kd_weight(cfg, step / steps) * kd + cfg.f * f + cfg.self_training * self_loss
+                if cfg.im:
+                    terms["im"] = information_maximisation(logits)
+                    loss = loss + cfg.im * terms["im"]
+                if norms is not None:
+                    terms["bns"] = norms.distance()
+                    loss = loss + cfg.bns * terms["bns"]
                 sgd.zero_grad(set_to_none=True)
                 loss.backward()
                 sgd.step()
-                stage.step({"loss": loss, "kd": kd, "f": f, "self": self_loss})
+                stage.step({"loss": loss, **terms})
             state.save(epoch + 1, {"student": student}, {"sgd": sgd}, {"pseudo_labels": labels})
     return student.eval()
+
+
+def kd_weight(cfg: TgktConfig, epochs_done: float) -> float:
+    """Weight of L_kd after so many (fractions of) epochs: grows evenly over the first ``kd_warmup``."""
+    return cfg.kd if not cfg.kd_warmup else cfg.kd * min(1.0, epochs_done / cfg.kd_warmup)
 
 
 def view_bank(rng: np.random.Generator, store: Store, size: int, count: int) -> list[Views]:

@@ -23,9 +23,11 @@ from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.checkpoint import load_tensors
 from tgkt_edge.train.log import truncate_metrics
-from tgkt_edge.train.run import STAGES, Run, RunInputs
+from tgkt_edge.train.run import Run, RunInputs
 
 DEPTH = load_sensor("depth")
+
+STAGES = ("source", "tgmb", "tgkt")
 
 CHILD = """
 import json, sys

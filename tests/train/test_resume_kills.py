@@ -27,7 +27,9 @@ from tgkt_edge.files import remove_leftovers
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.checkpoint import load_tensors
-from tgkt_edge.train.run import STAGES, Run, RunInputs
+from tgkt_edge.train.run import Run, RunInputs
+
+STAGES = ("source", "tgmb", "tgkt")
 
 HELPER = """
 import json, os, signal, sys, traceback

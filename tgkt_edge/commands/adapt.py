@@ -14,13 +14,16 @@ def adapt_command(
     target: Annotated[
         Path, typer.Option(help="Unlabelled frames of the task: a folder, or a CSV with 'frame'.")
     ],
-    paired: Annotated[
-        Path, typer.Option(help="Other scenes: a folder with rgb/ and frame/, or a CSV rgb,frame.")
-    ],
     sensor: Annotated[
         str, typer.Option(help="What a frame means: depth, nir, nir8, nyuv2, sunrgbd, or a YAML file.")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Run folder to write.")],
+    paired: Annotated[
+        Path | None,
+        typer.Option(
+            help="Other scenes: a folder with rgb/ and frame/, or a CSV rgb,frame. shot and source-only need none."
+        ),
+    ] = None,
     source_model: Annotated[Path | None, typer.Option(help="Source checkpoint (source.safetensors).")] = None,
     source: Annotated[
         Path | None,
@@ -29,6 +32,13 @@ def adapt_command(
     weights: Annotated[
         str | None,
         typer.Option(help="Where training the source starts: imagenet, none, or a safetensors file."),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="tgkt (default), or to compare with: tgmb, socket, shot, source-only."),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="TGMB and TGKT in turn so many times (default 1).")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of every stage.")] = None,
     image_size: Annotated[
@@ -48,12 +58,14 @@ def adapt_command(
         bool, typer.Option("--skip-bad", help="Go on without frames that cannot be used.")
     ] = False,
 ) -> None:
-    """Train source (unless given), TGMB and TGKT: a target network for the sensor, without labels."""
+    """Train source (unless given), TGMB and TGKT, or a baseline: a target network for the sensor, without labels."""
     from tgkt_edge.config import build_config
     from tgkt_edge.sensor import load_sensor
 
     flags = {
-        **{f"{stage}.epochs": epochs for stage in ("source", "tgmb", "tgkt")},
+        "method": method,
+        "rounds": rounds,
+        **{f"{stage}.epochs": epochs for stage in ("source", "tgmb", "tgkt", "shot", "socket")},
         "image_size": image_size,
         "batch": batch,
         "seed": seed,
@@ -68,7 +80,7 @@ def adapt_command(
 
     inputs = RunInputs(
         target=str(target.resolve()),
-        paired=str(paired.resolve()),
+        paired=str(paired.resolve()) if paired else None,
         source=str(source.resolve()) if source else None,
         source_model=str(source_model.resolve()) if source_model else None,
     )

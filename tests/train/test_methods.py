@@ -1,0 +1,200 @@
+"""Every method from files to a report: what it leaves, what can be asked of it, and that it can be interrupted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import torch
+from paper_figures import TABLES
+from torch import Tensor
+
+from tgkt_edge.config import AdaptConfig, build_config
+from tgkt_edge.errors import ConfigError, IncompatibleError, UsageError
+from tgkt_edge.evaluate import evaluate
+from tgkt_edge.sensor import load_sensor
+from tgkt_edge.train.adapt import adapt
+from tgkt_edge.train.checkpoint import load_tensors
+from tgkt_edge.train.log import StageLog
+from tgkt_edge.train.run import Run, RunInputs
+
+DEPTH = load_sensor("depth")
+EPOCHS = ("shot.epochs=2", "socket.epochs=2")
+MODELS = {
+    "source-only": {"source-only", "target"},
+    "tgmb": {"source-only", "tgmb"},
+    "shot": {"source-only", "target"},
+    "socket": {"source-only", "target"},
+    "tgkt": {"source-only", "tgmb", "target"},
+}
+"""What ``evaluate`` answers for; the target network of "source-only" is the source model."""
+
+
+class Tiny(Protocol):
+    data: Path
+    weights: Path
+    inputs: RunInputs
+
+    def config(self, *sets: str) -> AdaptConfig: ...
+
+
+class Stopped(Exception):
+    """Stands for a power cut."""
+
+
+def with_source(tiny: Tiny, finished: Run) -> RunInputs:
+    return replace(tiny.inputs, source=None, source_model=str(finished.source))
+
+
+def differing(one: Path, other: Path) -> list[str]:
+    a, b = load_tensors(one)[0], load_tensors(other)[0]
+    return [key for key in a.keys() | b.keys() if not torch.equal(a[key], b[key])]
+
+
+@pytest.mark.parametrize("method", ["source-only", "shot", "socket", "tgmb"])
+def test_each_method_leaves_a_run_that_can_be_asked(
+    method: str, tiny: Tiny, finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, config = with_source(tiny, finished), tiny.config(f"method={method}", *EPOCHS)
+    out = tmp_path / "run"
+
+    report = adapt(inputs, DEPTH, out, config)
+
+    assert report["method"] == method
+    # Of the source only the checkpoint was given, so it is no stage of this run.
+    assert set(report["stages"]) == {"source-only": set(), "tgmb": {"tgmb"}}.get(method, {method})
+    assert set(report["predicted"]) == MODELS[method] | {"target"}
+    assert (out / "report.html").is_file()
+    asked = evaluate(out, tiny.data / "target_labels.csv", device="cpu")
+    assert set(asked["models"]) == MODELS[method]
+    if method == "source-only":
+        assert asked["models"]["target"] == asked["models"]["source-only"]
+    if method == "tgmb":
+        with pytest.raises(IncompatibleError, match="tgmb, which has no target network"):
+            Run(out).target_checkpoint()
+        assert differing(Run(out).translator, finished.translator) == []  # the stage of TGKT of the same name
+        return
+    assert Run(out).target_checkpoint() == Run(out).target
+    # The classifier is frozen; the rest has learnt, unless the method learns nothing.
+    changed = differing(Run(out).target, finished.source)
+    assert not [key for key in changed if key.startswith("classifier.")]
+    assert bool(changed) == (method != "source-only")
+    if method == "source-only":
+        return
+
+    # Interrupted in its second epoch and resumed, it reaches the same bits.
+    whole, again = StageLog.step, tmp_path / "again"
+
+    def step(self: StageLog, terms: dict[str, Tensor]) -> None:
+        if self._step == 4:
+            raise Stopped
+        whole(self, terms)
+
+    monkeypatch.setattr(StageLog, "step", step)
+    with pytest.raises(Stopped):
+        adapt(inputs, DEPTH, again, replace(config, save_every_s=0))
+    monkeypatch.setattr(StageLog, "step", whole)
+    adapt(inputs, DEPTH, again, config, resume=True)
+    assert differing(Run(again).target, Run(out).target) == []
+    other = replace(config, method="socket" if method == "shot" else "shot")
+    with pytest.raises(ConfigError, match=r"config\.method: then 'sh|config\.method: then 'so"):
+        adapt(inputs, DEPTH, again, other, resume=True)
+
+
+@pytest.mark.parametrize("method", ["source-only", "shot"])
+def test_without_pairs_there_is_nothing_held_out(
+    method: str, tiny: Tiny, finished: Run, tmp_path: Path
+) -> None:
+    inputs = replace(with_source(tiny, finished), paired=None)
+    report = adapt(inputs, DEPTH, tmp_path / "run", tiny.config(f"method={method}", "shot.epochs=1"))
+    assert (report["pairs"], report["held_out"]) == (0, {})
+    assert report["verdict"]["verdict"] in ("helped", "no evidence", "hurt")
+
+
+@pytest.mark.parametrize("method", ["tgkt", "tgmb", "socket"])
+def test_methods_that_learn_from_pairs_ask_for_them(
+    method: str, tiny: Tiny, finished: Run, tmp_path: Path
+) -> None:
+    inputs = replace(with_source(tiny, finished), paired=None)
+    with pytest.raises(UsageError, match=f"--method {method} learns from pairs: give --paired"):
+        adapt(inputs, DEPTH, tmp_path / "run", tiny.config(f"method={method}"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_rounds_go_on_from_the_first_and_survive_an_interruption(
+    tiny: Tiny, finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, out = with_source(tiny, finished), tmp_path / "run"
+    config = tiny.config("rounds=2")
+    assert list(Run(out).stages(config)) == ["source", "tgmb", "tgkt", "tgmb-2", "tgkt-2"]
+
+    report = adapt(inputs, DEPTH, out, config)
+
+    assert list(report["stages"]) == ["tgmb", "tgkt", "tgmb-2", "tgkt-2"]
+    # The first round is the run of one round, bit for bit; the second changed both networks.
+    first = Run(out).stages(config)
+    assert differing(first["tgmb"], finished.translator) == []
+    assert differing(first["tgkt"], finished.target) == []
+    assert differing(Run(out).translator, finished.translator)
+    assert differing(Run(out).target, finished.target)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    guided = [line for line in lines if "guide" in line]
+    assert {line["stage"] for line in guided} == {"tgmb-2"}
+    assert all(line["guide"] >= 0 for line in guided)
+
+    again, whole = tmp_path / "again", StageLog.step
+
+    def step(self: StageLog, terms: dict[str, Tensor]) -> None:
+        if (self.name, self._step) == ("tgkt-2", 4):
+            raise Stopped
+        whole(self, terms)
+
+    monkeypatch.setattr(StageLog, "step", step)
+    with pytest.raises(Stopped):
+        adapt(inputs, DEPTH, again, replace(config, save_every_s=0))
+    monkeypatch.setattr(StageLog, "step", whole)
+    adapt(inputs, DEPTH, again, config, resume=True)
+    for name in ("translator", "target"):
+        assert differing(getattr(Run(again), name), getattr(Run(out), name)) == [], name
+    shutil.rmtree(again)
+
+
+def test_only_tgkt_has_rounds() -> None:
+    with pytest.raises(ConfigError, match="only the method tgkt has rounds, not shot"):
+        build_config(None, ["rounds=2", "method=shot"])
+    with pytest.raises(ConfigError, match="rounds = 0: wanted more than 0"):
+        build_config(None, ["rounds=0"])
+
+
+@pytest.mark.parametrize(
+    "row", [row for rows in TABLES.values() for row in rows], ids=lambda row: str(row.name)
+)
+def test_every_row_of_the_papers_tables_is_a_configuration(row: object) -> None:
+    """Tables 4 to 7; that each trains follows from the tests of the losses' weights."""
+    sets = getattr(row, "sets", ())
+    config = build_config("paper", sets, {"method": getattr(row, "method", None)})
+    assert config.method in ("tgmb", "tgkt")
+    assert (config != build_config("paper", (), {"method": config.method})) or not any(
+        not text.endswith(("=1", "=0.2", "=1.0")) for text in sets
+    )
+
+
+LEADS = (
+    "tgkt.teacher_input=frame", "tgkt.im=0.5", "tgkt.bns=0.5", "tgkt.kd_warmup=1", "tgmb.rec_epochs=1",
+    "tgmb.optimiser=adam",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("lead", LEADS)
+def test_every_lead_trains_and_changes_what_is_learnt(
+    lead: str, tiny: Tiny, finished: Run, tmp_path: Path
+) -> None:
+    method = "tgkt" if lead.startswith("tgkt") else "tgmb"
+    file = "target" if method == "tgkt" else "translator"
+    out = tmp_path / "run"
+    adapt(with_source(tiny, finished), DEPTH, out, tiny.config(lead, f"method={method}"))
+    assert differing(getattr(Run(out), file), getattr(finished, file))
