@@ -205,6 +205,9 @@ def test_the_wheel_holds_every_module_and_installs_no_generic_name(wheel: Path, 
     }
     assert {name for name in names if name.endswith(".py")} == wanted
     assert "tgkt_edge/py.typed" in names
+    page = repository / "runtime" / "sinks" / "live" / "assets"
+    wanted = {f"tgkt_edge/runtime/sinks/live/assets/{file.name}" for file in page.iterdir()}
+    assert {name for name in names if "/assets/" in name} == wanted
     assert any(name.endswith("/LICENSE") for name in names)
     assert "tgkt-edge = tgkt_edge.cli:main" in entries
     assert "Requires-Python: >=3.10" in metadata

@@ -8,6 +8,7 @@ import re
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.jsonl import open_jsonl
+from tgkt_edge.runtime.sinks.live.server import open_live
 from tgkt_edge.runtime.sinks.mqtt import open_mqtt
 from tgkt_edge.runtime.sinks.options import redact
 
@@ -37,6 +38,8 @@ def open_sink(uri: str, *, token: str | None = None) -> Sink:
         return open_jsonl(rest)
     if scheme in ("mqtt", "mqtts"):
         return open_mqtt(uri)
+    if scheme in ("http", "https"):
+        return open_live(uri, token)
     near = difflib.get_close_matches(scheme, SCHEMES, n=1)
     hint = f" Did you mean '{near[0]}:'?" if near else ""
     raise UsageError(f"--sink {redact(uri)}: unknown kind '{scheme}'.{hint} Known: {KINDS}.")

@@ -1,0 +1,1 @@
+"""The live page of a run: what it sees, what it says, and how it is."""

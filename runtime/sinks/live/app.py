@@ -1,0 +1,157 @@
+"""What the server answers: the page, its stream, JSON, health and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+from tgkt_edge.extras import require
+from tgkt_edge.runtime.sinks import colours
+from tgkt_edge.runtime.sinks.encode import encode
+from tgkt_edge.runtime.sinks.live.guard import App
+from tgkt_edge.runtime.sinks.live.metrics import Metrics
+from tgkt_edge.runtime.sinks.live.page import live_page
+from tgkt_edge.runtime.sinks.live.state import LiveState
+
+_POLL = 0.08  # seconds between two looks for news, for each viewer
+_BEAT = 2.0  # seconds after which a viewer hears that there is nothing new
+_WIDTHS = (160, 320, 640)
+_PIECE = 1 << 16  # bytes
+
+
+def make_app(state: LiveState, metrics: Metrics, stopping: Callable[[], bool]) -> App:
+    """The ASGI application behind the guard.
+
+    Routes: ``/`` the page; ``/api/info`` what runs; ``/api/latest`` newest decision, state, health, figures;
+    ``/api/timeline`` up to an hour, one row a second; ``/api/events`` a server-sent event with each change;
+    ``/api/frame?width=640`` raw counts; ``/healthz`` 200 or 503; ``/metrics`` Prometheus.
+
+    Args:
+        stopping: whether the server is about to end, so that streams must.
+    """
+    responses = require("starlette.responses", "sinks", "--sink http://")
+    routing = require("starlette.routing", "sinks", "--sink http://")
+    applications = require("starlette.applications", "sinks", "--sink http://")
+
+    def json(value: Any, status: int = 200) -> Any:
+        return responses.Response(encode(value) + "\n", status, media_type="application/json")
+
+    async def page(request: Any) -> Any:
+        text, policy = live_page()
+        return responses.HTMLResponse(text, headers={"content-security-policy": policy})
+
+    async def info(request: Any) -> Any:
+        return json(about(state))
+
+    async def latest(request: Any) -> Any:
+        update = state.update()
+        del update["timeline"]
+        return json(update)
+
+    async def timeline(request: Any) -> Any:
+        update = state.update()
+        columns = ["second", "label", "probability", "decisions", "errors"]
+        return json({"now": update["now"], "columns": columns, "rows": update["timeline"]})
+
+    async def health(request: Any) -> Any:
+        well, words = state.verdict()
+        return json(words, 200 if well else 503)
+
+    async def prometheus(request: Any) -> Any:
+        body, kind = metrics.render(request.headers.get("accept", ""))
+        return responses.Response(body, headers={"content-type": kind})
+
+    async def frame(request: Any) -> Any:
+        width = request.query_params.get("width", "640")
+        if width not in map(str, _WIDTHS):
+            return json({"error": f"width={width[:20]}: wanted one of {', '.join(map(str, _WIDTHS))}"}, 400)
+        found = state.image(int(width))
+        if found is None:
+            return responses.Response(status_code=204)
+        body, words = found
+        headers = {f"x-frame-{key}": str(value) for key, value in words.items()}
+        headers["content-length"] = str(len(body))
+        # In pieces, each sent when the one before has gone: a viewer on a bad line holds one piece, not the frame.
+        pieces = (body[at : at + _PIECE] for at in range(0, len(body), _PIECE))
+        return responses.StreamingResponse(
+            _each(pieces), headers=headers, media_type="application/octet-stream"
+        )
+
+    news = News(state)
+
+    async def events(request: Any) -> Any:
+        return responses.StreamingResponse(
+            stream(news, stopping), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+        )
+
+    routes: dict[str, Any] = {
+        "/": page,
+        "/api/info": info,
+        "/api/latest": latest,
+        "/api/timeline": timeline,
+        "/api/events": events,
+        "/api/frame": frame,
+        "/healthz": health,
+        "/metrics": prometheus,
+    }
+    app: App = applications.Starlette(routes=[routing.Route(path, answer) for path, answer in routes.items()])
+    return app
+
+
+def about(state: LiveState) -> dict[str, Any]:
+    """What runs, for the page and for programs."""
+    info = state.info
+    return {
+        "source": info.source,
+        "engine": info.engine,
+        "classes": list(info.classes),
+        "sensor": info.sensor.to_dict(),
+        "range": list(info.sensor.range),
+        "size": info.size,
+        "started": info.started,
+        "colours": colours.default_for(info.sensor),
+    }
+
+
+class News:
+    """The newest state as text, made once for all viewers whose timelines end in the same second."""
+
+    def __init__(self, state: LiveState) -> None:
+        self.state = state
+        self._made: dict[int, tuple[float, int, int, str]] = {}  # since -> (when, version, second, text)
+
+    def get(self, since: int) -> tuple[int, int, str]:
+        """(version, running second, JSON), at most ``_POLL`` seconds old."""
+        now = time.monotonic()
+        made = self._made.get(since)
+        if made is None or now - made[0] >= _POLL:
+            update = self.state.update(since)
+            made = (now, update["version"], int(update["now"]), encode(update))
+            self._made = {key: one for key, one in self._made.items() if now - one[0] < _POLL}
+            self._made[since] = made
+        return made[1:]
+
+
+async def stream(news: News, stopping: Callable[[], bool]) -> AsyncIterator[str]:
+    """Server-sent events for one viewer.
+
+    Each event holds the newest state, taken when the viewer has taken the one before: a slow viewer misses states in
+    between and delays nobody. Only the timeline is complete: rows are sent until the viewer has them.
+    """
+    yield f"event: info\ndata: {encode(about(news.state))}\n\n"
+    seen, since, spoken = -1, 0, 0.0
+    while not stopping():
+        now = time.monotonic()
+        if news.state.version != seen or now - spoken >= _BEAT:
+            # The running second is sent again next time: it is not complete.
+            seen, since, text = news.get(since)
+            spoken = now
+            yield f"data: {text}\n\n"
+        await asyncio.sleep(_POLL)
+
+
+async def _each(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece

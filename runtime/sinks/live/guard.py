@@ -1,0 +1,175 @@
+"""Who may see the page: the right ``Host``, the right token; and the headers that keep a browser in bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_PAUSE = 0.5  # seconds that a wrong token waits for its answer
+_FORM = 4096  # bytes of the login form at most
+_YEAR = 365 * 86400
+
+
+class Guard:
+    """ASGI middleware around everything the server answers.
+
+    - ``Host`` must be an IP address, ``localhost``, this machine's name or one of ``hosts``: a foreign name that was
+      made to point here (DNS rebinding) is refused with 421.
+    - With a token, every route wants it: ``Authorization: Bearer``, ``?token=``, or the cookie that the login form and
+      ``/?token=`` set. All are compared in constant time. The cookie holds a hash, not the token.
+
+    Args:
+        token: None: nobody is asked.
+        hosts: further names that ``Host`` may have.
+        cookie: the cookie's name; cookies are shared by all ports of a host, so it should name the port.
+        secure: the server speaks TLS.
+        login: HTML of the login form, with its Content-Security-Policy.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        token: str | None,
+        hosts: Iterable[str],
+        cookie: str,
+        secure: bool,
+        login: tuple[str, str],
+    ) -> None:
+        self._app, self._cookie, self._secure, self._login = app, cookie, secure, login
+        self._token = None if token is None else _digest(token)
+        own = socket.gethostname().lower()
+        self._hosts = {"localhost", own, f"{own}.local", *(host.lower() for host in hosts)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or refuse one request."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"{scope['type']} is not served here")
+
+        async def guarded(event: MutableMapping[str, Any]) -> None:
+            if event["type"] == "http.response.start":
+                event = {**event, "headers": [*event.get("headers", ()), *_HEADERS]}
+            await send(event)
+
+        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+        if not self._known(headers.get("host", "")):
+            text = "This name is not known here. If it should be, add ?host=NAME to the sink's address."
+            await _answer(guarded, 421, text)
+        elif self._token is None or self._may(scope, headers):
+            await self._let_in(scope, receive, guarded)
+        elif scope["method"] == "POST" and scope["path"] == "/login":
+            await self._try_login(receive, guarded)
+        else:
+            await self._refuse(scope, headers, guarded)
+
+    def _known(self, host: str) -> bool:
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        try:
+            ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            return name.lower().removesuffix(".") in self._hosts
+        return True
+
+    def _may(self, scope: Scope, headers: dict[str, str]) -> bool:
+        kind, _, bearer = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and self._is_token(bearer.strip()):
+            return True
+        for pair in headers.get("cookie", "").split(";"):  # by hand: a foreign cookie must not spoil ours
+            key, _, value = pair.strip().partition("=")
+            if key == self._cookie and hmac.compare_digest(value.encode(), self._cookie_value().encode()):
+                return True
+        return self._in_query(scope)
+
+    def _in_query(self, scope: Scope) -> bool:
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
+        return any(self._is_token(token) for token in given)
+
+    def _is_token(self, given: str) -> bool:
+        assert self._token is not None
+        return hmac.compare_digest(_digest(given), self._token)
+
+    def _cookie_value(self) -> str:
+        """Follows from the token alone, so that viewers stay logged in over a restart; does not reveal it."""
+        assert self._token is not None
+        return hmac.new(self._token, b"tgkt-edge live page", hashlib.sha256).hexdigest()
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if self._token is not None and (path == "/login" or (path == "/" and self._in_query(scope))):
+            await self._welcome(send)  # a token in the address would stay in the history
+            return
+        await self._app(scope, receive, send)
+
+    async def _welcome(self, send: Send) -> None:
+        flags = f"Path=/; HttpOnly; SameSite=Strict; Max-Age={_YEAR}" + ("; Secure" if self._secure else "")
+        cookie = f"{self._cookie}={self._cookie_value()}; {flags}"
+        await _answer(send, 303, "", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
+
+    async def _try_login(self, receive: Receive, send: Send) -> None:
+        body = b""
+        while len(body) <= _FORM:
+            event = await receive()
+            body += event.get("body", b"")
+            if not event.get("more_body"):
+                break
+        given = parse_qs(body[: _FORM + 1].decode("utf-8", "replace")).get("token", [""])
+        if len(body) <= _FORM and self._is_token(given[0].strip()):
+            await self._welcome(send)
+            return
+        await asyncio.sleep(_PAUSE)
+        await self._form(send, wrong=True)
+
+    async def _refuse(self, scope: Scope, headers: dict[str, str], send: Send) -> None:
+        if "authorization" in headers or b"token=" in scope["query_string"]:
+            await asyncio.sleep(_PAUSE)
+        if scope["method"] in ("GET", "HEAD") and scope["path"] == "/":
+            await self._form(send, wrong=False)
+            return
+        text = "A token is needed: Authorization: Bearer TOKEN, or log in at /."
+        await _answer(send, 401, text, [(b"www-authenticate", b"Bearer")])
+
+    async def _form(self, send: Send, *, wrong: bool) -> None:
+        page, policy = self._login
+        page = page.replace("{{hidden}}", "" if wrong else "hidden")
+        headers = [(b"content-security-policy", policy.encode())]
+        await _answer(send, 401, page, headers, b"text/html; charset=utf-8")
+
+
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+    (b"cache-control", b"no-store"),
+]
+
+
+def _digest(text: str) -> bytes:
+    """Equal lengths for the comparison, whatever was given."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+async def _answer(
+    send: Send,
+    status: int,
+    text: str,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+    kind: bytes = b"text/plain; charset=utf-8",
+) -> None:
+    body = text.encode()
+    length = str(len(body)).encode()
+    start = [(b"content-type", kind), (b"content-length", length), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})

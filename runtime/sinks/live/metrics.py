@@ -1,0 +1,100 @@
+"""The figures of a run for Prometheus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tgkt_edge.extras import require
+from tgkt_edge.runtime.sinks.base import Message, RunInfo
+
+_STATES = ["connecting", "live", "stalled", "lost"]
+_BUCKETS = (
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0,
+)  # seconds; close together where real networks on real devices lie  # fmt: skip
+_FLAGS = 64  # health flags told apart: label values are memory, here and in Prometheus
+
+
+class Metrics:
+    """Counters of one run in a registry of its own. One thread counts; any may render.
+
+    Raises:
+        MissingDependency: (exit 6) prometheus-client is not installed.
+    """
+
+    def __init__(self, info: RunInfo) -> None:
+        prometheus = require("prometheus_client", "sinks", "--sink http://")
+        self._exposition = require("prometheus_client.exposition", "sinks", "--sink http://")
+        self._registry = prometheus.CollectorRegistry()
+
+        def make(kind: Any, name: str, text: str, *labels: str, **more: Any) -> Any:
+            return kind(f"tgkt_edge_{name}", text, labels, registry=self._registry, **more)
+
+        counter, gauge, histogram = prometheus.Counter, prometheus.Gauge, prometheus.Histogram
+        self._frames = make(counter, "frames", "Frames answered, with a label or with an error.")
+        self._errors = make(counter, "frame_errors", "Frames that could not be used.")
+        self._dropped = make(counter, "frames_dropped", "Frames replaced by a newer one before inference.")
+        decisions = make(counter, "decisions", "Decisions by label.", "label")
+        self._decisions = {label: decisions.labels(label) for label in (*info.classes, "unknown", "other")}
+        self._stage = make(histogram, "stage_seconds", "Time a frame takes.", "stage", buckets=_BUCKETS)
+        self._stages = {
+            stage: self._stage.labels(stage) for stage in ("capture", "preprocess", "inference", "total")
+        }
+        self._age = make(
+            histogram, "decision_age_seconds", "From a frame's timestamp to its decision.", buckets=_BUCKETS
+        )
+        self._probability = make(gauge, "probability", "Probability of the newest decision.")
+        self._active = make(gauge, "health_active", "1 while a health flag is raised.", "flag")
+        self._value = make(gauge, "health_value", "What a health flag measures.", "flag")
+        self._flags: set[str] = set()
+        self._state = make(prometheus.Enum, "source_state", "State of the source.", states=_STATES)
+        self._told = False  # whether the pipeline says its state itself; else frames are proof enough
+        self._newest = make(gauge, "newest_frame_timestamp_seconds", "Timestamp of the newest frame, Unix.")
+        make(gauge, "start_timestamp_seconds", "When the run started, Unix.").set(info.started)
+        make(prometheus.Info, "run", "What runs.").info(
+            {"engine": info.engine, "source": info.source, "sensor": info.sensor.kind}
+        )
+
+    def count(self, message: Message, dropped: int) -> None:
+        """Count one message, and the frames that were dropped before it."""
+        record = message.record
+        if "event" in record:
+            self._count_event(record)
+            return
+        if not self._told:
+            self._told = True
+            self._state.state("live")
+        self._frames.inc()
+        if dropped:
+            self._dropped.inc(dropped)
+        _set(self._newest, record.get("time"))
+        if "error" in record:
+            self._errors.inc()
+            return
+        self._decisions.get(str(record.get("label")), self._decisions["other"]).inc()
+        _set(self._probability, record.get("probability"))
+        ms = record.get("ms") or {}
+        for stage, histogram in self._stages.items():
+            if isinstance(ms.get(stage), int | float):
+                histogram.observe(ms[stage] / 1e3)
+        if isinstance(ms.get("age"), int | float):
+            self._age.observe(max(0.0, ms["age"] / 1e3))  # a clock set back between is no time travel
+
+    def _count_event(self, record: dict[str, Any]) -> None:
+        if record["event"] == "state" and record.get("state") in _STATES:
+            self._told = True
+            self._state.state(record["state"])
+        flag = str(record.get("flag"))
+        if record["event"] == "health" and (flag in self._flags or len(self._flags) < _FLAGS):
+            self._flags.add(flag)
+            self._active.labels(flag).set(bool(record.get("active")))
+            _set(self._value.labels(flag), record.get("value"))
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The page and its content type, in the format that an ``Accept`` header asks for."""
+        encode, content_type = self._exposition.choose_encoder(accept)
+        return encode(self._registry), content_type
+
+
+def _set(gauge: Any, value: Any) -> None:
+    if isinstance(value, int | float):
+        gauge.set(value)

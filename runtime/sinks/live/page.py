@@ -1,0 +1,55 @@
+"""The page as one HTML document that loads nothing, and the policy that holds a browser to it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from tgkt_edge.runtime.sinks.colours import INVALID, table
+
+_FOLDER = Path(__file__).parent / "assets"
+_SCRIPTS = ("picture.js", "timeline.js", "page.js")
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+@lru_cache
+def live_page() -> tuple[str, str]:
+    """(HTML, Content-Security-Policy) of the live page.
+
+    Script and style are inline and named by their hashes, so that whatever text a camera or a class name may smuggle
+    in is never run, and the page can speak to nobody but the server it came from.
+    """
+    colours = ",".join(
+        f'"{name}":"{base64.b64encode(table(name).tobytes()).decode()}"' for name in ("viridis", "turbo")
+    )
+    tables = f"const TABLES = {{{colours}}}, INVALID = {list(INVALID)};\n"
+    script = '"use strict";\n' + tables + "".join(_read(name) for name in _SCRIPTS)
+    style = _read("page.css")
+    page = _read("page.html").replace("/*STYLE*/", style).replace("/*SCRIPT*/", script)
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'"
+    )
+    return page, policy
+
+
+@lru_cache
+def login_page() -> tuple[str, str]:
+    """(HTML, Content-Security-Policy) of the login form; ``{{hidden}}`` in it hides the words about a wrong token."""
+    style = _read("login.css")
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; img-src data:; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    )
+    return _read("login.html").replace("/*STYLE*/", style), policy

@@ -1,0 +1,219 @@
+"""What viewers see: the newest decision and frame, and a bounded past."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.runtime.sinks.base import Message, RunInfo
+from tgkt_edge.runtime.sinks.options import redact
+from tgkt_edge.runtime.stats import FrameRate
+
+SECONDS = 3600  # length of the timeline; one entry a second, whatever the frame rate
+_EVENTS = 50  # events kept for the list
+_LATENCIES = 256  # newest decisions that the percentiles are of
+_FLAGS = 64  # health flags told apart; a source of ever new names must not fill the memory
+UNHEALTHY = ("stalled", "lost")
+
+
+@dataclass
+class Second:
+    """Decisions of one second of the timeline. ``probability`` sums, by label."""
+
+    at: int
+    labels: Counter[str] = field(default_factory=Counter)
+    probability: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    errors: int = 0
+
+    def row(self) -> list[Any]:
+        """[second, most frequent label or None, its mean probability, decisions, errors]."""
+        if not self.labels:
+            return [self.at, None, 0.0, 0, self.errors]
+        label, count = self.labels.most_common(1)[0]
+        mean = self.probability[label] / count
+        return [self.at, label, round(mean, 3), self.labels.total(), self.errors]
+
+
+class LiveState:
+    """Written by the sink's thread, read by the server's: every method takes the lock for microseconds.
+
+    Times of the timeline are seconds since the run started, of a clock that no NTP turns back.
+
+    Args:
+        stale: seconds without a decision after which a live source no longer counts as healthy.
+    """
+
+    def __init__(self, info: RunInfo, stale: float = 30.0) -> None:
+        self.info = info
+        self._stale = stale
+        self._lock = threading.Lock()
+        self._begin = self._last = time.monotonic()
+        self._version = 0
+        self._latest: dict[str, Any] | None = None
+        self._error: dict[str, Any] | None = None
+        self._state: dict[str, Any] = {"state": "connecting", "detail": "", "time": info.started}
+        self._health: dict[str, dict[str, Any]] = {}
+        self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
+        self._seconds: deque[Second] = deque(maxlen=SECONDS)
+        self._ms: deque[dict[str, float]] = deque(maxlen=_LATENCIES)
+        self._rate = FrameRate()
+        self._counts = {"frames": 0, "errors": 0, "dropped": 0}
+        self._next_number = 0
+        self._frame: NDArray[Any] | None = None
+        self._frame_id = 0
+        self._frame_number = -1
+        self._packed: dict[int, bytes] = {}
+
+    @property
+    def version(self) -> int:
+        """Grows with every message."""
+        return self._version
+
+    def put(self, message: Message) -> int:
+        """Take one message. Returns how many frames were dropped before it, by the gap in their numbers."""
+        record = message.record
+        if "@" in str(record.get("source", "")):
+            record = {**record, "source": redact(str(record["source"]))}
+        now = time.monotonic()
+        with self._lock:
+            self._version += 1
+            if "event" in record:
+                self._put_event(record)
+                return 0
+            self._last = now
+            dropped = self._put_frame(message, record)
+            second = self._second(int(now - self._begin))
+            self._rate.tick(now)
+            self._counts["frames"] += 1
+            if "error" in record:
+                self._counts["errors"] += 1
+                self._error = record
+                second.errors += 1
+                return dropped
+            self._latest = record
+            label = str(record.get("label"))
+            second.labels[label] += 1
+            second.probability[label] += float(record.get("probability") or 0.0)
+            ms = record.get("ms") or {}
+            self._ms.append({stage: value for stage, value in ms.items() if isinstance(value, int | float)})
+            if (
+                self._state["state"] == "connecting"
+            ):  # a pipeline that tells no states: frames are proof enough
+                self._state = {"state": "live", "detail": "", "time": record.get("time")}
+            return dropped
+
+    def _put_event(self, record: dict[str, Any]) -> None:
+        self._events.append(record)
+        if record["event"] == "state":
+            self._state = {key: record.get(key) for key in ("state", "detail", "time")}
+        elif record["event"] == "health":
+            flag = str(record.get("flag"))
+            if flag in self._health or len(self._health) < _FLAGS:
+                self._health[flag] = {key: record.get(key) for key in ("active", "value", "limit", "time")}
+
+    def _put_frame(self, message: Message, record: dict[str, Any]) -> int:
+        number = record.get("frame")
+        dropped = 0
+        if isinstance(number, int):
+            # A source that was opened again may count from 0: that is no gap.
+            dropped = max(0, number - self._next_number)
+            self._next_number = number + 1
+            self._counts["dropped"] += dropped
+        frame = message.frame
+        if frame is not None and frame.ndim == 2 and frame.dtype in (np.uint8, np.uint16) and frame.size:
+            self._frame, self._frame_number = frame, number if isinstance(number, int) else -1
+            self._frame_id += 1
+            self._packed = {}
+        return dropped
+
+    def _second(self, at: int) -> Second:
+        if not self._seconds or self._seconds[-1].at != at:
+            self._seconds.append(Second(at))
+        return self._seconds[-1]
+
+    def update(self, since: int = 0) -> dict[str, Any]:
+        """Everything for a viewer whose timeline is complete before second ``since``."""
+        now = time.monotonic()
+        with self._lock:
+            totals = {stage: [ms[stage] for ms in self._ms if stage in ms] for stage in self._stages()}
+            rows = []
+            for second in reversed(self._seconds):
+                if second.at < since:
+                    break
+                rows.append(second.row())
+            flags = {flag: dict(values) for flag, values in self._health.items()}
+            for flag in (self._latest or {}).get("health") or ():
+                flags.setdefault(str(flag), {"value": None, "limit": None})["active"] = True
+            return {
+                "version": self._version,
+                "now": round(now - self._begin, 2),
+                "silent": round(now - self._last, 1),
+                "state": self._state,
+                "latest": self._latest,
+                "error": self._error,
+                "image": {"id": self._frame_id, "number": self._frame_number},
+                "fps": round(self._rate.rate(now), 2),
+                "ms": {stage: _percentiles(values) for stage, values in totals.items() if values},
+                "counts": dict(self._counts),
+                "health": [{"flag": flag, **values} for flag, values in sorted(flags.items())],
+                "events": list(self._events),
+                "timeline": rows[::-1],
+            }
+
+    def _stages(self) -> list[str]:
+        return list(self._ms[-1]) if self._ms else []
+
+    def verdict(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the source is well, and why: stalled, lost, or silent for longer than ``stale`` is not."""
+        with self._lock:
+            silent = time.monotonic() - self._last
+            name = str(self._state["state"])
+            quiet = name == "live" and silent > self._stale
+            well = name not in UNHEALTHY and not quiet
+            reason = "silent" if quiet else name
+            return well, {
+                "ok": well,
+                "state": reason,
+                "detail": self._state["detail"],
+                "silent_s": round(silent, 1),
+            }
+
+    def image(self, width: int) -> tuple[bytes, dict[str, int]] | None:
+        """The newest frame as raw little-endian uint16 counts; None before the first.
+
+        Every ``step``-th pixel of every ``step``-th row is sent, so that each value is one the sensor wrote.
+
+        Args:
+            width: at most so many columns.
+
+        Returns:
+            the bytes, and ``id``, ``number``, ``width``, ``height``, ``step``.
+        """
+        with self._lock:
+            frame, key, number = self._frame, self._frame_id, self._frame_number
+            if frame is None:
+                return None
+            step = -(-frame.shape[1] // width)
+            packed = self._packed.get(step)
+        view = frame[::step, ::step]
+        if packed is None:  # several viewers share one copy
+            packed = view.astype("<u2").tobytes()
+            with self._lock:
+                if self._frame_id == key:
+                    self._packed[step] = packed
+        about = {"id": key, "number": number, "width": view.shape[1], "height": view.shape[0], "step": step}
+        return packed, about
+
+
+def _percentiles(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {
+        "p50": round(ordered[len(ordered) // 2], 3),
+        "p90": round(ordered[min(len(ordered) - 1, len(ordered) * 9 // 10)], 3),
+    }

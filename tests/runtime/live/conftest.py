@@ -1,0 +1,123 @@
+"""A live page on a port of its own, asked over real HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
+from tgkt_edge.sensor import PRESETS
+
+MS = {"capture": 1.0, "preprocess": 2.0, "inference": 10.0, "total": 13.5}
+Answer = tuple[int, dict[str, str], bytes]
+
+
+class Live:
+    """A sink that listens on a free port of this machine, and a client of it."""
+
+    TOKEN = "correct-horse-battery"
+    MS = MS
+    INFO = RunInfo(
+        "v4l2:///dev/video0",
+        "onnxruntime, CPU",
+        ("bedroom", "kitchen"),
+        PRESETS["depth"],
+        32,
+        1_700_000_000.0,
+    )
+
+    def __init__(self, uri: str = "http://127.0.0.1:0", token: str | None = None) -> None:
+        self.sink = open_sink(uri, token=token)
+        self.sink.open(self.INFO)
+        self.name = self.url = self.sink.name
+        self.port = int(self.url.rpartition(":")[2])
+
+    def write(self, message: Message) -> None:
+        self.sink.write(message)
+
+    def close(self) -> None:
+        self.sink.close()
+
+    def ask(self, path: str, method: str = "GET", body: str | None = None, **headers: str) -> Answer:
+        """Status, headers in lower case, and body. ``Content_Type="a"`` is the header ``Content-Type: a``."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, named)
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+
+    def ask_json(self, path: str, **headers: str) -> Any:
+        code, found, body = self.ask(path, **headers)
+        assert code == 200, body
+        assert found["content-type"] == "application/json"
+        return json.loads(body)
+
+    def stream(self) -> http.client.HTTPResponse:
+        """An open event stream; closing it closes its connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("GET", "/api/events", headers={"Connection": "close"})
+        answer = connection.getresponse()
+        assert answer.status == 200
+        return answer
+
+    @staticmethod
+    def events(stream: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+        for line in stream:
+            if line.startswith(b"data: ") and b'"version"' in line:
+                yield json.loads(line[6:])
+
+    @staticmethod
+    def decision(number: int, label: str = "bedroom", **more: Any) -> Message:
+        other = "kitchen" if label == "bedroom" else "bedroom"
+        top: list[dict[str, Any]] = [
+            {"label": label, "probability": 0.75},
+            {"label": other, "probability": 0.25},
+        ]
+        record = {
+            "time": 1_700_000_000.5 + number,
+            "frame": number,
+            "source": "v4l2:///dev/video0",
+            **top[0],
+            "top": top,
+            "ms": MS,
+        }
+        frame = np.full((48, 64), 1000 + number % 60_000, np.uint16)
+        frame[0, 0] = 0
+        return Message({**record, **more}, frame)
+
+    @staticmethod
+    def state(name: str, detail: str = "") -> Message:
+        return Message({"time": 1_700_000_000.0, "event": "state", "state": name, "detail": detail})
+
+    @staticmethod
+    def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"waited {seconds} s for: {what}"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def listen() -> type[Live]:
+    """The class, to open others than ``live`` and ``locked`` with."""
+    return Live
+
+
+@pytest.fixture
+def live() -> Iterator[Live]:
+    with closing(Live()) as one:
+        yield one
+
+
+@pytest.fixture
+def locked() -> Iterator[Live]:
+    """One that wants a token."""
+    with closing(Live(token=Live.TOKEN)) as one:
+        yield one

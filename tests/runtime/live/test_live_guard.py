@@ -1,0 +1,143 @@
+"""Whom the live page's server lets in, where it listens, and what it tells a browser to refuse."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tgkt_edge.errors import MissingDependency, UsageError
+from tgkt_edge.runtime.sinks import open_sink
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/api/latest", "/api/frame", "/api/events", "/healthz", "/metrics", "/nothing"]
+)
+def test_without_the_token_every_route_is_refused(locked: Any, path: str, listen: Any) -> None:
+    locked.write(listen.decision(0))
+    code, _, body = locked.ask(path)
+    assert code == 401
+    assert b"bedroom" not in body
+    assert (b"<form" in body) == (path == "/")
+
+
+def test_the_token_is_taken_as_bearer_in_the_query_and_by_the_form(locked: Any, listen: Any) -> None:
+    locked.write(listen.decision(0))
+    assert (
+        locked.ask_json("/api/latest", Authorization=f"Bearer {listen.TOKEN}")["latest"]["label"] == "bedroom"
+    )
+    assert locked.ask(f"/metrics?token={listen.TOKEN}")[0] == 200
+    assert locked.ask("/api/latest", Authorization="Bearer wrong")[0] == 401
+    assert locked.ask("/api/latest?token=")[0] == 401
+    assert locked.ask("/api/latest?token=%ff%00")[0] == 401
+    assert locked.ask("/api/latest", Cookie="tgkt_edge=x; a=b; ;;=")[0] == 401
+
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    code, headers, body = locked.ask("/login", "POST", urlencode({"token": "wrong wrong wrong"}), **form)
+    assert code == 401
+    assert "set-cookie" not in headers
+    assert b'role="alert" >That is not the token' in body
+    assert locked.ask("/login", "POST", "token=" + "x" * 100_000, **form)[0] == 401
+    code, headers, _ = locked.ask("/login", "POST", urlencode({"token": listen.TOKEN}), **form)
+    assert (code, headers["location"]) == (303, "/")
+    for word in ("HttpOnly", "SameSite=Strict"):
+        assert word in headers["set-cookie"]
+    assert listen.TOKEN not in headers["set-cookie"]
+    cookie = headers["set-cookie"].partition(";")[0]
+    assert locked.ask_json("/api/latest", Cookie=f"other=1; {cookie}")["latest"]["frame"] == 0
+    code, headers, _ = locked.ask(f"/?token={listen.TOKEN}")  # the address bar does not keep it
+    assert (code, headers["location"]) == (303, "/")
+    assert headers["set-cookie"].startswith(cookie)
+
+
+def test_a_foreign_name_that_points_here_is_refused(live: Any, listen: Any) -> None:
+    assert live.ask("/api/latest", Host="evil.example")[0] == 421
+    for host in ("localhost", f"127.0.0.1:{live.port}", "[::1]:80", "10.1.2.3", socket.gethostname()):
+        assert live.ask("/api/latest", Host=host)[0] == 200
+    with closing(listen("http://127.0.0.1:0?host=camera.example,b.example")) as named:
+        assert named.ask("/api/latest", Host="camera.example:8080")[0] == 200
+
+
+def test_headers_keep_a_browser_in_bounds(locked: Any, live: Any) -> None:
+    for one, path in ((locked, "/"), (live, "/"), (live, "/api/latest"), (live, "/nothing")):
+        headers = one.ask(path)[1]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["cache-control"] == "no-store"
+        assert "server" not in headers
+    for one in (locked, live):
+        _, headers, body = one.ask("/")
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'none';")
+        assert "unsafe" not in policy
+        assert b"http://" not in body.replace(b"http://www.w3.org/2000/svg", b"")
+        assert b"https://" not in body
+
+
+def test_a_port_in_use_and_addresses_without_a_token_exit_2(live: Any, listen: Any) -> None:
+    with pytest.raises(UsageError, match=r"port \d+ is in use by another program. Choose another, or 0"):
+        listen(live.url)
+    for host in ("0.0.0.0", "[::]"):
+        with pytest.raises(UsageError, match=r"others can reach this address, so it needs --token"):
+            listen(f"http://{host}:0")
+    with pytest.raises(UsageError, match="this machine has no such address"):
+        listen("http://192.0.2.1:0", token=listen.TOKEN)
+    with pytest.raises(UsageError, match="no such address"):
+        listen("http://no-such-host.invalid:0")
+    with closing(listen("http://0.0.0.0:0", token=listen.TOKEN)) as public:
+        assert public.ask("/metrics", Authorization=f"Bearer {listen.TOKEN}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("uri", "token", "words"),
+    [
+        ("http://127.0.0.1", None, "wanted http://HOST:PORT"),
+        ("http://:80", None, "wanted http://HOST:PORT"),
+        ("http://127.0.0.1:99999", None, "wanted http://HOST:PORT"),
+        ("http://127.0.0.1:80/path", None, "wanted http://HOST:PORT"),
+        ("http://u:hunter2@127.0.0.1:80", None, r"\*\*\*@127.0.0.1:80: wanted http://HOST:PORT"),
+        ("http://127.0.0.1:80?stael=3", None, "Did you mean 'stale'"),
+        ("http://127.0.0.1:80?stale=-1", None, "stale=-1"),
+        ("http://127.0.0.1:80", "hunter2", "--token: 7 characters: wanted at least 12"),
+        ("https://127.0.0.1:80", None, r"https needs a certificate: \?cert=FILE&key=FILE"),
+        ("https://127.0.0.1:80?cert=/no/file", None, "cert=/no/file .* cannot be used: No such file"),
+    ],
+)
+def test_bad_uris_exit_2_and_show_no_secret(uri: str, token: str | None, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        open_sink(uri, token=token)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_https_with_an_own_certificate(tmp_path: Path, listen: Any) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    try:
+        subprocess.run([*command, "-keyout", key, "-out", cert, *names], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    with closing(listen(f"https://127.0.0.1:0?cert={cert}&key={key}", token=listen.TOKEN)) as live:
+        assert live.url.startswith("https://127.0.0.1:")
+        context = ssl.create_default_context(cafile=str(cert))
+        connection = http.client.HTTPSConnection("localhost", live.port, timeout=30, context=context)
+        with closing(connection):
+            connection.request("GET", f"/?token={listen.TOKEN}")
+            answer = connection.getresponse()
+            assert answer.status == 303
+            assert "; Secure" in str(answer.getheader("set-cookie"))
+
+
+@pytest.mark.parametrize("module", ["uvicorn", "starlette", "prometheus_client"])
+def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingDependency, match=r"pip install 'tgkt-edge\[sinks\]'"):
+        open_sink("http://127.0.0.1:0")
