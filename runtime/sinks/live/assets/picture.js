@@ -20,9 +20,8 @@ class Picture {
 
   listen() {
     const move = (event) => {
-      const all = this.canvas.getBoundingClientRect(), box = this.box();
-      const x = (event.clientX - all.left - box.left) / box.width, y = (event.clientY - all.top - box.top) / box.height;
-      this.point = x >= 0 && x < 1 && y >= 0 && y < 1 ? [x, y] : null;
+      const box = this.canvas.getBoundingClientRect();
+      this.point = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
       this.probe();
     };
     this.canvas.addEventListener("pointermove", move);
@@ -49,14 +48,6 @@ class Picture {
       event.currentTarget.setAttribute("aria-pressed", this.held);
       if (!this.held) this.fetch();
     });
-  }
-
-  // Where in the canvas the picture is: a low window leaves room beside it (object-fit: contain).
-  box() {
-    const { clientWidth, clientHeight, width, height } = this.canvas;
-    const scale = Math.min(clientWidth / width, clientHeight / height);
-    const [w, h] = [width * scale, height * scale];
-    return { left: (clientWidth - w) / 2, top: (clientHeight - h) / 2, width: w, height: h };
   }
 
   describe(info) {
@@ -153,6 +144,7 @@ class Picture {
     if (this.canvas.width !== width || this.canvas.height !== height) {
       this.canvas.width = width;
       this.canvas.height = height;
+      this.canvas.style.setProperty("--ratio", width / height);
       byId("shape").textContent = step > 1 ? `every ${step}${step === 2 ? "nd" : step === 3 ? "rd" : "th"} pixel` : "";
     }
     const image = this.context.createImageData(width, height);
@@ -182,8 +174,8 @@ class Picture {
     probe.hidden = !this.point || !this.counts;
     if (probe.hidden) return;
     const [x, y] = this.point;
-    const box = this.box(), canvas = this.canvas;
-    probe.style.transform = `translate(${canvas.offsetLeft + box.left + x * box.width}px, ${canvas.offsetTop + box.top + y * box.height}px)`;
+    const canvas = this.canvas;
+    probe.style.transform = `translate(${canvas.offsetLeft + x * canvas.clientWidth}px, ${canvas.offsetTop + y * canvas.clientHeight}px)`;
     probe.classList.toggle("left", x > 0.6);
     const [value, place] = this.words();
     const small = document.createElement("small");

@@ -144,8 +144,8 @@ class Timeline {
   // The same for those who do not see it; not more often than it can be read out.
   describe(count) {
     if (this.described && Date.now() - this.described < 5000) return;
-    this.described = Date.now();
     const total = [...count.values()].reduce((sum, n) => sum + n, 0);
+    this.described = total ? Date.now() : 0;
     const shares = [...count].sort((a, b) => b[1] - a[1]).slice(0, 5)
       .map(([label, n]) => `${label} ${Math.round(100 * n / total)} %`);
     const span = { 60: "Last minute", 600: "Last 10 minutes", 3600: "Last hour" }[this.span];
