@@ -11,6 +11,7 @@ from tgkt_edge.runtime.sinks.jsonl import open_jsonl
 from tgkt_edge.runtime.sinks.live.server import open_live
 from tgkt_edge.runtime.sinks.mqtt import open_mqtt
 from tgkt_edge.runtime.sinks.options import redact
+from tgkt_edge.runtime.sinks.video import open_video
 
 __all__ = ["KINDS", "SCHEMES", "Message", "RunInfo", "Sink", "open_sink"]
 
@@ -40,6 +41,8 @@ def open_sink(uri: str, *, token: str | None = None) -> Sink:
         return open_mqtt(uri)
     if scheme in ("http", "https"):
         return open_live(uri, token)
+    if scheme == "video":
+        return open_video(rest)
     near = difflib.get_close_matches(scheme, SCHEMES, n=1)
     hint = f" Did you mean '{near[0]}:'?" if near else ""
     raise UsageError(f"--sink {redact(uri)}: unknown kind '{scheme}'.{hint} Known: {KINDS}.")
