@@ -100,6 +100,18 @@ def _read_password(shown: str, file: str) -> str:
         ) from error
 
 
+class _TidySocket(ssl.SSLSocket):
+    """Closes itself when its handshake fails: the client library leaves such a socket to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands, or raise as SSLSocket does and be closed."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 def tls_context(broker: Broker) -> ssl.SSLContext:
     """TLS as the broker's options say: its certificate and host name are always checked.
 
@@ -113,6 +125,7 @@ def tls_context(broker: Broker) -> ssl.SSLContext:
             f"--sink {broker.name}: ca={broker.ca} cannot be used: {reason_of(error)}. Wanted a PEM file with the "
             f"certificate of the authority that signed the broker's."
         ) from error
+    context.sslsocket_class = _TidySocket
     if broker.cert is not None:
         try:
             # An empty password: a locked key is an error here, not a question on the terminal.
