@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,6 +22,7 @@ from tgkt_edge.errors import FrameError, SourceLostError, UsageError
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime.capture import Capture, Drop
 from tgkt_edge.runtime.engine import Engine, open_engine
+from tgkt_edge.runtime.notify import Notifier
 from tgkt_edge.runtime.output import (
     JsonLines,
     LiveLine,
@@ -128,8 +130,8 @@ def classify(
     begin = time.perf_counter()
     stopped: Stopped = "failed"
     try:
-        with capture:
-            stopped = _consume(capture, worker, records, line, max_frames, stop or StopRequest())
+        with capture, Notifier() as notifier:
+            stopped = _consume(capture, worker, records, line, notifier, max_frames, stop or StopRequest())
         if stopped in ("end", "max-frames") and worker.stats.frames == worker.stats.bad:
             stopped = "failed"
             worker.refuse_run(name)
@@ -159,6 +161,7 @@ def _consume(
     worker: _Worker,
     records: JsonLines,
     line: LiveLine,
+    notifier: Notifier,
     max_frames: int | None,
     stop: StopRequest,
 ) -> Stopped:
@@ -171,6 +174,7 @@ def _consume(
         if item is None:
             if capture.ended:
                 return "end"
+            notifier.waiting(lambda: "waiting for a frame")
             if line.due():
                 line.show(f"waiting for a frame | {stats.rate.rate(time.perf_counter()):.1f} fps")
             continue
@@ -181,6 +185,7 @@ def _consume(
             records.write(record)
         except BrokenPipeError:
             return "broken-pipe"
+        notifier.answered(partial(_state, record, stats, capture.dropped))
         if line.due():
             line.show(_state(record, stats, capture.dropped))
     return stop.reason
