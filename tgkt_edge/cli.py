@@ -19,6 +19,7 @@ from tgkt_edge.commands.adapt import adapt_command
 from tgkt_edge.commands.audit import audit_command
 from tgkt_edge.commands.data import data_app
 from tgkt_edge.commands.demo import demo_command
+from tgkt_edge.commands.doctor import doctor_command
 from tgkt_edge.commands.evaluate import evaluate_command
 from tgkt_edge.commands.export import export_command
 from tgkt_edge.commands.run import run_command
@@ -100,6 +101,7 @@ app.command("adapt")(adapt_command)
 app.command("evaluate")(evaluate_command)
 app.command("audit")(audit_command)
 app.command("export")(export_command)
+app.command("doctor")(doctor_command)
 app.command("run")(run_command)
 app.add_typer(data_app, name="data")
 
