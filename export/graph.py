@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tgkt_edge.bundle import INPUT_NAME, OUTPUT_NAMES
 from tgkt_edge.errors import GateError
+from tgkt_edge.export.fold import Folded
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.model import SceneClassifier, normalise
 
@@ -25,7 +26,8 @@ OPSET = 18
 class Deployed(nn.Module):
     """``frame`` (N, 1, S, S) float32 in [0, 1] -> logits (N, K) and probabilities (N, K).
 
-    Channel repeat and ImageNet normalisation are inside; the weight norm is folded into plain weights.
+    Channel repeat and ImageNet normalisation are inside; the weight norm is folded into plain weights. Nothing else is:
+    this is the plain network that exported files are compared with.
     """
 
     def __init__(self, model: SceneClassifier) -> None:
@@ -43,19 +45,29 @@ class Deployed(nn.Module):
 
 
 def export_onnx(
-    deployed: Deployed, path: Path, size: int, classes: tuple[str, ...], sensor: SensorSpec
+    deployed: Deployed,
+    path: Path,
+    size: int,
+    classes: tuple[str, ...],
+    sensor: SensorSpec,
+    *,
+    fold: bool = True,
 ) -> None:
     """Write the graph with a free batch dimension, classes and SensorSpec in its metadata, and check it.
+
+    Args:
+        fold: make it for speed, see :mod:`tgkt_edge.export.fold`. False: the plain network, to compare with.
 
     Raises:
         GateError: (exit 3) onnx.checker refuses the graph.
     """
     example = torch.rand(2, 1, size, size)
+    network = Folded(deployed.model) if fold else deployed
     # The exporter prints its steps to stdout, which is for machines here; and warns of what it handles itself.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            deployed.eval(),
+            network.eval(),
             (example,),
             dynamo=True,
             input_names=[INPUT_NAME],
