@@ -1,28 +1,27 @@
-"""``tgkt-edge export``: a run folder to a verified bundle."""
+"""``tgkt-edge export``: a run folder, or an earlier bundle, to a verified bundle."""
 
 from __future__ import annotations
 
 import datetime
 import importlib.metadata
 import platform
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from tgkt_edge import __version__
 from tgkt_edge.bundle import MANIFEST, MODEL_FILES, Bundle
 from tgkt_edge.data import load_frames
 from tgkt_edge.errors import DataError, UsageError
-from tgkt_edge.export.graph import OPSET, Deployed, export_onnx
-from tgkt_edge.export.verify import verify_fp32
+from tgkt_edge.export.calibrate import FRAMES, check_method
+from tgkt_edge.export.precisions import RealFrames, Say, Task, add_precisions, load_real_frames
 from tgkt_edge.files import atomic_folder, refuse_foreign, sha256_of
+from tgkt_edge.gate import MAX_DROP, table
 from tgkt_edge.preprocess import resize_side
-from tgkt_edge.train.checkpoint import load_classifier
-from tgkt_edge.train.run import Run
 
 VERIFIED_FRAMES = 64
-"""Frames compared, spread evenly over the target frames."""
+"""Frames on which the FP32 file is compared with torch, spread evenly over the target frames."""
 
 
 def export(
@@ -30,65 +29,76 @@ def export(
     out: Path,
     *,
     precisions: Sequence[str] = ("fp32",),
-    frames: Path | None = None,
+    calibrate: Path | None = None,
+    calibration_frames: int = FRAMES,
+    calibration_method: str = "percentile",
+    labels: Path | None = None,
+    max_drop: float = MAX_DROP,
     verify: bool = True,
+    skip_bad: bool = False,
     overwrite: bool = False,
+    say: Say = lambda line: None,
 ) -> Bundle:
-    """Export the target network of a run.
+    """Export the target network of a run, or further precisions of an earlier bundle (then without torch).
 
     Args:
-        run: folder written by ``adapt``.
-        out: the bundle folder to write; appears complete or not at all.
-        precisions: so far "fp32".
-        frames: real target frames to verify with; default: the run's own target frames.
-        verify: compare ONNX Runtime with torch on those frames.
+        run: folder written by ``adapt``, or a bundle; with a bundle all it holds is taken over.
+        out: the bundle folder to write; appears complete or not at all. May be the bundle itself with ``overwrite``.
+        precisions: of "fp32", "fp16", "int8" (engines) and "int8-cpu"; fp32, their reference, is always there.
+        calibrate: real target frames to calibrate and verify with; default: the run's own target frames.
+        calibration_frames: how many of them INT8 is calibrated with.
+        calibration_method: "percentile", "entropy" or "minmax".
+        labels: labelled frames (class folders or CSV ``frame,label``): the gate then measures accuracy on them.
+        max_drop: accuracy that a precision may lose against FP32, 0 to 1; without labels, share of frames whose
+            class may change.
+        verify: compare ONNX Runtime with torch, and each precision with FP32, on real frames.
+        skip_bad: go on without frames that cannot be used. The run's own target frames are always read so.
+        say: takes progress and warnings, lines for a person.
 
     Raises:
         UsageError: ``out`` exists, or there are no frames to verify with. GateError: verification failed (exit 3).
-        CheckpointError, IncompatibleError: a damaged run (exit 4).
+        CheckpointError, BundleError, IncompatibleError: a damaged run or bundle (exit 4).
     """
-    unknown = [name for name in precisions if name != "fp32"]
-    if unknown:
-        raise UsageError(f"--precision {unknown[0]}: this version exports fp32")
-    inputs, _, _ = Run(run).read_config()
-    model, header = load_classifier(Run(run).target_checkpoint(), "target")
-    assert header.sensor is not None
+    for name in precisions:
+        if name not in MODEL_FILES:
+            raise UsageError(f"--precision {name}: unknown; wanted some of {', '.join(MODEL_FILES)}")
+    check_method(calibration_method)
+    if not 0 <= max_drop <= 1:
+        raise UsageError(f"--max-drop {max_drop:g}: wanted a share from 0 to 1")
     if overwrite:
         refuse_foreign(out, MANIFEST, "an earlier bundle")
-    deployed = Deployed(model)
     with atomic_folder(out, overwrite=overwrite) as folder:
-        path = folder / MODEL_FILES["fp32"]
-        export_onnx(deployed, path, header.image_size, header.classes, header.sensor)
-        verification = {}
-        if verify:
-            target = frames or Path(inputs.target)
+        earlier = Bundle.open(run) if (run / MANIFEST).is_file() else None
+        target: Path | None
+        if earlier is None:
+            task, target, verification, provenance = _from_run(run, folder, calibrate, verify, skip_bad)
+        else:
+            task, target, verification, provenance = _from_bundle(earlier, folder, precisions, calibrate)
+        frames: RealFrames | None = None
+        others = [name for name in precisions if name != "fp32"]
+        if others and (verify or any(name.startswith("int8") for name in others)):
             try:
-                loaded, _ = load_frames(target, header.sensor, resize_side(header.image_size), skip_bad=True)
+                frames = load_real_frames(
+                    task, _given(target), labels, calibration_frames,
+                    flag="--target" if calibrate is None else "--calibrate",
+                    skip_bad=skip_bad or calibrate is None,
+                )  # fmt: skip
             except DataError as error:
                 raise UsageError(
-                    f"cannot verify: {error}. Give real target frames with --calibrate T, or --no-verify."
+                    f"{error} Give real frames of this sensor with --calibrate T."
+                    if calibrate is None
+                    else str(error)
                 ) from error
-            chosen = np.unique(np.linspace(0, len(loaded) - 1, VERIFIED_FRAMES).round().astype(int))
-            result = verify_fp32(deployed, path, header.classes, loaded.codes[chosen], header.image_size)
-            verification["fp32"] = {"against": "torch", **result.to_dict()}
+        measured, calibration = add_precisions(
+            task, others, frames, method=calibration_method, max_drop=max_drop, verify=verify, say=say
+        )
         bundle = Bundle(
             path=folder,
-            classes=header.classes,
-            sensor=header.sensor,
-            size=header.image_size,
-            provenance={
-                "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-                "run": run.resolve().name,
-                "target_sha256": sha256_of(Run(run).target),
-                "opset": OPSET,
-                "python": platform.python_version(),
-                "tgkt-edge": __version__,
-                **{
-                    name: importlib.metadata.version(name)
-                    for name in ("torch", "onnx", "onnxscript", "onnxruntime")
-                },
-            },
-            verification=verification,
+            classes=task.classes,
+            sensor=task.sensor,
+            size=task.size,
+            provenance={**provenance, **_tools(), **calibration},
+            verification={**verification, **measured},
         )
         bundle.write()
     return Bundle.open(out)
@@ -99,12 +109,92 @@ def describe(bundle: Bundle) -> list[str]:
     lines = [
         f"{bundle.path}: {', '.join(bundle.precisions)}; {len(bundle.classes)} classes, {bundle.size} pixels"
     ]
-    for precision, result in bundle.verification.items():
-        lines.append(
-            f"{precision} against {result['against']} on {result['frames']} real frames: same class on "
-            f"{result['top1_agreement']:.1%}, largest logit difference {result['max_logit_difference']:.2g} "
-            f"(logits to {result['max_logit']:.3g}), mean {result['mean_logit_difference']:.2g}"
-        )
     if not bundle.verification:
-        lines.append("not verified (--no-verify)")
+        return [*lines, "not verified (--no-verify)"]
+    lines += table(bundle.verification)
+    for name, found in bundle.verification.items():
+        if found.get("replaced_by"):
+            lines.append(
+                f"{name} could not keep within the allowed drop; {found['replaced_by']} takes its place"
+            )
+        elif found.get("steps") and found["steps"][-1]["float_layers"]:
+            kept = found["steps"][-1]["float_layers"]
+            lines.append(f"{name}: {len(kept)} of its layers are back in float: {', '.join(kept)}")
+    lines += [
+        f"{name}: not verified (--no-verify)" for name in bundle.precisions if name not in bundle.verification
+    ]
     return lines
+
+
+def _from_run(
+    run: Path, folder: Path, calibrate: Path | None, verify: bool, skip_bad: bool
+) -> tuple[Task, Path, dict[str, Any], dict[str, Any]]:
+    """Write ``model.onnx`` of a run's target network, compared with torch."""
+    from tgkt_edge.export.graph import OPSET, Deployed, export_onnx
+    from tgkt_edge.export.verify import verify_fp32
+    from tgkt_edge.train.checkpoint import load_classifier
+    from tgkt_edge.train.run import Run
+
+    inputs, _, _ = Run(run).read_config()
+    model, header = load_classifier(Run(run).target_checkpoint(), "target")
+    assert header.sensor is not None
+    target = calibrate or Path(inputs.target)
+    task = Task(folder, header.classes, header.sensor, header.image_size)
+    deployed, path = Deployed(model), task.file("fp32")
+    export_onnx(deployed, path, task.size, task.classes, task.sensor)
+    verification: dict[str, Any] = {}
+    if verify:
+        try:
+            loaded, _ = load_frames(
+                target, task.sensor, resize_side(task.size), skip_bad=skip_bad or calibrate is None,
+                flag="--target" if calibrate is None else "--calibrate", at_most=VERIFIED_FRAMES,
+            )  # fmt: skip
+        except DataError as error:
+            raise UsageError(
+                f"cannot verify: {error}. Give real target frames with --calibrate T, or --no-verify."
+            ) from error
+        result = verify_fp32(deployed, path, task.classes, loaded.codes, task.size)
+        verification["fp32"] = {"against": "torch", **result.to_dict()}
+    provenance = {
+        "run": run.resolve().name,
+        "target_sha256": sha256_of(Run(run).target),
+        "opset": OPSET,
+        **_versions("torch", "onnxscript"),
+    }
+    return task, target, verification, provenance
+
+
+def _from_bundle(
+    earlier: Bundle, folder: Path, precisions: Sequence[str], calibrate: Path | None
+) -> tuple[Task, Path | None, dict[str, Any], dict[str, Any]]:
+    """Take over every file of a bundle, checked, but those that are made anew."""
+    anew = {MODEL_FILES[name] for name in precisions if name != "fp32"}
+    earlier.model("fp32")
+    for name in earlier.files:
+        if name not in anew:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(earlier.file(name), folder / name)
+    kept = {name: found for name, found in earlier.verification.items() if MODEL_FILES.get(name) not in anew}
+    task = Task(folder, earlier.classes, earlier.sensor, earlier.size)
+    return task, calibrate, kept, dict(earlier.provenance)
+
+
+def _given(target: Path | None) -> Path:
+    if target is None:
+        raise UsageError(
+            "a bundle does not say where its target frames lie: give real frames of this sensor with --calibrate T"
+        )
+    return target
+
+
+def _tools() -> dict[str, str]:
+    return {
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "tgkt-edge": __version__,
+        **_versions("onnx", "onnxruntime"),
+    }
+
+
+def _versions(*names: str) -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in names}

@@ -35,6 +35,7 @@ HEAVY = (
     "torch",
     "torchvision",
     "onnx",
+    "onnxconverter_common",
     "onnxruntime",
     "onnxscript",
     "cv2",

@@ -23,6 +23,7 @@ from tgkt_edge.commands.doctor import doctor_command
 from tgkt_edge.commands.evaluate import evaluate_command
 from tgkt_edge.commands.export import export_command
 from tgkt_edge.commands.run import run_command
+from tgkt_edge.commands.verify import verify_command
 from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
 
 
@@ -102,6 +103,7 @@ app.command("evaluate")(evaluate_command)
 app.command("audit")(audit_command)
 app.command("export")(export_command)
 app.command("doctor")(doctor_command)
+app.command("verify")(verify_command)
 app.command("run")(run_command)
 app.add_typer(data_app, name="data")
 

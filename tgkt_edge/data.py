@@ -63,9 +63,20 @@ class Pairs:
 
 
 def load_frames(
-    path: Path, spec: SensorSpec, side: int, *, skip_bad: bool = False, progress: Progress | None = None
+    path: Path,
+    spec: SensorSpec,
+    side: int,
+    *,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+    flag: str = "--target",
+    at_most: int | None = None,
 ) -> tuple[Frames, SensorSpec]:
     """Read unlabelled target frames: a folder (any depth, names mean nothing) or a CSV with a column ``frame``.
+
+    Args:
+        flag: what an error calls ``path``.
+        at_most: read only so many files, spread evenly over all that are there.
 
     Returns:
         The frames, and ``spec`` with its size pinned to theirs (unless it is "any").
@@ -73,9 +84,17 @@ def load_frames(
     Raises:
         DataError: nothing there; unreadable or unfitting frames (named, with counts) unless ``skip_bad``.
     """
-    files = listed(path, "--target", ("frame",))["frame"] if path.is_file() else in_folder(path, "--target")
-    codes, kept, spec = _read_frames(files, spec, side, skip_bad, f"--target {path}", progress)
+    files = listed(path, flag, ("frame",))["frame"] if path.is_file() else in_folder(path, flag)
+    if at_most is not None:
+        files = [files[i] for i in spread(len(files), at_most)]
+    codes, kept, spec = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
     return Frames(codes, tuple(str(files[i]) for i in kept)), spec
+
+
+def spread(count: int, at_most: int) -> list[int]:
+    """Indices of at most ``at_most`` of ``count`` things, first and last among them, evenly spread and ascending."""
+    chosen = np.linspace(0, count - 1, min(count, at_most)).round().astype(int)
+    return [int(i) for i in np.unique(chosen)]
 
 
 def load_labelled_frames(
@@ -86,20 +105,24 @@ def load_labelled_frames(
     *,
     skip_bad: bool = False,
     progress: Progress | None = None,
+    flag: str = "--data",
 ) -> Frames:
     """Read labelled frames: a folder of class folders, or a CSV with columns ``frame`` and ``label``.
+
+    Args:
+        flag: what an error calls ``path``.
 
     Raises:
         DataError: as :func:`load_frames`; or a label that is not one of ``classes``.
     """
-    files, labels = labelled(path, "--data", "frame")
+    files, labels = labelled(path, flag, "frame")
     unknown = sorted(set(labels) - set(classes))
     if unknown:
         raise DataError(
-            f"--data {path}: labels {some(unknown)} are not among the model's classes: {', '.join(classes)}. "
+            f"{flag} {path}: labels {some(unknown)} are not among the model's classes: {', '.join(classes)}. "
             f"Rename or remove them."
         )
-    codes, kept, _ = _read_frames(files, spec, side, skip_bad, f"--data {path}", progress)
+    codes, kept, _ = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
     index = {name: i for i, name in enumerate(classes)}
     truth = np.array([index[labels[i]] for i in kept], dtype=np.int64)
     return Frames(codes, tuple(str(files[i]) for i in kept), truth, tuple(classes))

@@ -22,10 +22,10 @@ from tgkt_edge.bundle import Bundle
 from tgkt_edge.data import load_frames
 from tgkt_edge.errors import CheckpointError, GateError, IncompatibleError, UsageError
 from tgkt_edge.evaluate import evaluate
-from tgkt_edge.export import export as module
+from tgkt_edge.export import graph as module
 from tgkt_edge.export.export import export
 from tgkt_edge.export.graph import Deployed, export_onnx
-from tgkt_edge.export.verify import MAX_RELATIVE, compare, verify_fp32
+from tgkt_edge.export.verify import MAX_RELATIVE, verify_fp32
 from tgkt_edge.files import sha256_of
 from tgkt_edge.preprocess import resize_side, to_unit
 from tgkt_edge.runtime.engine import OnnxRuntimeEngine
@@ -121,16 +121,6 @@ def test_the_deployed_network_takes_raw_unit_frames_and_leaves_the_model_alone(r
 # Verification
 
 
-def test_compare_by_hand() -> None:
-    reference = np.array([[1.0, -4.0], [2.0, 0.0]], np.float32), np.array([[1, 0], [1, 0]], np.float32)
-    found = np.array([[1.5, -4.0], [2.0, 2.5]], np.float32), np.array([[1, 0], [0.25, 0.75]], np.float32)
-    result = compare(reference, found)
-    assert result.to_dict() == {
-        "frames": 2, "max_logit_difference": 2.5, "mean_logit_difference": 0.75, "max_logit": 4.0,
-        "max_probability_difference": 0.75, "top1_agreement": 0.5,
-    }  # fmt: skip
-
-
 def test_a_network_that_differs_from_its_graph_is_found(
     bundle: Bundle, deployed: Deployed, codes: Any
 ) -> None:
@@ -205,10 +195,10 @@ def test_an_existing_bundle_is_refused_and_untouched_then_replaced(run: Path, tm
 
 def test_without_target_frames_there_is_no_verification(run: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot verify: .*does not exist.*--calibrate T, or --no-verify"):
-        export(run, tmp_path / "bundle", frames=tmp_path / "gone")
+        export(run, tmp_path / "bundle", calibrate=tmp_path / "gone")
     assert list(tmp_path.iterdir()) == []
     assert export(run, tmp_path / "unverified", verify=False).verification == {}
-    other = export(run, tmp_path / "verified", frames=data / "clip")
+    other = export(run, tmp_path / "verified", calibrate=data / "clip")
     assert other.verification["fp32"]["frames"] == 6
 
 
