@@ -1,4 +1,26 @@
-"""Every number of the method as a frozen dataclass; unknown keys and bad values are refused by name."""
+"""Every number of the method as a frozen dataclass; unknown keys and bad values are refused by name.
+
+The paper's ablations: ``--config paper`` and what is set. ``benchmarks/tables.py --rows table4`` has them ready.
+
+===== ============================= ===================================================================
+Table Row                           ``--method`` and ``--set``
+===== ============================= ===================================================================
+4     L_rec                         tgmb: tgmb.d1=0 tgmb.d2=0 tgmb.im=0
+4     L_rec + L_D1                  tgmb: tgmb.d2=0 tgmb.im=0
+4     L_rec + L_D2                  tgmb: tgmb.d1=0 tgmb.im=0
+4     L_rec + L_D1 + L_D2           tgmb: tgmb.im=0
+4     all                           tgmb
+5     L_kd                          tgkt: tgkt.f=0 tgkt.self_training=0
+5     L_kd + L_f                    tgkt: tgkt.self_training=0
+5     L_kd + L_self                 tgkt: tgkt.f=0
+5     all                           tgkt
+6     alpha_d 0, 0.1, 0.5, 1, 5     tgmb: tgmb.d1=A tgmb.d2=A tgmb.im=0
+6     alpha_im 0, 0.1, 0.2, 0.5, 1  tgmb: tgmb.im=A
+7     beta_f 0, 0.1, 0.2, 0.5, 2    tgkt: tgkt.f=B tgkt.self_training=0
+7     beta_self 0, 0.1, 0.5, 1, 2   tgkt: tgkt.self_training=B
+--    L_rec + L_IM                  tgmb: tgmb.d1=0 tgmb.d2=0
+===== ============================= ===================================================================
+"""
 
 from __future__ import annotations
 
@@ -45,7 +67,7 @@ class TgmbConfig:
     adversary: Literal["flipped", "eq3-minmax"] = "flipped"  # how T plays against D1 and D2
     rec_distance: Distance = "mean"  # how L_rec sums its squares
     optimiser: Literal["sgd", "adam"] = "sgd"  # of T; Adam takes momentum as its first beta
-    rec_epochs: int = 0  # first epochs of L_rec alone
+    rec_epochs: int = 0  # first epochs of L_rec alone, in the first round
     guide: float = 1.0  # from the second round on: weight of KL(through T || target network) on target frames
 
     def __post_init__(self) -> None:

@@ -77,6 +77,13 @@ def effective_classes(named: Ints, classes: int) -> float:
     return float(np.exp(-(p * np.log(p)).sum()))
 
 
+def agreement_beyond_chance(a: Ints, b: Ints, classes: int) -> float:
+    """Cohen's kappa (1960) of two lists of classes (M,): 1 if alike, 0 as by chance; 0 if both name one class only."""
+    p, q = (np.bincount(named, minlength=classes) / len(named) for named in (a, b))
+    chance = float(p @ q)
+    return float(((a == b).mean() - chance) / (1 - chance)) if chance < 1 - 1e-9 else 0.0
+
+
 def lost_classes(source: Ints, target: Ints, classes: int) -> list[int]:
     """Classes that source-only gives half a fair share (N / K) of frames or more, and the target network none."""
     before, after = (np.bincount(named, minlength=classes) for named in (source, target))

@@ -42,6 +42,7 @@ def train_tgmb(
     translator = compute.place(Translator())
     if start is not None:
         translator.load_state_dict(start.state_dict())
+    rec_epochs = cfg.rec_epochs if start is None else 0
     d1, d2 = discriminator().to(compute.device), discriminator().to(compute.device)
     optimiser = translator_optimiser(translator, cfg)
     adam = torch.optim.Adam([*d1.parameters(), *d2.parameters()], lr=cfg.d_lr, betas=(0.5, 0.9))
@@ -75,7 +76,7 @@ def train_tgmb(
                 fake_ti, fake_tr = features[: len(ti)].float(), features[len(ti) :].float()
                 adv1, adv2 = translator_adversary(d1, d2, fake_ti, fake_tr, cfg)
                 im = information_maximisation(logits)
-                if epoch < cfg.rec_epochs:
+                if epoch < rec_epochs:
                     loss = cfg.rec * rec
                 else:
                     loss = cfg.rec * rec + cfg.d1 * adv1 + cfg.d2 * adv2 + cfg.im * im

@@ -8,6 +8,9 @@ What decides, in this order:
 3. *Structure*: do neighbours get one class? Neighbours are taken in the feature space of the source model on the raw
    frames, which adaptation never touches. Source-only reads its classes off that very space, which flatters it: it
    is charged a share of its agreement, HANDICAP. See :func:`neighbour_agreement`.
+   Where the source model does not know frames at all (its answers on held-out frames agree with those on their RGB
+   hardly more than by chance, see RECOGNISES), its space is no yardstick: structure may still say helped, against
+   the odds, but not hurt.
 4. *Held-out pairs*, where structure says nothing: does the target network's answer on a frame that no stage trained
    on overlap more with the source model's on its RGB?
 
@@ -32,6 +35,7 @@ from tgkt_edge.train.measures import (
     Floats,
     Ints,
     Reals,
+    agreement_beyond_chance,
     block_counts,
     blocks_of,
     divergence,
@@ -46,6 +50,10 @@ Word = Literal["helped", "no evidence", "hurt"]
 
 HANDICAP = 0.2
 """Share of source-only's neighbour agreement that the target network may fall short of; chosen on development runs."""
+
+RECOGNISES = 0.2
+"""Cohen's kappa of the source model's answers on held-out frames and on their RGB from which its feature space can tell
+that the target network hurts; below lies "slight" agreement (Landis and Koch, 1977)."""
 
 NEIGHBOURS = 20
 """Neighbours of a frame, a quarter of all frames at most."""
@@ -141,7 +149,8 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
     lost = lost_classes(source, target, classes)
     if structure.low > 0 and not lost:
         return Verdict("helped", _sentence(structure, "better than source-only's"), items, warnings)
-    if structure.high < 0:
+    blind = _blind(e)
+    if structure.high < 0 and not blind:
         return Verdict("hurt", _sentence(structure, "worse than source-only's"), items, warnings)
     if structure.low <= 0 and pairs:
         overlap = pairs[0]
@@ -153,11 +162,23 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
     if lost:
         names = ", ".join(e.classes[k] for k in lost)
         sentence = f"Whatever else improved, nothing is called {names} any more; label some frames to know."
+    elif blind:
+        sentence = (
+            "The source model hardly knows these frames (on held-out pairs it answers as on their RGB no more than by "
+            "chance), so its feature space cannot judge the target network; label some frames to know."
+        )
     else:
         sentence = (
             f"The evidence points both ways (structure {_figures(structure)}); label some frames to know."
         )
     return Verdict("no evidence", sentence, items, warnings)
+
+
+def _blind(e: Evidence) -> bool:
+    """Whether held-out pairs show that the source model does not recognise frames (see RECOGNISES)."""
+    if e.rgb is None or e.held_source is None or not len(e.rgb):
+        return False
+    return agreement_beyond_chance(e.held_source.argmax(1), e.rgb.argmax(1), len(e.classes)) < RECOGNISES
 
 
 def compare(e: Evidence, seed: int = 0) -> tuple[Item, list[Item], list[Item]]:

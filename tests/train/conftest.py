@@ -19,8 +19,9 @@ from tgkt_edge.data import load_images
 from tgkt_edge.demo.write import write_demo_data
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
-from tgkt_edge.train.model import normalise
+from tgkt_edge.train.model import SceneClassifier, frozen, normalise
 from tgkt_edge.train.run import Run, RunInputs
+from tgkt_edge.train.views import Store
 
 # Precision by name: "auto" is bf16 on some CPUs, and evaluation is always in float32.
 SMALL = (
@@ -96,6 +97,28 @@ def finished(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("finished") / "run"
     adapt(tiny.inputs, load_sensor("depth"), out, tiny.config())
     return Run(out)
+
+
+@pytest.fixture(scope="session")
+def untrained() -> SceneClassifier:
+    """A frozen network of three classes with random weights, whose batch norms know some images."""
+    torch.manual_seed(0)
+    model = SceneClassifier(3)
+    for module in model.modules():  # so that activations stay near one
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train()(normalise(torch.rand(8, 3, 32, 32)))
+    return frozen(model)
+
+
+@pytest.fixture(scope="session")
+def four() -> tuple[Store, Store, Store]:
+    """Four target frames, four paired RGB images and their frames: noise, 37 pixels."""
+    rng, cpu = np.random.default_rng(1), torch.device("cpu")
+    codes = rng.integers(0, 65536, (2, 4, 37, 37), dtype=np.uint16)
+    rgb = rng.integers(0, 256, (4, 37, 37, 3), dtype=np.uint8)
+    return Store(codes[0], cpu), Store(rgb, cpu), Store(codes[1], cpu)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tgkt_edge.train.measures import (
+    agreement_beyond_chance,
     block_counts,
     blocks_of,
     divergence,
@@ -75,6 +76,15 @@ def test_effective_and_lost_classes_by_hand() -> None:
     assert lost_classes(source, target, 4) == [1]
 
 
+def test_agreement_beyond_chance_by_hand() -> None:
+    """Cohen's kappa: 3 of 4 alike; a is 3/4 and 1/4, b 1/2 and 1/2: chance 1/2, kappa (3/4 - 1/2) / (1/2)."""
+    a, b = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
+    assert agreement_beyond_chance(a, b, 2) == pytest.approx(0.5)
+    assert agreement_beyond_chance(a, a, 3) == pytest.approx(1)
+    assert agreement_beyond_chance(np.array([0, 1, 0, 1]), b, 2) == pytest.approx(0)
+    assert agreement_beyond_chance(a * 0, a * 0, 2) == 0
+
+
 def test_bootstrap_draws_whole_blocks() -> None:
     block = blocks_of(27)
     assert block.tolist() == sorted([*range(9)] * 3)
@@ -134,6 +144,29 @@ def with_errors(world: Evidence, source: float, target: float) -> Evidence:
 )  # fmt: skip
 def test_fewer_errors_help_and_more_hurt(world: Evidence, source: float, target: float, word: str) -> None:
     assert judge(with_errors(world, source, target)).verdict == word
+
+
+def test_a_source_model_that_knows_no_frames_cannot_say_hurt(world: Evidence) -> None:
+    """Its feature space agrees with itself whatever the truth is; held-out pairs tell that it is blind."""
+    assert world.rgb is not None
+    worse = with_errors(world, 0.1, 0.4)
+    assert judge(worse).verdict == "hurt"
+    one_class = softmax_of(np.zeros(len(world.rgb), np.int64))
+    blind = dataclasses.replace(worse, held_source=one_class, held_target=one_class)
+    assert agreement_beyond_chance(one_class.argmax(1), world.rgb.argmax(1), 4) == pytest.approx(0)
+    found = judge(blind)
+    assert found.verdict == "no evidence"
+    assert found.evidence[0].high < 0  # shown all the same
+    assert "hardly knows these frames" in found.sentence
+    # It may still say helped, and a collapse still hurts.
+    better = with_errors(world, 0.4, 0.1)
+    assert (
+        judge(dataclasses.replace(better, held_source=one_class, held_target=one_class)).verdict == "helped"
+    )
+    collapsed = dataclasses.replace(blind, target=softmax_of(np.ones(400, np.int64)))
+    assert judge(collapsed).verdict == "hurt"
+    # Without pairs nobody knows, and the feature space is believed.
+    assert judge(dataclasses.replace(worse, rgb=None, held_source=None, held_target=None)).verdict == "hurt"
 
 
 def test_source_only_is_charged_a_share_of_its_agreement(world: Evidence) -> None:

@@ -1,0 +1,277 @@
+"""How often the verdict without labels is right, over finished runs whose labels are known here.
+
+    python benchmarks/verdict.py --cells WORK [WORK ...] [--run RUN=LABELS ...] -o OUT
+    ... --broken epfl-6 nyuv2-5 --seeds 0 1 --size 112 --weights FILE      first makes runs that are meant to fail
+
+--cells takes work folders of ``tables.py``; of every finished cell but those of source-only, where there is nothing to
+judge, the models are asked once and what they said is kept in OUT, so that a changed verdict is measured in seconds.
+--run adds any other run with a CSV or folder of labelled target frames. --broken trains short runs in OUT (BROKEN, and
+pairs that do not match) through the same machinery, which takes finished ones over when it is started again.
+
+The truth is the change of accuracy against source-only: helped or hurt beyond --margin, else none. A verdict is right
+if it says so ("no evidence" where there is none), silent if it says "no evidence" though there was a change, and wrong
+otherwise. Writes OUT/verdict.md and .json. Exit code 1 if fewer than --goal of the verdicts that commit are right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cells import Workshop
+from datasets import DataSet, open_data
+from paper_figures import Row
+
+from tgkt_edge.data import load_frames, load_pairs
+from tgkt_edge.errors import TgktEdgeError
+from tgkt_edge.evaluate import evaluate
+from tgkt_edge.files import atomic_file, write_json, write_text
+from tgkt_edge.listing import listed
+from tgkt_edge.preprocess import resize_side
+from tgkt_edge.train.checkpoint import load_classifier, load_into, load_tensors
+from tgkt_edge.train.compute import Compute
+from tgkt_edge.train.holdout import no_pairs, split_pairs
+from tgkt_edge.train.model import Translator
+from tgkt_edge.train.report import Material, Model, evidence, gather
+from tgkt_edge.train.run import Run
+from tgkt_edge.train.verdict import Evidence, judge
+
+_SHORT = ("tgkt.epochs=2", "shot.epochs=2", "socket.epochs=2")
+BROKEN = (
+    Row("T untrained, L_kd alone", "tgkt", (*_SHORT, "tgmb.epochs=1", "tgmb.lr=1e-9", "tgkt.kd_frames=all",
+                                           "tgkt.f=0", "tgkt.self_training=0")),
+    Row("rate 30 times too large", "shot", (*_SHORT, "shot.lr=0.03", "shot.head_lr=0.3")),
+    Row("statistics alone", "tgkt", (*_SHORT, "tgkt.lr=1e-9", "tgkt.head_lr=1e-9", "tgmb.epochs=1")),
+    Row("pseudo-labels of the largest classes", "shot", (*_SHORT, "shot.im=0", "shot.pseudo=3",
+                                                        "shot.pseudo_threshold=60")),
+)  # fmt: skip
+"""Runs of which at least some must hurt: a useless teacher, divergence, no learning at all, a collapse."""
+
+SHUFFLED = Row("pairs that do not match", "socket", (*_SHORT, "socket.f=5"))
+
+
+@dataclass(frozen=True)
+class Shuffled(DataSet):
+    """A data set whose pairs do not match: each RGB image has the frame of another scene."""
+
+    pairs: Path = Path()
+
+    @property
+    def paired(self) -> Path:
+        """CSV rgb,frame."""
+        return self.pairs
+
+
+@dataclass(frozen=True)
+class Case:
+    """A finished run and, by model, its accuracy on labelled target frames."""
+
+    name: str
+    run: Path
+    models: dict[str, dict[str, Any]]
+
+
+def shuffled(data: DataSet, out: Path) -> Shuffled:
+    """``data`` with every frame moved half the list on, written to ``out``."""
+    rows = listed(data.paired, "--broken", ("rgb", "frame"))
+    frames = np.roll(np.array([str(file.resolve()) for file in rows["frame"]]), len(rows["rgb"]) // 2)
+    lines = [f"{rgb.resolve()},{frame}" for rgb, frame in zip(rows["rgb"], frames, strict=True)]
+    write_text(out, "\n".join(["rgb,frame", *lines]) + "\n")
+    return Shuffled(f"{data.name}-shuffled", data.folder, out)
+
+
+def make_broken(args: argparse.Namespace) -> None:
+    """Train what is broken on purpose in OUT/broken; a run that diverges is told and left out."""
+    flags = {"image_size": args.size, "weights": args.weights, "batch": args.batch}
+    workshop = Workshop(args.out / "broken", flags=tuple(flags.items()), sets=tuple(args.set))
+    for text in args.broken:
+        for data in open_data(text, args.out / "csv"):
+            plan: list[tuple[DataSet, Row]] = [(data, row) for row in BROKEN]
+            plan.append((shuffled(data, args.out / "csv" / f"{data.name}-shuffled.csv"), SHUFFLED))
+            for seed in args.seeds:
+                for one, row in plan:
+                    try:
+                        workshop.cell(one, row, seed)
+                    except TgktEdgeError as error:
+                        print(f"{one.name}, {row.name}, seed {seed}: left out: {error}", file=sys.stderr)
+
+
+def find_cases(cells: Sequence[Path], runs: Sequence[tuple[Path, Path]]) -> list[Case]:
+    """Finished cells below ``cells`` in order of their paths, then ``runs`` with their labels."""
+    cases = []
+    for root in cells:
+        for file in sorted(root.rglob("cell.json")):
+            cell = json.loads(file.read_text(encoding="utf-8"))
+            if cell["method"] != "source-only":
+                name = f"{cell['data']} {cell['method']} s{cell['seed']} {cell['digest'][:6]}"
+                cases.append(Case(name, file.parent / "run", cell["models"]))
+    for run, labels in runs:
+        cases.append(Case(f"{run.parent.name}/{run.name}", run, evaluate(run, labels)["models"]))
+    return cases
+
+
+def evidence_of(run: Run) -> Evidence:
+    """What a finished run's verdict is made from, asked of its models anew."""
+    inputs, sensor, config = run.read_config()
+    side = resize_side(config.image_size)
+    compute = Compute(torch.device("cpu"), "fp32")
+    source, header = load_classifier(run.source)
+    source = compute.place(source)
+    models = {"source-only": Model(source)}
+    if config.method in ("tgmb", "tgkt"):
+        translator = Translator().eval()
+        load_into(translator, load_tensors(run.translator)[0], run.translator)
+        models["tgmb"] = Model(source, compute.place(translator))
+    if config.method == "tgmb":
+        models["target"] = models["tgmb"]
+    else:
+        models["target"] = Model(compute.place(load_classifier(run.target, "target")[0]))
+    target, pinned = load_frames(Path(inputs.target), sensor, side, skip_bad=True)
+    held, count = no_pairs(side), 0
+    held_runs: list[int] = []
+    if inputs.paired is not None:
+        pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=True)
+        _, held, held_runs = split_pairs(pairs, config.holdout, config.seed)
+        count = len(pairs)
+    material = Material(
+        run, config, pinned, header.classes, target, count, held, held_runs, models, compute.device
+    )
+    return evidence(material, gather(material))
+
+
+def kept_evidence(run: Path, folder: Path) -> Evidence:
+    """:func:`evidence_of`, asked once and kept in ``folder``."""
+    key = hashlib.sha256(f"{run.resolve()} {(run / 'report.json').stat().st_mtime_ns}".encode()).hexdigest()
+    file = folder / f"{key[:16]}.npz"
+    if not file.is_file():
+        found = evidence_of(Run(run))
+        values = {item.name: getattr(found, item.name) for item in dataclasses.fields(found)}
+        arrays: dict[str, Any] = {
+            name: np.asarray(value) for name, value in values.items() if value is not None
+        }
+        with atomic_file(file) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, **arrays)
+    with np.load(file) as kept:
+        values = {name: kept[name] for name in kept.files}
+    values["classes"] = tuple(map(str, values["classes"]))
+    values["held_runs"] = values["held_runs"].astype(int).tolist()
+    if "last_churn" in values:
+        values["last_churn"] = float(values["last_churn"])
+    return Evidence(**values)
+
+
+def truth_of(change: float, margin: float) -> str:
+    """The verdict that labels would give for a change of accuracy."""
+    return "helped" if change > margin else "hurt" if change < -margin else "no evidence"
+
+
+def rate(said: str, truth: str) -> str:
+    """``right``, ``silent`` (no evidence, but there was a change) or ``wrong``."""
+    return "right" if said == truth else "silent" if said == "no evidence" else "wrong"
+
+
+def assess(case: Case, folder: Path, margin: float) -> dict[str, Any]:
+    """One row: the changes, the verdict, and its rate by accuracy and by balanced accuracy."""
+    verdict = judge(kept_evidence(case.run, folder))
+    final = case.models[list(case.models)[-1]]
+    row: dict[str, Any] = {
+        "run": case.name, "source_only": case.models["source-only"]["accuracy"], "verdict": verdict.verdict,
+        "sentence": verdict.sentence,
+    }  # fmt: skip
+    for key in ("accuracy", "balanced_accuracy"):
+        change = final[key] - case.models["source-only"][key]
+        row[key] = {"change": change, "rate": rate(verdict.verdict, truth_of(change, margin))}
+    return row
+
+
+def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By measure: how many verdicts are right, silent and wrong; of those that are not silent, the share right."""
+    found = {}
+    for key in ("accuracy", "balanced_accuracy"):
+        counts = {
+            name: sum(row[key]["rate"] == name for row in rows) for name in ("right", "silent", "wrong")
+        }
+        spoke = counts["right"] + counts["wrong"]
+        found[key] = {**counts, "runs": len(rows), "right_of_all": counts["right"] / max(1, len(rows)),
+                      "right_where_it_spoke": counts["right"] / max(1, spoke)}  # fmt: skip
+    return found
+
+
+def markdown(rows: Sequence[dict[str, Any]], totals: dict[str, dict[str, Any]], margin: float) -> str:
+    """A table of all runs, and the sums."""
+    lines = ["| run | source-only | accuracy | balanced | verdict | right? |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {row['run']} | {row['source_only']:.1%} | {100 * row['accuracy']['change']:+.1f} | "
+        f"{100 * row['balanced_accuracy']['change']:+.1f} | {row['verdict']} | {row['accuracy']['rate']} |"
+        for row in rows
+    ]
+    lines += ["", f"A change up to {100 * margin:.0f} points is none. `right?` goes by accuracy.", ""]
+    lines += [
+        f"- by {key.replace('_', ' ')}: {t['right']} of {t['runs']} right ({t['right_of_all']:.0%}), "
+        f"{t['silent']} silent, {t['wrong']} wrong; right where it spoke: {t['right_where_it_spoke']:.0%}"
+        for key, t in totals.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Parse, make, ask, judge, write; returns the exit code."""
+    args = _parse(words)
+    torch.set_num_threads(args.threads)
+    if args.broken:
+        make_broken(args)
+    rows = []
+    for case in find_cases([*args.cells, *([args.out / "broken"] if args.broken else [])], args.run):
+        try:
+            rows.append(assess(case, args.out / "evidence", args.margin))
+        except TgktEdgeError as error:
+            print(f"{case.name}: left out: {error}", file=sys.stderr)
+            continue
+        print(f"{rows[-1]['run']}: {rows[-1]['verdict']}, {rows[-1]['accuracy']['rate']}", file=sys.stderr)
+    if not rows:
+        raise SystemExit("no finished run: give --cells WORK of tables.py, --run RUN=LABELS or --broken")
+    totals = summarise(rows)
+    text = markdown(rows, totals, args.margin)
+    write_text(args.out / "verdict.md", text)
+    write_json(args.out / "verdict.json", {"margin": args.margin, "totals": totals, "runs": rows})
+    print(text)
+    return 0 if totals["accuracy"]["right_where_it_spoke"] >= args.goal else 1
+
+
+def _run_and_labels(text: str) -> tuple[Path, Path]:
+    run, equals, labels = text.partition("=")
+    if not equals or not (Path(run) / "config.yaml").is_file() or not Path(labels).exists():
+        raise argparse.ArgumentTypeError(f"{text!r}: wanted RUN=LABELS, a run folder and labelled frames")
+    return Path(run), Path(labels)
+
+
+def _parse(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cells", nargs="+", type=Path, default=[], metavar="WORK")
+    parser.add_argument("--run", action="append", type=_run_and_labels, default=[], metavar="RUN=LABELS")
+    parser.add_argument("--broken", nargs="+", default=[], metavar="DATA", help="data sets, as for tables.py")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--weights", default="imagenet")
+    parser.add_argument("--set", action="append", default=[], help="as for adapt, for every broken run")
+    parser.add_argument("--margin", type=float, default=0.02, help="change of accuracy that counts as none")
+    parser.add_argument("--goal", type=float, default=0.9)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
