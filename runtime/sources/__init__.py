@@ -8,38 +8,66 @@ from pathlib import Path
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.images import SUFFIXES
-from tgkt_edge.runtime.sources.base import Captured, FrameSource
+from tgkt_edge.runtime.sources.base import Captured, FrameSource, redacted
+from tgkt_edge.runtime.sources.gstreamer import open_csi, open_gstreamer
 from tgkt_edge.runtime.sources.images import ImageSource, find_by_glob, find_in_folder
+from tgkt_edge.runtime.sources.network import PORTS, open_network
+from tgkt_edge.runtime.sources.obsensor import open_obsensor
+from tgkt_edge.runtime.sources.openni2 import OpenNi2Source
 from tgkt_edge.runtime.sources.v4l2 import V4l2Source
 from tgkt_edge.runtime.sources.video import VideoSource
 from tgkt_edge.sensor import SensorSpec
 
-__all__ = ["Captured", "FrameSource", "ImageSource", "V4l2Source", "VideoSource", "open_source"]
+__all__ = [
+    "Captured",
+    "FrameSource",
+    "ImageSource",
+    "V4l2Source",
+    "VideoSource",
+    "open_colour",
+    "open_source",
+    "redacted",
+]
 
-SCHEMES = ("v4l2",)
-KINDS = "0 (a V4L2 index), v4l2:///dev/video0, /dev/video0, a folder, a glob, an image file, a video file"
+EXAMPLES = {
+    "v4l2": "v4l2:///dev/video0",
+    "openni2": "openni2://0",
+    "obsensor": "obsensor://0",
+    "csi": "csi://0",
+    "gst": "gst:PIPELINE",
+    "rtsp": "rtsp://HOST/PATH",
+    "rtsps": "rtsps://HOST/PATH",
+    "http": "http://HOST/PATH",
+    "https": "https://HOST/PATH",
+}
+"""How each scheme is written."""
+
+KINDS = (
+    "0 (a V4L2 index), v4l2:///dev/video0, /dev/video0, openni2://0, obsensor://0, "
+    "csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH, a folder, a glob, an image file, a video file"
+)
+_LIVE_KINDS = "0, v4l2:///dev/video0, csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH"
 
 
 def open_source(uri: str, spec: SensorSpec, loop: bool = False) -> FrameSource:
-    """Open a camera or recording.
+    """Open a camera or recording. Cameras are checked by their first frame before this returns.
 
     Args:
-        uri: a V4L2 index or device, a folder (searched recursively), a glob, an image or a video file. A bare number
-            is always a device; write ``./0`` for a folder of that name.
+        uri: a V4L2 index or device, a URI of another kind of camera (see :data:`EXAMPLES`), a folder of images
+            (searched recursively), a glob, an image or a video file. A
+            bare number is always a device; write ``./0`` for a folder of that name.
         spec: what the raw frames mean; a camera is asked for the pixel format that fits it.
         loop: repeat a recording for ever.
 
     Raises:
-        UsageError: (exit 2) the scheme is unknown, or ``loop`` was asked of a camera.
+        UsageError: (exit 2) the scheme is unknown, ``loop`` was asked of a camera.
         SourceLostError: (exit 5) nothing is there, it holds no frames, or it cannot deliver what ``spec`` says.
-        MissingDependency: (exit 6) OpenCV is not installed.
+        MissingDependency: (exit 6) the library that reads this kind of source is not installed.
     """
-    device = _device(uri)
-    if device is not None:
-        if loop:
-            raise UsageError(f"--loop repeats a recording; the camera {uri} has no end. Leave --loop out.")
-        return V4l2Source(device, spec)
     path = Path(uri)
+    camera = _camera(uri, spec, loop)
+    if camera is not None:
+        return camera
     if path.is_dir():
         return ImageSource(find_in_folder(path), loop=loop)
     if path.is_file():
@@ -48,12 +76,71 @@ def open_source(uri: str, spec: SensorSpec, loop: bool = False) -> FrameSource:
         return VideoSource(path, loop=loop)
     if "://" not in uri and any(character in uri for character in "*?["):
         return ImageSource(find_by_glob(uri), loop=loop)
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", uri)
-    if scheme:
-        raise UsageError(_unknown_scheme(uri, scheme.group(1).lower()))
+    if _written_as_uri(uri):
+        raise UsageError(_unknown_scheme(uri, KINDS))
     if path.exists():
         raise SourceLostError(f"{uri}: neither a file nor a folder. Wanted: {KINDS}.")
     raise SourceLostError(f"{uri} does not exist. Wanted: {KINDS}.")
+
+
+def open_colour(uri: str) -> FrameSource:
+    """Open a colour camera: frames are (H, W, 3) uint8 BGR. For the RGB half of paired recordings.
+
+    Raises:
+        UsageError: (exit 2) not a URI of a camera that has colour.
+        SourceLostError, MissingDependency: as :func:`open_source`.
+    """
+    device = _device(uri)
+    if device is not None:
+        return V4l2Source(device, None)
+    scheme = _scheme(uri)
+    if scheme == "gst":
+        return open_gstreamer(uri[len("gst:") :], None)
+    if scheme == "csi":
+        return open_csi(_rest(uri), None)
+    if scheme in PORTS:
+        return open_network(uri, None)
+    raise UsageError(f"--rgb {redacted(uri)}: wanted a colour camera that is live: {_LIVE_KINDS}")
+
+
+def _camera(uri: str, spec: SensorSpec, loop: bool) -> FrameSource | None:
+    """The live source that ``uri`` names; None if it names files, or nothing."""
+    scheme, device = _scheme(uri), _device(uri)
+    if scheme is None and device is None:
+        return None
+    if loop:
+        raise UsageError(
+            f"--loop repeats a recording; the camera {redacted(uri)} has no end. Leave --loop out."
+        )
+    if device is not None:
+        return V4l2Source(device, spec)
+    if scheme == "gst":
+        return open_gstreamer(uri[len("gst:") :], spec)
+    if scheme == "csi":
+        return open_csi(_rest(uri), spec)
+    if scheme == "openni2":
+        return OpenNi2Source(_rest(uri) or "0", spec)
+    if scheme == "obsensor":
+        return open_obsensor(_rest(uri) or "0", spec)
+    return open_network(uri, spec)
+
+
+def _written_as_uri(uri: str) -> str | None:
+    """The scheme that ``uri`` begins with, known or not."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", uri)
+    return found.group(1).lower() if found else None
+
+
+def _scheme(uri: str) -> str | None:
+    """The known scheme that ``uri`` begins with. ``NAME:`` alone is enough for gst; the others need ``NAME://``."""
+    scheme = _written_as_uri(uri)
+    if scheme not in EXAMPLES:
+        return None
+    return scheme if scheme == "gst" or uri[len(scheme) :].startswith("://") else None
+
+
+def _rest(uri: str) -> str:
+    return uri.partition("://")[2]
 
 
 def _device(uri: str) -> str | None:
@@ -72,7 +159,9 @@ def _device(uri: str) -> str | None:
     return None
 
 
-def _unknown_scheme(uri: str, scheme: str) -> str:
-    near = difflib.get_close_matches(scheme, SCHEMES, n=1)
-    hint = f" Did you mean '{near[0]}:///dev/video0'?" if near else ""
-    return f"--camera {uri}: unknown scheme '{scheme}'.{hint} Known: {KINDS}."
+def _unknown_scheme(uri: str, kinds: str) -> str:
+    scheme = str(_written_as_uri(uri))
+    near = difflib.get_close_matches(scheme, EXAMPLES, n=1)
+    hint = f" Did you mean '{EXAMPLES[near[0]]}'?" if near else ""
+    what = "is not complete" if scheme in EXAMPLES else f": unknown scheme '{scheme}'"
+    return f"--camera {redacted(uri)}{' ' if scheme in EXAMPLES else ''}{what}.{hint} Known: {kinds}."

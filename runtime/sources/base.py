@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import TracebackType
@@ -10,7 +11,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tgkt_edge.errors import FrameError, SourceLostError
 from tgkt_edge.extras import require
+from tgkt_edge.sensor import SensorSpec
+
+_UNIT_TOLERANCE = 1e-3  # devices keep their scale in float32
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,8 @@ class Captured:
         frame: (H, W) raw counts exactly as the sensor wrote them; (H, W, C) if the source holds colour, which the
             SensorSpec then refuses. None if it could not be read.
         number: counts the frames of this source from 0, unreadable ones included.
-        time: Unix seconds, UTC: when the frame arrived from the camera; for a file, when reading it began.
+        time: Unix seconds, UTC: when the frame was taken, where the driver says so; else when it arrived. From a
+            recording of ``tgkt-edge record`` its recorded time; from any other file, when reading it began.
         name: what to call its source: the file's path, or the device.
         error: why ``frame`` is None; None if it is not.
         seconds: what it took to bring the frame into memory once it was there: decoding or copying, never the wait
@@ -66,6 +72,46 @@ class FrameSource(ABC):
         self.close()
 
 
+def check_first(frame: NDArray[Any], spec: SensorSpec, name: str, fix: str) -> None:
+    """Refuse a source whose first frame contradicts ``spec``.
+
+    Raises:
+        SourceLostError: (exit 5) what is wrong, and ``fix``: what to do about it with this kind of source.
+    """
+    try:
+        spec.check(frame, name)
+    except FrameError as error:
+        raise SourceLostError(f"{error} {fix}") from error
+
+
+def check_unit(unit_m: float, spec: SensorSpec, name: str) -> None:
+    """Refuse a depth camera whose counts are not what ``spec`` says: every distance would be wrong by one factor.
+
+    Args:
+        unit_m: metres a count, as the device says.
+
+    Raises:
+        SourceLostError: (exit 5) with the line to write.
+    """
+    if spec.encoding != "linear":
+        raise SourceLostError(
+            f"{name}: its counts are linear, but the SensorSpec says encoding: {spec.encoding}."
+        )
+    if spec.unit_m is None or abs(spec.unit_m / unit_m - 1) > _UNIT_TOLERANCE:
+        raise SourceLostError(
+            f"{name}: the device says {unit_m:g} m a count, but the SensorSpec says unit_m: {spec.unit_m:g}. Copy the "
+            f"SensorSpec, write 'unit_m: {unit_m:g}' in it, and give the copy with --sensor."
+        )
+
+
+def redacted(text: str) -> str:
+    """``text`` without passwords: of URLs (also inside GStreamer pipelines), of ``password=...`` and its like."""
+    text = re.sub(r"(://[^/@\s:]*):[^/\s]*@", r"\1:***@", text)
+    return re.sub(
+        r"(?i)\b((?:[a-z]+-)?(?:pw|pass|passwd|password|pwd|secret|token|key))=[^&\s!]+", r"\1=***", text
+    )
+
+
 def opencv() -> Any:
     """OpenCV's module. Raises MissingDependency (exit 6, extra ``cpu``).
 
@@ -73,5 +119,9 @@ def opencv() -> Any:
     """
     cv2 = require("cv2", "cpu", "reading frames")
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        logging = getattr(cv2.utils, "logging", None)  # OpenCV 4.6 has another place for it, or none
+        if logging is not None:
+            logging.setLogLevel(logging.LOG_LEVEL_ERROR)
+        elif hasattr(cv2, "setLogLevel"):
+            cv2.setLogLevel(2)  # errors
     return cv2

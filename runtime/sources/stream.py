@@ -1,0 +1,129 @@
+"""Live streams that OpenCV opens: the part that GStreamer, CSI, network and Orbbec sources share."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.errors import MissingDependency, SourceLostError
+from tgkt_edge.runtime.sources.base import Captured, FrameSource, check_first, opencv
+from tgkt_edge.sensor import SensorSpec
+
+_COLOURED = 12  # counts between two channels of a pixel; JPEG and H.264 stay below in monochrome pictures
+_GREY_STEP = 4  # every 4th pixel of every 4th row tells whether a picture is in colour
+
+
+class OpenCvStream(FrameSource):
+    """Frames of an open ``cv2.VideoCapture``. Its first frame is read, checked and kept at once.
+
+    Args:
+        capture: open. Closed if its first frame is refused.
+        name: what to call it in messages, without passwords.
+        spec: what frames must be. None: (H, W, 3) uint8 BGR.
+        fix: what to do if the first frame contradicts ``spec``.
+        lost: what may have happened if no frame comes.
+        flag: which picture ``retrieve`` shall give.
+        monochrome: frames come as BGR but are a monochrome camera's: one channel is taken, a coloured one refused.
+
+    Raises:
+        SourceLostError: (exit 5) no frame came, or it contradicts ``spec``.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        capture: Any,
+        name: str,
+        spec: SensorSpec | None,
+        *,
+        fix: str,
+        lost: str,
+        flag: int = 0,
+        monochrome: bool = False,
+    ) -> None:
+        self._cv2 = opencv()
+        self._capture, self._name, self._spec = capture, name, spec
+        self._fix, self._lost, self._flag, self._monochrome = fix, lost, flag, monochrome
+        self._number = 0
+        self._first: Captured | None = None
+        self._format: tuple[Any, ...] = ()
+        try:
+            first = self._next()
+            if first.frame is None:
+                raise SourceLostError(str(first.error))
+            if spec is not None:
+                check_first(first.frame, spec, name, fix)
+            elif first.frame.dtype != np.uint8 or first.frame.shape[2:] != (3,):
+                raise SourceLostError(
+                    f"{name}: {first.frame.dtype} {first.frame.shape}: wanted colour, (H, W, 3) uint8. {fix}"
+                )
+            self._first = first
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self) -> Captured:
+        """The next frame; see :meth:`FrameSource.read`."""
+        captured, self._first = self._first, None
+        if captured is None:
+            captured = self._next()
+        self._number += 1
+        return captured
+
+    def close(self) -> None:
+        """End the stream."""
+        self._capture.release()
+
+    def _next(self) -> Captured:
+        try:
+            there = self._capture.grab()
+            arrived, clock = time.time(), time.perf_counter()
+            there, frame = self._capture.retrieve(flag=self._flag) if there else (False, None)
+        except self._cv2.error as error:
+            raise SourceLostError(f"{self._name}: {error.err or error}. {self._lost}") from error
+        if not there or frame is None:
+            when = f"stopped delivering after {self._number} frames" if self._number else "delivers no frame"
+            raise SourceLostError(f"{self._name}: {when}. {self._lost}")
+        found = (frame.dtype, *frame.shape)
+        if self._format and found != self._format:
+            raise SourceLostError(
+                f"{self._name}: the stream changed its format midway, from {self._format[0]} {self._format[1:]} to "
+                f"{found[0]} {found[1:]}. Keep the camera in one mode; does another program set it?"
+            )
+        self._format = found
+        trouble = None
+        if self._monochrome:
+            frame, trouble = self._grey(frame)
+        seconds = time.perf_counter() - clock
+        return Captured(frame, self._number, arrived, self._name, trouble, seconds)
+
+    def _grey(self, frame: NDArray[Any]) -> tuple[NDArray[Any] | None, str | None]:
+        """The one channel of a monochrome picture that was decoded to BGR, or why there is none."""
+        if frame.ndim == 2:
+            return frame, None
+        sample = frame[::_GREY_STEP, ::_GREY_STEP].astype(np.int16)
+        spread = int(np.percentile(sample.max(axis=2) - sample.min(axis=2), 99))
+        if spread > _COLOURED:
+            return None, (
+                f"{self._name}: the picture is in colour (channels differ by {spread} counts), a near-infrared "
+                f"sensor's is not. Switch the camera to night mode (infrared, black and white) for good."
+            )
+        return np.ascontiguousarray(frame[:, :, 1]), None
+
+
+def wanted_backend(cv2: Any, constant: str, title: str, advice: str) -> int:
+    """OpenCV's number of a video back-end.
+
+    Raises:
+        MissingDependency: (exit 6) this OpenCV was built without it. ``getCameraBackends`` would list it all the same.
+    """
+    number: int | None = getattr(cv2, constant, None)
+    if number is None or not cv2.videoio_registry.hasBackend(number):
+        raise MissingDependency(
+            f"The OpenCV in use ({cv2.__version__}, {cv2.__file__}) was built without {title}. {advice}"
+        )
+    return number

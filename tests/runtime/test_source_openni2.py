@@ -1,0 +1,116 @@
+"""OpenNI2's real library with its dummy device, a camera of 320x240 depth frames at 30 a second."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tgkt_edge.errors import MissingDependency, SourceLostError, UsageError
+from tgkt_edge.runtime import open_source
+from tgkt_edge.runtime.sources import openni2_abi
+from tgkt_edge.sensor import PRESETS, SensorSpec
+
+DEPTH = PRESETS["depth"]
+
+
+@pytest.fixture(autouse=True)
+def library(request: pytest.FixtureRequest) -> None:
+    if request.function is test_a_missing_library_is_named:
+        return
+    try:
+        openni2_abi.load()
+    except MissingDependency:
+        pytest.skip("needs OpenNI2's library (Debian: libopenni2-0)")
+
+
+def test_depth_frames_of_the_dummy_device() -> None:
+    before = time.time()
+    with open_source("openni2://Dummy", DEPTH) as source:
+        assert source.live
+        found = [source.read() for _ in range(4)]
+    for number, captured in enumerate(found):
+        assert captured is not None
+        assert captured.number == number
+        assert captured.frame is not None
+        assert captured.frame.dtype == np.uint16
+        assert captured.frame.shape == (240, 320)
+        assert before <= captured.time <= time.time()
+    counts = np.stack([captured.frame for captured in found if captured and captured.frame is not None])
+    assert counts.max() == 2000  # the dummy's first row; the rest of the picture moves
+    assert (counts[:, 0] == 2000).all()
+
+
+def test_opening_is_repeatable_and_a_size_may_be_named() -> None:
+    for _ in range(5):
+        with open_source("openni2://Dummy", DEPTH.with_size(320, 240)) as source:
+            assert source.read() is not None
+        source.close()
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        (PRESETS["nir"], "no uint16 nir stream. It offers of that kind: nothing"),
+        (
+            DEPTH.with_size(640, 480),
+            "no uint16 depth stream of 640x480. It offers of that kind: 1 mm 320x240",
+        ),
+        (PRESETS["nyuv2"], "no uint8 depth stream"),
+        (
+            dataclasses.replace(DEPTH, unit_m=0.0001),
+            "the device says 0.001 m a count, but the SensorSpec says unit_m: 0.0001. .*write 'unit_m: 0.001' in it",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(spec: SensorSpec, text: str) -> None:
+    with pytest.raises(SourceLostError, match=text):
+        open_source("openni2://Dummy", spec)
+
+
+def test_devices_that_are_not_there() -> None:
+    with pytest.raises(SourceLostError, match=r"openni2://7: no such device\. OpenNI2 lists: "):
+        open_source("openni2://7", DEPTH)
+    with pytest.raises(SourceLostError, match=r"openni2://nix: cannot be opened: .*'nix'"):
+        open_source("openni2://nix", DEPTH)
+    with pytest.raises(UsageError, match="--loop"):
+        open_source("openni2://Dummy", DEPTH, loop=True)
+
+
+WITHOUT = """
+import ctypes, sys
+from tgkt_edge.errors import MissingDependency
+from tgkt_edge.runtime.sources import openni2_abi
+def absent(name): raise OSError(name)
+ctypes.CDLL = absent
+try:
+    openni2_abi.load()
+except MissingDependency as error:
+    print(error.exit_code, error)
+"""
+
+
+def test_a_missing_library_is_named(kit: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], env=kit.environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("6 ")
+    assert "apt install libopenni2-0" in done.stdout
+
+
+def test_a_makers_own_library_is_found_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path(openni2_abi.load()._name)
+    if not real.is_absolute():
+        candidates = list(Path("/usr/lib").glob(f"*/{real.name}"))
+        if not candidates:
+            pytest.skip(f"{real.name} lies outside /usr/lib")
+        real = candidates[0]
+    (tmp_path / "libOpenNI2.so").symlink_to(real)
+    monkeypatch.setenv("OPENNI2_REDIST", str(tmp_path))
+    assert openni2_abi.load()._name == str(tmp_path / "libOpenNI2.so")
