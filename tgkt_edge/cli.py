@@ -22,6 +22,7 @@ from tgkt_edge.commands.demo import demo_command
 from tgkt_edge.commands.doctor import doctor_command
 from tgkt_edge.commands.evaluate import evaluate_command
 from tgkt_edge.commands.export import export_command
+from tgkt_edge.commands.record import record_command
 from tgkt_edge.commands.run import run_command
 from tgkt_edge.commands.verify import verify_command
 from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
@@ -106,6 +107,7 @@ app.command("doctor")(doctor_command)
 app.command("verify")(verify_command)
 app.command("run")(run_command)
 app.add_typer(data_app, name="data")
+app.command("record")(record_command)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from tgkt_edge.errors import DataError
 from tgkt_edge.images import read_frame, read_rgb
 from tgkt_edge.listing import SHOWN, in_folder, labelled, listed, matched, some
 from tgkt_edge.preprocess import encode, encode_rgb
+from tgkt_edge.recording import Entry, is_recording, read_index, video_frames
 from tgkt_edge.sensor import SensorSpec
 
 Progress = Callable[[str, int, int], None]
@@ -72,7 +73,8 @@ def load_frames(
     flag: str = "--target",
     at_most: int | None = None,
 ) -> tuple[Frames, SensorSpec]:
-    """Read unlabelled target frames: a folder (any depth, names mean nothing) or a CSV with a column ``frame``.
+    """Read unlabelled target frames: a folder (any depth, names mean nothing), one that ``tgkt-edge record`` wrote, or
+    a CSV with a column ``frame``.
 
     Args:
         flag: what an error calls ``path``.
@@ -84,9 +86,17 @@ def load_frames(
     Raises:
         DataError: nothing there; unreadable or unfitting frames (named, with counts) unless ``skip_bad``.
     """
-    files = listed(path, flag, ("frame",))["frame"] if path.is_file() else in_folder(path, flag)
-    if at_most is not None:
-        files = [files[i] for i in spread(len(files), at_most)]
+    if path.is_dir() and is_recording(path):
+        entries = read_index(path)
+        if at_most is not None:
+            entries = [entries[i] for i in spread(len(entries), at_most)]
+        if entries[0].video is not None:
+            return _from_video(path, entries, spec, side, skip_bad, progress, flag)
+        files = [path / entry.file for entry in entries]
+    else:
+        files = listed(path, flag, ("frame",))["frame"] if path.is_file() else in_folder(path, flag)
+        if at_most is not None:
+            files = [files[i] for i in spread(len(files), at_most)]
     codes, kept, spec = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
     return Frames(codes, tuple(str(files[i]) for i in kept)), spec
 
@@ -212,6 +222,37 @@ def _read_frames(
     return np.stack(codes), kept, spec
 
 
+def _from_video(
+    folder: Path,
+    entries: Sequence[Entry],
+    spec: SensorSpec,
+    side: int,
+    skip_bad: bool,
+    progress: Progress | None,
+    flag: str,
+) -> tuple[Frames, SensorSpec]:
+    """Those frames of a recording in one video, decoded in order: they are not all held in memory at once."""
+    path, codes, names, bad = folder / entries[0].file, [], [], []
+    wanted = {entry.video for entry in entries}
+    for position, frame in enumerate(video_frames(path)):
+        if position not in wanted:
+            continue
+        if spec.size is None and frame.ndim == 2:
+            spec = spec.with_size(frame.shape[1], frame.shape[0])
+        name = f"{path}:{position}"
+        try:
+            codes.append(encode(frame, spec, side, name))
+            names.append(name)
+        except DataError as error:
+            bad.append(str(error))
+        if progress is not None:
+            progress(f"{flag} {folder}", len(bad) + len(codes), len(entries))
+    _report(bad, bool(codes), len(bad) + len(codes), skip_bad, f"{flag} {folder}")
+    if not codes:
+        raise DataError(f"{flag} {folder}: {path.name} holds no frame: the recording was cut off")
+    return Frames(np.stack(codes), tuple(names)), spec
+
+
 def _read_all(
     items: Sequence[Any],
     read: Callable[[Any], T],
@@ -239,6 +280,12 @@ def _read_all(
                 kept.append(i)
             if progress is not None:
                 progress(what, i + 1, len(items))
+    _report(bad, bool(good), len(items), skip_bad, what)
+    return good, kept
+
+
+def _report(bad: list[str], good: bool, total: int, skip_bad: bool, what: str) -> None:
+    """Raise DataError about the ``bad`` ones of ``total``, unless they may be skipped and something is left."""
     if bad and not (skip_bad and good):
         listed = "\n  ".join(bad[:SHOWN]) + (
             f"\n  ... and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
@@ -248,5 +295,4 @@ def _read_all(
             if not good
             else "Repair or remove them, or give --skip-bad to go on without them."
         )
-        raise DataError(f"{what}: {len(bad)} of {len(items)} cannot be used:\n  {listed}\n{advice}")
-    return good, kept
+        raise DataError(f"{what}: {len(bad)} of {total} cannot be used:\n  {listed}\n{advice}")

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.images import SUFFIXES
+from tgkt_edge.recording import is_recording
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, redacted
 from tgkt_edge.runtime.sources.gstreamer import open_csi, open_gstreamer
 from tgkt_edge.runtime.sources.images import ImageSource, find_by_glob, find_in_folder
 from tgkt_edge.runtime.sources.network import PORTS, open_network
 from tgkt_edge.runtime.sources.obsensor import open_obsensor
 from tgkt_edge.runtime.sources.openni2 import OpenNi2Source
+from tgkt_edge.runtime.sources.recording import Paced, RecordingSource
 from tgkt_edge.runtime.sources.v4l2 import V4l2Source
 from tgkt_edge.runtime.sources.video import VideoSource
 from tgkt_edge.sensor import SensorSpec
@@ -22,6 +24,7 @@ __all__ = [
     "Captured",
     "FrameSource",
     "ImageSource",
+    "RecordingSource",
     "V4l2Source",
     "VideoSource",
     "open_colour",
@@ -49,26 +52,38 @@ KINDS = (
 _LIVE_KINDS = "0, v4l2:///dev/video0, csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH"
 
 
-def open_source(uri: str, spec: SensorSpec, loop: bool = False) -> FrameSource:
+def open_source(uri: str, spec: SensorSpec, loop: bool = False, *, pace: str = "fast") -> FrameSource:
     """Open a camera or recording. Cameras are checked by their first frame before this returns.
 
     Args:
-        uri: a V4L2 index or device, a URI of another kind of camera (see :data:`EXAMPLES`), a folder of images
-            (searched recursively), a glob, an image or a video file. A
+        uri: a V4L2 index or device, a URI of another kind of camera (see :data:`EXAMPLES`), a folder that
+            ``tgkt-edge record`` wrote, a folder of images (searched recursively), a glob, an image or a video file. A
             bare number is always a device; write ``./0`` for a folder of that name.
         spec: what the raw frames mean; a camera is asked for the pixel format that fits it.
         loop: repeat a recording for ever.
+        pace: "fast": a recording's frames come as fast as they are asked for; "recorded": at the pace at which
+            ``tgkt-edge record`` took them. Cameras have their own.
 
     Raises:
-        UsageError: (exit 2) the scheme is unknown, ``loop`` was asked of a camera.
+        UsageError: (exit 2) the scheme is unknown, ``loop`` was asked of a camera, or "recorded" of files without
+            recorded times.
         SourceLostError: (exit 5) nothing is there, it holds no frames, or it cannot deliver what ``spec`` says.
         MissingDependency: (exit 6) the library that reads this kind of source is not installed.
     """
+    if pace not in ("fast", "recorded"):
+        raise UsageError(f"--pace {pace}: wanted fast or recorded")
     path = Path(uri)
+    if pace == "recorded" and _scheme(uri) is None and _device(uri) is None and not is_recording(path):
+        raise UsageError(
+            f"--pace recorded: {uri} holds no recorded times. Wanted a folder that 'tgkt-edge record' wrote."
+        )
     camera = _camera(uri, spec, loop)
     if camera is not None:
         return camera
     if path.is_dir():
+        if is_recording(path):
+            recording = RecordingSource(path, spec, loop=loop)
+            return Paced(recording) if pace == "recorded" else recording
         return ImageSource(find_in_folder(path), loop=loop)
     if path.is_file():
         if path.suffix.lower() in SUFFIXES:
