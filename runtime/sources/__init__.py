@@ -15,6 +15,8 @@ from tgkt_edge.runtime.sources.images import ImageSource, find_by_glob, find_in_
 from tgkt_edge.runtime.sources.network import PORTS, open_network
 from tgkt_edge.runtime.sources.obsensor import open_obsensor
 from tgkt_edge.runtime.sources.openni2 import OpenNi2Source
+from tgkt_edge.runtime.sources.realsense import SUFFIXES as REALSENSE_SUFFIXES
+from tgkt_edge.runtime.sources.realsense import RealSenseSource
 from tgkt_edge.runtime.sources.recording import Paced, RecordingSource
 from tgkt_edge.runtime.sources.v4l2 import V4l2Source
 from tgkt_edge.runtime.sources.video import VideoSource
@@ -36,6 +38,7 @@ EXAMPLES = {
     "v4l2": "v4l2:///dev/video0",
     "openni2": "openni2://0",
     "obsensor": "obsensor://0",
+    "realsense": "realsense://SERIAL_OR_FILE",
     "csi": "csi://0",
     "gst": "gst:PIPELINE",
     "rtsp": "rtsp://HOST/PATH",
@@ -46,7 +49,7 @@ EXAMPLES = {
 """How each scheme is written."""
 
 KINDS = (
-    "0 (a V4L2 index), v4l2:///dev/video0, /dev/video0, openni2://0, obsensor://0, "
+    "0 (a V4L2 index), v4l2:///dev/video0, /dev/video0, openni2://0, obsensor://0, realsense://SERIAL_OR_FILE, "
     "csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH, a folder, a glob, an image file, a video file"
 )
 _LIVE_KINDS = "0, v4l2:///dev/video0, csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH"
@@ -88,6 +91,8 @@ def open_source(uri: str, spec: SensorSpec, loop: bool = False, *, pace: str = "
     if path.is_file():
         if path.suffix.lower() in SUFFIXES:
             return ImageSource([path], loop=loop)
+        if path.suffix.lower() in REALSENSE_SUFFIXES:
+            return RealSenseSource(uri, spec, loop=loop)
         return VideoSource(path, loop=loop)
     if "://" not in uri and any(character in uri for character in "*?["):
         return ImageSource(find_by_glob(uri), loop=loop)
@@ -121,6 +126,8 @@ def open_colour(uri: str) -> FrameSource:
 def _camera(uri: str, spec: SensorSpec, loop: bool) -> FrameSource | None:
     """The live source that ``uri`` names; None if it names files, or nothing."""
     scheme, device = _scheme(uri), _device(uri)
+    if scheme == "realsense":  # a camera or a file: it sees to `loop` itself
+        return RealSenseSource(_rest(uri), spec, loop=loop)
     if scheme is None and device is None:
         return None
     if loop:

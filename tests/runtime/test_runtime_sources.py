@@ -183,6 +183,7 @@ def test_unknown_scheme_suggests_the_nearest(uri: str) -> None:
     ("uri", "text"),
     [
         ("rstp://user:secret@host/stream", r"unknown scheme 'rstp'\. Did you mean 'rtsp://HOST/PATH'"),
+        ("real-sense://1", "Did you mean 'realsense://SERIAL_OR_FILE'"),
         ("openni://0", "Did you mean 'openni2://0'"),
         ("ftp://host/x", "unknown scheme 'ftp'.*Known: 0"),
         ("rtsp:host", r"rtsp:host is not complete\. Did you mean 'rtsp://HOST/PATH'"),

@@ -1,0 +1,250 @@
+"""``realsense://SERIAL_OR_FILE``: RealSense cameras and their recordings, through pyrealsense2."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tgkt_edge.errors import SourceLostError, UsageError
+from tgkt_edge.extras import require
+from tgkt_edge.runtime.sources.base import Captured, FrameSource, check_first, check_unit
+from tgkt_edge.sensor import SensorSpec
+
+SUFFIXES = (".bag", ".db3")
+_TIMEOUT_MS = 10_000
+_END_MS = 250  # between two looks whether a file is over
+_ROOM = 4096  # frames a file's queue may hold; never reached, as the file is paused long before
+_ENOUGH = 16  # waiting frames at which a file is paused; librealsense delivers about a hundred more
+
+
+class RealSenseSource(FrameSource):
+    """Depth (uint16 counts of the device's own unit, 0 = none) or the left infrared picture (uint8 or uint16).
+
+    The scale of depth is read from the device and compared with ``spec``, never assumed. ``Captured.time`` is
+    librealsense's where it follows the system's clock, else the time of arrival.
+
+    Args:
+        device: a serial number, nothing (the first camera), or a .bag or .db3 file.
+        spec: what frames must be. Kind "depth" opens the depth stream, "nir" the left infrared one.
+        loop: repeat a file for ever.
+
+    Raises:
+        SourceLostError: (exit 5) no such camera or file, no such stream, or another depth scale.
+        MissingDependency: (exit 6) pyrealsense2 is not installed.
+    """
+
+    def __init__(self, device: str, spec: SensorSpec, *, loop: bool = False) -> None:
+        self._rs = require("pyrealsense2", "realsense", "realsense://")
+        recording = device.endswith(SUFFIXES)
+        if loop and not recording:
+            raise UsageError(f"--loop repeats a recording; the camera realsense://{device} has no end.")
+        self.live = not recording
+        self._name = device if recording else f"realsense://{device}"
+        self._spec, self._loop = spec, loop
+        self._number = 0
+        self._first: Captured | None = None
+        self._shape: tuple[int, ...] = ()
+        self._stream: _Camera | _File | None = None
+        if recording and not Path(device).is_file():
+            raise SourceLostError(f"{device}: no such file")
+        self._make: Callable[[], _Camera | _File] = lambda: (_File if recording else _Camera)(
+            self._rs, device, spec
+        )
+        try:
+            self._stream = self._open()
+            if spec.kind == "depth":
+                check_unit(self._scale(self._stream.device), spec, self._name)
+            first = self._next()
+            if first is None or first.frame is None:
+                raise SourceLostError(f"{self._name}: holds no {spec.kind} frame")
+            check_first(first.frame, spec, self._name, "Say with --sensor what does arrive.")
+            self._first = first
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self) -> Captured | None:
+        """The next frame; see :meth:`FrameSource.read`. Waits up to 10 s for it."""
+        captured, self._first = self._first, None
+        if captured is None:
+            captured = self._next()
+        if captured is None and self._loop:
+            self.close()
+            self._stream = self._open()
+            captured = self._next()
+        if captured is not None:
+            self._number += 1
+        return captured
+
+    def close(self) -> None:
+        """Stop the stream and release the camera, also after it was unplugged."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with contextlib.suppress(RuntimeError):  # the camera is gone
+                stream.stop()
+
+    def _open(self) -> _Camera | _File:
+        try:
+            return self._make()
+        except RuntimeError as error:
+            spec = self._spec
+            size = f" of {spec.size[0]}x{spec.size[1]}" if isinstance(spec.size, tuple) else ""
+            advice = (
+                f"RealSense cameras here: {', '.join(_cameras(self._rs)) or 'none'}. Look with rs-enumerate-devices at "
+                f"what it offers, close other programs that use it, and install librealsense's udev rules if this user "
+                f"may not open it."
+                if self.live
+                else "Say with --sensor what was recorded."
+            )
+            raise SourceLostError(
+                f"{self._name}: no {spec.dtype} {spec.kind} stream{size}: {error}. {advice}"
+            ) from error
+
+    def _scale(self, device: Any) -> float:
+        """Metres a count, as the device says."""
+        option = self._rs.option.depth_units
+        for sensor in device.query_sensors():
+            if sensor.supports(option):
+                return float(sensor.get_option(option))
+        raise SourceLostError(f"{self._name}: names no depth scale, so its counts cannot be metres.")
+
+    def _next(self) -> Captured | None:
+        assert self._stream is not None
+        began, clock = time.time(), time.perf_counter()
+        try:
+            picture = self._stream.next()
+        except RuntimeError as error:
+            raise SourceLostError(self._lost(str(error))) from error
+        if picture is None:
+            if self.live:
+                raise SourceLostError(self._lost(f"no frame for {_TIMEOUT_MS / 1e3:g} s"))
+            return None
+        if self.live:
+            began, clock = time.time(), time.perf_counter()
+        pixels = np.array(picture.get_data())  # a copy: librealsense uses its buffer again
+        if self._shape and pixels.shape != self._shape:
+            raise SourceLostError(
+                f"{self._name}: the stream changed its format midway, from {self._shape} to {pixels.shape}. Keep the "
+                f"camera in one mode; does another program set it?"
+            )
+        self._shape = pixels.shape
+        domains = self._rs.timestamp_domain
+        if picture.get_frame_timestamp_domain() in (domains.system_time, domains.global_time):
+            began = picture.get_timestamp() / 1e3
+        return Captured(pixels, self._number, began, self._name, None, time.perf_counter() - clock)
+
+    def _lost(self, why: str) -> str:
+        return (
+            f"{self._name}: the camera stopped delivering after {self._number} frames: {why}. Unplugged, reset or "
+            f"without power? Check cable (USB 3) and power, and start again."
+        )
+
+
+class _Camera:
+    """A connected camera, through librealsense's pipeline. Raises RuntimeError, as librealsense does."""
+
+    def __init__(self, rs: Any, serial: str, spec: SensorSpec) -> None:
+        config = rs.config()
+        if serial:
+            if not any(serial in camera for camera in _cameras(rs)):
+                raise RuntimeError("no camera of that serial number is connected")  # librealsense waits 15 s
+            config.enable_device(serial)
+        stream, pixels, width, height = _wanted(rs, spec)
+        config.enable_stream(stream, 1 if stream == rs.stream.infrared else -1, width, height, pixels, 0)
+        self._pipeline = rs.pipeline()
+        self.device = self._pipeline.start(config).get_device()
+        self._depth = stream == rs.stream.depth
+
+    def next(self) -> Any:
+        """The next frame, or None after 10 s without one."""
+        there, frames = self._pipeline.try_wait_for_frames(_TIMEOUT_MS)
+        if not there:
+            return None
+        return (frames.get_depth_frame() if self._depth else frames.get_infrared_frame()) or None
+
+    def stop(self) -> None:
+        """Release the camera."""
+        self._pipeline.stop()
+
+
+class _File:
+    """A recording, read sensor by sensor: the pipeline drops frames of a file until it is told not to.
+
+    Raises RuntimeError, as librealsense does.
+    """
+
+    def __init__(self, rs: Any, path: str, spec: SensorSpec) -> None:
+        self._stopped = rs.playback_status.stopped
+        self.device = rs.context().load_device(path)
+        self.device.set_real_time(False)  # no frame is dropped
+        stream, pixels, width, height = _wanted(rs, spec)
+        held = [
+            (sensor, profile.as_video_stream_profile())
+            for sensor in self.device.query_sensors()
+            for profile in sensor.get_stream_profiles()
+            if profile.is_video_stream_profile()
+        ]
+        for self._sensor, profile in held:
+            fits = (profile.stream_type(), profile.format()) == (stream, pixels)
+            if fits and width in (0, profile.width()) and height in (0, profile.height()):
+                break
+        else:
+            have = ", ".join(
+                f"{p.stream_type().name} {p.format().name} {p.width()}x{p.height()}" for _, p in held
+            )
+            raise RuntimeError(f"it holds {have or 'no video'}")
+        # librealsense waits for room in a full queue, and while it does every call to the file hangs, also the one that
+        # starts or ends it. So the queue never fills: the file is paused instead.
+        self._queue = rs.frame_queue(_ROOM, keep_frames=True)
+        self._sensor.open(profile)
+        self.device.pause()
+        self._sensor.start(self._queue)
+        self.device.resume()
+        self._paused = False
+
+    def next(self) -> Any:
+        """The next frame; None at the end."""
+        for _ in range(_TIMEOUT_MS // _END_MS):
+            waiting = self._queue.size()
+            if self._paused and not waiting:
+                self.device.resume()
+                self._paused = False
+            elif not self._paused and waiting >= _ENOUGH:
+                self.device.pause()
+                self._paused = True
+            over = self.device.current_status() == self._stopped
+            there, frame = self._queue.try_wait_for_frame(_END_MS)
+            if there:
+                return frame
+            if over:
+                return None
+        raise RuntimeError(f"no frame for {_TIMEOUT_MS / 1e3:g} s, and no end")
+
+    def stop(self) -> None:
+        """Close the file."""
+        self._sensor.stop()
+        self._sensor.close()
+
+
+def _wanted(rs: Any, spec: SensorSpec) -> tuple[Any, Any, int, int]:
+    """Stream, pixel format, width and height (0: librealsense chooses) for ``spec``."""
+    width, height = spec.size if isinstance(spec.size, tuple) else (0, 0)
+    if spec.kind == "depth":
+        return rs.stream.depth, rs.format.z16, width, height
+    return rs.stream.infrared, rs.format.y8 if spec.dtype == "uint8" else rs.format.y16, width, height
+
+
+def _cameras(rs: Any) -> list[str]:
+    info = rs.camera_info
+    try:
+        return [
+            f"{d.get_info(info.name)} ({d.get_info(info.serial_number)})"
+            for d in rs.context().query_devices()
+        ]
+    except RuntimeError:
+        return []
