@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.files import write_text
-from tgkt_edge.recording import FRAMES, INDEX, RGB, SPEC, VIDEO
+from tgkt_edge.recording import FRAMES, INDEX, PAIRS, RGB, SPEC, VIDEO
 from tgkt_edge.runtime.sources.base import Captured, opencv
 from tgkt_edge.sensor import SensorSpec
 
@@ -48,6 +48,7 @@ class RecordingWriter:
         self._index: Any = None
         self._video: Any = None
         self.written = 0
+        self._pairs: list[tuple[str, str]] = []
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(
                 f"{folder} already exists and is not empty. Choose another output folder: -o NAME"
@@ -95,6 +96,8 @@ class RecordingWriter:
         except OSError as error:
             self._forget_frame()
             raise self._refused(error.strerror or str(error)) from error
+        if "rgb" in line:
+            self._pairs.append((line["rgb"], line["file"]))
         self.written += 1
 
     def close(self, failing: bool = False) -> None:
@@ -112,6 +115,13 @@ class RecordingWriter:
             with contextlib.suppress(OSError):
                 os.fsync(index.fileno())
             index.close()
+        if self._pairs:
+            rows = "".join(f"{colour},{frame}\n" for colour, frame in self._pairs)
+            try:
+                write_text(self._folder / PAIRS, f"rgb,frame\n{rows}")
+            except (OSError, TgktEdgeError) as error:  # the folder is as good without it
+                if not failing:
+                    raise self._refused(f"{PAIRS} cannot be written: {error}") from error
         if self._made and not self.written:
             with contextlib.suppress(OSError):
                 self._folder.rmdir()

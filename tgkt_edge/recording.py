@@ -7,6 +7,7 @@
     DIR/frame/000000.png  the frames (16 or 8 bit), or
     DIR/frames.mkv        all of them as FFV1; "video" in the index is a frame's position in it
     DIR/rgb/000000.png    paired recordings: the colour frame taken at the same time
+    DIR/pairs.csv         paired recordings, once complete: rgb,frame for ``adapt --paired`` to select rows from
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ from tgkt_edge.errors import DataError
 from tgkt_edge.extras import require
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
-INDEX, SPEC, FRAMES, RGB, VIDEO = "frames.jsonl", "sensor.yaml", "frame", "rgb", "frames.mkv"
+INDEX, SPEC, FRAMES, RGB, VIDEO, PAIRS = (
+    "frames.jsonl",
+    "sensor.yaml",
+    "frame",
+    "rgb",
+    "frames.mkv",
+    "pairs.csv",
+)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ EXAMPLES = {
     "openni2": "openni2://0",
     "obsensor": "obsensor://0",
     "realsense": "realsense://SERIAL_OR_FILE",
+    "replay": "replay:DIR",
     "csi": "csi://0",
     "gst": "gst:PIPELINE",
     "rtsp": "rtsp://HOST/PATH",
@@ -50,43 +51,35 @@ EXAMPLES = {
 
 KINDS = (
     "0 (a V4L2 index), v4l2:///dev/video0, /dev/video0, openni2://0, obsensor://0, realsense://SERIAL_OR_FILE, "
-    "csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH, a folder, a glob, an image file, a video file"
+    "csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH, a folder, a glob, an image file, a video file, "
+    "replay:DIR (what 'tgkt-edge record' wrote, at the pace it was taken)"
 )
 _LIVE_KINDS = "0, v4l2:///dev/video0, csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH"
 
 
-def open_source(uri: str, spec: SensorSpec, loop: bool = False, *, pace: str = "fast") -> FrameSource:
+def open_source(uri: str, spec: SensorSpec, loop: bool = False) -> FrameSource:
     """Open a camera or recording. Cameras are checked by their first frame before this returns.
 
     Args:
         uri: a V4L2 index or device, a URI of another kind of camera (see :data:`EXAMPLES`), a folder that
-            ``tgkt-edge record`` wrote, a folder of images (searched recursively), a glob, an image or a video file. A
-            bare number is always a device; write ``./0`` for a folder of that name.
+            ``tgkt-edge record`` wrote (``replay:DIR``: at the pace at which it was taken), a folder of images (searched
+            recursively), a glob, an image or a video file. A bare number is always a device; write
+            ``./0`` for a folder of that name.
         spec: what the raw frames mean; a camera is asked for the pixel format that fits it.
         loop: repeat a recording for ever.
-        pace: "fast": a recording's frames come as fast as they are asked for; "recorded": at the pace at which
-            ``tgkt-edge record`` took them. Cameras have their own.
 
     Raises:
-        UsageError: (exit 2) the scheme is unknown, ``loop`` was asked of a camera, or "recorded" of files without
-            recorded times.
+        UsageError: (exit 2) the scheme is unknown, or ``loop`` was asked of a camera.
         SourceLostError: (exit 5) nothing is there, it holds no frames, or it cannot deliver what ``spec`` says.
         MissingDependency: (exit 6) the library that reads this kind of source is not installed.
     """
-    if pace not in ("fast", "recorded"):
-        raise UsageError(f"--pace {pace}: wanted fast or recorded")
     path = Path(uri)
-    if pace == "recorded" and _scheme(uri) is None and _device(uri) is None and not is_recording(path):
-        raise UsageError(
-            f"--pace recorded: {uri} holds no recorded times. Wanted a folder that 'tgkt-edge record' wrote."
-        )
     camera = _camera(uri, spec, loop)
     if camera is not None:
         return camera
     if path.is_dir():
         if is_recording(path):
-            recording = RecordingSource(path, spec, loop=loop)
-            return Paced(recording) if pace == "recorded" else recording
+            return RecordingSource(path, spec, loop=loop)
         return ImageSource(find_in_folder(path), loop=loop)
     if path.is_file():
         if path.suffix.lower() in SUFFIXES:
@@ -126,6 +119,8 @@ def open_colour(uri: str) -> FrameSource:
 def _camera(uri: str, spec: SensorSpec, loop: bool) -> FrameSource | None:
     """The live source that ``uri`` names; None if it names files, or nothing."""
     scheme, device = _scheme(uri), _device(uri)
+    if scheme == "replay":
+        return _replay(Path(uri[len("replay:") :].removeprefix("//")), spec, loop)
     if scheme == "realsense":  # a camera or a file: it sees to `loop` itself
         return RealSenseSource(_rest(uri), spec, loop=loop)
     if scheme is None and device is None:
@@ -147,6 +142,15 @@ def _camera(uri: str, spec: SensorSpec, loop: bool) -> FrameSource | None:
     return open_network(uri, spec)
 
 
+def _replay(folder: Path, spec: SensorSpec, loop: bool) -> FrameSource:
+    if not is_recording(folder):
+        raise SourceLostError(
+            f"replay:{folder}: holds no recorded times. Wanted a folder that 'tgkt-edge record' wrote; other files are "
+            f"read as fast as they are answered: --camera {folder}"
+        )
+    return Paced(RecordingSource(folder, spec, loop=loop))
+
+
 def _written_as_uri(uri: str) -> str | None:
     """The scheme that ``uri`` begins with, known or not."""
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", uri)
@@ -154,11 +158,11 @@ def _written_as_uri(uri: str) -> str | None:
 
 
 def _scheme(uri: str) -> str | None:
-    """The known scheme that ``uri`` begins with. ``NAME:`` alone is enough for gst; the others need ``NAME://``."""
+    """The known scheme that ``uri`` begins with. ``NAME:`` is enough for gst and replay, not for others."""
     scheme = _written_as_uri(uri)
     if scheme not in EXAMPLES:
         return None
-    return scheme if scheme == "gst" or uri[len(scheme) :].startswith("://") else None
+    return scheme if scheme in ("gst", "replay") or uri[len(scheme) :].startswith("://") else None
 
 
 def _rest(uri: str) -> str:

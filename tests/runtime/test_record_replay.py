@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.data import load_frames, load_pairs
-from tgkt_edge.errors import UsageError
+from tgkt_edge.errors import SourceLostError
 from tgkt_edge.preprocess import encode
 from tgkt_edge.runtime import open_source
 from tgkt_edge.runtime.pairing import Pairing
@@ -61,7 +61,7 @@ def test_adapt_reads_a_recording_as_its_target(tmp_path: Path, kit: Any, form: s
 def test_recorded_pace(tmp_path: Path, kit: Any) -> None:
     folder = write(tmp_path / "rec", kit.make_frames(4), step=0.05)
     begin = time.monotonic()
-    with open_source(str(folder), DEPTH, pace="recorded") as source:
+    with open_source(f"replay:{folder}", DEPTH) as source:
         found = list(iter(source.read, None))
     assert time.monotonic() - begin >= 0.15  # never faster; how much slower depends on the machine
     assert [captured.time for captured in found] == [1000.0 + 0.05 * number for number in range(4)]
@@ -69,7 +69,7 @@ def test_recorded_pace(tmp_path: Path, kit: Any) -> None:
 
 def test_a_loop_at_recorded_pace_does_not_wait_for_the_past(tmp_path: Path, kit: Any) -> None:
     folder = write(tmp_path / "rec", kit.make_frames(2), step=0.01)
-    with open_source(str(folder), DEPTH, loop=True, pace="recorded") as source:
+    with open_source(f"replay:{folder}", DEPTH, loop=True) as source:
         assert isinstance(source, Paced)
         found = [source.read() for _ in range(5)]
     assert [captured.number for captured in found if captured] == [0, 1, 2, 3, 4]
@@ -77,10 +77,17 @@ def test_a_loop_at_recorded_pace_does_not_wait_for_the_past(tmp_path: Path, kit:
 
 def test_recorded_pace_needs_recorded_times(tmp_path: Path, kit: Any) -> None:
     kit.save_frames(tmp_path / "plain", kit.make_frames(1))
-    with pytest.raises(UsageError, match=r"--pace recorded.*holds no recorded times"):
-        open_source(str(tmp_path / "plain"), DEPTH, pace="recorded")
-    with pytest.raises(UsageError, match="--pace slow: wanted fast or recorded"):
-        open_source(str(tmp_path / "plain"), DEPTH, pace="slow")
+    with pytest.raises(SourceLostError, match=r"replay:.*plain: holds no recorded times.*--camera .*plain"):
+        open_source(f"replay:{tmp_path}/plain", DEPTH)
+
+
+def test_run_replays_at_recorded_pace(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
+    folder = write(tmp_path / "rec", kit.make_frames(5), step=0.4)
+    begin = time.monotonic()
+    done = kit.run_cli("run", depth_bundle.path, "--camera", f"replay:{folder}")
+    assert done.code == 0, done.stderr
+    assert time.monotonic() - begin >= 1.6
+    assert [record["frame"] for record in done.records] == [0, 1, 2, 3, 4]
 
 
 def at(*times: float) -> list[Captured]:
@@ -178,5 +185,8 @@ def test_paired_recording_is_what_adapt_takes(
     assert len(pairs) == 6
     assert (pairs.rgb[..., 0] > 230).all()  # red, not blue
     assert (pairs.rgb[..., 2] < 30).all()
+    listed = load_pairs(out / "pairs.csv", DEPTH, 32)
+    np.testing.assert_array_equal(listed.rgb, pairs.rgb)
+    np.testing.assert_array_equal(listed.codes, pairs.codes)
     # `adapt --target` and `run` take the same folder: the sensor's half of it.
     assert len(load_frames(out, DEPTH, 32)[0]) == 6
