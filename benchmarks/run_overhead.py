@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,8 @@ def measure(bundle: Bundle, rounds: int, frames_per_round: int, width: int, heig
             bare.append(frames_per_round / (time.perf_counter() - begin))
 
             begin = time.perf_counter()
-            source = MemorySource(frames, frames_per_round)
             summary = classify(
-                source,
+                partial(MemorySource, frames, frames_per_round),
                 engine,
                 bundle.sensor,
                 bundle.classes,

@@ -1,45 +1,75 @@
-"""A thread that reads a source, and the small buffer between it and inference."""
+"""A thread that reads a source, and opens it again when it is lost."""
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
-from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
+from tgkt_edge.errors import SourceLostError
+from tgkt_edge.runtime.mailbox import Mailbox
+from tgkt_edge.runtime.reconnect import Retry, State, state_event
 from tgkt_edge.runtime.sources.base import Captured, FrameSource
+from tgkt_edge.runtime.watchdog import Watched
 
 Drop = Literal["latest", "none"]
 
-_AHEAD = 2  # frames of a recording read ahead: one being decoded, one waiting
+
+@dataclass(frozen=True)
+class Arrived:
+    """A frame, and when it was in memory (``time.perf_counter``)."""
+
+    captured: Captured
+    at: float
+
+
+Item = Arrived | dict[str, Any]
+"""A frame, or the record of a change of state."""
 
 
 class Capture:
-    """Reads ``source`` in a thread of its own; a context manager that starts and stops it.
+    """Opens a source and reads it, in a thread of its own; a context manager that starts and stops it.
 
-    The source belongs to this thread from here on: the thread closes it. A camera's driver may hang inside
-    ``read``; closing it from another thread would crash the process, so a hung one is left behind (the thread is a
-    daemon and does not keep the program alive).
+    The source belongs to that thread: it opens, reads and closes it. A camera's driver may hang inside any of these;
+    closing it from another thread would crash the process, so a hung thread is left behind (it is a daemon and does
+    not keep the program alive) and, for a live source, another one opens the source anew.
+
+    A live source that is lost is opened again as ``retry`` says. Only frames that the source delivered come out, in
+    order; their numbers go on where those before the loss ended. Changes of state of a live source come out as
+    events, between the frames where they happened.
 
     Args:
-        source: an open source.
+        open_source: opens the source; called again after each loss.
         drop: "latest": a new frame replaces one that nobody has taken yet, which counts as dropped; "none": reading
-            waits until there is room.
+            waits until there is room; None: "latest" for live sources, "none" for recordings.
+        retry: how patient to be.
+
+    Attributes:
+        lost: how often a live source was lost after it had been opened.
     """
 
-    def __init__(self, source: FrameSource, drop: Drop) -> None:
-        self._source, self._drop = source, drop
-        self._buffer: deque[tuple[Captured, float]] = deque()
-        self._changed = threading.Condition()
-        self._stopping = False
-        self._finished = False
-        self._error: Exception | None = None
-        self._dropped = 0
-        self._thread = threading.Thread(target=self._work, name="tgkt-edge capture", daemon=True)
+    def __init__(
+        self, open_source: Callable[[], FrameSource], drop: Drop | None, retry: Retry | None = None
+    ) -> None:
+        self._open, self._drop, self._retry = open_source, drop, retry or Retry()
+        self._box: Mailbox[Item] = Mailbox()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._begin = time.monotonic()
+        self._reader = Watched()
+        self._hung: list[Watched] = []
+        self._live: bool | None = None  # unknown until the source was opened once
+        self._state: State | None = None
+        self._failures = 0  # in a row, without a frame between them
+        self._next_number = 0
+        self.lost = 0
 
     def __enter__(self) -> Capture:
-        self._thread.start()
+        self._start(delay=0.0)
         return self
 
     def __exit__(
@@ -50,64 +80,181 @@ class Capture:
     @property
     def dropped(self) -> int:
         """Frames that were replaced before anybody took them."""
-        return self._dropped
+        return self._box.dropped
+
+    @property
+    def live(self) -> bool | None:
+        """Whether the source is live; None: it was not open yet."""
+        return self._live
+
+    @property
+    def drop(self) -> Drop:
+        """What is done with frames that nobody takes in time; "none" while the source was not open yet."""
+        return self._drop or ("latest" if self._live else "none")
+
+    @property
+    def state(self) -> State | None:
+        """The latest state; None for recordings."""
+        return self._state
 
     @property
     def ended(self) -> bool:
         """The source delivers no more, and everything it delivered was taken."""
-        with self._changed:
-            return self._finished and not self._buffer and self._error is None
+        return self._box.ended
 
-    def take(self, timeout: float) -> tuple[Captured, float] | None:
-        """The next frame and when it was in memory (``time.perf_counter``); None after ``timeout`` seconds, or at
-        the end.
+    def take(self, timeout: float | None = None) -> Item | None:
+        """The next frame or event; None after ``timeout`` seconds, at the end, or once stopped.
 
         Raises:
-            Exception: whatever ``read`` raised, once the frames before it are taken.
+            Exception: whatever opening or reading raised, once the frames before it are taken.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self._buffer or self._finished, timeout)
-            if self._buffer:
-                item = self._buffer.popleft()
-                self._changed.notify_all()
-                return item
-            if self._error is not None:
-                error, self._error = self._error, None
-                raise error
-            return None
+        return self._box.take(timeout)
 
-    def stop(self, timeout: float = 2.0) -> bool:
+    def check(self) -> None:
+        """Look after the reading thread; to be called a few times a second, by a thread that cannot hang.
+
+        The very first opening is waited for without limit unless ``retry.wait`` says that it is a camera's: to list a
+        large folder takes its time.
+        """
+        with self._lock:
+            if self._stopping.is_set() or self._live is False:
+                return
+            reader, inside = self._reader, self._reader.inside()
+            if inside is None:
+                return  # between two attempts, or waiting for room: no driver's fault
+            call, seconds = inside
+            limit = self._retry.hung_read if call == "read" else self._retry.hung_open
+            if seconds > limit and (self._live or self._retry.wait > 0):
+                self._leave_behind(reader, f"the driver has not come back from '{call}' for {limit:g} s")
+            elif seconds > self._retry.stall and call == "read" and self._state == "live":
+                self._say("stalled", f"no frame for {self._retry.stall:g} s")
+
+    def request_stop(self) -> None:
+        """Ask the thread to end, without waiting for it."""
+        self._stopping.set()
+        self._box.stop()
+
+    def stop(self, timeout: float = 1.0) -> bool:
         """End the thread and close the source. False: it hangs inside the driver and was left behind."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        self.request_stop()
+        thread = self._reader.thread
+        if thread is not None:
+            thread.join(timeout)
+        return not self._reader.alive
 
-    def _work(self) -> None:
+    # Everything below runs in the reading thread, but for what takes the lock.
+
+    def _start(self, delay: float) -> None:
+        reader = Watched()
+        reader.thread = threading.Thread(
+            target=self._work, args=(reader, delay), name="tgkt-edge capture", daemon=True
+        )
+        self._reader = reader
+        reader.thread.start()
+
+    def _leave_behind(self, reader: Watched, why: str) -> None:
+        """Give a hung thread up and start another; the lock is held."""
+        reader.abandoned = True
+        self._hung = [*(hung for hung in self._hung if hung.alive), reader]
+        self._failures += 1
+        self.lost += 1
+        if len(self._hung) > self._retry.most_hung or self._exhausted():
+            self._box.finish(
+                SourceLostError(
+                    f"{why}, and {len(self._hung)} of its threads hang. Unplug the camera or restart the program; "
+                    f"'dmesg' may say more."
+                )
+            )
+            return
+        delay = self._retry.delay(self._failures)
+        self._say("lost", f"{why}; it is left behind and the source opened anew in {delay:.1f} s")
+        self._start(delay)
+
+    def _work(self, reader: Watched, delay: float) -> None:
+        error: Exception | None = None
         try:
-            with self._source:
-                while not self._stopping:
-                    captured = self._source.read()
-                    if captured is None or not self._put(captured, time.perf_counter()):
-                        break
-        except Exception as error:  # noqa: BLE001 - raised again by take(), in the reader's thread
-            self._error = error
-        finally:
-            with self._changed:
-                self._finished = True
-                self._changed.notify_all()
+            self._stopping.wait(delay)
+            while not self._gone(reader):
+                try:
+                    self._session(reader)
+                    break  # a recording's end
+                except SourceLostError as lost:
+                    delay = self._patience(reader, lost)
+                self._stopping.wait(delay)
+        except Exception as failed:  # noqa: BLE001 - raised again by take(), in the pipeline's thread
+            error = failed
+        if not reader.abandoned:
+            self._box.finish(error)
 
-    def _put(self, captured: Captured, arrived: float) -> bool:
-        """Store a frame, when there is room; False: the reader has stopped."""
-        with self._changed:
-            if self._drop == "latest":
-                self._dropped += len(self._buffer)
-                self._buffer.clear()
-            else:
-                self._changed.wait_for(lambda: len(self._buffer) < _AHEAD or self._stopping)
-            if self._stopping:
+    def _session(self, reader: Watched) -> None:
+        """Open the source and read it until its end. Raises SourceLostError when it is lost."""
+        if self._live or self._retry.wait > 0:
+            self._tell(reader, "connecting", f"attempt {self._failures + 1}" if self._failures else "")
+        with reader.calling("open"):
+            source = self._open()
+        try:
+            with self._lock:
+                if not self._gone(reader):
+                    if source.live and self._state is None:
+                        self._say("connecting", "")  # only now known to be live
+                    self._live = source.live
+                    self._box.latest = self.drop == "latest"
+            first = self._next_number
+            while not self._gone(reader):
+                with reader.calling("read"):
+                    captured = source.read()
+                arrived = time.perf_counter()
+                if captured is None or not self._deliver(reader, captured, arrived, first):
+                    return
+        finally:
+            with reader.calling("close"):
+                source.close()
+
+    def _deliver(self, reader: Watched, captured: Captured, arrived: float, first: int) -> bool:
+        with self._lock:
+            if self._gone(reader):
                 return False
-            self._buffer.append((captured, arrived))
-            self._changed.notify_all()
-            return True
+            self._failures = 0
+            if self._live and self._state != "live":
+                self._say("live", captured.name)
+            if first:
+                captured = dataclasses.replace(captured, number=first + captured.number)
+            self._next_number = captured.number + 1
+        # Outside the lock: with drop "none" this waits until there is room.
+        return self._box.put(Arrived(captured, arrived))
+
+    def _patience(self, reader: Watched, lost: SourceLostError) -> float:
+        """Seconds to wait before the next attempt. Raises ``lost`` if there is to be none."""
+        with self._lock:
+            if self._gone(reader):
+                return 0.0
+            never_open = self._live is None
+            self._failures += 1
+            delay = self._retry.delay(self._failures)
+            if never_open:
+                left = self._retry.wait - (time.monotonic() - self._begin)
+                if left <= 0:
+                    raise lost
+                delay = min(delay, left)
+            elif not self._live or self._exhausted():
+                raise lost
+            else:
+                self.lost += 1
+            self._say("lost", f"{lost} Trying again in {delay:.1f} s.")
+        return delay
+
+    def _exhausted(self) -> bool:
+        return self._retry.limit is not None and self._failures > self._retry.limit
+
+    def _gone(self, reader: Watched) -> bool:
+        return reader.abandoned or self._stopping.is_set()
+
+    def _tell(self, reader: Watched, state: State, detail: str) -> None:
+        with self._lock:
+            if not self._gone(reader):
+                self._say(state, detail)
+
+    def _say(self, state: State, detail: str) -> None:
+        """Make a change of state an event; the lock is held."""
+        self._state = state
+        self._box.put(state_event(state, detail), keep=True)

@@ -74,6 +74,17 @@ class Notifier:
         if lines or now >= self._next_status:
             self._send(*lines, *self._status(now, status))
 
+    def trying(self, status: Callable[[], str]) -> None:
+        """A lost camera is being opened again: WATCHDOG=1, since a restart would do no more, and never READY=1."""
+        if self._socket is None:
+            return
+        now, lines = self._clock(), []
+        if self._beat and now >= self._next_beat:
+            self._next_beat = now + self._beat
+            lines.append("WATCHDOG=1")
+        if lines or now >= self._next_status:
+            self._send(*lines, *self._status(now, status))
+
     def waiting(self, status: Callable[[], str]) -> None:
         """No frame came: a status when one is due, and no WATCHDOG=1."""
         if self._socket is not None and (now := self._clock()) >= self._next_status:

@@ -35,6 +35,8 @@ class RunSummary:
         labels: how many frames each class won.
         stopped: why the run ended: the recording's end, ``max_frames``, SIGINT, SIGTERM, nobody read stdout any
             more, or a failure that follows as an exception.
+        reconnects: how often a camera was lost and opened again.
+        sinks: by sink, messages it was too slow for and messages that it failed to write.
     """
 
     source: str
@@ -47,12 +49,21 @@ class RunSummary:
     ms: dict[str, dict[str, float]] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
     stopped: Stopped = "end"
+    reconnects: int = 0
+    sinks: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def text(self) -> str:
         """The summary for people, several lines, without a final newline."""
         counts = f"{self.frames} frames ({self.bad} bad, {self.dropped} dropped)"
         lines = [
             f"{counts} in {self.seconds:.1f} s: {self.fps:.1f} fps, {self.engine}, ended by: {self.stopped}"
+        ]
+        if self.reconnects:
+            lines.append(f"  camera lost {self.reconnects} times")
+        lines += [
+            f"  {name}: {lost} messages lost because it was too slow, {failed} not written"
+            for name, (lost, failed) in self.sinks.items()
+            if lost or failed
         ]
         if self.ms:
             lines.append(f"  {'ms':<12}{'p50':>10}{'p90':>10}{'p99':>10}")

@@ -1,42 +1,43 @@
 """Frames in, one JSON line a frame out.
 
-The capture thread reads ahead; preprocessing and inference share the main thread. Preprocessing in a thread of its own
-was tried: ONNX Runtime keeps every CPU core busy, so nothing is gained there and each frame waits longer.
+The capture thread opens the source, reads ahead and reconnects (``capture.py``); each sink writes in a thread of its
+own (``fanout.py``); preprocessing and inference share the main thread (``worker.py``). Preprocessing in a thread of its
+own was tried: ONNX Runtime keeps every CPU core busy, so nothing is gained there and each frame waits longer.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tgkt_edge.bundle import Bundle
-from tgkt_edge.errors import FrameError, SourceLostError, UsageError
-from tgkt_edge.preprocess import preprocess
+from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.capture import Capture, Drop
 from tgkt_edge.runtime.engine import Engine, open_engine
+from tgkt_edge.runtime.fanout import Fanout
 from tgkt_edge.runtime.notify import Notifier
 from tgkt_edge.runtime.output import (
     JsonLines,
     LiveLine,
     RunSummary,
     Stopped,
-    answer_record,
-    error_record,
 )
+from tgkt_edge.runtime.reconnect import NEVER, Retry
+from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
 from tgkt_edge.runtime.sources import open_source
-from tgkt_edge.runtime.sources.base import Captured, FrameSource
+from tgkt_edge.runtime.sources.base import FrameSource, redacted
 from tgkt_edge.runtime.stats import Statistics
 from tgkt_edge.runtime.stop import StopRequest
-from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor, unit_table
+from tgkt_edge.runtime.worker import Worker
+from tgkt_edge.sensor import SensorSpec, load_sensor
 
+STDOUT = "jsonl:-"
+_HURRY = 0.8  # seconds for the sinks to finish once a signal ended the run: two seconds are all that there is
 _POLL = 0.1  # seconds after which a wait for a frame looks at the stop request
 
 
@@ -51,6 +52,9 @@ def run(
     loop: bool = False,
     max_frames: int | None = None,
     drop: Drop | None = None,
+    retry: Retry | None = None,
+    sinks: Sequence[str] = (),
+    token: str | None = None,
     out: TextIO | None = None,
     log: TextIO | None = None,
     live: bool = True,
@@ -69,7 +73,10 @@ def run(
         max_frames: stop after so many answers, bad frames included.
         drop: "latest": a frame that arrives while another waits replaces it; "none": every frame is answered.
             None: "latest" for cameras, "none" for recordings.
-        out: takes the JSON lines; None: stdout.
+        retry: what happens when a camera is lost; None: it is opened again for ever.
+        sinks: URIs for :func:`tgkt_edge.runtime.sinks.open_sink`. None given, or ``jsonl:-`` among them: JSON lines on
+            stdout. token: what viewers of an ``http://`` sink must present.
+        out: takes the JSON lines instead of stdout.
         log: takes the live line and the summary; None: stderr.
         live: show the live line.
 
@@ -86,10 +93,10 @@ def run(
     opened = Bundle.open(Path(bundle))
     spec = opened.sensor if sensor is None else load_sensor(sensor).with_range_of(opened.sensor)
     _check_numbers(top_k, max_frames, drop)
+    others = [open_sink(uri, token=token) for uri in sinks if uri != STDOUT]
     with StopRequest() as stop, closing(open_engine(opened, precision, engine)) as loaded:
-        source = open_source(camera, spec, loop)
         return classify(
-            source,
+            partial(open_source, camera, spec, loop),
             loaded,
             spec,
             opened.classes,
@@ -98,6 +105,9 @@ def run(
             top_k=top_k,
             max_frames=max_frames,
             drop=drop,
+            retry=retry or Retry(),
+            sinks=others,
+            stdout=not sinks or STDOUT in sinks,
             out=out,
             log=log,
             live=live,
@@ -106,7 +116,7 @@ def run(
 
 
 def classify(
-    source: FrameSource,
+    source: Callable[[], FrameSource],
     engine: Engine,
     spec: SensorSpec,
     classes: Sequence[str],
@@ -116,22 +126,35 @@ def classify(
     top_k: int = 3,
     max_frames: int | None = None,
     drop: Drop | None = None,
+    retry: Retry = NEVER,
+    sinks: Sequence[Sink] = (),
+    stdout: bool = True,
     out: TextIO | None = None,
     log: TextIO | None = None,
     live: bool = True,
     stop: StopRequest | None = None,
 ) -> RunSummary:
-    """:func:`run` with a source and an engine that are already open. The source is closed, the engine is not."""
+    """:func:`run` with an engine that is already open and is not closed, and something that opens the source.
+
+    Args:
+        source: called in the capture thread; again after each loss, as ``retry`` allows.
+        sinks: not yet open; closed at the end. stdout: write JSON lines to ``out`` as well.
+    """
     _check_numbers(top_k, max_frames, drop)
-    records = JsonLines(sys.stdout if out is None else out)
+    stop = stop or StopRequest()
+    records = JsonLines(sys.stdout if out is None else out) if stdout else None
     line = LiveLine(sys.stderr if log is None else log, enabled=live)
-    worker = _Worker(engine, spec, classes, size, top_k)
-    capture = Capture(source, drop or ("latest" if source.live else "none"))
+    worker = Worker(engine, spec, classes, size, top_k)
+    fanout = Fanout(sinks, line.say)
+    fanout.open(RunInfo(redacted(name), engine.name, classes, spec, size, time.time()))
+    capture = Capture(source, drop, retry)
     begin = time.perf_counter()
     stopped: Stopped = "failed"
     try:
-        with capture, Notifier() as notifier:
-            stopped = _consume(capture, worker, records, line, notifier, max_frames, stop or StopRequest())
+        with fanout, capture, Notifier() as notifier:
+            stopped = _consume(capture, worker, records, fanout, line, notifier, max_frames, stop)
+            if stop.reason is not None:
+                fanout.patience = _HURRY
         if stopped in ("end", "max-frames") and worker.stats.frames == worker.stats.bad:
             stopped = "failed"
             worker.refuse_run(name)
@@ -149,6 +172,8 @@ def classify(
             ms=stats.percentiles(),
             labels={label: stats.labels[label] for label in classes if stats.labels[label]},
             stopped=stopped,
+            reconnects=capture.lost,
+            sinks=fanout.counts(),
         )
         line.clear()
         if stats.frames or stopped != "failed":
@@ -158,8 +183,9 @@ def classify(
 
 def _consume(
     capture: Capture,
-    worker: _Worker,
-    records: JsonLines,
+    worker: Worker,
+    records: JsonLines | None,
+    fanout: Fanout,
     line: LiveLine,
     notifier: Notifier,
     max_frames: int | None,
@@ -167,24 +193,39 @@ def _consume(
 ) -> Stopped:
     """Answer frames until there is a reason to stop; return it."""
     stats = worker.stats
+
+    def waiting() -> str:
+        return f"{capture.state or 'waiting for a frame'} | {stats.rate.rate(time.perf_counter()):.1f} fps"
+
     while stop.reason is None:
         if max_frames is not None and stats.frames >= max_frames:
             return "max-frames"
+        capture.check()
         item = capture.take(_POLL)
         if item is None:
             if capture.ended:
                 return "end"
-            notifier.waiting(lambda: "waiting for a frame")
+            notifier.waiting(waiting)
             if line.due():
-                line.show(f"waiting for a frame | {stats.rate.rate(time.perf_counter()):.1f} fps")
+                line.show(waiting())
             continue
-        record = worker.answer(*item)
-        if records.on_terminal:
-            line.clear()
-        try:
-            records.write(record)
-        except BrokenPipeError:
-            return "broken-pipe"
+        if isinstance(item, dict):
+            record, frame = item, None
+            notifier.trying(waiting)
+        else:
+            record, frame = worker.answer(item.captured, item.at), item.captured.frame
+        if records is not None:
+            if records.on_terminal:
+                line.clear()
+            try:
+                records.write(record)
+            except BrokenPipeError:
+                return "broken-pipe"
+        fanout.write(Message(record, frame))
+        if "event" in record:
+            if record.get("state") in ("stalled", "lost"):
+                line.say(f"{record['state']}: {record['detail']}")
+            continue
         notifier.answered(partial(_state, record, stats, capture.dropped))
         if line.due():
             line.show(_state(record, stats, capture.dropped))
@@ -199,85 +240,6 @@ def _state(record: dict[str, Any], stats: Statistics, dropped: int) -> str:
         return f"bad frame | {rate} | {counts} | {record['error']}"
     return (
         f"{record['label']} {record['probability']:.2f} | {rate} | {record['ms']['total']:.1f} ms | {counts}"
-    )
-
-
-class _Worker:
-    """Turns one captured frame into one record, and counts."""
-
-    def __init__(
-        self, engine: Engine, spec: SensorSpec, classes: Sequence[str], size: int, top_k: int
-    ) -> None:
-        self.stats = Statistics()
-        self._engine, self._spec, self._classes = engine, spec, classes
-        self._size, self._top_k = size, top_k
-        self._format: SensorSpec | None = None  # of the first frame; all others must have it
-        self._last_error = ""
-        unit_table(spec)  # made once and kept: no frame's latency
-
-    def answer(self, captured: Captured, arrived: float) -> dict[str, Any]:
-        """The record of one frame that was in memory at ``arrived`` (``time.perf_counter``).
-
-        Raises:
-            SourceLostError: (exit 5) it is the first readable frame and contradicts the SensorSpec.
-        """
-        if captured.frame is None:
-            return self._bad(captured, captured.error or "the source gave no frame and no reason")
-        if self._format is None:
-            self._format = self._format_of_first(captured.frame, captured.name)
-        began = time.perf_counter()
-        try:
-            self._format.check(captured.frame, captured.name)
-            unit = preprocess(captured.frame, self._spec, self._size, captured.name)
-        except FrameError as error:
-            return self._bad(captured, str(error))
-        ready = time.perf_counter()
-        _, probabilities = self._engine.infer(unit[np.newaxis])  # (1, K)
-        done = time.perf_counter()
-        if not np.isfinite(probabilities).all():
-            return self._bad(
-                captured, f"{captured.name}: the model answered with numbers that are not finite"
-            )
-        ms = {
-            "capture": captured.seconds * 1e3,
-            "preprocess": (ready - began) * 1e3,
-            "inference": (done - ready) * 1e3,
-            "total": (captured.seconds + done - arrived) * 1e3,
-        }
-        record = answer_record(captured, probabilities[0], self._classes, self._top_k, ms)
-        self.stats.count(record["label"], ms, done)
-        return record
-
-    def refuse_run(self, name: str) -> None:
-        """Raise SourceLostError: not one frame could be classified."""
-        if not self.stats.frames:
-            raise SourceLostError(f"{name}: not a single frame came. Is the recording empty or damaged?")
-        raise SourceLostError(
-            f"{name}: none of {self.stats.frames} frames could be classified. The last one: {self._last_error} "
-            f"{_sensor_hint()}"
-        )
-
-    def _format_of_first(self, frame: NDArray[Any], name: str) -> SensorSpec:
-        """Refuse a source of another format; pin the size, so that a later frame of another one is a bad frame."""
-        try:
-            self._spec.check(frame, name)
-        except FrameError as error:
-            raise SourceLostError(f"{error} {_sensor_hint()}") from error
-        if self._spec.size is not None:
-            return self._spec
-        height, width = frame.shape
-        return self._spec.with_size(width, height)
-
-    def _bad(self, captured: Captured, error: str) -> dict[str, Any]:
-        self._last_error = error
-        self.stats.count_bad(time.perf_counter())
-        return error_record(captured, error)
-
-
-def _sensor_hint() -> str:
-    return (
-        f"If this camera writes its frames differently than the one the bundle was adapted with, say how with "
-        f"--sensor: a preset ({', '.join(PRESETS)}) or a YAML file."
     )
 
 

@@ -16,6 +16,7 @@ from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime import Captured, FrameSource, classify
 from tgkt_edge.runtime.capture import Capture
 from tgkt_edge.runtime.output import LiveLine
+from tgkt_edge.runtime.reconnect import NEVER
 from tgkt_edge.runtime.stop import StopRequest
 from tgkt_edge.sensor import PRESETS
 
@@ -64,8 +65,14 @@ class Slow:
 
 def go(source: FrameSource, engine: Slow, **more: Any) -> tuple[Any, list[dict[str, Any]], str]:
     out, log = io.StringIO(), io.StringIO()
-    summary = classify(source, engine, PRESETS["depth"], CLASSES, 8, out=out, log=log, **more)
-    return summary, [json.loads(line) for line in out.getvalue().splitlines()], log.getvalue()
+    summary = classify(lambda: source, engine, PRESETS["depth"], CLASSES, 8, out=out, log=log, **more)
+    return summary, decisions(out), log.getvalue()
+
+
+def decisions(out: io.StringIO) -> list[dict[str, Any]]:
+    """Answers about frames, without the events between them."""
+    records = [json.loads(line) for line in out.getvalue().splitlines()]
+    return [record for record in records if "event" not in record]
 
 
 def test_live_source_drops_old_frames_for_the_newest() -> None:
@@ -114,9 +121,15 @@ def test_lost_source_still_answers_what_arrived_and_reports() -> None:
     out, log = io.StringIO(), io.StringIO()
     with pytest.raises(SourceLostError, match="unplugged"):
         classify(
-            Frames(4, 0.02, live=True, lost=True), Slow(), PRESETS["depth"], CLASSES, 8, out=out, log=log
+            lambda: Frames(4, 0.02, live=True, lost=True),
+            Slow(),
+            PRESETS["depth"],
+            CLASSES,
+            8,
+            out=out,
+            log=log,
         )
-    assert len(out.getvalue().splitlines()) == 4
+    assert len(decisions(out)) == 4
     assert "4 frames (0 bad, 0 dropped)" in log.getvalue()
     assert "ended by: failed" in log.getvalue()
 
@@ -130,7 +143,13 @@ def test_model_that_answers_nan_gives_bad_frames() -> None:
     out = io.StringIO()
     with pytest.raises(SourceLostError, match="not finite"):
         classify(
-            Frames(2), Slow(answer=float("nan")), PRESETS["depth"], CLASSES, 8, out=out, log=io.StringIO()
+            lambda: Frames(2),
+            Slow(answer=float("nan")),
+            PRESETS["depth"],
+            CLASSES,
+            8,
+            out=out,
+            log=io.StringIO(),
         )
     assert ["error" in json.loads(line) for line in out.getvalue().splitlines()] == [True, True]
 
@@ -155,7 +174,7 @@ def test_hanging_driver_is_left_behind() -> None:
             return None
 
     source = Hangs(1)
-    capture = Capture(source, "latest")
+    capture = Capture(lambda: source, "latest", NEVER)
     capture.__enter__()
     assert capture.take(0.01) is None
     assert capture.ended is False
@@ -197,7 +216,9 @@ def test_live_line_is_a_plain_line_now_and_then_elsewhere() -> None:
 def test_live_line_reports_while_running_and_can_be_switched_off() -> None:
     for live, expected in ((True, True), (False, False)):
         log = Terminal()
-        classify(Frames(5), Slow(0.03), PRESETS["depth"], CLASSES, 8, out=io.StringIO(), log=log, live=live)
+        classify(
+            lambda: Frames(5), Slow(0.03), PRESETS["depth"], CLASSES, 8, out=io.StringIO(), log=log, live=live
+        )
         assert ("a 0.75 | " in log.getvalue()) is expected
         assert "5 frames (0 bad" in log.getvalue()
 
@@ -208,5 +229,5 @@ def test_closed_stderr_does_not_end_the_run() -> None:
             raise BrokenPipeError
 
     out = io.StringIO()
-    summary = classify(Frames(3), Slow(), PRESETS["depth"], CLASSES, 8, out=out, log=Gone())
+    summary = classify(lambda: Frames(3), Slow(), PRESETS["depth"], CLASSES, 8, out=out, log=Gone())
     assert summary.frames == len(out.getvalue().splitlines()) == 3

@@ -39,6 +39,23 @@ def run_command(
             "answered (default for recordings)."
         ),
     ] = None,
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where decisions go; repeatable: jsonl:PATH, jsonl:- (stdout, the default), mqtt://HOST/TOPIC, "
+            "video:PATH, http://HOST:PORT (a live page)."
+        ),
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="What viewers of an http sink must present.", envvar="TGKT_EDGE_TOKEN")
+    ] = None,
+    max_retries: Annotated[
+        int | None,
+        typer.Option(help="Give up a lost camera after so many failures in a row (default: never)."),
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for a camera that is not there at the start.")
+    ] = 0.0,
     loop: Annotated[bool, typer.Option("--loop", help="Repeat a recording for ever.")] = False,
     max_frames: Annotated[
         int | None, typer.Option(help="Stop after so many frames, bad ones included.")
@@ -47,6 +64,7 @@ def run_command(
 ) -> None:
     """Classify the frames of a camera or recording: one JSON object a frame on stdout, a summary on stderr."""
     from tgkt_edge.runtime.pipeline import run
+    from tgkt_edge.runtime.reconnect import Retry
 
     summary = run(
         bundle,
@@ -58,6 +76,9 @@ def run_command(
         loop=loop,
         max_frames=max_frames,
         drop=drop,  # type: ignore[arg-type]  # run() refuses any other text by name
+        retry=Retry(limit=max_retries, wait=wait),
+        sinks=sink or (),
+        token=token,
         live=live,
     )
     if summary.stopped == "interrupted":

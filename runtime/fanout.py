@@ -1,0 +1,156 @@
+"""From one run to several sinks: each has its own thread and queue, so none delays a decision or another sink."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
+
+QUEUE = 10_000
+"""Messages that wait at most for a lossless sink: ten minutes of a 15 fps camera. With more the oldest are lost."""
+
+FRAMES = 4
+"""Of the messages that wait, so many of the newest keep their picture: what bounds the memory of a sink that hangs."""
+
+Say = Callable[[str], None]
+
+
+class Fanout:
+    """Opens sinks and hands them messages; a context manager.
+
+    Args:
+        sinks: not yet open.
+        say: tells a person one line; called from the sinks' threads.
+
+    Attributes:
+        patience: seconds that leaving waits for what is still queued. A run that ends by itself loses nothing to a slow
+            disk; one that is told to end must be quick, so its owner lowers this first.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], say: Say) -> None:
+        self._workers = [_Worker(sink, say) for sink in sinks]
+        self.patience = 30.0
+
+    def open(self, info: RunInfo) -> None:
+        """Open every sink. If one refuses, those before it are closed again.
+
+        Raises:
+            UsageError: (exit 2) what :meth:`Sink.open` says.
+        """
+        opened: list[_Worker] = []
+        try:
+            for worker in self._workers:
+                worker.sink.open(info)
+                opened.append(worker)
+        except BaseException:
+            for worker in opened:
+                worker.sink.close()
+            raise
+        for worker in opened:
+            worker.start()
+
+    def write(self, message: Message) -> None:
+        """Hand one message to every sink. Never waits."""
+        for worker in self._workers:
+            worker.put(message)
+
+    def close(self) -> None:
+        """Let the sinks finish within ``patience`` seconds, and close them. A sink that hangs is left behind."""
+        deadline = time.monotonic() + self.patience
+        for worker in self._workers:
+            worker.finish(deadline)
+        for worker in self._workers:
+            worker.join(deadline)
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """By sink: messages that were lost because it was too slow, and that it failed to write."""
+        return {worker.sink.name: (worker.lost, worker.failed) for worker in self._workers}
+
+    def __enter__(self) -> Fanout:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Worker:
+    """One sink, its queue and its thread."""
+
+    def __init__(self, sink: Sink, say: Say) -> None:
+        self.sink, self._say = sink, say
+        self.lost = self.failed = 0
+        self._queue: deque[Message] = deque()
+        self._changed = threading.Condition()
+        self._deadline: float | None = None  # set once no more messages come
+        self._failing = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._work, name=f"tgkt-edge {self.sink.name}", daemon=True)
+        self._thread.start()
+
+    def put(self, message: Message) -> None:
+        first_loss = False
+        with self._changed:
+            if len(self._queue) >= (QUEUE if self.sink.lossless else FRAMES):
+                self._queue.popleft()
+                first_loss = self.sink.lossless and not self.lost
+                self.lost += 1
+            if len(self._queue) >= FRAMES:
+                old = len(self._queue) - FRAMES
+                self._queue[old] = dataclasses.replace(self._queue[old], frame=None)
+            self._queue.append(message)
+            self._changed.notify()
+        if first_loss:
+            self._say(
+                f"{self.sink.name}: too slow: {QUEUE} messages wait, and the oldest are lost from now on"
+            )
+
+    def finish(self, deadline: float) -> None:
+        with self._changed:
+            self._deadline = deadline
+            self._changed.notify()
+
+    def join(self, deadline: float) -> None:
+        if self._thread is None:
+            return
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        with self._changed:
+            left, self.lost = len(self._queue), self.lost + len(self._queue)
+            self._queue.clear()
+        if self._thread.is_alive() or left:
+            self._say(f"{self.sink.name}: did not finish in time; {left} messages lost")
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._deadline is not None)
+                if not self._queue or (self._deadline is not None and time.monotonic() > self._deadline):
+                    break
+                message = self._queue.popleft()
+            self._write(message)
+        with contextlib.suppress(Exception):  # nobody is left to whom it would matter
+            self.sink.close()
+
+    def _write(self, message: Message) -> None:
+        try:
+            self.sink.write(message)
+        except Exception as error:  # noqa: BLE001 - a fault of one sink must not end the run or another sink
+            self.failed += 1
+            if not self._failing:
+                self._failing = True
+                self._say(f"{self.sink.name}: {error} The run goes on; said once until it works again.")
+        else:
+            if self._failing:
+                self._failing = False
+                self._say(
+                    f"{self.sink.name}: works again, after {self.failed} messages that it could not write"
+                )

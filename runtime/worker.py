@@ -1,0 +1,97 @@
+"""One captured frame to one record: check, preprocess, classify, measure the time of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.errors import FrameError, SourceLostError
+from tgkt_edge.preprocess import preprocess
+from tgkt_edge.runtime.engine import Engine
+from tgkt_edge.runtime.output import answer_record, error_record
+from tgkt_edge.runtime.sources.base import Captured
+from tgkt_edge.runtime.stats import Statistics
+from tgkt_edge.sensor import PRESETS, SensorSpec, unit_table
+
+
+class Worker:
+    """Turns one captured frame into one record, and counts."""
+
+    def __init__(
+        self, engine: Engine, spec: SensorSpec, classes: Sequence[str], size: int, top_k: int
+    ) -> None:
+        self.stats = Statistics()
+        self._engine, self._spec, self._classes = engine, spec, classes
+        self._size, self._top_k = size, top_k
+        self._format: SensorSpec | None = None  # of the first frame; all others must have it
+        self._last_error = ""
+        unit_table(spec)  # made once and kept: no frame's latency
+
+    def answer(self, captured: Captured, arrived: float) -> dict[str, Any]:
+        """The record of one frame that was in memory at ``arrived`` (``time.perf_counter``).
+
+        Raises:
+            SourceLostError: (exit 5) it is the first readable frame and contradicts the SensorSpec.
+        """
+        if captured.frame is None:
+            return self._bad(captured, captured.error or "the source gave no frame and no reason")
+        if self._format is None:
+            self._format = self._format_of_first(captured.frame, captured.name)
+        began = time.perf_counter()
+        try:
+            self._format.check(captured.frame, captured.name)
+            unit = preprocess(captured.frame, self._spec, self._size, captured.name)
+        except FrameError as error:
+            return self._bad(captured, str(error))
+        ready = time.perf_counter()
+        _, probabilities = self._engine.infer(unit[np.newaxis])  # (1, K)
+        done = time.perf_counter()
+        if not np.isfinite(probabilities).all():
+            return self._bad(
+                captured, f"{captured.name}: the model answered with numbers that are not finite"
+            )
+        ms = {
+            "capture": captured.seconds * 1e3,
+            "preprocess": (ready - began) * 1e3,
+            "inference": (done - ready) * 1e3,
+            "total": (captured.seconds + done - arrived) * 1e3,
+        }
+        record = answer_record(captured, probabilities[0], self._classes, self._top_k, ms)
+        self.stats.count(record["label"], ms, done)
+        return record
+
+    def refuse_run(self, name: str) -> None:
+        """Raise SourceLostError: not one frame could be classified."""
+        if not self.stats.frames:
+            raise SourceLostError(f"{name}: not a single frame came. Is the recording empty or damaged?")
+        raise SourceLostError(
+            f"{name}: none of {self.stats.frames} frames could be classified. The last one: {self._last_error} "
+            f"{_sensor_hint()}"
+        )
+
+    def _format_of_first(self, frame: NDArray[Any], name: str) -> SensorSpec:
+        """Refuse a source of another format; pin the size, so that a later frame of another one is a bad frame."""
+        try:
+            self._spec.check(frame, name)
+        except FrameError as error:
+            raise SourceLostError(f"{error} {_sensor_hint()}") from error
+        if self._spec.size is not None:
+            return self._spec
+        height, width = frame.shape
+        return self._spec.with_size(width, height)
+
+    def _bad(self, captured: Captured, error: str) -> dict[str, Any]:
+        self._last_error = error
+        self.stats.count_bad(time.perf_counter())
+        return error_record(captured, error)
+
+
+def _sensor_hint() -> str:
+    return (
+        f"If this camera writes its frames differently than the one the bundle was adapted with, say how with "
+        f"--sensor: a preset ({', '.join(PRESETS)}) or a YAML file."
+    )
