@@ -73,11 +73,12 @@ class Shuffled(DataSet):
 
 @dataclass(frozen=True)
 class Case:
-    """A finished run and, by model, its accuracy on labelled target frames."""
+    """A finished run and its accuracies by model, or the ``labels`` that they are measured with."""
 
     name: str
     run: Path
-    models: dict[str, dict[str, Any]]
+    models: dict[str, dict[str, Any]] | None = None
+    labels: Path | None = None
 
 
 def shuffled(data: DataSet, out: Path) -> Shuffled:
@@ -115,7 +116,7 @@ def find_cases(cells: Sequence[Path], runs: Sequence[tuple[Path, Path]]) -> list
                 name = f"{cell['data']} {cell['method']} s{cell['seed']} {cell['digest'][:6]}"
                 cases.append(Case(name, file.parent / "run", cell["models"]))
     for run, labels in runs:
-        cases.append(Case(f"{run.parent.name}/{run.name}", run, evaluate(run, labels)["models"]))
+        cases.append(Case(f"{run.parent.name}/{run.name}", run, labels=labels))
     return cases
 
 
@@ -150,8 +151,7 @@ def evidence_of(run: Run) -> Evidence:
 
 def kept_evidence(run: Path, folder: Path) -> Evidence:
     """:func:`evidence_of`, asked once and kept in ``folder``."""
-    key = hashlib.sha256(f"{run.resolve()} {(run / 'report.json').stat().st_mtime_ns}".encode()).hexdigest()
-    file = folder / f"{key[:16]}.npz"
+    file = folder / f"{_key(run)}.npz"
     if not file.is_file():
         found = evidence_of(Run(run))
         values = {item.name: getattr(found, item.name) for item in dataclasses.fields(found)}
@@ -169,6 +169,23 @@ def kept_evidence(run: Path, folder: Path) -> Evidence:
     return Evidence(**values)
 
 
+def kept_models(case: Case, folder: Path) -> dict[str, dict[str, Any]]:
+    """Accuracies by model: of the cell, or measured once and kept in ``folder``."""
+    if case.models is not None:
+        return case.models
+    assert case.labels is not None
+    file = folder / f"{_key(case.run, str(case.labels.resolve()))}.json"
+    if not file.is_file():
+        write_json(file, evaluate(case.run, case.labels)["models"])
+    models: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return models
+
+
+def _key(run: Path, *more: str) -> str:
+    told = (str(run.resolve()), (run / "report.json").stat().st_mtime_ns, *more)
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
 def truth_of(change: float, margin: float) -> str:
     """The verdict that labels would give for a change of accuracy."""
     return "helped" if change > margin else "hurt" if change < -margin else "no evidence"
@@ -182,13 +199,14 @@ def rate(said: str, truth: str) -> str:
 def assess(case: Case, folder: Path, margin: float) -> dict[str, Any]:
     """One row: the changes, the verdict, and its rate by accuracy and by balanced accuracy."""
     verdict = judge(kept_evidence(case.run, folder))
-    final = case.models[list(case.models)[-1]]
+    models = kept_models(case, folder)
+    source, final = models["source-only"], models[list(models)[-1]]
     row: dict[str, Any] = {
-        "run": case.name, "source_only": case.models["source-only"]["accuracy"], "verdict": verdict.verdict,
+        "run": case.name, "source_only": source["accuracy"], "verdict": verdict.verdict,
         "sentence": verdict.sentence,
     }  # fmt: skip
     for key in ("accuracy", "balanced_accuracy"):
-        change = final[key] - case.models["source-only"][key]
+        change = final[key] - source[key]
         row[key] = {"change": change, "rate": rate(verdict.verdict, truth_of(change, margin))}
     return row
 
