@@ -20,14 +20,15 @@ from tgkt_edge.files import refuse_existing, refuse_foreign
 
 # Small frames and ResNet-50 from scratch, because no ImageNet weights come with the package: larger learning rates
 # than for fine-tuning, and few enough steps for two CPU cores. A network from scratch is seldom right about sensor
-# frames, so its own pseudo-labels count little; the pairs, of which a ray-caster makes plenty, count most.
+# frames, so its own pseudo-labels count little; what T's path says and the pairs, of which a ray-caster makes plenty,
+# count most.
 SIZE = 64
 SOURCE_PER_CLASS, PAIRS_PER_CLASS = 90, 150
 SETTINGS = (
-    "source.epochs=11", "source.lr=0.02", "source.head_lr=0.02",
+    "source.epochs=12", "source.lr=0.02", "source.head_lr=0.02",
     "tgmb.epochs=6", "tgmb.lr=0.05", "tgmb.d1=0.1", "tgmb.d2=0.1", "tgmb.im=0.5",
-    "tgkt.epochs=8", "tgkt.lr=0.01", "tgkt.f=10", "tgkt.kd=0.1", "tgkt.self_training=0.1", "tgkt.kd_frames=all",
-    "tgkt.views=4",
+    "tgkt.epochs=12", "tgkt.lr=0.01", "tgkt.f=10", "tgkt.kd=1", "tgkt.kd_frames=all", "tgkt.im=0.3",
+    "tgkt.self_training=0.1", "tgkt.views=4",
 )  # fmt: skip
 _PARTS = ("data", "run", "bundle", "run.jsonl")
 
