@@ -15,8 +15,10 @@ from tgkt_edge.bundle import Bundle
 from tgkt_edge.config import build_config
 from tgkt_edge.data import load_frames, load_images
 from tgkt_edge.demo.write import write_demo_data
+from tgkt_edge.export.calibrate import Ranges, calibrate
 from tgkt_edge.export.export import export
 from tgkt_edge.export.graph import Deployed
+from tgkt_edge.gate import network_inputs
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
@@ -95,3 +97,26 @@ def deployed(run: Path) -> Deployed:
 def codes(data: Path) -> Any:
     """(12, R, R) uint16 of the target frames."""
     return load_frames(data / "target", load_sensor("depth"), resize_side(SIZE))[0].codes
+
+
+@pytest.fixture(scope="session")
+def inputs(codes: Any) -> Any:
+    """(12, 1, 32, 32) float32."""
+    return network_inputs(codes, SIZE)
+
+
+@pytest.fixture(scope="session")
+def ranges(bundle: Bundle, inputs: Any) -> Ranges:
+    return calibrate(bundle.model(), inputs, "minmax")
+
+
+@pytest.fixture(scope="session")
+def full(bundle: Bundle, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, list[str]]:
+    """A bundle of every precision, made from the FP32 bundle; and what was said meanwhile."""
+    said: list[str] = []
+    out = tmp_path_factory.mktemp("full") / "bundle"
+    made = export(
+        bundle.path, out, precisions=["fp16", "int8", "int8-cpu"], calibrate=data / "target", max_drop=0.5,
+        calibration_method="minmax", say=said.append,
+    )  # fmt: skip
+    return made, said
