@@ -135,7 +135,7 @@ def test_polygraphy_reads_and_runs_our_files(
     pytest.importorskip("polygraphy")
     from polygraphy.backend.onnx import infer_shapes, onnx_from_path
     from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
-    from polygraphy.comparator import Comparator, CompareFunc, RunResults
+    from polygraphy.comparator import Comparator, RunResults, SimpleCompareFunc
 
     from tgkt_edge.runtime.engine import open_engine
 
@@ -152,7 +152,7 @@ def test_polygraphy_reads_and_runs_our_files(
     ours.add([{"logits": a[0], "probabilities": a[1]} for a in answers], runner_name="tgkt-edge")
     judged.extend(ours)
     assert len(judged) == 2
-    compare = CompareFunc.simple(atol=1e-5, rtol=1e-5)
+    compare = SimpleCompareFunc(atol=1e-5, rtol=1e-5)
     assert bool(Comparator.compare_accuracy(judged, compare_func=compare))
     # And it does see a difference.
     shifted: Any = RunResults()

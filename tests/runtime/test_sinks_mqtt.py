@@ -195,11 +195,11 @@ def test_status_and_info_are_retained_for_who_comes_later(broker: Broker) -> Non
             "delivery",
         )
         with Reader(broker.port) as reader:
-            until(lambda: len(reader.got) >= 2, "the retained messages")
-            assert {(topic, retain) for topic, _, retain in reader.got} == {
-                ("t/status", True),
-                ("t/info", True),
-            }
+            # The decision itself may still be on its way to who is there; it is not retained.
+            until(
+                lambda: {topic for topic, _, retain in reader.got if retain} == {"t/status", "t/info"}, "both"
+            )
+            assert {topic for topic, _, retain in reader.got if not retain} <= {"t"}
             assert reader.last("t/status") == "online"
 
 
