@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import TgktEdgeError
+from tgkt_edge.runtime.decide import Decision
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.runtime.stats import STAGES
 
@@ -80,8 +81,9 @@ def answer_record(
     classes: Sequence[str],
     top_k: int,
     ms: dict[str, float],
+    decision: Decision,
 ) -> dict[str, Any]:
-    """The JSON object of a classified frame.
+    """The JSON object of a classified frame: ``label`` and ``probability`` are the decision, ``top`` this frame's own.
 
     Args:
         probabilities: (K,) float32; written with all digits, so that they read back bit for bit.
@@ -93,7 +95,8 @@ def answer_record(
         "time": round(captured.time, 6),
         "frame": captured.number,
         "source": captured.name,
-        **top[0],
+        "label": decision.label,
+        "probability": decision.probability,
         "top": top,
         "ms": {stage: round(ms[stage], 3) for stage in STAGES},
     }

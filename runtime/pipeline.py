@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.capture import Capture, Drop
+from tgkt_edge.runtime.decide import UNKNOWN, Decider
 from tgkt_edge.runtime.engine import Engine, open_engine
 from tgkt_edge.runtime.fanout import Fanout
 from tgkt_edge.runtime.notify import Notifier
@@ -55,6 +56,8 @@ def run(
     retry: Retry | None = None,
     sinks: Sequence[str] = (),
     token: str | None = None,
+    smooth: float = 0.0,
+    min_confidence: float = 0.0,
     out: TextIO | None = None,
     log: TextIO | None = None,
     live: bool = True,
@@ -76,6 +79,7 @@ def run(
         retry: what happens when a camera is lost; None: it is opened again for ever.
         sinks: URIs for :func:`tgkt_edge.runtime.sinks.open_sink`. None given, or ``jsonl:-`` among them: JSON lines on
             stdout. token: what viewers of an ``http://`` sink must present.
+        smooth, min_confidence: see :class:`tgkt_edge.runtime.decide.Decider`.
         out: takes the JSON lines instead of stdout.
         log: takes the live line and the summary; None: stderr.
         live: show the live line.
@@ -93,6 +97,7 @@ def run(
     opened = Bundle.open(Path(bundle))
     spec = opened.sensor if sensor is None else load_sensor(sensor).with_range_of(opened.sensor)
     _check_numbers(top_k, max_frames, drop)
+    decider = Decider(opened.classes, smooth, min_confidence)
     others = [open_sink(uri, token=token) for uri in sinks if uri != STDOUT]
     with StopRequest() as stop, closing(open_engine(opened, precision, engine)) as loaded:
         return classify(
@@ -108,6 +113,7 @@ def run(
             retry=retry or Retry(),
             sinks=others,
             stdout=not sinks or STDOUT in sinks,
+            decider=decider,
             out=out,
             log=log,
             live=live,
@@ -129,6 +135,7 @@ def classify(
     retry: Retry = NEVER,
     sinks: Sequence[Sink] = (),
     stdout: bool = True,
+    decider: Decider | None = None,
     out: TextIO | None = None,
     log: TextIO | None = None,
     live: bool = True,
@@ -138,13 +145,14 @@ def classify(
 
     Args:
         source: called in the capture thread; again after each loss, as ``retry`` allows.
+        decider: None: each frame's likeliest class.
         sinks: not yet open; closed at the end. stdout: write JSON lines to ``out`` as well.
     """
     _check_numbers(top_k, max_frames, drop)
     stop = stop or StopRequest()
     records = JsonLines(sys.stdout if out is None else out) if stdout else None
     line = LiveLine(sys.stderr if log is None else log, enabled=live)
-    worker = Worker(engine, spec, classes, size, top_k)
+    worker = Worker(engine, spec, classes, size, top_k, decider or Decider(classes))
     fanout = Fanout(sinks, line.say)
     fanout.open(RunInfo(redacted(name), engine.name, classes, spec, size, time.time()))
     capture = Capture(source, drop, retry)
@@ -170,7 +178,7 @@ def classify(
             seconds=seconds,
             fps=stats.frames / seconds,
             ms=stats.percentiles(),
-            labels={label: stats.labels[label] for label in classes if stats.labels[label]},
+            labels={name: stats.labels[name] for name in (*classes, UNKNOWN) if stats.labels[name]},
             stopped=stopped,
             reconnects=capture.lost,
             sinks=fanout.counts(),
@@ -210,20 +218,24 @@ def _consume(
                 line.show(waiting())
             continue
         if isinstance(item, dict):
-            record, frame = item, None
+            record, frame, events = item, None, []
             notifier.trying(waiting)
         else:
-            record, frame = worker.answer(item.captured, item.at), item.captured.frame
-        if records is not None:
-            if records.on_terminal:
-                line.clear()
-            try:
-                records.write(record)
-            except BrokenPipeError:
-                return "broken-pipe"
-        fanout.write(Message(record, frame))
+            record, frame = worker.answer(item.captured, item.at, bool(capture.live)), item.captured.frame
+            events, worker.events = worker.events, []
+        if records is not None and records.on_terminal:
+            line.clear()
+        for message in (*(Message(event) for event in events), Message(record, frame)):
+            if records is not None:
+                try:
+                    records.write(message.record)
+                except BrokenPipeError:
+                    return "broken-pipe"
+            fanout.write(message)
+        for event in events:
+            line.say(f"{event['flag']}: {'on' if event['active'] else 'off'} ({event['value']:g})")
         if "event" in record:
-            if record.get("state") in ("stalled", "lost"):
+            if record["state"] in ("stalled", "lost"):
                 line.say(f"{record['state']}: {record['detail']}")
             continue
         notifier.answered(partial(_state, record, stats, capture.dropped))

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import FrameError, SourceLostError
 from tgkt_edge.preprocess import preprocess
+from tgkt_edge.runtime.decide import Decider
 from tgkt_edge.runtime.engine import Engine
+from tgkt_edge.runtime.health import Health
 from tgkt_edge.runtime.output import answer_record, error_record
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.runtime.stats import Statistics
@@ -22,17 +24,31 @@ class Worker:
     """Turns one captured frame into one record, and counts."""
 
     def __init__(
-        self, engine: Engine, spec: SensorSpec, classes: Sequence[str], size: int, top_k: int
+        self,
+        engine: Engine,
+        spec: SensorSpec,
+        classes: Sequence[str],
+        size: int,
+        top_k: int,
+        decider: Decider,
     ) -> None:
         self.stats = Statistics()
+        self._decider = decider
         self._engine, self._spec, self._classes = engine, spec, classes
         self._size, self._top_k = size, top_k
         self._format: SensorSpec | None = None  # of the first frame; all others must have it
         self._last_error = ""
+        self._health: Health | None = None
+        self.events: list[dict[str, Any]] = []  # for the pipeline to take
         unit_table(spec)  # made once and kept: no frame's latency
 
-    def answer(self, captured: Captured, arrived: float) -> dict[str, Any]:
+    def answer(self, captured: Captured, arrived: float, live: bool = False) -> dict[str, Any]:
         """The record of one frame that was in memory at ``arrived`` (``time.perf_counter``).
+
+        Health flags that change with it are appended to ``events``.
+
+        Args:
+            live: whether it comes from a camera, not from a recording.
 
         Raises:
             SourceLostError: (exit 5) it is the first readable frame and contradicts the SensorSpec.
@@ -41,12 +57,17 @@ class Worker:
             return self._bad(captured, captured.error or "the source gave no frame and no reason")
         if self._format is None:
             self._format = self._format_of_first(captured.frame, captured.name)
-        began = time.perf_counter()
+        flags: list[str] = []
         try:
             self._format.check(captured.frame, captured.name)
+            if self._health is None:
+                self._health = Health(self._spec, live)
+            flags, events = self._health.look(captured.frame, captured.time)
+            self.events += events
+            began = time.perf_counter()
             unit = preprocess(captured.frame, self._spec, self._size, captured.name)
         except FrameError as error:
-            return self._bad(captured, str(error))
+            return with_flags(self._bad(captured, str(error)), flags)
         ready = time.perf_counter()
         _, probabilities = self._engine.infer(unit[np.newaxis])  # (1, K)
         done = time.perf_counter()
@@ -60,9 +81,10 @@ class Worker:
             "inference": (done - ready) * 1e3,
             "total": (captured.seconds + done - arrived) * 1e3,
         }
-        record = answer_record(captured, probabilities[0], self._classes, self._top_k, ms)
+        decision = self._decider.decide(probabilities[0], captured.time)
+        record = answer_record(captured, probabilities[0], self._classes, self._top_k, ms, decision)
         self.stats.count(record["label"], ms, done)
-        return record
+        return with_flags(record, flags)
 
     def refuse_run(self, name: str) -> None:
         """Raise SourceLostError: not one frame could be classified."""
@@ -88,6 +110,11 @@ class Worker:
         self._last_error = error
         self.stats.count_bad(time.perf_counter())
         return error_record(captured, error)
+
+
+def with_flags(record: dict[str, Any], flags: list[str]) -> dict[str, Any]:
+    """``record``, with ``health`` if a flag is on."""
+    return {**record, "health": flags} if flags else record
 
 
 def _sensor_hint() -> str:

@@ -83,7 +83,7 @@ def test_live_source_drops_old_frames_for_the_newest() -> None:
     assert summary.frames == len(records) < 30
     assert summary.frames + summary.dropped == 60  # every frame is accounted for
     assert numbers[-1] == 59  # the newest one is never the one that is dropped
-    assert max(record["ms"]["total"] for record in records) < 200  # no queue builds up
+    assert max(record["ms"]["total"] for record in records) < 1500  # no queue builds up: that would be 3 s
     assert f"{summary.dropped} dropped" in log
 
 

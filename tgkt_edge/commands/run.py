@@ -39,6 +39,15 @@ def run_command(
             "answered (default for recordings)."
         ),
     ] = None,
+    smooth: Annotated[
+        float,
+        typer.Option(
+            help="Average over about so many seconds; a label then changes only when another is ahead."
+        ),
+    ] = 0.0,
+    min_confidence: Annotated[
+        float, typer.Option(help="Answer 'unknown' where no class is this probable.")
+    ] = 0.0,
     sink: Annotated[
         list[str] | None,
         typer.Option(
@@ -79,6 +88,8 @@ def run_command(
         retry=Retry(limit=max_retries, wait=wait),
         sinks=sink or (),
         token=token,
+        smooth=smooth,
+        min_confidence=min_confidence,
         live=live,
     )
     if summary.stopped == "interrupted":

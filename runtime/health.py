@@ -1,0 +1,127 @@
+"""Is the sensor well? Flags per frame, from the raw counts alone.
+
+A flag that goes on or off is an event of the output, with ``"event": "health"`` and its ``flag``, ``active``, ``value`` and
+``limit``; the flags that are on are listed in each record's ``health``. Flags:
+
+- ``invalid``: share of pixels without a measurement (lens covered, out of range, sun on the sensor).
+- ``saturated``: share of valid pixels at either end of the SensorSpec's range.
+- ``frozen``: frames in a row, bit for bit equal: real sensors have noise. Live sources only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tgkt_edge.sensor import RawFrame, SensorSpec, unit_table
+
+LIMITS = {"invalid": 0.9, "saturated": 0.5, "frozen": 5.0}
+"""A flag is raised at this value or above: shares 0 to 1; repeats of a frame."""
+
+STEADY = 3
+"""Frames in a row that agree before ``invalid`` or ``saturated`` goes on or off: a hand before the lens is no fault."""
+
+SAMPLED_PIXELS = 20_000
+"""About so many pixels of a frame are looked at, on a regular grid: plenty for shares, and little time."""
+
+_FINE, _END, _INVALID = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class FrameMeasures:
+    """What one raw frame says about the sensor.
+
+    Attributes:
+        invalid: share 0 to 1 of pixels without a measurement.
+        saturated: share 0 to 1 of the valid pixels at or beyond either end of the SensorSpec's range.
+        repeats: how many frames directly before this one were equal to it, bit for bit.
+    """
+
+    invalid: float
+    saturated: float
+    repeats: int
+
+
+class Measurer:
+    """Measures the frames of one sensor, in order, all of one size or not."""
+
+    def __init__(self, spec: SensorSpec) -> None:
+        position, valid = unit_table(spec)
+        self._table = np.where((position <= 0) | (position >= 65535), _END, _FINE).astype(np.uint8)
+        self._table[~valid] = _INVALID
+        self._before: RawFrame | None = None
+        self._repeats = 0
+
+    def measure(self, frame: RawFrame) -> FrameMeasures:
+        """Measure one frame.
+
+        Args:
+            frame: (H, W) of the sensor's dtype, checked. Kept until the next call: it must not be written to.
+        """
+        step = max(1, math.ceil(math.sqrt(frame.size / SAMPLED_PIXELS)))
+        sample = frame[::step, ::step]
+        counts = np.bincount(self._table.take(sample, mode="clip").ravel(), minlength=3)
+        valid = int(sample.size - counts[_INVALID])
+        self._repeats = self._repeats + 1 if self._is_repeat(frame, step) else 0
+        self._before = frame
+        return FrameMeasures(
+            invalid=1.0 - valid / sample.size,
+            saturated=float(counts[_END]) / valid if valid else 0.0,
+            repeats=self._repeats,
+        )
+
+    def _is_repeat(self, frame: RawFrame, step: int) -> bool:
+        before = self._before
+        if before is None or before.shape != frame.shape:
+            return False
+        # Noise makes frames of a working sensor differ in the first few pixels: look at those first.
+        return np.array_equal(frame[::step, ::step], before[::step, ::step]) and np.array_equal(frame, before)
+
+
+class Health:
+    """Raises and lowers flags.
+
+    Args:
+        live: whether the source is; a recording may well hold one frame many times.
+    """
+
+    def __init__(self, spec: SensorSpec, live: bool) -> None:
+        self._measurer = Measurer(spec)
+        self._names = [name for name in LIMITS if live or name != "frozen"]
+        self._active: dict[str, bool] = {}
+        self._against = dict.fromkeys(
+            LIMITS, 0
+        )  # frames in a row that speak against the flag's present state
+
+    def look(self, frame: RawFrame, time: float) -> tuple[list[str], list[dict[str, Any]]]:
+        """Flags that are on after ``frame``, and the events of those that changed.
+
+        Args:
+            frame: (H, W), checked against the SensorSpec. time: its timestamp, Unix seconds.
+        """
+        measures = self._measurer.measure(frame)
+        values = {
+            "invalid": measures.invalid,
+            "saturated": measures.saturated,
+            "frozen": float(measures.repeats),
+        }
+        events = []
+        for name in self._names:
+            above, active = values[name] >= LIMITS[name], self._active.get(name, False)
+            self._against[name] = self._against[name] + 1 if above != active else 0
+            if self._against[name] >= (1 if name == "frozen" else STEADY):
+                self._active[name], self._against[name] = above, 0
+                events.append(
+                    {
+                        "time": round(time, 6),
+                        "event": "health",
+                        "flag": name,
+                        "active": above,
+                        "value": round(values[name], 4),
+                        "limit": LIMITS[name],
+                    }
+                )
+        return [name for name in self._names if self._active.get(name)], events
