@@ -1,7 +1,7 @@
 """Is the sensor well? Flags per frame, from the raw counts alone.
 
-A flag that goes on or off is an event of the output, with ``"event": "health"`` and its ``flag``, ``active``, ``value`` and
-``limit``; the flags that are on are listed in each record's ``health``. Flags:
+A flag that goes on or off is an event of the output (``"event": "health"`` with ``flag``, ``active``, ``value`` and
+``limit``); the flags that are on are listed in each record's ``health``. Flags:
 
 - ``invalid``: share of pixels without a measurement (lens covered, out of range, sun on the sensor).
 - ``saturated``: share of valid pixels at either end of the SensorSpec's range.
