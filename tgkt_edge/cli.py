@@ -22,6 +22,7 @@ from tgkt_edge.commands.demo import demo_command
 from tgkt_edge.commands.doctor import doctor_command
 from tgkt_edge.commands.evaluate import evaluate_command
 from tgkt_edge.commands.export import export_command
+from tgkt_edge.commands.inspect import inspect_command
 from tgkt_edge.commands.record import record_command
 from tgkt_edge.commands.run import run_command
 from tgkt_edge.commands.verify import verify_command
@@ -105,6 +106,7 @@ app.command("audit")(audit_command)
 app.command("export")(export_command)
 app.command("doctor")(doctor_command)
 app.command("verify")(verify_command)
+app.command("inspect")(inspect_command)
 app.command("run")(run_command)
 app.add_typer(data_app, name="data")
 app.command("record")(record_command)

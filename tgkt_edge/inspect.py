@@ -1,0 +1,138 @@
+"""``tgkt-edge inspect``: what a bundle, an ONNX file or a plan says of itself. Needs neither onnx nor TensorRT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tgkt_edge.bundle import MANIFEST, MODEL_FILES, Bundle
+from tgkt_edge.errors import BundleError, IncompatibleError, UsageError
+from tgkt_edge.onnx_file import read_onnx
+from tgkt_edge.plan import FLAVOUR_NAMES, is_plan, read_header
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Look at a file or folder.
+
+    Returns:
+        ``kind`` ("bundle", "onnx" or "plan") and what that kind says; of a bundle also ``problems``: files that are
+        missing or altered, each in words.
+
+    Raises:
+        UsageError: (exit 2) nothing is there. IncompatibleError, BundleError: (exit 4) it is none of these, or damaged.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder. Wanted a bundle, an ONNX file or a TensorRT plan.")
+    if path.is_dir():
+        if not (path / MANIFEST).is_file():
+            raise IncompatibleError(
+                f"{path}: no bundle: {MANIFEST} is missing. Wanted what 'export -o' wrote."
+            )
+        return _bundle(path)
+    with path.open("rb") as file:
+        start = file.read(4)
+    return _plan(path) if is_plan(start) else _onnx(path)
+
+
+def _bundle(path: Path) -> dict[str, Any]:
+    bundle = Bundle.open(path)
+    problems, models = [], {}
+    for name in bundle.files:
+        try:
+            bundle.file(name)
+        except BundleError as error:
+            problems.append(str(error))
+            continue
+        for precision, file in MODEL_FILES.items():
+            if file == name:
+                models[precision] = _onnx(path / name)
+    return {
+        "kind": "bundle",
+        "tool": bundle.tool_version,
+        "classes": list(bundle.classes),
+        "sensor": bundle.sensor.to_dict(),
+        "size": bundle.size,
+        "files": dict(bundle.files),
+        "models": models,
+        "provenance": dict(bundle.provenance),
+        "verification": dict(bundle.verification),
+        "problems": problems,
+    }
+
+
+def _onnx(path: Path) -> dict[str, Any]:
+    info = read_onnx(path)
+
+    def tensors(of: dict[str, Any]) -> dict[str, Any]:
+        return {name: {"dtype": tensor.dtype, "shape": list(tensor.shape)} for name, tensor in of.items()}
+
+    return {
+        "kind": "onnx",
+        "bytes": info.bytes,
+        "precision": info.precision,
+        "opset": info.opset,
+        "other_opsets": info.other_opsets,
+        "ir_version": info.ir_version,
+        "producer": info.producer,
+        "inputs": tensors(info.inputs),
+        "outputs": tensors(info.outputs),
+        "parameters": info.parameters,
+        "parameter_bytes": info.parameter_bytes,
+        "weights": dict(info.weight_types),
+        "operators": dict(info.operators.most_common()),
+        "metadata": info.metadata,
+    }
+
+
+def _plan(path: Path) -> dict[str, Any]:
+    header = read_header(path)
+    return {
+        "kind": "plan",
+        "bytes": header.bytes,
+        "library": FLAVOUR_NAMES[header.flavour],
+        "version": header.version_text,
+    }
+
+
+def describe(seen: dict[str, Any], path: Path) -> list[str]:
+    """What :func:`inspect` returned, as lines for a person."""
+    if seen["kind"] == "plan":
+        return [
+            f"{path}: plan of {seen['library']} {seen['version']}, {_size(seen['bytes'])}",
+            "  It loads with that version, on the kind of GPU it was built for.",
+        ]
+    if seen["kind"] == "onnx":
+        return [f"{path}: {_model_line(seen)}", *_model_lines(seen)]
+    sensor = {key: value for key, value in seen["sensor"].items() if value is not None}
+    lines = [
+        f"{path}: bundle of tgkt-edge {seen['tool']}",
+        f"  classes  {', '.join(seen['classes'])}",
+        f"  sensor   {', '.join(f'{key} {value}' for key, value in sensor.items())}",
+        f"  input    {seen['size']} pixels",
+    ]
+    for precision, model in seen["models"].items():
+        lines.append(f"  {precision:<8} {MODEL_FILES[precision]}: {_model_line(model)}")
+    lines += [f"  PROBLEM  {problem}" for problem in seen["problems"]]
+    return lines
+
+
+def _model_line(model: dict[str, Any]) -> str:
+    return (
+        f"ONNX, {model['precision']}, opset {model['opset']}, {_size(model['bytes'])}, "
+        f"{model['parameters']:,} parameters, {sum(model['operators'].values())} operators"
+    )
+
+
+def _model_lines(model: dict[str, Any]) -> list[str]:
+    lines = []
+    for kind in ("inputs", "outputs"):
+        for name, tensor in model[kind].items():
+            shape = ", ".join("?" if one is None else str(one) for one in tensor["shape"])
+            lines.append(f"  {kind[:-1]:<9} {name}: {tensor['dtype']} ({shape})")
+    lines.append("  operators " + ", ".join(f"{name} {count}" for name, count in model["operators"].items()))
+    lines += [f"  metadata  {key}: {value}" for key, value in model["metadata"].items()]
+    return lines
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} kiB"
