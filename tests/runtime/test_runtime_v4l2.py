@@ -29,7 +29,7 @@ def test_run_classifies_the_camera_bit_for_bit(shim: str, kit: Any, depth_bundle
         "run", depth_bundle.path, "--camera", CAMERA, "--max-frames", 5, "--drop", "none", LD_PRELOAD=shim
     )
     assert done.code == 0, done.stderr
-    states = [record["state"] for record in done.records if "event" in record]
+    states = [record["state"] for record in done.records if record.get("event") == "state"]
     assert states == ["connecting", "live"]
     decisions = [record for record in done.records if "event" not in record]
     assert [record["frame"] for record in decisions] == list(range(5))
