@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,19 +173,36 @@ class Bundle:
             for file in sorted(self.path.rglob("*"))
             if file.is_file() and file != self.path / MANIFEST
         }
-        written = dataclasses.replace(self, files=files)
+        return dataclasses.replace(self, files=files)._write_manifest()
+
+    def replace_files(self, add: Sequence[str], remove: Sequence[str] = ()) -> Bundle:
+        """Name the files ``add`` in the manifest (hashed now) and no longer those in ``remove``, then deleted.
+
+        Unlike :meth:`write`, it trusts no other file that lies in the folder. The manifest changes in one step: until
+        then the old files are the bundle's, after it the new ones are.
+        """
+        files = {name: entry for name, entry in self.files.items() if name not in remove}
+        for name in add:
+            path = self.path / name
+            files[name] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        written = dataclasses.replace(self, files=dict(sorted(files.items())))._write_manifest()
+        for name in set(remove) - set(add):
+            (self.path / name).unlink(missing_ok=True)
+        return written
+
+    def _write_manifest(self) -> Bundle:
         manifest = {
             "schema": SCHEMA,
             "tool": {"name": "tgkt-edge", "version": self.tool_version},
             "classes": list(self.classes),
             "sensor": self.sensor.to_dict(),
             "input": {"name": INPUT_NAME, "size": self.size, "outputs": list(OUTPUT_NAMES)},
-            "files": files,
+            "files": dict(self.files),
             "provenance": dict(self.provenance),
             "verification": dict(self.verification),
         }
         write_json(self.path / MANIFEST, _finite(manifest))
-        return written
+        return self
 
 
 def _names(values: Any) -> tuple[str, ...]:
