@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from pathlib import Path
 
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of cuda.h
 
@@ -47,3 +48,12 @@ def find_gpu() -> tuple[Gpu | None, str]:
         return None, f"the NVIDIA GPU here cannot be asked what it is (CUDA driver error {max(calls)})"
     cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"
     return Gpu(name.value.decode(errors="replace"), f"{major.value}.{minor.value}", cuda), ""
+
+
+def l4t(root: Path = Path("/")) -> str | None:
+    """Release of a Jetson's Linux, "R36 (release), REVISION: 4.3"; None elsewhere."""
+    try:
+        line = (root / "etc/nv_tegra_release").read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, IndexError):
+        return None
+    return ", ".join(part.strip(" #") for part in line.split(",")[:2])

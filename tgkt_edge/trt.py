@@ -25,8 +25,8 @@ _MODULES: tuple[tuple[str, Flavour], ...] = (
 )
 
 INSTALL = (
-    "On JetPack 6: sudo apt install python3-libnvinfer (TensorRT 10.3), and a virtual environment that sees it: "
-    "python3 -m venv --system-site-packages. On JetPack 7: the same (TensorRT 10.13 or newer). "
+    "On JetPack 6: sudo apt install python3-libnvinfer (TensorRT 10.3), and an environment that sees it: "
+    "python3 -m venv --system-site-packages DIR. On JetPack 7: the same (TensorRT 10.13 or newer). "
     "On x86 with a data-centre or workstation GPU: pip install 'tgkt-edge[trt]'. "
     "For GeForce RTX GPUs, or to build for one without a GPU: pip install 'tgkt-edge[trt-rtx]'."
 )
@@ -66,8 +66,7 @@ def find() -> TensorRt:
         except (ImportError, OSError, RuntimeError) as error:  # a shared library is missing or does not fit
             broken.append(f"{name}: {error}")
             continue
-        # Type stubs without the library import as an empty namespace.
-        if hasattr(module, "Builder"):
+        if hasattr(module, "Builder"):  # type stubs without the library import as an empty namespace
             return TensorRt(module, flavour, str(module.__version__))
     why = f"TensorRT is installed but cannot be loaded: {'; '.join(broken)}. " if broken else ""
     raise MissingDependency(f"{why}This needs TensorRT, which is not part of tgkt-edge. {INSTALL}")
@@ -89,11 +88,11 @@ def _load_rtx_libraries() -> None:
 
 
 if TYPE_CHECKING:
-    from tensorrt import *  # noqa: F403
+    from tensorrt_bindings.tensorrt import *  # noqa: F403
 
 
 def __getattr__(name: str) -> Any:
-    # Also tells a checker that more names exist: those of TensorRT-RTX, or all where tensorrt-stubs are not installed.
+    # Visible to a checker, too: without tensorrt-stubs everything here is Any to it.
     if name.startswith("__"):
         raise AttributeError(name)
     return getattr(find().module, name)

@@ -1,0 +1,193 @@
+"""Options of the builder against what each flavour of TensorRT can do, and what the engine inspector's words mean."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tgkt_edge import trt
+from tgkt_edge.errors import IncompatibleError, MissingDependency, UsageError
+from tgkt_edge.gpu import Gpu, find_gpu, l4t
+from tgkt_edge.sidecar import Profile
+from tgkt_edge.trt_builder import proof
+from tgkt_edge.trt_builder.flavours import (
+    BuildOptions,
+    configure,
+    default_timing_cache,
+    keep_timings,
+    targets,
+)
+from tgkt_edge.trt_builder.monitor import make_logger
+
+ORIN = Gpu("Orin", "8.7", "12.6")
+ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9", "13.0")
+PLAIN = trt.TensorRt(SimpleNamespace(), "tensorrt", "10.3.0")
+
+
+@pytest.fixture
+def rtx() -> trt.TensorRt:
+    try:
+        found = trt.find()
+    except MissingDependency as error:
+        pytest.skip(str(error))
+    if found.flavour != "tensorrt_rtx":
+        pytest.skip(f"{found.text} is installed here, not TensorRT-RTX")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"profile": Profile(2, 1, 4)}, "--min-batch 2 --opt-batch 1 --max-batch 4: wanted 1 <= min"),
+        ({"profile": Profile(0, 1, 4)}, "--min-batch 0"),
+        ({"level": 6}, "--optimisation 6: wanted 0 to 5"),
+        ({"workspace_mib": 0}, "--workspace 0: wanted at least 1 MiB"),
+        ({"target_sm": ("8.9",)}, "--target-sm 8.9: wanted a compute capability without its dot"),
+        ({"target_sm": ("sm89",)}, "--target-sm sm89"),
+    ],
+)
+def test_bad_values_are_refused_by_their_flags(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        BuildOptions(**options)
+    assert message in str(caught.value)
+
+
+def test_tensorrt_builds_for_the_gpu_it_stands_on() -> None:
+    assert targets(BuildOptions(), PLAIN, ORIN, "") == ("8.7",)
+    with pytest.raises(
+        IncompatibleError, match=r"10\.3\.0 builds on the GPU that will run the plan, and no driver"
+    ):
+        targets(BuildOptions(), PLAIN, None, "no driver")
+    with pytest.raises(
+        UsageError, match=r"--target-sm: TensorRT 10\.3\.0 builds for the GPU it runs on only"
+    ):
+        targets(BuildOptions(target_sm=("89",)), PLAIN, ORIN, "")
+
+
+def test_tensorrt_rtx_builds_for_the_gpus_it_is_told(rtx: trt.TensorRt) -> None:
+    assert targets(BuildOptions(target_sm=("86", "120", "86")), rtx, None, "") == ("8.6", "12.0")
+    assert targets(BuildOptions(target_sm=("89",)), rtx, ORIN, "") == ("8.9",)
+    assert targets(BuildOptions(), rtx, ADA, "") == ("8.9",)
+    with pytest.raises(UsageError, match=r"no driver here\. .* with --target-sm, one of 75, 80, 86, 89, 120"):
+        targets(BuildOptions(), rtx, None, "no driver here")
+    with pytest.raises(UsageError, match=r"--target-sm 87: TensorRT-RTX .* builds for 75, 80"):
+        targets(BuildOptions(target_sm=("87",)), rtx, None, "")
+    with pytest.raises(IncompatibleError, match=r"the GPU here is Orin \(8\.7\)\. Install TensorRT itself"):
+        targets(BuildOptions(), rtx, ORIN, "")
+
+
+@pytest.mark.parametrize("flag", ["version_compatible", "hardware_compatible"])
+def test_tensorrt_rtx_refuses_what_it_would_ignore(rtx: trt.TensorRt, flag: str) -> None:
+    more: dict[str, Any] = {flag: True}
+    with pytest.raises(UsageError, match=f"--{flag.replace('_', '-')}: TensorRT-RTX does not know it"):
+        targets(BuildOptions(target_sm=("89",), **more), rtx, None, "")
+
+
+@pytest.fixture
+def config(rtx: trt.TensorRt) -> Iterator[Any]:
+    """A real builder's configuration: TensorRT-RTX's, which takes TensorRT's settings although it ignores some."""
+    log, _ = make_logger()
+    builder = trt.Builder(log)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of its timing cache, which keeps nothing
+        yield builder.create_builder_config()
+
+
+def test_every_option_reaches_the_builder(config: Any, rtx: trt.TensorRt, tmp_path: Path) -> None:
+    options = BuildOptions(
+        level=4, workspace_mib=300, timing_cache=tmp_path / "deep" / "t.cache", version_compatible=True
+    )
+    as_tensorrt = trt.TensorRt(rtx.module, "tensorrt", "10.3.0")
+    configure(config, options, as_tensorrt, ("8.7",))
+    assert config.builder_optimization_level == 4
+    assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 300 * 2**20
+    assert config.get_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    assert not config.get_flag(trt.BuilderFlag.TF32)
+    assert config.profiling_verbosity == trt.ProfilingVerbosity.DETAILED
+    assert config.num_compute_capabilities == 0
+    keep_timings(config, options, as_tensorrt)
+    assert options.timing_cache is not None
+    assert options.timing_cache.stat().st_size > 0
+    configure(config, options, as_tensorrt, ("8.7",))  # reads what was kept
+    options.timing_cache.write_bytes(b"damaged")
+    configure(config, options, as_tensorrt, ("8.7",))
+
+
+def test_targets_reach_tensorrt_rtx(config: Any, rtx: trt.TensorRt, tmp_path: Path) -> None:
+    options = BuildOptions(timing_cache=tmp_path / "t.cache")
+    configure(config, options, rtx, ("8.6", "12.0"))
+    assert config.num_compute_capabilities == 2
+    found = [config.get_compute_capability(i).name for i in range(2)]
+    assert found == ["SM86", "SM120"]
+    keep_timings(config, options, rtx)
+    assert not (tmp_path / "t.cache").exists()
+
+
+def test_timings_are_kept_by_version_and_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_timing_cache(PLAIN, ORIN) == tmp_path / "tgkt-edge" / "timing-10.3.0-sm87.cache"
+    rtx = trt.TensorRt(None, "tensorrt_rtx", "1.7.1")
+    assert default_timing_cache(rtx, ADA) is None
+
+
+# Words of the engine inspector, as published dumps of TensorRT 8 and 10 have them.
+
+
+def layer(*formats: str) -> dict[str, Any]:
+    return {"Name": "n", "Inputs": [{"Name": "x", "Format/Datatype": text} for text in formats]}
+
+
+@pytest.mark.parametrize(
+    ("formats", "kind"),
+    [
+        (["Half"], "fp16"),
+        (["Channel major FP16 format where channel % 8 == 0"], "fp16"),
+        (["Row major linear FP32"], "fp32"),
+        (["Float"], "fp32"),
+        (["Int8"], "int8"),
+        (["Thirty-two wide channel vectorized row major Int8 format"], "int8"),
+        (["Int8", "Float"], "int8"),  # a convolution with its residual
+    ],
+)
+def test_the_inspectors_words_are_understood(formats: list[str], kind: str) -> None:
+    assert proof.layer_types({"Layers": [layer(*formats), layer(), "a name only"]}) == {kind: 1}
+
+
+def test_a_plan_whose_layers_lost_their_precision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx = Path("model.int8.onnx")
+    monkeypatch.setattr(proof, "engine_layers", lambda plan: {"fp32": 53})
+    with pytest.raises(
+        IncompatibleError, match=r"to become a plan in int8, but .* no such layer \({'fp32': 53}\)"
+    ):
+        proof.prove(onnx, "int8", {"int8": 52}, b"plan")
+    monkeypatch.setattr(proof, "engine_layers", lambda plan: {"int8": 51, "fp32": 3})
+    assert proof.prove(onnx, "int8", {"int8": 52}, b"plan") == {
+        "asked": "int8", "network": {"int8": 52}, "engine": {"int8": 51, "fp32": 3},
+        "proven": True, "how": "engine inspector",
+    }  # fmt: skip
+
+
+# The machine
+
+
+def test_a_machine_without_a_gpu_says_why() -> None:
+    gpu, why = find_gpu()
+    if gpu is not None:
+        assert float(gpu.compute_capability) >= 5
+        assert gpu.name
+    else:
+        assert "GPU here" in why
+
+
+def test_a_jetsons_release_is_read(tmp_path: Path) -> None:
+    assert l4t(tmp_path) is None
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/nv_tegra_release").write_text(
+        "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n"
+    )
+    assert l4t(tmp_path) == "R36 (release), REVISION: 4.3"
