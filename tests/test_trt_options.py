@@ -110,12 +110,14 @@ def test_every_option_reaches_the_builder(config: Any, rtx: trt.TensorRt, tmp_pa
     assert not config.get_flag(trt.BuilderFlag.TF32)
     assert config.profiling_verbosity == trt.ProfilingVerbosity.DETAILED
     assert config.num_compute_capabilities == 0
-    keep_timings(config, options, as_tensorrt)
+    assert keep_timings(config, options, as_tensorrt) == ""
     assert options.timing_cache is not None
     assert options.timing_cache.stat().st_size > 0
     configure(config, options, as_tensorrt, ("8.7",))  # reads what was kept
     options.timing_cache.write_bytes(b"damaged")
     configure(config, options, as_tensorrt, ("8.7",))
+    nowhere = BuildOptions(timing_cache=options.timing_cache / "under a file")
+    assert keep_timings(config, nowhere, as_tensorrt).startswith("the timing cache is not kept")
 
 
 def test_targets_reach_tensorrt_rtx(config: Any, rtx: trt.TensorRt, tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_targets_reach_tensorrt_rtx(config: Any, rtx: trt.TensorRt, tmp_path: Pa
     assert config.num_compute_capabilities == 2
     found = [config.get_compute_capability(i).name for i in range(2)]
     assert found == ["SM86", "SM120"]
-    keep_timings(config, options, rtx)
+    assert keep_timings(config, options, rtx) == ""
     assert not (tmp_path / "t.cache").exists()
 
 
@@ -133,6 +135,7 @@ def test_timings_are_kept_by_version_and_gpu(monkeypatch: pytest.MonkeyPatch, tm
     assert default_timing_cache(PLAIN, ORIN) == tmp_path / "tgkt-edge" / "timing-10.3.0-sm87.cache"
     rtx = trt.TensorRt(None, "tensorrt_rtx", "1.7.1")
     assert default_timing_cache(rtx, ADA) is None
+    assert default_timing_cache(rtx, None) is None
 
 
 # Words of the engine inspector, as published dumps of TensorRT 8 and 10 have them.

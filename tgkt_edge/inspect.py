@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from tgkt_edge.bundle import MANIFEST, MODEL_FILES, Bundle
+from tgkt_edge.engines import FOLDER, here
 from tgkt_edge.errors import BundleError, IncompatibleError, UsageError
+from tgkt_edge.inspect_plan import describe_plan, inspect_plan
 from tgkt_edge.onnx_file import read_onnx
-from tgkt_edge.plan import FLAVOUR_NAMES, is_plan, read_header
+from tgkt_edge.plan import is_plan
 
 
 def inspect(path: Path) -> dict[str, Any]:
     """Look at a file or folder.
 
     Returns:
-        ``kind`` ("bundle", "onnx" or "plan") and what that kind says; of a bundle also ``problems``: files that are
-        missing or altered, each in words.
+        ``kind`` ("bundle", "onnx" or "plan") and what that kind says; of a bundle and a plan also ``problems``: files
+        that are missing or altered, each in words.
 
     Raises:
         UsageError: (exit 2) nothing is there. IncompatibleError, BundleError: (exit 4) it is none of these, or damaged.
@@ -31,12 +33,13 @@ def inspect(path: Path) -> dict[str, Any]:
         return _bundle(path)
     with path.open("rb") as file:
         start = file.read(4)
-    return _plan(path) if is_plan(start) else _onnx(path)
+    return inspect_plan(path) if is_plan(start) else _onnx(path)
 
 
 def _bundle(path: Path) -> dict[str, Any]:
     bundle = Bundle.open(path)
-    problems, models = [], {}
+    problems, models, plans = [], {}, {}
+    machine = None
     for name in bundle.files:
         try:
             bundle.file(name)
@@ -46,6 +49,14 @@ def _bundle(path: Path) -> dict[str, Any]:
         for precision, file in MODEL_FILES.items():
             if file == name:
                 models[precision] = _onnx(path / name)
+        if name.startswith(f"{FOLDER}/") and name.endswith(".plan"):
+            machine = machine or here()
+            try:
+                plans[name] = inspect_plan(path / name, machine)
+            except BundleError as error:
+                problems.append(str(error))
+                continue
+            problems += plans[name]["problems"]
     return {
         "kind": "bundle",
         "tool": bundle.tool_version,
@@ -54,6 +65,7 @@ def _bundle(path: Path) -> dict[str, Any]:
         "size": bundle.size,
         "files": dict(bundle.files),
         "models": models,
+        "plans": plans,
         "provenance": dict(bundle.provenance),
         "verification": dict(bundle.verification),
         "problems": problems,
@@ -84,23 +96,10 @@ def _onnx(path: Path) -> dict[str, Any]:
     }
 
 
-def _plan(path: Path) -> dict[str, Any]:
-    header = read_header(path)
-    return {
-        "kind": "plan",
-        "bytes": header.bytes,
-        "library": FLAVOUR_NAMES[header.flavour],
-        "version": header.version_text,
-    }
-
-
 def describe(seen: dict[str, Any], path: Path) -> list[str]:
     """What :func:`inspect` returned, as lines for a person."""
     if seen["kind"] == "plan":
-        return [
-            f"{path}: plan of {seen['library']} {seen['version']}, {_size(seen['bytes'])}",
-            "  It loads with that version, on the kind of GPU it was built for.",
-        ]
+        return [_plan_line(seen, str(path)), *describe_plan(seen)]
     if seen["kind"] == "onnx":
         return [f"{path}: {_model_line(seen)}", *_model_lines(seen)]
     sensor = {key: value for key, value in seen["sensor"].items() if value is not None}
@@ -112,8 +111,14 @@ def describe(seen: dict[str, Any], path: Path) -> list[str]:
     ]
     for precision, model in seen["models"].items():
         lines.append(f"  {precision:<8} {MODEL_FILES[precision]}: {_model_line(model)}")
+    for name, plan in seen["plans"].items():
+        lines += [f"  {_plan_line(plan, name)}", *(f"  {line}" for line in describe_plan(plan))]
     lines += [f"  PROBLEM  {problem}" for problem in seen["problems"]]
     return lines
+
+
+def _plan_line(seen: dict[str, Any], name: str) -> str:
+    return f"{name}: plan of {seen['library']} {seen['version']}, {_size(seen['bytes'])}"
 
 
 def _model_line(model: dict[str, Any]) -> str:

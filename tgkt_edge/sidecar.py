@@ -50,7 +50,7 @@ class Sidecar:
         version_compatible: newer versions of the same major one load it, too; it then carries a runtime of its own,
             and loading it needs ``Runtime.engine_host_code_allowed = True``.
         hardware_compatible: GPUs of other kinds, from Ampere (8.0) on, load it, too.
-        build: options of the builder and what it took: {"optimisation", "workspace_mib", "timing_cache", "seconds"}.
+        build: options of the builder and what it took: {"optimisation", "workspace_mib", "tf32", "seconds"}.
         system: {"cuda", "l4t", "machine"} of the machine that built it; None where it has none.
         calibration: what the int8 graph was calibrated with, as the bundle records it.
         tool: version of tgkt-edge. created: ISO 8601.
@@ -110,6 +110,12 @@ def read_sidecar(path: Path) -> Sidecar:
         ) from error
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError, too
         raise BundleError(f"{path} is damaged: {error}. Build the plan again: export --trt.") from error
+    return sidecar_from(values, str(path))
+
+
+def sidecar_from(values: dict[str, Any], path: str) -> Sidecar:
+    """The inverse of :meth:`Sidecar.to_dict`; ``path`` is what errors name. Raises as :func:`read_sidecar`."""
+    values = dict(values)
     schema = values.pop("schema", None)
     if schema != SCHEMA:
         raise BundleError(
@@ -191,19 +197,9 @@ def differences(sidecar: Sidecar, header: PlanHeader, here: Here, onnx_sha256: s
         onnx_sha256: of the bundle's ONNX file of the same precision now; None: the bundle holds none.
     """
     found = of_files(sidecar, header, onnx_sha256)
-    built_with = FLAVOUR_NAMES[sidecar.flavour]
-    if here.flavour is None or here.version is None:
-        found += [*here.why_not] or ["TensorRT is not installed here"]
-    elif here.flavour != sidecar.flavour:
-        found.append(
-            f"it was built with {built_with} {sidecar.version}, installed here is "
-            f"{FLAVOUR_NAMES[here.flavour]} {here.version}: neither loads the other's plans"
-        )
-    elif not version_fits(sidecar.version, here.version, sidecar.version_compatible):
-        newer = " or a newer one of the same major version" if sidecar.version_compatible else ""
-        found.append(
-            f"it was built with {built_with} {sidecar.version} and needs that version{newer}; here is {here.version}"
-        )
+    library = library_difference(sidecar.flavour, sidecar.version, sidecar.version_compatible, here)
+    if library:
+        found.append(library)
     if here.compute_capability is None:
         found += [] if here.flavour is None else ([*here.why_not] or ["there is no NVIDIA GPU here"])
     elif not gpu_fits(sidecar, here.compute_capability):
@@ -211,10 +207,27 @@ def differences(sidecar: Sidecar, header: PlanHeader, here: Here, onnx_sha256: s
             f"it was built for {sidecar.gpus()}, the GPU here is {here.device} "
             f"(compute capability {here.compute_capability})"
         )
-    built_on = sidecar.system.get("machine")
+    # TensorRT-RTX's plans run on every platform (its documentation, "CPU-Only AOT").
+    built_on = sidecar.system.get("machine") if sidecar.flavour == "tensorrt" else None
     if built_on is not None and here.machine is not None and built_on != here.machine:
         found.append(f"it was built on {built_on}, the processor here is {here.machine}")
     return found
+
+
+def library_difference(flavour: str, version: str, version_compatible: bool, here: Here) -> str:
+    """Why the TensorRT on a machine does not load a plan of this one; empty if it does."""
+    built_with = f"it was built with {FLAVOUR_NAMES[flavour]} {version}"
+    if here.flavour is None or here.version is None:
+        return "; ".join(here.why_not) or "TensorRT is not installed here"
+    if here.flavour != flavour:
+        return (
+            f"{built_with}, installed here is {FLAVOUR_NAMES[here.flavour]} {here.version}: "
+            f"neither loads the other's plans"
+        )
+    if not version_fits(version, here.version, version_compatible):
+        newer = " or a newer one of the same major version" if version_compatible else ""
+        return f"{built_with} and needs that version{newer}; here is {here.version}"
+    return ""
 
 
 def of_files(sidecar: Sidecar, header: PlanHeader, onnx_sha256: str | None) -> list[str]:

@@ -17,9 +17,11 @@ from typer.testing import CliRunner
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.cli import app
 from tgkt_edge.errors import BundleError, IncompatibleError, UsageError
-from tgkt_edge.inspect import inspect
+from tgkt_edge.inspect import describe, inspect
+from tgkt_edge.inspect_plan import inspect_plan
 from tgkt_edge.onnx_file import OnnxTensor, read_onnx
 from tgkt_edge.plan import read_header
+from tgkt_edge.sidecar import Here
 
 
 @pytest.fixture
@@ -87,9 +89,19 @@ def plan(
 def test_a_plan_tells_its_library_and_version(tmp_path: Path) -> None:
     header = read_header(plan(tmp_path / "a.plan"))
     assert (header.flavour, header.version_text, header.bytes) == ("tensorrt", "10.3.0.26", 1028)
-    assert inspect(plan(tmp_path / "b.plan", b"vtrt", version=(1, 7, 1, 116))) == {
+    seen = inspect(plan(tmp_path / "b.plan", b"vtrt", version=(1, 7, 1, 116)))
+    assert seen.items() >= {
         "kind": "plan", "bytes": 1028, "library": "TensorRT-RTX", "version": "1.7.1.116",
-    }  # fmt: skip
+        "sidecar": None, "problems": [],
+    }.items()  # fmt: skip
+    assert "It has no sidecar" in describe(seen, tmp_path / "b.plan")[1]
+
+
+def test_a_plan_without_a_sidecar_is_compared_by_its_version(tmp_path: Path) -> None:
+    path = plan(tmp_path / "a.plan")
+    assert inspect_plan(path, Here("tensorrt", "10.3.0", "8.7", "Orin"))["not_here"] == []
+    assert "here is 10.7.0" in inspect_plan(path, Here("tensorrt", "10.7.0", "8.7", "Orin"))["not_here"][0]
+    assert inspect_plan(path, Here(why_not=["no TensorRT"]))["not_here"] == ["no TensorRT"]
 
 
 def test_a_damaged_plan_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Strongly typed: the precision is what the ONNX file says, layer by layer, and Te
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,13 @@ from tgkt_edge.bundle import INPUT_NAME, OUTPUT_NAMES
 from tgkt_edge.errors import IncompatibleError
 from tgkt_edge.gpu import Gpu, find_gpu
 from tgkt_edge.onnx_file import read_onnx
-from tgkt_edge.trt_builder.flavours import BuildOptions, configure, keep_timings, targets
+from tgkt_edge.trt_builder.flavours import (
+    BuildOptions,
+    configure,
+    default_timing_cache,
+    keep_timings,
+    targets,
+)
 from tgkt_edge.trt_builder.monitor import Errors, Progress, make_logger, watched
 from tgkt_edge.trt_builder.proof import TYPES, check_network, network_layers, prove
 
@@ -31,6 +38,7 @@ class Built:
 
     Attributes:
         opset: of the ONNX file. gpu: on which it was built; None: built for another one.
+        warning: a line for a person, or "".
     """
 
     plan: bytes
@@ -41,6 +49,7 @@ class Built:
     inputs: Mapping[str, Mapping[str, Any]]
     outputs: Mapping[str, Mapping[str, Any]]
     build: Mapping[str, Any]
+    warning: str = ""
 
 
 def build_plan(
@@ -63,6 +72,8 @@ def build_plan(
     found = trt.find()
     gpu, why_no_gpu = find_gpu()
     capabilities = targets(options, found, gpu, why_no_gpu)
+    if options.timing_cache is None:
+        options = dataclasses.replace(options, timing_cache=default_timing_cache(found, gpu))
     opset = read_onnx(onnx).opset
     if opset > MAX_OPSET:
         raise IncompatibleError(
@@ -92,7 +103,7 @@ def build_plan(
             f"--workspace MIB, a smaller --max-batch, or close other programs."
         )
     data = bytes(plan)
-    keep_timings(config, options, found)
+    warning = keep_timings(config, options, found)
     local = gpu is not None and gpu.compute_capability in capabilities
     return Built(
         plan=data,
@@ -105,10 +116,10 @@ def build_plan(
         build={
             "optimisation": options.level,
             "workspace_mib": options.workspace_mib,
-            "timing_cache": found.flavour == "tensorrt" and options.timing_cache is not None,
             "tf32": False,
             "seconds": round(time.monotonic() - started, 1),
         },
+        warning=warning,
     )
 
 

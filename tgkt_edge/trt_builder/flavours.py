@@ -5,15 +5,16 @@ What all have is used as TensorRT's own API; what only one has stands here, behi
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tgkt_edge import trt
-from tgkt_edge.errors import IncompatibleError, UsageError
+from tgkt_edge.errors import IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.files import atomic_file
-from tgkt_edge.gpu import Gpu
+from tgkt_edge.gpu import Gpu, find_gpu
 from tgkt_edge.sidecar import Profile
 
 
@@ -25,8 +26,8 @@ class BuildOptions:
         profile: batch sizes.
         workspace_mib: scratch memory the builder may plan with, MiB; None: all there is.
         level: optimisation level, 0 (quick to build) to 5 (slow to build).
-        timing_cache: file that keeps what the builder measured, for the next build; None: none is kept. TensorRT-RTX
-            measures nothing.
+        timing_cache: file that keeps what the builder measured, for the next build; None: in the user's cache folder.
+            TensorRT-RTX measures nothing.
         version_compatible: newer versions of the same major one may load the plan, too. TensorRT only.
         hardware_compatible: other GPUs, from Ampere (8.0) on, may run it, too. TensorRT only.
         target_sm: build for these GPUs, e.g. ("89",), instead of the one here. TensorRT-RTX only.
@@ -101,6 +102,26 @@ def targets(options: BuildOptions, found: trt.TensorRt, gpu: Gpu | None, why_no_
     return (gpu.compute_capability,)
 
 
+def check_library(options: BuildOptions) -> None:
+    """Raise what would end a build before it begins: no TensorRT, no GPU, or options that do not fit; see targets."""
+    targets(options, trt.find(), *find_gpu())
+
+
+def refuse_without_trt(options: BuildOptions) -> None:
+    """Raise UsageError if a flag of ``--trt`` was given without it."""
+    for name, value in dataclasses.asdict(options).items():
+        if value != dataclasses.asdict(BuildOptions())[name]:
+            flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+            raise UsageError(f"{flag} is for TensorRT plans: give --trt, too")
+
+
+_FLAGS = {
+    "profile": "--min-batch, --opt-batch or --max-batch",
+    "workspace_mib": "--workspace",
+    "level": "--optimisation",
+}
+
+
 def configure(
     config: trt.IBuilderConfig, options: BuildOptions, found: trt.TensorRt, capabilities: tuple[str, ...]
 ) -> None:
@@ -127,21 +148,21 @@ def configure(
         config.set_timing_cache(cache, ignore_mismatch=False)
 
 
-def keep_timings(config: trt.IBuilderConfig, options: BuildOptions, found: trt.TensorRt) -> None:
-    """Write what the builder measured to ``options.timing_cache``.
-
-    Raises:
-        TgktEdgeError: the disk refused.
-    """
+def keep_timings(config: trt.IBuilderConfig, options: BuildOptions, found: trt.TensorRt) -> str:
+    """Write what the builder measured to ``options.timing_cache``; what hindered it, as a line for a person, or ""."""
     if found.flavour == "tensorrt" and options.timing_cache is not None:
-        data = bytes(config.get_timing_cache().serialize())
-        with atomic_file(options.timing_cache) as temporary:
-            temporary.write_bytes(data)
+        try:
+            data = bytes(config.get_timing_cache().serialize())
+            with atomic_file(options.timing_cache) as temporary:
+                temporary.write_bytes(data)
+        except TgktEdgeError as error:  # the plan is there: minutes of work are not lost for this
+            return f"the timing cache is not kept, the next build takes as long: {error}"
+    return ""
 
 
-def default_timing_cache(found: trt.TensorRt, gpu: Gpu) -> Path | None:
+def default_timing_cache(found: trt.TensorRt, gpu: Gpu | None) -> Path | None:
     """Where timings of this library on this GPU are kept, ``$XDG_CACHE_HOME/tgkt-edge``; None for TensorRT-RTX."""
-    if found.flavour != "tensorrt":
+    if found.flavour != "tensorrt" or gpu is None:
         return None
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "tgkt-edge" / f"timing-{found.version}-sm{gpu.compute_capability.replace('.', '')}.cache"

@@ -13,11 +13,11 @@ from tgkt_edge.bundle import MODEL_FILES, Bundle
 from tgkt_edge.engines import FOLDER, PRECISIONS
 from tgkt_edge.errors import BundleError, UsageError
 from tgkt_edge.files import atomic_file, remove_leftovers, sha256_of, write_json
-from tgkt_edge.gpu import find_gpu, l4t
+from tgkt_edge.gpu import l4t
 from tgkt_edge.plan import read_header
 from tgkt_edge.sidecar import Sidecar, sidecar_path
 from tgkt_edge.trt_builder.build import Built, build_plan
-from tgkt_edge.trt_builder.flavours import BuildOptions, targets
+from tgkt_edge.trt_builder.flavours import BuildOptions, check_library
 from tgkt_edge.trt_builder.monitor import Progress
 
 Say = Callable[[str], None]
@@ -51,7 +51,7 @@ def build_plans(
     bundle = Bundle.open(path)
     chosen = list(dict.fromkeys(precisions)) or [name for name in PRECISIONS if name in bundle.precisions]
     found = trt.find()
-    targets(options, found, *find_gpu())  # before the first build, which may take minutes
+    check_library(options)  # before the first build, which may take minutes
     for precision in chosen:
         if precision not in bundle.precisions:
             raise BundleError(
@@ -61,6 +61,8 @@ def build_plans(
     for precision in chosen:
         say(f"{precision}: building with {found.text}, batch {options.profile.text()}")
         built = build_plan(bundle.model(precision), precision, bundle.size, options, progress)
+        if built.warning:
+            say(built.warning)
         bundle, name = _write(bundle, precision, built, options, found)
         say(f"{bundle.path / name}: {describe_built(built)}")
     return bundle
