@@ -9,7 +9,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST ?=
-EXTRAS := train,export,cpu,data,sinks,dev
+EXTRAS := train,export,cpu,data,sinks,trt-rtx,dev
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -31,6 +31,7 @@ $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + ". Name another: PYTHON=python3.12 make ...")'
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); echo 'No virtual environment could be made. On Debian and Ubuntu: apt install python3-venv'; exit 1; }
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	bash .ci/stubs $(BIN)/python $(VENV)/stubs
 	@touch $(INSTALLED)
 
 check:
@@ -39,7 +40,7 @@ check:
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@echo '==> mypy: types'
-	@$(BIN)/mypy --strict
+	@MYPYPATH=$(VENV)/stubs $(BIN)/mypy --strict
 	@echo '==> pytest'
 	@$(BIN)/python -m pytest $(PYTEST)
 

@@ -44,6 +44,8 @@ HEAVY = (
     "h5py",
     "safetensors",
     "tensorboard",
+    "tensorrt",
+    "tensorrt_rtx_bindings",
     "paho",
     "prometheus_client",
     "starlette",

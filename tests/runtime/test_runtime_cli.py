@@ -20,6 +20,7 @@ HEAVY = (
     "cv2",
     "sklearn",
     "tensorrt",
+    "tensorrt_rtx_bindings",
     "tgkt_edge.train",
     "tgkt_edge.export",
 )
