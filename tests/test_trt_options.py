@@ -169,10 +169,18 @@ def test_a_plan_whose_layers_lost_their_precision_is_refused(monkeypatch: pytest
     ):
         proof.prove(onnx, "int8", {"int8": 52}, b"plan")
     monkeypatch.setattr(proof, "engine_layers", lambda plan: {"int8": 51, "fp32": 3})
+    assert proof.prove(onnx, "int8", {"int8": 52}, None)["proven"] is False
     assert proof.prove(onnx, "int8", {"int8": 52}, b"plan") == {
         "asked": "int8", "network": {"int8": 52}, "engine": {"int8": 51, "fp32": 3},
         "proven": True, "how": "engine inspector",
     }  # fmt: skip
+
+
+def test_an_inspector_that_tells_no_types_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof, "engine_layers", lambda plan: {})
+    found = proof.prove(Path("model.onnx"), "fp32", {"fp32": 54}, b"plan")
+    assert (found["proven"], found["engine"]) == (False, None)
+    assert "inspector tells none" in found["how"]
 
 
 # The machine

@@ -46,6 +46,12 @@ class TensorRt:
         return f"{FLAVOUR_NAMES[self.flavour]} {self.version}"
 
 
+def installed() -> list[str]:
+    """Names of TensorRT's modules that are installed, without importing one. Type stubs do not count."""
+    specs = {name: importlib.util.find_spec(name) for name, _ in _MODULES}
+    return [name for name, spec in specs.items() if spec is not None and spec.origin is not None]
+
+
 @functools.cache
 def find() -> TensorRt:
     """Import TensorRT, whichever flavour is installed; plain TensorRT first.

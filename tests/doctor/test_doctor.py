@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import onnx
 import pytest
 
+from tgkt_edge import trt
 from tgkt_edge.doctor import libraries, machine
 from tgkt_edge.doctor.findings import Finding, scrub
 from tgkt_edge.doctor.probe import probe
@@ -58,12 +58,21 @@ def test_a_jetsons_release_power_mode_and_memory(jetson: Path) -> None:
     assert machine.has_gpu(jetson)
 
 
-def test_a_systems_library_that_is_not_seen_or_is_hidden(jetson: Path) -> None:
-    if find_spec("tensorrt") is None:
-        (finding,) = libraries.tensorrt(jetson)
-        assert finding.level == "warning"
-        assert "/usr/lib/python3.10/dist-packages" in finding.text
-        assert "--system-site-packages" in finding.advice
+def test_tensorrt_makes_a_builder_where_it_is_installed(jetson: Path) -> None:
+    if not trt.installed():
+        pytest.skip("needs TensorRT or TensorRT-RTX: pip install 'tgkt-edge[trt-rtx]'")
+    (finding,) = libraries.tensorrt(jetson)
+    assert (finding.level, finding.text) == ("ok", f"{trt.find().text} made a builder.")
+
+
+def test_a_systems_library_that_is_not_seen_or_is_hidden(
+    jetson: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trt, "installed", list)
+    (finding,) = libraries.tensorrt(jetson)
+    assert finding.level == "warning"
+    assert "/usr/lib/python3.10/dist-packages" in finding.text
+    assert "--system-site-packages" in finding.advice
     wheels = libraries.installed(("opencv-python-headless",))
     if wheels:
         found, works = libraries.opencv(jetson)

@@ -17,11 +17,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from typer.testing import CliRunner
 
 from tgkt_edge import trt
 from tgkt_edge.bundle import MODEL_FILES, Bundle
+from tgkt_edge.cli import app
 from tgkt_edge.engines import Plan, fitting, plans, read_plan
 from tgkt_edge.errors import BundleError, IncompatibleError, MissingDependency, TgktEdgeError, UsageError
+from tgkt_edge.export.export import export
 from tgkt_edge.files import sha256_of
 from tgkt_edge.sensor import PRESETS
 from tgkt_edge.sidecar import Here, Profile, sidecar_path
@@ -347,3 +350,30 @@ def test_a_truncated_plan_and_an_edited_sidecar_are_not_loaded(tmp_path: Path) -
     beside.write_text(beside.read_text(encoding="utf-8").replace('"8.9"', '"8.6"'), encoding="utf-8")
     with pytest.raises(BundleError, match="was altered: its sha256"):
         plans(bundle)
+
+
+# From a run
+
+
+def test_a_run_becomes_a_bundle_with_plans_in_one_command(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    done = CliRunner().invoke(
+        app, ["export", str(run), "-o", str(out), "--precision", "fp16", "--trt", "--target-sm", "89"]
+    )
+    assert done.exit_code == 0, done.output
+    bundle = Bundle.open(out)
+    assert bundle.precisions == ("fp32", "fp16")
+    assert [plan.sidecar.asked for plan in plans(bundle)] == ["fp16"]
+    assert "fp16: building with TensorRT-RTX" in done.stderr
+    (plan,) = plans(bundle)
+    more = export(out, tmp_path / "more")  # a bundle's plans are taken over
+    assert more.files[plan.name] == bundle.files[plan.name]
+    assert read_plan(more, plans(more)[0]) == read_plan(bundle, plan)
+
+
+def test_a_build_that_cannot_be_is_refused_before_the_export(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    done = CliRunner().invoke(app, ["export", str(run), "-o", str(out), "--trt", "--target-sm", "33"])
+    assert done.exit_code == 2
+    assert "--target-sm 33: TensorRT-RTX" in done.stderr
+    assert not out.exists()

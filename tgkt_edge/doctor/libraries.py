@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import metadata, util
 from pathlib import Path
 
+from tgkt_edge import trt
 from tgkt_edge.doctor.findings import Finding
 from tgkt_edge.doctor.probe import TIMEOUT, probe
 
@@ -153,7 +154,7 @@ def onnxruntime(timeout: float = TIMEOUT, gpu: bool = False) -> tuple[list[Findi
 
 def tensorrt(root: Path = Path("/"), timeout: float = TIMEOUT) -> list[Finding]:
     """Findings on TensorRT; it is optional."""
-    if util.find_spec("tensorrt") is None:
+    if not trt.installed():
         copies = _system_copies(root, "tensorrt")
         if copies:
             advice = "Make the environment with: python3 -m venv --system-site-packages DIR"
@@ -161,14 +162,14 @@ def tensorrt(root: Path = Path("/"), timeout: float = TIMEOUT) -> list[Finding]:
             return [Finding("tensorrt", "warning", text, advice)]
         return [Finding("tensorrt", "ok", "TensorRT is not installed; ONNX Runtime does not need it.")]
     code = (
-        "import json, tensorrt as t; b = t.Builder(t.Logger(t.Logger.ERROR));"
-        "print(json.dumps({'v': t.__version__, 'b': bool(b)}))"
+        "import json; from tgkt_edge import trt; b = trt.Builder(trt.Logger(trt.Logger.ERROR));"
+        "print(json.dumps({'v': trt.find().text, 'b': bool(b)}))"
     )
     answer = probe(code, timeout)
     if answer.error:
         text = f"TensorRT is installed but {answer.error}."
         return [Finding("tensorrt", "problem", text, "Does its version fit the driver and CUDA here?")]
-    return [Finding("tensorrt", "ok", f"TensorRT {answer.value['v']} made a builder.")]
+    return [Finding("tensorrt", "ok", f"{answer.value['v']} made a builder.")]
 
 
 def training() -> list[Finding]:

@@ -100,6 +100,9 @@ def prove(onnx: Path, precision: str, layers: Mapping[str, int], plan: bytes | N
         how = "types of the strongly typed network; the engine inspector needs the GPU"
         return {**about, "engine": None, "proven": False, "how": how}
     engine = engine_layers(plan)
+    if not engine:
+        how = "types of the strongly typed network; the engine inspector tells none"
+        return {**about, "engine": None, "proven": False, "how": how}
     if not engine.get(precision):
         raise IncompatibleError(
             f"{onnx} was to become a plan in {precision}, but the engine inspector finds no such layer ({engine}). "
