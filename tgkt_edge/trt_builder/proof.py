@@ -75,10 +75,10 @@ def layer_types(information: Mapping[str, Any]) -> dict[str, int]:
             where channel % 8 == 0", as the version has it.
     """
     count: Counter[str] = Counter()
-    for layer in information["Layers"]:
-        if not isinstance(layer, dict):  # only names: built without detailed verbosity
+    for entry in information["Layers"]:
+        if not isinstance(entry, dict):  # only names: built without detailed verbosity
             continue
-        text = " ".join(str(tensor.get("Format/Datatype", "")) for tensor in layer.get("Inputs", ())).lower()
+        text = " ".join(str(read.get("Format/Datatype", "")) for read in entry.get("Inputs", ())).lower()
         for name, words in _WORDS.items():
             if any(word in text for word in words):
                 count[name] += 1
@@ -99,13 +99,13 @@ def prove(onnx: Path, precision: str, layers: Mapping[str, int], plan: bytes | N
     if plan is None:
         how = "types of the strongly typed network; the engine inspector needs the GPU"
         return {**about, "engine": None, "proven": False, "how": how}
-    engine = engine_layers(plan)
-    if not engine:
+    kinds = engine_layers(plan)
+    if not kinds:
         how = "types of the strongly typed network; the engine inspector tells none"
         return {**about, "engine": None, "proven": False, "how": how}
-    if not engine.get(precision):
+    if not kinds.get(precision):
         raise IncompatibleError(
-            f"{onnx} was to become a plan in {precision}, but the engine inspector finds no such layer ({engine}). "
+            f"{onnx} was to become a plan in {precision}, but the engine inspector finds no such layer ({kinds}). "
             f"No plan was written."
         )
-    return {**about, "engine": engine, "proven": True, "how": "engine inspector"}
+    return {**about, "engine": kinds, "proven": True, "how": "engine inspector"}
