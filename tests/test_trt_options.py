@@ -14,7 +14,7 @@ from tgkt_edge import trt
 from tgkt_edge.errors import IncompatibleError, MissingDependency, UsageError
 from tgkt_edge.gpu import Gpu, find_gpu, l4t
 from tgkt_edge.sidecar import Profile
-from tgkt_edge.trt_builder import proof
+from tgkt_edge.trt_builder import flavours, proof
 from tgkt_edge.trt_builder.flavours import (
     BuildOptions,
     configure,
@@ -67,6 +67,19 @@ def test_tensorrt_builds_for_the_gpu_it_stands_on() -> None:
         UsageError, match=r"--target-sm: TensorRT 10\.3\.0 builds for the GPU it runs on only"
     ):
         targets(BuildOptions(target_sm=("89",)), PLAIN, ORIN, "")
+
+
+def test_hardware_compatible_plans_are_built_where_tensorrt_supports_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wide = BuildOptions(hardware_compatible=True)
+    monkeypatch.setattr(flavours, "l4t", lambda: None)
+    assert targets(wide, PLAIN, Gpu("L4", "8.9", "12.6"), "") == ("8.9",)
+    with pytest.raises(UsageError, match=r"from Ampere \(8\.0\) on, .* here is T4 \(7\.5\)"):
+        targets(wide, PLAIN, Gpu("T4", "7.5", "12.6"), "")
+    monkeypatch.setattr(flavours, "l4t", lambda: "R36 (release), REVISION: 4.3")
+    with pytest.raises(UsageError, match="not on Jetson; here is Orin"):
+        targets(wide, PLAIN, ORIN, "")
 
 
 def test_tensorrt_rtx_builds_for_the_gpus_it_is_told(rtx: trt.TensorRt) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from tgkt_edge import trt
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.files import atomic_file
-from tgkt_edge.gpu import Gpu, find_gpu
+from tgkt_edge.gpu import Gpu, find_gpu, l4t
 from tgkt_edge.sidecar import Profile
 
 
@@ -75,6 +75,11 @@ def targets(options: BuildOptions, found: trt.TensorRt, gpu: Gpu | None, why_no_
         if gpu is None:
             raise IncompatibleError(
                 f"{found.text} builds on the GPU that will run the plan, and {why_no_gpu}."
+            )
+        if options.hardware_compatible and (l4t() or gpu.compute_capability.startswith(("5.", "6.", "7."))):
+            raise UsageError(
+                f"--hardware-compatible: TensorRT supports it on GPUs from Ampere (8.0) on, and not on Jetson; here is "
+                f"{gpu.name} ({gpu.compute_capability}). Leave it out, and build on each kind of device."
             )
         return (gpu.compute_capability,)
     if options.version_compatible or options.hardware_compatible:
