@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tgkt_edge import trt
+from tgkt_edge.errors import MissingDependency
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -23,3 +26,15 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real data: {path} does not exist (set TGKT_EDGE_DATA)")
     return path
+
+
+@pytest.fixture(scope="session")
+def rtx() -> trt.TensorRt:
+    """TensorRT-RTX, which builds plans for GPUs that are not here."""
+    try:
+        found = trt.find()
+    except MissingDependency as error:
+        pytest.skip(str(error))
+    if found.flavour != "tensorrt_rtx":
+        pytest.skip(f"{found.text} is installed here, not TensorRT-RTX")
+    return found

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tgkt_edge import trt
-from tgkt_edge.errors import IncompatibleError, MissingDependency, UsageError
+from tgkt_edge.errors import IncompatibleError, UsageError
 from tgkt_edge.gpu import Gpu, find_gpu, l4t
 from tgkt_edge.sidecar import Profile
 from tgkt_edge.trt_builder import flavours, proof
@@ -27,17 +27,6 @@ from tgkt_edge.trt_builder.monitor import make_logger
 ORIN = Gpu("Orin", "8.7", "12.6")
 ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9", "13.0")
 PLAIN = trt.TensorRt(SimpleNamespace(), "tensorrt", "10.3.0")
-
-
-@pytest.fixture
-def rtx() -> trt.TensorRt:
-    try:
-        found = trt.find()
-    except MissingDependency as error:
-        pytest.skip(str(error))
-    if found.flavour != "tensorrt_rtx":
-        pytest.skip(f"{found.text} is installed here, not TensorRT-RTX")
-    return found
 
 
 @pytest.mark.parametrize(

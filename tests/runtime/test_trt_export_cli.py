@@ -14,7 +14,6 @@ import pytest
 from tgkt_edge import trt
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.engines import plans
-from tgkt_edge.errors import MissingDependency
 from tgkt_edge.gpu import find_gpu
 from tgkt_edge.sidecar import Profile
 
@@ -43,17 +42,6 @@ def export(
 def bundle(depth_bundle: Bundle, tmp_path: Path) -> Bundle:
     shutil.copytree(depth_bundle.path, tmp_path / "bundle")
     return Bundle.open(tmp_path / "bundle")
-
-
-@pytest.fixture
-def rtx() -> trt.TensorRt:
-    try:
-        found = trt.find()
-    except MissingDependency as error:
-        pytest.skip(str(error))
-    if found.flavour != "tensorrt_rtx":
-        pytest.skip(f"{found.text} is installed here; these tests build for GPUs that are not here")
-    return found
 
 
 def test_without_tensorrt_it_is_exit_6_and_says_what_to_install_where(kit: Any, bundle: Bundle) -> None:
