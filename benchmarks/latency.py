@@ -60,7 +60,10 @@ class Paced(FrameSource):
             return None
         self._next += self._period
         time.sleep(max(0.0, self._next - time.perf_counter()))
-        captured = Captured(self._frames[number % len(self._frames)], number, time.time(), "memory")
+        frame = self._frames[
+            number % len(self._frames)
+        ].copy()  # as every camera's frame, out of the driver's buffer
+        captured = Captured(frame, number, time.time(), "memory")
         self.ready[number] = time.perf_counter()
         return captured
 
