@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from latency import Lines, added_ms, measure, parts
+from latency import Lines, added_ms, measure, parts, where_ms
 from numpy.typing import NDArray
 
 from tgkt_edge.sensor import PRESETS
@@ -40,6 +40,14 @@ def test_inference_is_no_part_of_what_is_added() -> None:
     assert added_ms({0: 10.0, 1: 10.1, 2: 10.2}, lines) == pytest.approx([5.0, 1.0])
 
 
+def test_the_three_stretches_sum_to_what_is_added() -> None:
+    ms = {"capture": 0.0, "preprocess": 2.0, "inference": 20.0, "total": 23.5}
+    lines = [(10.025, json.dumps({"frame": 0, "ms": ms}))]
+    found = where_ms({0: 10.0}, lines)
+    assert found == pytest.approx({"before preprocessing": 1.5, "preprocessing": 2.0, "after inference": 1.5})
+    assert [sum(found.values())] == pytest.approx(added_ms({0: 10.0}, lines))
+
+
 def test_a_line_is_out_when_it_is_flushed() -> None:
     out = Lines()
     out.write('{"frame": ')
@@ -55,8 +63,9 @@ def test_a_line_is_out_when_it_is_flushed() -> None:
 
 def test_every_frame_of_a_run_is_measured() -> None:
     begin = time.perf_counter()
-    added = measure(Slow(), SPEC, ("a", "b"), 8, FRAMES, 5, 0.06)
+    ready, lines = measure(Slow(), SPEC, ("a", "b"), 8, FRAMES, 5, 0.06)
     whole = (time.perf_counter() - begin) * 1e3
+    added = added_ms(ready, lines)
     assert len(added) == 5
     assert all(0 < one < whole - 50 for one in added)  # the engine's 50 ms are in none of them
 
