@@ -50,6 +50,7 @@ class Capture:
 
     Attributes:
         lost: how often a live source was lost after it had been opened.
+        patience: seconds that leaving waits for the thread to close the source; then it is left behind.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Capture:
         self._failures = 0  # in a row, without a frame between them
         self._next_number = 0
         self.lost = 0
+        self.patience = 1.0
 
     def __enter__(self) -> Capture:
         self._start(delay=0.0)
@@ -75,7 +77,7 @@ class Capture:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.stop(self.patience)
 
     @property
     def dropped(self) -> int:
@@ -157,7 +159,8 @@ class Capture:
         reader.abandoned = True
         self._hung = [*(hung for hung in self._hung if hung.alive), reader]
         self._failures += 1
-        self.lost += 1
+        if self._state != "connecting":
+            self.lost += 1
         if len(self._hung) > self._retry.most_hung or self._exhausted():
             self._box.finish(
                 SourceLostError(
@@ -238,7 +241,7 @@ class Capture:
                 delay = min(delay, left)
             elif not self._live or self._exhausted():
                 raise lost
-            else:
+            elif self._state != "connecting":  # else it is still the loss before
                 self.lost += 1
             self._say("lost", f"{lost} Trying again in {delay:.1f} s.")
         return delay

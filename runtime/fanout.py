@@ -69,8 +69,10 @@ class Fanout:
             worker.join(deadline)
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """By sink: messages that were lost because it was too slow, and that it failed to write."""
-        return {worker.sink.name: (worker.lost, worker.failed) for worker in self._workers}
+        """By sink: messages that were lost, here or in it, and that it did not write when it got them."""
+        return {
+            worker.sink.name: (worker.lost + worker.sink.dropped, worker.failed) for worker in self._workers
+        }
 
     def __enter__(self) -> Fanout:
         return self

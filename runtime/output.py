@@ -37,7 +37,8 @@ class RunSummary:
         stopped: why the run ended: the recording's end, ``max_frames``, SIGINT, SIGTERM, nobody read stdout any
             more, or a failure that follows as an exception.
         reconnects: how often a camera was lost and opened again.
-        sinks: by sink, messages it was too slow for and messages that it failed to write.
+        sinks: by sink, messages that were lost (it was too slow, or its buffer full) and messages that it did not write
+            at the first try; those it kept and wrote later count, too.
     """
 
     source: str
@@ -62,7 +63,7 @@ class RunSummary:
         if self.reconnects:
             lines.append(f"  camera lost {self.reconnects} times")
         lines += [
-            f"  {name}: {lost} messages lost because it was too slow, {failed} not written"
+            f"  {name}: {lost} messages lost, {failed} not written at the first try"
             for name, (lost, failed) in self.sinks.items()
             if lost or failed
         ]

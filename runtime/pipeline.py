@@ -38,7 +38,9 @@ from tgkt_edge.runtime.worker import Worker
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
 STDOUT = "jsonl:-"
-_HURRY = 0.8  # seconds for the sinks to finish once a signal ended the run: two seconds are all that there is
+_HURRY = (
+    0.7  # seconds for the source, then for the sinks, once a signal ended the run: it has two for everything
+)
 _POLL = 0.1  # seconds after which a wait for a frame looks at the stop request
 
 
@@ -162,7 +164,7 @@ def classify(
         with fanout, capture, Notifier() as notifier:
             stopped = _consume(capture, worker, records, fanout, line, notifier, max_frames, stop)
             if stop.reason is not None:
-                fanout.patience = _HURRY
+                capture.patience = fanout.patience = _HURRY
         if stopped in ("end", "max-frames") and worker.stats.frames == worker.stats.bad:
             stopped = "failed"
             worker.refuse_run(name)

@@ -17,7 +17,7 @@ from tgkt_edge.runtime.health import Health
 from tgkt_edge.runtime.output import answer_record, error_record
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.runtime.stats import Statistics
-from tgkt_edge.sensor import PRESETS, SensorSpec, unit_table
+from tgkt_edge.sensor import PRESETS, SensorSpec, paired_table
 
 
 class Worker:
@@ -40,7 +40,7 @@ class Worker:
         self._last_error = ""
         self._health: Health | None = None
         self.events: list[dict[str, Any]] = []  # for the pipeline to take
-        unit_table(spec)  # made once and kept: no frame's latency
+        paired_table(spec)  # made once and kept: no frame's latency
 
     def answer(self, captured: Captured, arrived: float, live: bool = False) -> dict[str, Any]:
         """The record of one frame that was in memory at ``arrived`` (``time.perf_counter``).

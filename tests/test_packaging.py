@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import shutil
@@ -23,14 +22,6 @@ from onnx import TensorProto, helper, numpy_helper
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.sensor import PRESETS
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    tomllib = pytest.importorskip("tomli")
-
-TOPS = {"tgkt_edge": "tgkt_edge", "train": "tgkt_edge.train", "export": "tgkt_edge.export"}
-TOPS["runtime"] = "tgkt_edge.runtime"
-LINKS = ("train", "export", "runtime")
 HEAVY = (
     "torch",
     "torchvision",
@@ -67,84 +58,6 @@ def run(command: Iterable[object], cwd: Path, **more: str) -> subprocess.Complet
     )
 
 
-def python_folders(repository: Path) -> dict[str, Path]:
-    """Package name -> folder, of all folders that hold Python; the links under tgkt_edge/ are not followed."""
-    found = {}
-    for top, name in TOPS.items():
-        for folder, _, files in os.walk(repository / top):
-            if any(file.endswith(".py") for file in files):
-                parts = Path(folder).relative_to(repository / top).parts
-                found[".".join([name, *parts])] = Path(folder)
-    return found
-
-
-def modules(repository: Path) -> dict[str, Path]:
-    """Module name -> file, of everything that should be installed."""
-    return {
-        package if file.stem == "__init__" else f"{package}.{file.stem}": file
-        for package, folder in python_folders(repository).items()
-        for file in folder.glob("*.py")
-    }
-
-
-def light_modules(repository: Path) -> list[str]:
-    """Everything but training and export: what a device imports."""
-    return sorted(name for name in modules(repository) if name.split(".")[1:2] not in (["train"], ["export"]))
-
-
-@pytest.fixture(scope="session")
-def settings(repository: Path) -> dict[str, Any]:
-    values: dict[str, Any] = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))
-    return values
-
-
-def test_every_folder_that_holds_python_is_declared(repository: Path, settings: dict[str, Any]) -> None:
-    declared = settings["tool"]["setuptools"]["packages"]
-    folders = python_folders(repository)
-    assert sorted(declared) == sorted(folders)
-    assert {*TOPS.values(), "tgkt_edge.runtime.sources", "tgkt_edge.demo"} <= set(folders)
-    for name, folder in folders.items():
-        assert (folder / "__init__.py").is_file(), f"{folder} would be a namespace package"
-        mapped = settings["tool"]["setuptools"]["package-dir"].get(name, name.replace(".", "/"))
-        assert (repository / mapped).resolve() == folder.resolve()
-
-
-@pytest.mark.parametrize("name", LINKS)
-def test_the_links_lead_to_the_real_folders(repository: Path, name: str) -> None:
-    link = repository / "tgkt_edge" / name
-    # A zip download may hold the link as a small text file; Python then imports through package-dir alone.
-    assert (os.readlink(link) if link.is_symlink() else link.read_text(encoding="utf-8")) == f"../{name}"
-
-
-def imports_of(file: Path) -> set[str]:
-    """Absolute names of all modules that a file imports, at any depth."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("package", "banned"),
-    [
-        ("tgkt_edge.runtime", ("tgkt_edge.train", "tgkt_edge.export", "torch", "torchvision", "onnx")),
-        ("tgkt_edge.train", ("tgkt_edge.export", "tgkt_edge.runtime", "onnx", "onnxruntime")),
-    ],
-)
-def test_runtime_and_train_use_only_what_all_share(
-    repository: Path, package: str, banned: tuple[str, ...]
-) -> None:
-    files = {name: file for name, file in modules(repository).items() if f"{name}.".startswith(f"{package}.")}
-    assert len(files) > 1
-    for name, file in files.items():
-        bad = [used for used in imports_of(file) if any(f"{used}.".startswith(f"{no}.") for no in banned)]
-        assert not bad, f"{name} imports {bad}"
-
-
 REPORT_HEAVY = """
 import importlib, json, sys
 names, heavy = json.loads(sys.argv[1])
@@ -160,11 +73,11 @@ print(json.dumps(brought))
 
 
 @pytest.mark.parametrize("first", ["tgkt_edge.cli", "tgkt_edge.runtime", "all"])
-def test_the_command_line_and_the_runtime_load_nothing_heavy(repository: Path, first: str) -> None:
-    names = light_modules(repository) if first == "all" else [first]
-    assert {"tgkt_edge.cli", "tgkt_edge.preprocess", "tgkt_edge.runtime.pipeline"} <= set(
-        light_modules(repository)
-    )
+def test_the_command_line_and_the_runtime_load_nothing_heavy(
+    repository: Path, layout: Any, first: str
+) -> None:
+    names = layout.light if first == "all" else [first]
+    assert {"tgkt_edge.cli", "tgkt_edge.preprocess", "tgkt_edge.runtime.pipeline"} <= set(layout.light)
     argument = json.dumps([names, HEAVY])
     done = run([sys.executable, "-c", REPORT_HEAVY, argument], repository)
     assert done.returncode == 0, done.stderr
@@ -174,13 +87,13 @@ def test_the_command_line_and_the_runtime_load_nothing_heavy(repository: Path, f
 
 
 @pytest.fixture(scope="session")
-def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(repository: Path, layout: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel of a clean copy: built in the checkout itself, an old build/ could slip into it."""
     source, out = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("wheel")
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(repository / name, source)
-    for top in TOPS:
+    for top in layout.tops:
         shutil.copytree(
             repository / top,
             source / top,
@@ -194,7 +107,9 @@ def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_every_module_and_installs_no_generic_name(wheel: Path, repository: Path) -> None:
+def test_the_wheel_holds_every_module_and_installs_no_generic_name(
+    wheel: Path, repository: Path, layout: Any
+) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         metadata = archive.read(next(n for n in names if n.endswith(".dist-info/METADATA"))).decode()
@@ -204,7 +119,7 @@ def test_the_wheel_holds_every_module_and_installs_no_generic_name(wheel: Path, 
     assert {top for top in tops if not top.endswith(".dist-info")} == {"tgkt_edge"}
     wanted = {
         name.replace(".", "/") + ("/__init__.py" if file.name == "__init__.py" else ".py")
-        for name, file in modules(repository).items()
+        for name, file in layout.modules.items()
     }
     assert {name for name in names if name.endswith(".py")} == wanted
     assert "tgkt_edge/py.typed" in names
@@ -296,11 +211,11 @@ print(importlib.import_module("tgkt_edge").__file__)
 
 @pytest.mark.parametrize("where", ["bare", "device"])
 def test_all_but_train_and_export_imports_without_pytorch(
-    where: str, request: pytest.FixtureRequest, repository: Path, tmp_path: Path
+    where: str, request: pytest.FixtureRequest, layout: Any, tmp_path: Path
 ) -> None:
     folder: Path = request.getfixturevalue(where)
     absent = [name for name in HEAVY if where == "bare" or name not in ("cv2", "onnxruntime")]
-    argument = json.dumps(light_modules(repository))
+    argument = json.dumps(layout.light)
     done = run([folder / "python", "-c", IMPORT_ALL, argument, json.dumps(absent)], tmp_path)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(folder.parent)  # the wheel's, not the checkout's

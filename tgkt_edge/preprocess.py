@@ -16,19 +16,22 @@ Steps of :func:`encode`, in this order:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import FrameError
-from tgkt_edge.sensor import RawFrame, SensorSpec, unit_table
+from tgkt_edge.sensor import RawFrame, SensorSpec, paired_table, unit_table
 
 CODE_MAX = 65535
 """The largest code; code / CODE_MAX is the network's input."""
 
 # Below this share of valid area an output pixel counts as a hole: it is float noise of the resize, not coverage.
 _MIN_COVER = 1e-3
+
+_ROWS = 32
 
 
 def resize_side(size: int) -> int:
@@ -51,16 +54,14 @@ def encode(frame: RawFrame, spec: SensorSpec, side: int, name: str = "frame") ->
         FrameError: the frame contradicts ``spec``, or none of its pixels is valid.
     """
     spec.check(frame, name)
-    values, valid = unit_table(spec)
-    position = values.take(frame, mode="clip")  # (H, W) float32, whole numbers
-    if not spec.invalid:
-        return _to_codes(_area(position, side))
-    mask = valid.take(frame, mode="clip")
-    if mask.all():
-        return _to_codes(_area(position, side))
-    cover = _area(mask.astype(np.float32), side)
+    if not _any_of(frame, spec.invalid):
+        values, _ = unit_table(spec)
+        return _to_codes(_area(_look_up(values, frame), side))
+    # Positions, whole numbers, and 1 where there is one: looked up and averaged together, in half the time.
+    both = _look_up(paired_table(spec), frame).view(np.float32).reshape(*frame.shape, 2)
+    total, cover = np.ascontiguousarray(np.moveaxis(_area(both, side), 2, 0))  # each (side, side)
     # Invalid pixels are 0 in the table, so the plain average is already the masked sum over the same area.
-    mean = _area(position, side) / np.maximum(cover, _MIN_COVER)
+    mean = total / np.maximum(cover, _MIN_COVER)
     hole = cover < _MIN_COVER
     if hole.all():
         raise FrameError(
@@ -115,8 +116,21 @@ def encode_rgb(image: NDArray[np.uint8], side: int, name: str = "image") -> NDAr
     return _area(image, side)
 
 
+def _any_of(frame: RawFrame, counts: Sequence[int]) -> bool:
+    """Whether any pixel of ``frame`` holds one of ``counts``. A sample of the rows mostly knows already."""
+    return any((rows == count).any() for rows in (frame[::16], frame) for count in counts)
+
+
+def _look_up(table: NDArray[Any], frame: RawFrame) -> NDArray[Any]:
+    """``table[frame]``, some rows at a time: numpy makes each index 8 bytes long, and few of them stay in the cache."""
+    found = np.empty(frame.shape, table.dtype)
+    for top in range(0, len(frame), _ROWS):
+        table.take(frame[top : top + _ROWS], mode="clip", out=found[top : top + _ROWS])
+    return found
+
+
 def _area(image: NDArray[Any], side: int) -> NDArray[Any]:
-    """(H, W) or (H, W, 3) to ``side`` by ``side``: area-averaged where it shrinks, linear where it grows."""
+    """(H, W) or (H, W, C) to ``side`` by ``side``: area-averaged where it shrinks, linear where it grows."""
     import cv2
 
     height, width = image.shape[:2]
@@ -138,7 +152,11 @@ def _fill_nearest(mean: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray
         hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
     # Labels number the non-hole pixels; a look-up by label needs no assumption about the order of numbering.
-    value_of = np.zeros(int(labels.max()) + 1, dtype=np.float32)
-    value_of[labels[~hole]] = mean[~hole]
-    filled: NDArray[np.float32] = value_of[labels]
+    labels = labels.astype(np.intp)  # numpy's own type of index: three times as fast
+    wanted = labels[hole]
+    labels[hole] = 0  # no pixel's number
+    value_of = np.empty(int(labels.max()) + 1, dtype=np.float32)
+    value_of[labels.ravel()] = mean.ravel()
+    filled = mean.copy()
+    filled[hole] = value_of[wanted]
     return filled

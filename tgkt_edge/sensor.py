@@ -222,6 +222,20 @@ def unit_table(spec: SensorSpec) -> tuple[NDArray[np.float32], NDArray[np.bool_]
     return values, valid
 
 
+@lru_cache(maxsize=8)
+def paired_table(spec: SensorSpec) -> NDArray[np.int64]:
+    """Both columns of :func:`unit_table` in one, so that a frame is looked up once.
+
+    Returns:
+        (n,) int64, each holding two float32: the position in 65535ths, and 1 for a measurement or 0 for none. What is
+        looked up, viewed as float32, has them as its last axis.
+    """
+    values, valid = unit_table(spec)
+    table: NDArray[np.int64] = np.stack([values, valid.astype(np.float32)], axis=1).view(np.int64)[:, 0]
+    table.flags.writeable = False
+    return table
+
+
 def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ConfigError(f"sensor: {name} = {value!r}: wanted one of {', '.join(allowed)}")

@@ -54,10 +54,12 @@ class Sink(ABC):
         name: its URI without any password in it, for messages.
         lossless: every message counts (a log). False: only the newest matter, so messages may be dropped while it is
             busy (a page, a video).
+        dropped: messages that it had taken and lost after all, e.g. because its own buffer was full.
     """
 
     name: str = "sink"
     lossless: bool = True
+    dropped: int = 0
 
     @abstractmethod
     def open(self, info: RunInfo) -> None:

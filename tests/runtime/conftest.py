@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +30,7 @@ from tgkt_edge.sensor import PRESETS, SensorSpec
 CLASSES = ("bedroom", "kitchen", "office")
 SIZE = 32
 ROOT = Path(__file__).resolve().parents[2]
+MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
 
 def save_model(path: Path, classes: tuple[str, ...] = CLASSES, size: int = SIZE, **changes: Any) -> None:
@@ -128,6 +134,7 @@ class Kit:
     command: Callable[..., list[str]]
     environment: Callable[..., dict[str, str]]
     run_cli: Callable[..., Finished]
+    until: Callable[..., None]
     classes: tuple[str, ...] = CLASSES
     size: int = SIZE
 
@@ -135,7 +142,7 @@ class Kit:
 @pytest.fixture(scope="session")
 def kit() -> Kit:
     """The helpers of this folder."""
-    return Kit(save_model, save_bundle, make_frames, save_frames, command, environment, run_cli)
+    return Kit(save_model, save_bundle, make_frames, save_frames, command, environment, run_cli, until)
 
 
 @pytest.fixture(scope="session")
@@ -156,3 +163,117 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
 def depth_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle for a 16-bit depth camera in millimetres, 0 invalid. Read only."""
     return save_bundle(tmp_path_factory.mktemp("depth") / "bundle")
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s for: {what}"
+        time.sleep(0.01)
+
+
+class Broker:
+    """A Mosquitto in a process of its own that keeps its messages over a restart."""
+
+    def __init__(self, folder: Path, *lines: str) -> None:
+        with closing(socket.create_server(("127.0.0.1", 0))) as free:
+            self.port = free.getsockname()[1]
+        self.config = folder / "mosquitto.conf"
+        (folder / "store").mkdir()
+        self.config.write_text(
+            "\n".join(
+                [
+                    f"listener {self.port} 127.0.0.1",
+                    "user root" if os.geteuid() == 0 else "",
+                    "persistence true",
+                    f"persistence_location {folder}/store/",
+                    "max_queued_messages 0",
+                    *(lines or ["allow_anonymous true"]),
+                    "",
+                ]
+            )
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [MOSQUITTO, "-c", str(self.config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until(self.answers, "Mosquitto's port")
+
+    def answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, "Mosquitto ended"
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except ConnectionError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(20)
+            self.process = None
+
+    def __enter__(self) -> Broker:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class Reader:
+    """A subscriber that the broker remembers over restarts of either."""
+
+    def __init__(
+        self, port: int, topic: str = "t/#", ca: Path | None = None, user: str | None = None
+    ) -> None:
+        import paho.mqtt.client as mqtt
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        self.got: list[tuple[str, str, bool]] = []
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="reader", clean_session=False)
+        if ca is not None:
+            self.client.tls_set(str(ca))
+        if user is not None:
+            self.client.username_pw_set(user, "s3cret")
+        self.subscribed = threading.Event()
+        self.client.reconnect_delay_set(0.05, 0.1)  # type: ignore[arg-type]  # fractions work
+        self.client.on_connect = lambda client, *_: client.subscribe(topic, qos=1) and None
+        self.client.on_subscribe = lambda *_: self.subscribed.set()
+        self.client.on_message = lambda _client, _data, m: self.got.append(
+            (m.topic, m.payload.decode(), m.retain)
+        )
+        self.client.connect("127.0.0.1" if ca is None else "localhost", port)
+        self.client.loop_start()
+        assert self.subscribed.wait(20)
+
+    def frames(self) -> list[int]:
+        return [json.loads(payload)["frame"] for topic, payload, _ in list(self.got) if topic == "t"]
+
+    def last(self, topic: str) -> str | None:
+        found = [payload for name, payload, _ in list(self.got) if name == topic]
+        return found[-1] if found else None
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture(scope="session")
+def mosquitto() -> type[Broker]:
+    """The class of real brokers."""
+    if not Path(MOSQUITTO).exists():
+        pytest.skip("Mosquitto is not installed")
+    return Broker
+
+
+@pytest.fixture(scope="session")
+def subscriber() -> type[Reader]:
+    """The class of real subscribers."""
+    return Reader

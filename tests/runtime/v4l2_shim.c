@@ -10,7 +10,10 @@
  * SHIM_METADATA 1 (a node that captures no video), SHIM_PADDING (bytes after each row), SHIM_AGE_MS (how old a frame is
  * when it arrives), SHIM_CLOCK 1 (timestamps of no named clock), SHIM_DAMAGED and SHIM_SHORT (the frame that is so),
  * SHIM_CHANGE (the frame from which the height is halved) with SHIM_EVENT 1 (and the driver tells), SHIM_SILENT (the
- * frame that never comes), SHIM_IGNORES 1 (VIDIOC_S_FMT keeps the driver's own choice), SHIM_MJPG (a file: each image).
+ * frame that never comes), SHIM_IGNORES 1 (VIDIOC_S_FMT keeps the driver's own choice), SHIM_MJPG (a file: each image),
+ * SHIM_SPOILT n (frames 1, n + 1... are damaged, 2, n + 2... incomplete). Paths, in force while their file exists, as
+ * SHIM_GONE: SHIM_QUIET (no frame comes), SHIM_HANG (VIDIOC_DQBUF does not come back, and then finds the camera gone),
+ * SHIM_SMALL (it opens with half the height). Opened anew, it answers older descriptors as if it were gone.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -36,10 +39,16 @@ static char ours[MAX_FD];
 static uint32_t format, width, height, buffers, frame_number;
 static uint32_t queue[MAX_BUFFERS], queued, streaming;
 static uint8_t *memory;
+static int latest = -1; /* the descriptor of the last open() */
 
 static long number(const char *name, long otherwise) {
   const char *text = getenv(name);
   return text ? atol(text) : otherwise;
+}
+
+static int there(const char *name) { /* the file that this variable names */
+  const char *path = getenv(name);
+  return path && !access(path, F_OK);
 }
 
 static uint32_t offered(uint32_t index) {
@@ -58,9 +67,12 @@ static uint32_t image_bytes(void) { return row_bytes() * height; }
 
 static int multi(void) { return number("SHIM_MPLANE", 0) != 0; }
 
-static int unplugged(void) {
-  const char *gone = getenv("SHIM_GONE");
-  return (gone && !access(gone, F_OK)) || (long)frame_number >= number("SHIM_FRAMES", 1L << 30);
+static int unplugged(void) { return there("SHIM_GONE") || (long)frame_number >= number("SHIM_FRAMES", 1L << 30); }
+
+/* Frame `remainder` of every SHIM_SPOILT. */
+static int spoilt(uint32_t remainder) {
+  long every = number("SHIM_SPOILT", 0);
+  return every && frame_number % every == remainder;
 }
 
 /* The picture got smaller: known to VIDIOC_G_FMT and in the buffers' size. */
@@ -74,15 +86,15 @@ static int refuse(int code) {
 }
 
 static int open_device(void) {
-  const char *gone = getenv("SHIM_GONE");
   if (number("SHIM_OPEN_ERRNO", 0)) return refuse((int)number("SHIM_OPEN_ERRNO", 0));
-  if (gone && !access(gone, F_OK)) return refuse(ENOENT);
+  if (there("SHIM_GONE")) return refuse(ENOENT);
   int fd = memfd_create("v4l2_shim", 0);
   if (fd < 0 || fd >= MAX_FD) return refuse(EMFILE);
   ours[fd] = 1;
+  latest = fd;
   format = offered(0);
   width = (uint32_t)number("SHIM_WIDTH", 64);
-  height = (uint32_t)number("SHIM_HEIGHT", 48);
+  height = (uint32_t)number("SHIM_HEIGHT", 48) / (there("SHIM_SMALL") ? 2 : 1);
   queued = streaming = buffers = 0;
   return fd;
 }
@@ -135,12 +147,8 @@ static uint32_t paint(uint8_t *to) {
     uint8_t *row = to + y * row_bytes();
     for (uint32_t x = 0; x < width; x++) {
       uint32_t value = base + 3 * (y * width + x);
-      if (pixel_bytes() == 1) {
-        row[x] = (uint8_t)value;
-      } else {
-        row[2 * x] = (uint8_t)value;
-        row[2 * x + 1] = (uint8_t)(value >> 8);
-      }
+      row[pixel_bytes() * x] = (uint8_t)value;
+      if (pixel_bytes() == 2) row[2 * x + 1] = (uint8_t)(value >> 8);
     }
   }
   return image_bytes();
@@ -155,11 +163,8 @@ static int give_buffers(int fd, struct v4l2_requestbuffers *request) {
   if (!buffers) return 0;
   if (ftruncate(fd, (off_t)slot_bytes() * buffers)) return -1;
   memory = mmap(NULL, (size_t)slot_bytes() * buffers, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (memory == MAP_FAILED) {
-    memory = NULL;
-    return -1;
-  }
-  return 0;
+  if (memory == MAP_FAILED) memory = NULL;
+  return memory ? 0 : -1;
 }
 
 static void fill(struct v4l2_buffer *buffer, uint32_t index, uint32_t used) {
@@ -182,17 +187,20 @@ static void fill(struct v4l2_buffer *buffer, uint32_t index, uint32_t used) {
 static int next_frame(struct v4l2_buffer *buffer) {
   if (!streaming || !queued) return refuse(EINVAL);
   if (unplugged()) return refuse(ENODEV);
-  long fps = number("SHIM_FPS", 200);
-  struct timespec wait = {0, 1000000000L / fps}, now;
+  struct timespec wait = {0, 1000000000L / number("SHIM_FPS", 200)}, moment = {0, 10000000L}, now;
+  if (there("SHIM_HANG")) {
+    while (there("SHIM_HANG")) nanosleep(&moment, NULL);
+    return refuse(ENODEV);
+  }
   nanosleep(&wait, NULL);
   uint32_t index = queue[0];
   memmove(queue, queue + 1, sizeof(queue[0]) * --queued);
   uint32_t used = paint(memory + (size_t)index * slot_bytes());
-  if (changed() || (long)frame_number == number("SHIM_SHORT", -1)) used /= 2;
+  if (changed() || spoilt(2) || (long)frame_number == number("SHIM_SHORT", -1)) used /= 2;
   fill(buffer, index, used);
   buffer->flags = V4L2_BUF_FLAG_MAPPED | V4L2_BUF_FLAG_DONE;
   if (!number("SHIM_CLOCK", 0)) buffer->flags |= V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
-  if ((long)frame_number == number("SHIM_DAMAGED", -1)) buffer->flags |= V4L2_BUF_FLAG_ERROR;
+  if (spoilt(1) || (long)frame_number == number("SHIM_DAMAGED", -1)) buffer->flags |= V4L2_BUF_FLAG_ERROR;
   buffer->sequence = frame_number++;
   clock_gettime(CLOCK_MONOTONIC, &now);
   int64_t us = now.tv_sec * 1000000LL + now.tv_nsec / 1000 - 1000LL * number("SHIM_AGE_MS", 0);
@@ -202,6 +210,7 @@ static int next_frame(struct v4l2_buffer *buffer) {
 }
 
 static int answer(int fd, unsigned long request, void *argument) {
+  if (fd != latest) return refuse(ENODEV);
   switch (request) {
     case VIDIOC_QUERYCAP: {
       struct v4l2_capability *cap = argument;
@@ -252,11 +261,7 @@ static int answer(int fd, unsigned long request, void *argument) {
     case VIDIOC_STREAMOFF:
       streaming = queued = 0;
       return 0;
-    case VIDIOC_QUERYCTRL:
-    case VIDIOC_G_CTRL:
-    case VIDIOC_S_CTRL:
-    case VIDIOC_G_PARM:
-    case VIDIOC_S_PARM:
+    case VIDIOC_QUERYCTRL: case VIDIOC_G_CTRL: case VIDIOC_S_CTRL: case VIDIOC_G_PARM: case VIDIOC_S_PARM:
       return refuse(EINVAL);
     default:
       return refuse(ENOTTY);
@@ -286,9 +291,10 @@ int poll(struct pollfd *polled, nfds_t count, int timeout) {
   static int (*real)(struct pollfd *, nfds_t, int);
   if (!real) real = dlsym(RTLD_NEXT, "poll");
   if (count != 1 || polled->fd < 0 || polled->fd >= MAX_FD || !ours[polled->fd]) return real(polled, count, timeout);
-  if (unplugged()) {
+  for (; timeout > 0 && there("SHIM_QUIET") && !unplugged(); timeout -= 10) real(NULL, 0, 10);
+  if (unplugged() || polled->fd != latest) {
     polled->revents = POLLERR | POLLHUP | POLLPRI;
-  } else if ((long)frame_number == number("SHIM_SILENT", -1)) {
+  } else if ((long)frame_number == number("SHIM_SILENT", -1) || there("SHIM_QUIET")) {
     polled->revents = 0;
     return real(NULL, 0, timeout);
   } else {

@@ -1,0 +1,141 @@
+"""Decisions to a real Mosquitto over TLS: whom each side believes, and what is said when it does not."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import subprocess
+import warnings
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tgkt_edge.errors import UsageError
+from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
+from tgkt_edge.sensor import PRESETS
+
+INFO = RunInfo("v4l2:///dev/video0", "onnxruntime cpu", ("a", "b"), PRESETS["depth"], 32, 1.0)
+
+
+def decision(number: int) -> Message:
+    return Message({"time": 1.0, "frame": number, "source": "0", "label": "a", "probability": 0.5})
+
+
+def inside(sink: Sink) -> Any:
+    """The sink with its private parts, for what cannot be seen from outside at a given moment."""
+    return sink
+
+
+def opened(uri: str) -> Sink:
+    sink = open_sink(uri)
+    sink.open(INFO)
+    return sink
+
+
+def write(sink: Sink, message: Message) -> str:
+    """What was said about trouble, or nothing."""
+    try:
+        sink.write(message)
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, a certificate of it for ``localhost``, one for a client, and another authority."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("certificates")
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    for name in ("ca", "other"):
+        openssl(
+            folder,
+            "req",
+            "-x509",
+            *key,
+            "-keyout",
+            f"{name}.key",
+            "-out",
+            f"{name}.crt",
+            "-subj",
+            f"/CN={name}",
+        )
+    for name, names in (("server", "DNS:localhost"), ("client", "DNS:cam")):
+        openssl(folder, "req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        (folder / f"{name}.ext").write_text(f"subjectAltName={names}\n")
+        signed = [
+            "-CA",
+            "ca.crt",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            f"{name}.ext",
+        ]
+        openssl(folder, "x509", "-req", "-in", f"{name}.csr", *signed, "-out", f"{name}.crt")
+    return folder
+
+
+@pytest.fixture
+def others_garbage() -> None:
+    """Sockets that earlier tests left to the garbage collector are not this test's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.mark.usefixtures("others_garbage")
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")  # a socket left unclosed
+def test_tls_with_an_own_authority_and_a_client_certificate(
+    tmp_path: Path, certificates: Path, mosquitto: Any, subscriber: Any, kit: Any
+) -> None:
+    c = certificates
+    lines = [
+        f"cafile {c}/ca.crt",
+        f"certfile {c}/server.crt",
+        f"keyfile {c}/server.key",
+        "allow_anonymous true",
+    ]
+    plain, strict = tmp_path / "plain", tmp_path / "strict"
+    plain.mkdir()
+    strict.mkdir()
+    with mosquitto(plain, *lines) as broker, subscriber(broker.port, ca=c / "ca.crt") as reader:
+        with closing(opened(f"mqtts://localhost:{broker.port}/t?ca={c}/ca.crt")) as sink:
+            sink.write(decision(5))
+            kit.until(lambda: reader.frames() == [5], "the decision")
+        for uri, reason in (
+            (f"mqtts://localhost:{broker.port}/t?ca={c}/other.crt", "certificate is not accepted: "),
+            (f"mqtts://localhost:{broker.port}/t", "Give its authority with ?ca=FILE"),
+            (f"mqtts://127.0.0.1:{broker.port}/t?ca={c}/ca.crt", "not accepted: IP address mismatch"),
+        ):
+            with closing(opened(uri)) as sink:
+                kit.until(partial(getattr, sink, "_trouble"), "the refusal")
+                assert reason in write(sink, decision(6))
+        gc.collect()
+        assert reader.frames() == [5]
+    with mosquitto(strict, *lines, "require_certificate true") as broker:
+        uri = f"mqtts://localhost:{broker.port}/t?ca={c}/ca.crt"
+        with closing(opened(f"{uri}&cert={c}/client.crt&key={c}/client.key")) as sink:
+            kit.until(lambda: inside(sink)._online, "the connection")
+        with closing(opened(uri)) as sink:
+            kit.until(lambda: inside(sink)._trouble, "the refusal")
+            assert "Does it want a certificate" in write(sink, decision(7))
+            assert not inside(sink)._online
+
+
+def test_a_locked_key_is_an_error_not_a_question(certificates: Path) -> None:
+    if not (certificates / "locked.key").exists():
+        locked = ["pkey", "-in", "client.key", "-aes256", "-passout", "pass:x", "-out", "locked.key"]
+        openssl(certificates, *locked)
+    with pytest.raises(UsageError, match="unlocked key"):
+        opened(f"mqtts://host/t?cert={certificates}/client.crt&key={certificates}/locked.key")
