@@ -29,14 +29,17 @@ from numpy.typing import NDArray
 from run_overhead import export_resnet50, synthetic_frames
 
 from tgkt_edge.bundle import Bundle
+from tgkt_edge.novelty import describe
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import Captured, Engine, FrameSource, classify, open_engine
 from tgkt_edge.runtime.decide import Decider
+from tgkt_edge.runtime.drift import Drift
 from tgkt_edge.runtime.health import Health
 from tgkt_edge.runtime.mailbox import Mailbox
 from tgkt_edge.runtime.output import JsonLines, answer_record
 from tgkt_edge.runtime.stats import STAGES, Statistics
 from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.statistics import Statistics as AdaptationStatistics
 
 
 class Paced(FrameSource):
@@ -144,6 +147,10 @@ def parts(
 ) -> dict[str, float]:
     """Median milliseconds of each part of the way, measured alone."""
     health, decider, count = Health(spec, live=True), Decider(classes), Statistics()
+    units = [preprocess(frame, spec, size) for frame in frames]
+    drift = Drift(
+        _adaptation(units, len(classes)), live=False
+    )  # a camera's is looked at five times a second only
     ms = dict.fromkeys(STAGES, 1.0)
     probabilities = np.full(len(classes), 1 / len(classes), np.float32)
     captured = Captured(frames[0], 0, time.time(), "memory")
@@ -156,6 +163,7 @@ def parts(
             "check": lambda frame: spec.check(frame),
             "health": lambda frame: health.look(frame, captured.time),
             "preprocess": lambda frame: preprocess(frame, spec, size),
+            "drift": lambda _: drift.look(units[0], 0.0, probabilities, captured.time),
             "decide": lambda _: decider.decide(probabilities, captured.time),
             "record": lambda _: answer_record(captured, probabilities, classes, 3, ms, decision),
             "statistics": lambda _: count.count(classes[0], ms, time.perf_counter()),
@@ -169,6 +177,19 @@ def parts(
                 seconds.append(time.perf_counter() - begin)
             table[name] = statistics.median(seconds) * 1e3
     return table
+
+
+def _adaptation(units: Sequence[NDArray[np.float32]], classes: int) -> AdaptationStatistics:
+    """Statistics as large as they become: 512 frames, each a little different."""
+    rng = np.random.default_rng(0)
+    described = np.stack([describe(unit, 0.0) for unit in units])
+    described = described[np.arange(512) % len(described)]
+    answers = rng.dirichlet(np.ones(classes), 512).astype(np.float32)
+    found = AdaptationStatistics.of(
+        (described + rng.normal(0, 0.1, described.shape)).astype(np.float32), answers
+    )
+    assert found is not None
+    return found
 
 
 def hand_over(rounds: int) -> float:

@@ -16,6 +16,7 @@ from tgkt_edge.data import load_frames
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.export.calibrate import FRAMES, check_method
 from tgkt_edge.export.precisions import RealFrames, Say, Task, add_precisions, load_real_frames
+from tgkt_edge.export.statistics import add_statistics
 from tgkt_edge.files import atomic_folder, refuse_foreign, sha256_of
 from tgkt_edge.gate import MAX_DROP, table
 from tgkt_edge.preprocess import resize_side
@@ -40,6 +41,8 @@ def export(
     say: Say = lambda line: None,
 ) -> Bundle:
     """Export the target network of a run, or further precisions of an earlier bundle (then without torch).
+
+    The statistics of the adaptation frames (:mod:`tgkt_edge.statistics`) come along.
 
     Args:
         run: folder written by ``adapt``, or a bundle; with a bundle all it holds is taken over.
@@ -74,6 +77,7 @@ def export(
             task, target, verification, provenance = _from_run(run, folder, calibrate, verify, skip_bad)
         else:
             task, target, verification, provenance = _from_bundle(earlier, folder, precisions, calibrate)
+        add_statistics(task, run, target, say)
         frames: RealFrames | None = None
         others = [name for name in precisions if name != "fp32"]
         if others and (verify or any(name.startswith("int8") for name in others)):

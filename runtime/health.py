@@ -10,12 +10,12 @@ A flag that goes on or off is an event of the output (``"event": "health"`` with
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tgkt_edge.preprocess import sample
 from tgkt_edge.sensor import RawFrame, SensorSpec, unit_table
 
 LIMITS = {"invalid": 0.9, "saturated": 0.5, "frozen": 5.0}
@@ -23,9 +23,6 @@ LIMITS = {"invalid": 0.9, "saturated": 0.5, "frozen": 5.0}
 
 STEADY = 3
 """Frames in a row that agree before ``invalid`` or ``saturated`` goes on or off: a hand before the lens is no fault."""
-
-SAMPLED_PIXELS = 20_000
-"""About so many pixels of a frame are looked at, on a regular grid: plenty for shares, and little time."""
 
 _FINE, _END, _INVALID = 0, 1, 2
 
@@ -61,24 +58,23 @@ class Measurer:
         Args:
             frame: (H, W) of the sensor's dtype, checked. Kept until the next call: it must not be written to.
         """
-        step = max(1, math.ceil(math.sqrt(frame.size / SAMPLED_PIXELS)))
-        sample = frame[::step, ::step]
-        counts = np.bincount(self._table.take(sample, mode="clip").ravel(), minlength=3)
-        valid = int(sample.size - counts[_INVALID])
-        self._repeats = self._repeats + 1 if self._is_repeat(frame, step) else 0
+        seen = sample(frame)
+        counts = np.bincount(self._table.take(seen, mode="clip").ravel(), minlength=3)
+        valid = int(seen.size - counts[_INVALID])
+        self._repeats = self._repeats + 1 if self._is_repeat(frame) else 0
         self._before = frame
         return FrameMeasures(
-            invalid=1.0 - valid / sample.size,
+            invalid=1.0 - valid / seen.size,
             saturated=float(counts[_END]) / valid if valid else 0.0,
             repeats=self._repeats,
         )
 
-    def _is_repeat(self, frame: RawFrame, step: int) -> bool:
+    def _is_repeat(self, frame: RawFrame) -> bool:
         before = self._before
         if before is None or before.shape != frame.shape:
             return False
         # Noise makes frames of a working sensor differ in the first few pixels: look at those first.
-        return np.array_equal(frame[::step, ::step], before[::step, ::step]) and np.array_equal(frame, before)
+        return np.array_equal(sample(frame), sample(before)) and np.array_equal(frame, before)
 
 
 class Health:
@@ -86,10 +82,14 @@ class Health:
 
     Args:
         live: whether the source is; a recording may well hold one frame many times.
+
+    Attributes:
+        invalid: share 0 to 1 of the newest frame's pixels without a measurement.
     """
 
     def __init__(self, spec: SensorSpec, live: bool) -> None:
         self._measurer = Measurer(spec)
+        self.invalid = 0.0
         self._names = [name for name in LIMITS if live or name != "frozen"]
         self._active: dict[str, bool] = {}
         self._against = dict.fromkeys(
@@ -103,6 +103,7 @@ class Health:
             frame: (H, W), checked against the SensorSpec. time: its timestamp, Unix seconds.
         """
         measures = self._measurer.measure(frame)
+        self.invalid = measures.invalid
         values = {
             "invalid": measures.invalid,
             "saturated": measures.saturated,
@@ -114,14 +115,17 @@ class Health:
             self._against[name] = self._against[name] + 1 if above != active else 0
             if self._against[name] >= (1 if name == "frozen" else STEADY):
                 self._active[name], self._against[name] = above, 0
-                events.append(
-                    {
-                        "time": round(time, 6),
-                        "event": "health",
-                        "flag": name,
-                        "active": above,
-                        "value": round(values[name], 4),
-                        "limit": LIMITS[name],
-                    }
-                )
+                events.append(health_event(time, name, above, values[name], LIMITS[name]))
         return [name for name in self._names if self._active.get(name)], events
+
+
+def health_event(time: float, flag: str, active: bool, value: float, limit: float) -> dict[str, Any]:
+    """The record of a flag that goes on or off. ``time`` in Unix seconds; ``value`` as measured, against ``limit``."""
+    return {
+        "time": round(time, 6),
+        "event": "health",
+        "flag": flag,
+        "active": active,
+        "value": round(value, 4),
+        "limit": limit,
+    }

@@ -36,6 +36,8 @@ from tgkt_edge.runtime.stats import Statistics
 from tgkt_edge.runtime.stop import StopRequest
 from tgkt_edge.runtime.worker import Worker
 from tgkt_edge.sensor import SensorSpec, load_sensor
+from tgkt_edge.statistics import Statistics as AdaptationStatistics
+from tgkt_edge.statistics import of_bundle
 
 STDOUT = "jsonl:-"
 _HURRY = (
@@ -100,6 +102,12 @@ def run(
     spec = opened.sensor if sensor is None else load_sensor(sensor).with_range_of(opened.sensor)
     _check_numbers(top_k, max_frames, drop)
     decider = Decider(opened.classes, smooth, min_confidence)
+    statistics = of_bundle(opened)
+    if statistics is None:
+        (sys.stderr if log is None else log).write(
+            f"{bundle} holds no statistics of its adaptation frames: no flags input_drift and class_drift. "
+            "Exported again, it will.\n"
+        )
     others = [open_sink(uri, token=token) for uri in sinks if uri != STDOUT]
     with StopRequest() as stop, closing(open_engine(opened, precision, engine)) as loaded:
         return classify(
@@ -116,6 +124,7 @@ def run(
             sinks=others,
             stdout=not sinks or STDOUT in sinks,
             decider=decider,
+            statistics=statistics,
             out=out,
             log=log,
             live=live,
@@ -138,6 +147,7 @@ def classify(
     sinks: Sequence[Sink] = (),
     stdout: bool = True,
     decider: Decider | None = None,
+    statistics: AdaptationStatistics | None = None,
     out: TextIO | None = None,
     log: TextIO | None = None,
     live: bool = True,
@@ -147,14 +157,14 @@ def classify(
 
     Args:
         source: called in the capture thread; again after each loss, as ``retry`` allows.
-        decider: None: each frame's likeliest class.
+        decider: None: each frame's likeliest class. statistics: what is normal; None: no drift flags.
         sinks: not yet open; closed at the end. stdout: write JSON lines to ``out`` as well.
     """
     _check_numbers(top_k, max_frames, drop)
     stop = stop or StopRequest()
     records = JsonLines(sys.stdout if out is None else out) if stdout else None
     line = LiveLine(sys.stderr if log is None else log, enabled=live)
-    worker = Worker(engine, spec, classes, size, top_k, decider or Decider(classes))
+    worker = Worker(engine, spec, classes, size, top_k, decider or Decider(classes), statistics)
     fanout = Fanout(sinks, line.say)
     fanout.open(RunInfo(redacted(name), engine.name, classes, spec, size, time.time()))
     capture = Capture(source, drop, retry)

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from tgkt_edge.errors import FrameError, SourceLostError
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime.decide import Decider
+from tgkt_edge.runtime.drift import Drift
 from tgkt_edge.runtime.engine import Engine
 from tgkt_edge.runtime.health import Health
 from tgkt_edge.runtime.output import answer_record, error_record
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.runtime.stats import Statistics
 from tgkt_edge.sensor import PRESETS, SensorSpec, paired_table
+from tgkt_edge.statistics import Statistics as AdaptationStatistics
 
 
 class Worker:
@@ -31,6 +33,7 @@ class Worker:
         size: int,
         top_k: int,
         decider: Decider,
+        statistics: AdaptationStatistics | None = None,
     ) -> None:
         self.stats = Statistics()
         self._decider = decider
@@ -39,6 +42,8 @@ class Worker:
         self._format: SensorSpec | None = None  # of the first frame; all others must have it
         self._last_error = ""
         self._health: Health | None = None
+        self._statistics = statistics
+        self._drift: Drift | None = None
         self.events: list[dict[str, Any]] = []  # for the pipeline to take
         paired_table(spec)  # made once and kept: no frame's latency
 
@@ -62,6 +67,7 @@ class Worker:
             self._format.check(captured.frame, captured.name)
             if self._health is None:
                 self._health = Health(self._spec, live)
+                self._drift = Drift(self._statistics, live) if self._statistics is not None else None
             flags, events = self._health.look(captured.frame, captured.time)
             self.events += events
             began = time.perf_counter()
@@ -83,6 +89,11 @@ class Worker:
         }
         decision = self._decider.decide(probabilities[0], captured.time)
         record = answer_record(captured, probabilities[0], self._classes, self._top_k, ms, decision)
+        if self._drift is not None:
+            record["drift"], drifted, events = self._drift.look(
+                unit, self._health.invalid, probabilities[0], captured.time
+            )
+            flags, self.events = [*flags, *drifted], [*self.events, *events]
         self.stats.count(record["label"], ms, done)
         return with_flags(record, flags)
 

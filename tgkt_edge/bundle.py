@@ -19,6 +19,9 @@ SCHEMA = 1
 """Version of manifest.json. A reader refuses a larger one."""
 
 MANIFEST = "manifest.json"
+STATISTICS = "statistics.json"
+"""What the adaptation frames and the answers to them were like (:mod:`tgkt_edge.statistics`); older bundles lack it."""
+
 INPUT_NAME = "frame"
 OUTPUT_NAMES = ("logits", "probabilities")
 MODEL_FILES = {

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tgkt_edge.errors import DataError
 from tgkt_edge.images import read_frame, read_rgb
 from tgkt_edge.listing import SHOWN, in_folder, labelled, listed, matched, some
-from tgkt_edge.preprocess import encode, encode_rgb
+from tgkt_edge.preprocess import encode, encode_rgb, invalid_share
 from tgkt_edge.recording import Entry, is_recording, read_index, video_frames
 from tgkt_edge.sensor import SensorSpec
 
@@ -27,12 +27,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Frames:
-    """Sensor frames of the task: ``codes`` (N, R, R) uint16 (see preprocess), and ``labels`` (N,) int64 or None."""
+    """Sensor frames of the task: ``codes`` (N, R, R) uint16 (see preprocess), and ``labels`` (N,) int64 or None.
+
+    ``invalid`` (N,) float32 is each raw frame's share of pixels without a measurement; None: not known.
+    """
 
     codes: NDArray[np.uint16]
     names: tuple[str, ...]
     labels: NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
+    invalid: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -97,8 +101,8 @@ def load_frames(
         files = listed(path, flag, ("frame",))["frame"] if path.is_file() else in_folder(path, flag)
         if at_most is not None:
             files = [files[i] for i in spread(len(files), at_most)]
-    codes, kept, spec = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
-    return Frames(codes, tuple(str(files[i]) for i in kept)), spec
+    codes, invalid, kept, spec = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
+    return Frames(codes, tuple(str(files[i]) for i in kept), invalid=invalid), spec
 
 
 def spread(count: int, at_most: int) -> list[int]:
@@ -132,10 +136,10 @@ def load_labelled_frames(
             f"{flag} {path}: labels {some(unknown)} are not among the model's classes: {', '.join(classes)}. "
             f"Rename or remove them."
         )
-    codes, kept, _ = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
+    codes, invalid, kept, _ = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
     index = {name: i for i, name in enumerate(classes)}
     truth = np.array([index[labels[i]] for i in kept], dtype=np.int64)
-    return Frames(codes, tuple(str(files[i]) for i in kept), truth, tuple(classes))
+    return Frames(codes, tuple(str(files[i]) for i in kept), truth, tuple(classes), invalid)
 
 
 def load_images(path: Path, side: int, *, skip_bad: bool = False, progress: Progress | None = None) -> Images:
@@ -214,12 +218,16 @@ def _pinned(files: Sequence[Path], spec: SensorSpec) -> SensorSpec:
 
 def _read_frames(
     files: list[Path], spec: SensorSpec, side: int, skip_bad: bool, what: str, progress: Progress | None
-) -> tuple[NDArray[np.uint16], list[int], SensorSpec]:
+) -> tuple[NDArray[np.uint16], NDArray[np.float32], list[int], SensorSpec]:
     spec = _pinned(files, spec)
-    codes, kept = _read_all(
-        files, lambda file: encode(read_frame(file), spec, side, str(file)), skip_bad, what, progress
-    )
-    return np.stack(codes), kept, spec
+
+    def read(file: Path) -> tuple[NDArray[np.uint16], float]:
+        frame = read_frame(file)
+        return encode(frame, spec, side, str(file)), invalid_share(frame, spec)
+
+    found, kept = _read_all(files, read, skip_bad, what, progress)
+    shares = np.array([share for _, share in found], np.float32)
+    return np.stack([codes for codes, _ in found]), shares, kept, spec
 
 
 def _from_video(
@@ -233,6 +241,7 @@ def _from_video(
 ) -> tuple[Frames, SensorSpec]:
     """Those frames of a recording in one video, decoded in order: they are not all held in memory at once."""
     path, codes, names, bad = folder / entries[0].file, [], [], []
+    invalid: list[float] = []
     wanted = {entry.video for entry in entries}
     for position, frame in enumerate(video_frames(path)):
         if position not in wanted:
@@ -242,6 +251,7 @@ def _from_video(
         name = f"{path}:{position}"
         try:
             codes.append(encode(frame, spec, side, name))
+            invalid.append(invalid_share(frame, spec))
             names.append(name)
         except DataError as error:
             bad.append(str(error))
@@ -250,7 +260,7 @@ def _from_video(
     _report(bad, bool(codes), len(bad) + len(codes), skip_bad, f"{flag} {folder}")
     if not codes:
         raise DataError(f"{flag} {folder}: {path.name} holds no frame: the recording was cut off")
-    return Frames(np.stack(codes), tuple(names)), spec
+    return Frames(np.stack(codes), tuple(names), invalid=np.array(invalid, np.float32)), spec
 
 
 def _read_all(

@@ -16,6 +16,7 @@ Steps of :func:`encode`, in this order:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,6 +98,25 @@ def preprocess(frame: RawFrame, spec: SensorSpec, size: int, name: str = "frame"
     """
     codes = center_crop(encode(frame, spec, resize_side(size), name), size)
     return to_unit(codes)[np.newaxis]
+
+
+SAMPLED_PIXELS = 20_000
+"""About so many pixels of a raw frame are looked at, on a regular grid: plenty for shares, and little time."""
+
+
+def sample(frame: RawFrame) -> RawFrame:
+    """Every n-th pixel of every n-th row of a raw frame: at most about SAMPLED_PIXELS, without copying."""
+    step = max(1, math.ceil(math.sqrt(frame.size / SAMPLED_PIXELS)))
+    return frame[::step, ::step]
+
+
+def invalid_share(frame: RawFrame, spec: SensorSpec) -> float:
+    """Share 0 to 1 of the pixels of a raw (H, W) frame that hold no measurement, of a :func:`sample` of them."""
+    if not spec.invalid:
+        return 0.0
+    seen = sample(frame)
+    _, valid = unit_table(spec)
+    return 1.0 - int(np.count_nonzero(valid.take(seen, mode="clip"))) / seen.size
 
 
 def encode_rgb(image: NDArray[np.uint8], side: int, name: str = "image") -> NDArray[np.uint8]:

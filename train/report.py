@@ -37,6 +37,7 @@ from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data import Frames, Pairs
 from tgkt_edge.files import write_json, write_text
 from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.statistics import Statistics
 from tgkt_edge.train.checkpoint import load_tensors
 from tgkt_edge.train.compute import Compute
 from tgkt_edge.train.ensv import chosen, ensemble_agreement
@@ -111,9 +112,21 @@ def write_report(material: Material) -> dict[str, Any]:
 
     findings = gather(material)
     report = summarise(material, findings)
+    _write_statistics(material, findings.answers["target"])
     write_text(material.run.path / "report.html", render(material, findings, report))
     write_json(material.run.path / "report.json", report)  # last: it marks the run as finished
     return report
+
+
+def _write_statistics(material: Material, answers: Answers) -> None:
+    """Write ``statistics.json``, for the bundle; nothing where the frames are too few, or of unknown raw quality."""
+    target = material.target
+    if target.invalid is not None:
+        found = Statistics.of_codes(
+            target.codes, material.config.image_size, target.invalid, answers.probabilities
+        )
+        if found is not None:
+            found.write(material.run.statistics)
 
 
 def gather(material: Material) -> Findings:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from tgkt_edge import __version__
+from tgkt_edge.bundle import STATISTICS
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.errors import ConfigError, IncompatibleError
 from tgkt_edge.files import write_text
@@ -57,6 +58,11 @@ class Run:
     def target(self) -> Path:
         """Checkpoint of the target network."""
         return self.path / "checkpoints" / "target.safetensors"
+
+    @property
+    def statistics(self) -> Path:
+        """What the target frames and the target network's answers to them were like; absent in older runs."""
+        return self.path / STATISTICS
 
     def stages(self, config: AdaptConfig) -> dict[str, Path]:
         """The stages of ``config.method`` in order, each with the checkpoint that it ends with.

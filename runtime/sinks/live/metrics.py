@@ -11,6 +11,7 @@ _STATES = ["connecting", "live", "stalled", "lost"]
 _BUCKETS = (
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0,
 )  # seconds; close together where real networks on real devices lie  # fmt: skip
+_DISTANCES = ("input", "classes")
 _FLAGS = 64  # health flags told apart: label values are memory, here and in Prometheus
 
 
@@ -45,6 +46,7 @@ class Metrics:
         self._probability = make(gauge, "probability", "Probability of the newest decision.")
         self._active = make(gauge, "health_active", "1 while a health flag is raised.", "flag")
         self._value = make(gauge, "health_value", "What a health flag measures.", "flag")
+        self._drift = make(gauge, "drift", "Distance from the adaptation frames; 1 is the limit.", "of")
         self._flags: set[str] = set()
         self._state = make(prometheus.Enum, "source_state", "State of the source.", states=_STATES)
         self._told = False  # whether the pipeline says its state itself; else frames are proof enough
@@ -72,6 +74,9 @@ class Metrics:
             return
         self._decisions.get(str(record.get("label")), self._decisions["other"]).inc()
         _set(self._probability, record.get("probability"))
+        for of, distance in (record.get("drift") or {}).items():
+            if of in _DISTANCES:
+                _set(self._drift.labels(of), distance)
         ms = record.get("ms") or {}
         for stage, histogram in self._stages.items():
             if isinstance(ms.get(stage), int | float):

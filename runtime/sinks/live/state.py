@@ -148,6 +148,8 @@ class LiveState:
                     break
                 rows.append(second.row())
             flags = {flag: dict(values) for flag, values in self._health.items()}
+            for flag, value in self._distances().items():
+                flags[flag] = {"active": False, "limit": 1.0, **flags.get(flag, {}), "value": value}
             for flag in (self._latest or {}).get("health") or ():
                 flags.setdefault(str(flag), {"value": None, "limit": None})["active"] = True
             return {
@@ -165,6 +167,12 @@ class LiveState:
                 "events": list(self._events),
                 "timeline": rows[::-1],
             }
+
+    def _distances(self) -> dict[str, Any]:
+        """The newest distances from the adaptation frames, by the flag that they raise."""
+        drift = (self._latest or {}).get("drift") or {}
+        names = {"input": "input_drift", "classes": "class_drift"}
+        return {flag: drift[of] for of, flag in names.items() if of in drift}
 
     def _stages(self) -> list[str]:
         return list(self._ms[-1]) if self._ms else []

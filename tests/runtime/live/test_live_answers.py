@@ -130,6 +130,34 @@ def test_metrics_parse_and_count(live: Any, listen: Any) -> None:
     assert values(body.decode(), parse_openmetrics)["tgkt_edge_frames_total{}"] == 5
 
 
+def test_distances_from_the_adaptation_frames_are_gauges_and_shown_before_a_flag_is_raised(
+    live: Any, listen: Any
+) -> None:
+    live.write(listen.decision(0))
+    assert not any("drift" in name for name in values(live.ask("/metrics")[2].decode()))
+    assert live.ask_json("/api/latest")["health"] == []
+    live.write(listen.decision(1, drift={"input": 0.5, "classes": 0.25, "of no kind": 1}))
+    found = values(live.ask("/metrics")[2].decode())
+    assert {name: value for name, value in found.items() if "drift" in name} == {
+        "tgkt_edge_drift{of=input}": 0.5,
+        "tgkt_edge_drift{of=classes}": 0.25,
+    }
+    calm = {"active": False, "limit": 1.0}
+    assert live.ask_json("/api/latest")["health"] == [
+        {"flag": "class_drift", "value": 0.25, **calm},
+        {"flag": "input_drift", "value": 0.5, **calm},
+    ]
+    event = {"event": "health", "flag": "input_drift", "active": True, "value": 1.01, "limit": 1.0}
+    live.write(Message({"time": 1.0, **event}))
+    live.write(listen.decision(2, drift={"input": 1.5, "classes": 0.25}, health=["input_drift"]))
+    found = values(live.ask("/metrics")[2].decode())
+    assert found["tgkt_edge_health_active{flag=input_drift}"] == 1
+    assert found["tgkt_edge_health_value{flag=input_drift}"] == 1.01  # when it went on
+    assert found["tgkt_edge_drift{of=input}"] == 1.5  # now
+    (flag,) = [flag for flag in live.ask_json("/api/latest")["health"] if flag["active"]]
+    assert (flag["flag"], flag["value"], flag["limit"]) == ("input_drift", 1.5, 1.0)
+
+
 def test_ever_new_names_do_not_fill_the_memory(live: Any, listen: Any) -> None:
     for number in range(500):
         live.write(listen.decision(number, f"label {number}"))

@@ -1,0 +1,148 @@
+"""Does the device still see what it was adapted to? Two health flags, where the bundle holds statistics.
+
+- ``input_drift``: over half of the newest frames (WINDOW of them) are unlike every adaptation frame
+  (:mod:`tgkt_edge.novelty`): a dirty or covered lens, another unit, another sensor, a kind of place never seen.
+- ``class_drift``: the answers to the newest *different* views have shares of classes, or are as unsure, as windows of
+  adaptation frames never are (:mod:`tgkt_edge.windows`). A camera that does not move never gathers enough views.
+
+How often each is raised without cause is said where its limit is made. Both look at a live source every PERIOD
+seconds of its own time, so that neither depends on the frame rate, and at every frame of a recording.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.novelty import describe
+from tgkt_edge.runtime.health import health_event
+from tgkt_edge.statistics import Statistics
+from tgkt_edge.windows import SIZES
+
+WINDOW = 50
+"""Newest frames that ``input_drift`` is decided on: 10 seconds of a live source that gives 5 or more a second."""
+
+PERIOD = 0.2
+"""Seconds between two frames of a live source that are looked at."""
+
+FEWEST = 10
+"""Frames of the window that must be there."""
+
+OLDEST = 600.0
+"""Seconds after which a frame no longer counts for ``input_drift``."""
+
+OLDEST_VIEW = 86_400.0
+"""Seconds after which a view that was not seen again no longer counts for ``class_drift``: a day."""
+
+CALM = 0.75
+"""``input_drift`` ends once this share of the window is within the limit; raised once half of it is beyond."""
+
+CALM_CLASSES = 0.75
+"""``class_drift`` ends at this part of its limit."""
+
+_FLAG_OF = {"input": "input_drift", "classes": "class_drift"}
+
+Floats = NDArray[np.float32]
+
+
+@dataclass
+class _View:
+    description: Floats
+    answer: Floats
+    time: float
+
+
+class Drift:
+    """Compares a run with the statistics of its bundle.
+
+    Args:
+        live: whether frames come from a camera, whose timestamps mean something.
+    """
+
+    def __init__(self, statistics: Statistics, live: bool) -> None:
+        self._normal, self._answers, self._live = statistics.input, statistics.answers, live
+        self._recent: deque[tuple[float, float]] = deque(maxlen=WINDOW)  # time, distance
+        self._views: list[_View] = []  # by the time of the last frame like it, oldest first
+        self._distances = {"input": 0.0, **({"classes": 0.0} if self._answers.limits else {})}
+        self._active = {_FLAG_OF[name]: False for name in self._distances}
+        self._last: float | None = None
+
+    def look(
+        self, unit: Floats, invalid: float, probabilities: Floats, time: float
+    ) -> tuple[dict[str, float], list[str], list[dict[str, Any]]]:
+        """One more frame.
+
+        Args:
+            unit: (1, S, S) float32, the network's input. invalid: the raw frame's share of invalid pixels, 0 to 1.
+            probabilities: (K,) as the engine gave them. time: the frame's timestamp, seconds.
+
+        Returns:
+            the distances ``input`` and ``classes``, multiples of their limits, the flags that are on, and the events
+            of those that changed. ``classes`` is 0 before there are enough views, and missing, as its flag is, where
+            there were too few adaptation frames for it.
+        """
+        events: list[dict[str, Any]] = []
+        # A clock that was set back must not stop the watch.
+        if not self._live or self._last is None or not 0 <= time - self._last < PERIOD:
+            self._last = time
+            description = describe(unit, invalid)
+            self._measure_input(self._normal.distance(description), time)
+            self._measure_answers(description, probabilities, time)
+            events = self._switch(time)
+        shown = {name: round(value, 4) for name, value in self._distances.items()}
+        return shown, [name for name, active in self._active.items() if active], events
+
+    def _measure_input(self, distance: float, time: float) -> None:
+        if self._live:
+            while self._recent and abs(time - self._recent[0][0]) > OLDEST:
+                self._recent.popleft()
+        self._recent.append((time, distance))
+        self._distances["input"] = _quantile([value for _, value in self._recent], 0.5)
+
+    def _measure_answers(self, description: Floats, probabilities: Floats, time: float) -> None:
+        if not self._answers.limits:
+            return
+        if self._live:
+            self._views = [view for view in self._views if abs(time - view.time) <= OLDEST_VIEW]
+        view = _View(description, probabilities, time)
+        if self._views:
+            known = np.stack([entry.description for entry in self._views])  # (V, LENGTH)
+            apart = np.abs(known - description) @ self._normal.weights
+            nearest = int(apart.argmin())
+            if apart[nearest] <= self._answers.gate:
+                # The same view again. What it first looked like stays: it must not wander off by small steps.
+                view = self._views.pop(nearest)
+                view.answer, view.time = probabilities, time
+        self._views = [*self._views, view][-SIZES[-1] :]
+        self._distances["classes"] = self._answers.excess([entry.answer for entry in self._views])
+
+    def _switch(self, time: float) -> list[dict[str, Any]]:
+        """Turn flags on and off; the events of those that changed."""
+        recent = [value for _, value in self._recent]
+        wanted = dict(self._active)
+        if len(recent) >= FEWEST:
+            if self._distances["input"] > 1:
+                wanted["input_drift"] = True
+            elif _quantile(recent, CALM) <= 1:
+                wanted["input_drift"] = False
+        classes = self._distances.get("classes")
+        if classes is not None and not CALM_CLASSES < classes <= 1:
+            wanted["class_drift"] = classes > 1
+        values = {_FLAG_OF[name]: value for name, value in self._distances.items()}
+        events = [
+            health_event(time, name, active, values[name], 1.0)
+            for name, active in wanted.items()
+            if active != self._active[name]
+        ]
+        self._active = wanted
+        return events
+
+
+def _quantile(values: list[float], share: float) -> float:
+    """The smallest value that at least ``share`` of all do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-int(share * 100) * len(ordered) // 100) - 1)]
