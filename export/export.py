@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tgkt_edge import __version__
+from tgkt_edge import __version__, calibration
 from tgkt_edge.bundle import MANIFEST, MODEL_FILES, Bundle
 from tgkt_edge.data import load_frames
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.export.calibrate import FRAMES, check_method
 from tgkt_edge.export.precisions import RealFrames, Say, Task, add_precisions, load_real_frames
 from tgkt_edge.export.statistics import add_statistics
+from tgkt_edge.export.temperature import calibrate_probabilities
 from tgkt_edge.files import atomic_folder, refuse_foreign, sha256_of
 from tgkt_edge.gate import MAX_DROP, table
 from tgkt_edge.preprocess import resize_side
@@ -51,7 +52,8 @@ def export(
         calibrate: real target frames to calibrate and verify with; default: the run's own target frames.
         calibration_frames: how many of them INT8 is calibrated with.
         calibration_method: "percentile", "entropy" or "minmax".
-        labels: labelled frames (class folders or CSV ``frame,label``): the gate then measures accuracy on them.
+        labels: labelled frames (class folders or CSV ``frame,label``): the gate then measures accuracy on them, and
+            the probabilities are calibrated on them. A bundle made from another keeps its temperature without.
         max_drop: accuracy that a precision may lose against FP32, 0 to 1; without labels, share of frames whose
             class may change.
         verify: compare ONNX Runtime with torch, and each precision with FP32, on real frames.
@@ -93,16 +95,20 @@ def export(
                     if calibrate is None
                     else str(error)
                 ) from error
-        measured, calibration = add_precisions(
+        measured, calibrated = add_precisions(
             task, others, frames, method=calibration_method, max_drop=max_drop, verify=verify, say=say
         )
+        softened = dict(earlier.calibration) if earlier is not None else {}
+        if labels is not None:
+            softened = calibrate_probabilities(task, labels, skip_bad, say)
         bundle = Bundle(
             path=folder,
             classes=task.classes,
             sensor=task.sensor,
             size=task.size,
-            provenance={**provenance, **_tools(), **calibration},
+            provenance={**provenance, **_tools(), **calibrated},
             verification={**verification, **measured},
+            calibration=softened,
         )
         bundle.write()
     return Bundle.open(out)
@@ -113,6 +119,8 @@ def describe(bundle: Bundle) -> list[str]:
     lines = [
         f"{bundle.path}: {', '.join(bundle.precisions)}; {len(bundle.classes)} classes, {bundle.size} pixels"
     ]
+    if bundle.calibration:
+        lines.append(calibration.describe(dict(bundle.calibration)))
     if not bundle.verification:
         return [*lines, "not verified (--no-verify)"]
     lines += table(bundle.verification)

@@ -78,7 +78,7 @@ class Drift:
 
         Args:
             unit: (1, S, S) float32, the network's input. invalid: the raw frame's share of invalid pixels, 0 to 1.
-            probabilities: (K,) as the engine gave them. time: the frame's timestamp, seconds.
+            probabilities: (K,) the network's own, not calibrated. time: the frame's timestamp, seconds.
 
         Returns:
             the distances ``input`` and ``classes``, multiples of their limits, the flags that are on, and the events

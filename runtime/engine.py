@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.bundle import INPUT_NAME, OUTPUT_NAMES, Bundle
+from tgkt_edge.calibration import CalibratedEngine
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.extras import require
 
@@ -199,7 +200,7 @@ def _first_line(error: Exception) -> str:
 
 
 def open_engine(bundle: Bundle, precision: str = "fp32", engine: str = "auto") -> Engine:
-    """Load a bundle's model, its checksum verified.
+    """Load a bundle's model, its checksum verified. Its probabilities are calibrated if the bundle says how.
 
     Args:
         bundle: an opened bundle.
@@ -218,4 +219,5 @@ def open_engine(bundle: Bundle, precision: str = "fp32", engine: str = "auto") -
         ort = require("onnxruntime", "cpu", "running a bundle")
         gpu = "CUDAExecutionProvider" in ort.get_available_providers()
         precision = "fp16" if gpu and "fp16" in bundle.precisions else "fp32"
-    return OnnxRuntimeEngine(bundle.model(precision), bundle.size, bundle.classes)
+    opened: Engine = OnnxRuntimeEngine(bundle.model(precision), bundle.size, bundle.classes)
+    return opened if bundle.temperature == 1 else CalibratedEngine(opened, bundle.temperature)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tgkt_edge.calibration import soften
 from tgkt_edge.errors import FrameError, SourceLostError
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime.decide import Decider
@@ -75,7 +76,7 @@ class Worker:
         except FrameError as error:
             return with_flags(self._bad(captured, str(error)), flags)
         ready = time.perf_counter()
-        _, probabilities = self._engine.infer(unit[np.newaxis])  # (1, K)
+        logits, probabilities = self._engine.infer(unit[np.newaxis])  # (1, K)
         done = time.perf_counter()
         if not np.isfinite(probabilities).all():
             return self._bad(
@@ -91,7 +92,7 @@ class Worker:
         record = answer_record(captured, probabilities[0], self._classes, self._top_k, ms, decision)
         if self._drift is not None:
             record["drift"], drifted, events = self._drift.look(
-                unit, self._health.invalid, probabilities[0], captured.time
+                unit, self._health.invalid, soften(logits, 1.0)[0], captured.time
             )
             flags, self.events = [*flags, *drifted], [*self.events, *events]
         self.stats.count(record["label"], ms, done)

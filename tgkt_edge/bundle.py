@@ -45,6 +45,8 @@ class Bundle:
         files: relative name -> {"sha256": hex, "bytes": int}.
         provenance: where it came from: run, checkpoint digest, tool and library versions.
         verification: what was measured when it was exported, by precision.
+        calibration: how its probabilities were calibrated (:mod:`tgkt_edge.calibration`), with ``temperature``; empty:
+            they are the network's own.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class Bundle:
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     verification: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
     tool_version: str = __version__
 
     @classmethod
@@ -97,6 +100,7 @@ class Bundle:
                 files=values["files"],
                 provenance=values["provenance"],
                 verification=values["verification"],
+                calibration=values.get("calibration", {}),
                 tool_version=values["tool"]["version"],
             )
         except (KeyError, TypeError, ConfigError) as error:
@@ -119,8 +123,17 @@ class Bundle:
             problem = "a file outside the bundle"
         elif not isinstance(self.provenance, dict) or not isinstance(self.verification, dict):
             problem = "provenance and verification: wanted objects"
+        elif not isinstance(self.calibration, dict) or not _is_temperature(
+            self.calibration.get("temperature", 1.0)
+        ):
+            problem = f"calibration = {self.calibration!r}: wanted a temperature above 0"
         if problem:
             raise BundleError(f"{manifest} is damaged: {problem}. Export the bundle again.")
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before the softmax; 1: the network's own probabilities."""
+        return float(self.calibration.get("temperature", 1.0))
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -203,6 +216,7 @@ class Bundle:
             "files": dict(self.files),
             "provenance": dict(self.provenance),
             "verification": dict(self.verification),
+            **({"calibration": dict(self.calibration)} if self.calibration else {}),
         }
         write_json(self.path / MANIFEST, _finite(manifest))
         return self
@@ -213,6 +227,12 @@ def _names(values: Any) -> tuple[str, ...]:
     if not isinstance(values, list):
         raise TypeError(f"classes = {values!r}: wanted a list of names")
     return tuple(values)
+
+
+def _is_temperature(value: Any) -> bool:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    )
 
 
 def _finite(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tgkt_edge import calibration
 from tgkt_edge.bundle import MANIFEST, Bundle
 from tgkt_edge.data import Frames, load_labelled_frames
 from tgkt_edge.errors import IncompatibleError, UsageError
@@ -44,7 +45,7 @@ def evaluate(
         predictions: write one JSON object a frame and model to this file.
 
     Returns:
-        ``{"frames", "classes", "models": {name: measure(...)}}``.
+        ``{"frames", "classes", "models": {name: {**measure(...), "calibration": calibrated(...)}}}``.
 
     Raises:
         UsageError, DataError: bad arguments or data. IncompatibleError: ``path`` is neither run nor bundle.
@@ -66,7 +67,13 @@ def evaluate(
     return {
         "frames": len(frames),
         "classes": list(classes),
-        "models": {name: measure(frames.labels, p.argmax(1), classes) for name, p in answers.items()},
+        "models": {
+            name: {
+                **measure(frames.labels, p.argmax(1), classes),
+                "calibration": calibrated(p, frames.labels),
+            }
+            for name, p in answers.items()
+        },
     }
 
 
@@ -105,6 +112,22 @@ def measure(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: Seq
     }
 
 
+def calibrated(probabilities: Floats, labels: NDArray[np.int64]) -> dict[str, Any]:
+    """How far (N, K) probabilities can be trusted.
+
+    Returns:
+        ``nll``, the mean negative log likelihood in nats; ``ece``, the expected calibration error, 0 to 1; ``fitted``:
+        what a temperature fitted on these frames would make of both (:func:`tgkt_edge.calibration.measure`), on top
+        of one that is already applied; None for too few frames.
+    """
+    logits = np.log(np.maximum(probabilities, 1e-30))  # but for a constant, which no softmax sees
+    return {
+        "nll": calibration.nll(logits, labels),
+        "ece": calibration.ece(probabilities, labels),
+        "fitted": calibration.measure(logits, labels) if len(labels) >= calibration.FEWEST else None,
+    }
+
+
 def describe(result: dict[str, Any]) -> list[str]:
     """Tables for a person: one line a model, then recall by class, then each confusion matrix."""
     models, classes = result["models"], result["classes"]
@@ -114,6 +137,12 @@ def describe(result: dict[str, Any]) -> list[str]:
         f"{name:<{width}}  {m['accuracy']:>8.1%}  {m['balanced_accuracy']:>8.1%}"
         for name, m in models.items()
     ]
+    for name, m in models.items():
+        found = m["calibration"]
+        lines.append(
+            f"{name}: calibration error {found['ece']:.3f}, negative log likelihood {found['nll']:.3f}"
+            + (f"; {calibration.describe(found['fitted'])}" if found["fitted"] else "")
+        )
     lines += ["", f"{'recall':<{width}}  {'  '.join(f'{name:>11}' for name in models)}  frames"]
     support = next(iter(models.values()))["support"]
     for name in classes:

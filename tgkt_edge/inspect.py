@@ -68,6 +68,7 @@ def _bundle(path: Path) -> dict[str, Any]:
         "plans": plans,
         "provenance": dict(bundle.provenance),
         "verification": dict(bundle.verification),
+        "calibration": dict(bundle.calibration),
         "problems": problems,
     }
 
@@ -109,6 +110,8 @@ def describe(seen: dict[str, Any], path: Path) -> list[str]:
         f"  sensor   {', '.join(f'{key} {value}' for key, value in sensor.items())}",
         f"  input    {seen['size']} pixels",
     ]
+    if seen["calibration"]:
+        lines.append(f"  answers  logits divided by {seen['calibration']['temperature']:.3g} (calibrated)")
     for precision, model in seen["models"].items():
         lines.append(f"  {precision:<8} {MODEL_FILES[precision]}: {_model_line(model)}")
     for name, plan in seen["plans"].items():

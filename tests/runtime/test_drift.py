@@ -34,7 +34,8 @@ def unit(seed: int, noise: float = 0.0) -> NDArray[np.float32]:
         rng.random((4, 4), np.float32), (32, 32), interpolation=cv2.INTER_LINEAR
     )
     noisy = np.clip(picture + rng.normal(0, noise, (32, 32)), 0, 1).astype(np.float32)
-    return np.ascontiguousarray(noisy[np.newaxis])
+    result: NDArray[np.float32] = noisy[np.newaxis]
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,8 @@ def changes(
 
 
 def sure(number: int) -> NDArray[np.float32]:
-    return (np.eye(3)[number % 3] * 0.97 + 0.01).astype(np.float32)
+    answer: NDArray[np.float32] = np.eye(3, dtype=np.float32)[number % 3] * 0.97 + 0.01
+    return answer
 
 
 def test_input_drift_goes_on_with_half_of_the_window_and_off_with_a_quarter(known: Statistics) -> None:

@@ -53,8 +53,8 @@ def export_command(
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="Labelled frames (class folders, or a CSV frame,label): what a precision loses is then measured as "
-            "accuracy on them, else as the share of target frames that get another class."
+            help="Labelled frames (class folders, or a CSV frame,label): probabilities are calibrated on them, and "
+            "what a precision loses is measured as accuracy, else as the share of target frames that get another class."
         ),
     ] = None,
     max_drop: Annotated[float, typer.Option(help="What a precision may lose against fp32, 0 to 1.")] = 0.01,

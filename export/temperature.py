@@ -1,0 +1,38 @@
+"""The temperature of a bundle, from labelled frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tgkt_edge.calibration import FEWEST, describe, helps, measure
+from tgkt_edge.data import load_labelled_frames
+from tgkt_edge.export.fallback import answers
+from tgkt_edge.export.precisions import Say, Task
+from tgkt_edge.gate import network_inputs
+from tgkt_edge.preprocess import resize_side
+
+
+def calibrate_probabilities(task: Task, labels: Path, skip_bad: bool, say: Say) -> dict[str, Any]:
+    """Fit a temperature to the answers of ``model.onnx`` to labelled frames.
+
+    Returns:
+        What :func:`tgkt_edge.calibration.measure` found, for the manifest; empty, and ``say`` is told why, where there
+        are too few frames or it does not help on frames that it was not fitted on.
+
+    Raises:
+        DataError: (exit 2) frames that cannot be used, named, unless ``skip_bad``; or labels of other classes.
+    """
+    known = load_labelled_frames(
+        labels, task.sensor, resize_side(task.size), task.classes, skip_bad=skip_bad, flag="--labels"
+    )
+    assert known.labels is not None
+    if len(known) < FEWEST:
+        say(f"{len(known)} labelled frames: probabilities are not calibrated; wanted at least {FEWEST}")
+        return {}
+    logits, _ = answers(task.file("fp32"), task.size, task.classes, network_inputs(known.codes, task.size))
+    found = measure(logits, known.labels)
+    if not helps(found):
+        say(f"probabilities are left as they are, since calibration brings nothing: {describe(found)}")
+        return {}
+    return found
