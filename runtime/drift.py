@@ -12,7 +12,6 @@ seconds of its own time, so that neither depends on the frame rate, and at every
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from tgkt_edge.novelty import describe
 from tgkt_edge.runtime.health import health_event
 from tgkt_edge.statistics import Statistics
-from tgkt_edge.windows import SIZES
+from tgkt_edge.windows import Views
 
 WINDOW = 50
 """Newest frames that ``input_drift`` is decided on: 10 seconds of a live source that gives 5 or more a second."""
@@ -49,13 +48,6 @@ _FLAG_OF = {"input": "input_drift", "classes": "class_drift"}
 Floats = NDArray[np.float32]
 
 
-@dataclass
-class _View:
-    description: Floats
-    answer: Floats
-    time: float
-
-
 class Drift:
     """Compares a run with the statistics of its bundle.
 
@@ -66,7 +58,7 @@ class Drift:
     def __init__(self, statistics: Statistics, live: bool) -> None:
         self._normal, self._answers, self._live = statistics.input, statistics.answers, live
         self._recent: deque[tuple[float, float]] = deque(maxlen=WINDOW)  # time, distance
-        self._views: list[_View] = []  # by the time of the last frame like it, oldest first
+        self._views = Views(statistics.answers, statistics.input.weights)
         self._distances = {"input": 0.0, **({"classes": 0.0} if self._answers.limits else {})}
         self._active = {_FLAG_OF[name]: False for name in self._distances}
         self._last: float | None = None
@@ -107,18 +99,8 @@ class Drift:
         if not self._answers.limits:
             return
         if self._live:
-            self._views = [view for view in self._views if abs(time - view.time) <= OLDEST_VIEW]
-        view = _View(description, probabilities, time)
-        if self._views:
-            known = np.stack([entry.description for entry in self._views])  # (V, LENGTH)
-            apart = np.abs(known - description) @ self._normal.weights
-            nearest = int(apart.argmin())
-            if apart[nearest] <= self._answers.gate:
-                # The same view again. What it first looked like stays: it must not wander off by small steps.
-                view = self._views.pop(nearest)
-                view.answer, view.time = probabilities, time
-        self._views = [*self._views, view][-SIZES[-1] :]
-        self._distances["classes"] = self._answers.excess([entry.answer for entry in self._views])
+            self._views.forget(time, OLDEST_VIEW)
+        self._distances["classes"] = self._views.see(description, probabilities, time)
 
     def _switch(self, time: float) -> list[dict[str, Any]]:
         """Turn flags on and off; the events of those that changed."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tgkt_edge.novelty import FALSE_ALARM, LENGTH
-from tgkt_edge.windows import OPTIMISM, SIZES, AnswerWindows, entropy
+from tgkt_edge.windows import OPTIMISM, SIZES, AnswerWindows, Views, entropy, stream
 
 WEIGHTS = np.full(LENGTH, 1 / LENGTH, np.float32)
 EVEN = np.linspace(0, math.log(4), 101).astype(np.float32)
@@ -44,12 +44,15 @@ def test_the_largest_window_there_is_enough_for_counts_and_of_it_the_newest_view
 def test_windows_of_new_views_are_beyond_a_limit_as_rarely_as_promised() -> None:
     descriptions, answers = some(600)
     windows = AnswerWindows.of(descriptions, WEIGHTS, answers)
-    assert tuple(windows.limits) == SIZES
-    rng, alarms = np.random.default_rng(1), []
-    for seed in range(1500):
-        _, new = some(32, 10 + seed)
-        alarms.append(windows.excess(list(new[: SIZES[rng.integers(3)]])) > 1)
-    assert np.mean(alarms) < 1.5 * FALSE_ALARM
+    assert tuple(windows.limits) == SIZES[:2]
+    alarms = []
+    for seed in range(60):
+        views = Views(windows, WEIGHTS)
+        new = zip(*some(100, 10 + seed), strict=True)
+        found = [views.see(description, answer) for description, answer in new]
+        alarms += [excess > 1 for excess in found if excess]
+    assert len(alarms) > 3000
+    assert np.mean(alarms) < 2 * FALSE_ALARM
 
 
 def test_one_class_for_many_different_views_and_unsure_answers_are_noticed() -> None:
@@ -73,6 +76,31 @@ def test_too_few_or_too_equal_frames_have_no_limits() -> None:
     descriptions, answers = some(200)
     views = np.repeat(descriptions[:5], 40, axis=0)  # five views only, however many frames
     assert not AnswerWindows.of(views, WEIGHTS, answers).limits
+
+
+def test_limits_come_from_views_gathered_as_a_device_gathers_them() -> None:
+    descriptions, answers = some(300)
+    windows = AnswerWindows.of(descriptions, WEIGHTS, answers)
+    apart = (np.abs(descriptions[:, None] - descriptions) * WEIGHTS).sum(2)
+    order = np.random.default_rng(3).permutation(300)
+    held = stream(apart, windows.gate, order, every=1)
+    views = Views(windows, WEIGHTS)
+    for frame, newest in zip(order, held, strict=True):
+        excess = views.see(descriptions[frame], answers[frame])
+        assert excess == windows.excess(list(answers[newest]))
+    assert len(held[-1]) == SIZES[-1]
+    assert (apart[held[0][0], held[0]] == 0).all()
+
+
+def test_views_that_were_not_seen_for_long_are_forgotten() -> None:
+    descriptions, answers = some(300)
+    windows = AnswerWindows.of(descriptions, WEIGHTS, answers)
+    views = Views(windows, WEIGHTS)
+    assert any(views.see(d, a, time=0.0) for d, a in zip(descriptions, answers, strict=True))
+    views.forget(99.0, 100.0)
+    assert views.see(descriptions[0], answers[0], 99.0) > 0
+    views.forget(101.0, 100.0)  # all but the one that was seen again
+    assert views.see(descriptions[0], answers[0], 101.0) == 0
 
 
 def test_plain_values_read_back() -> None:

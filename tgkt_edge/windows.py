@@ -10,11 +10,11 @@ Two distances of a window of m views from all adaptation frames, each with a lim
 - ``shares``: total variation between the mean probabilities, 0 to 1;
 - ``unsure``: mean rank of the entropy of each answer among those of the adaptation frames, 0 to 1; usually 0.5.
 
-The limits are quantiles over DRAWS windows of m views drawn from the adaptation frames in the same way, so that a
-window of views drawn like them is beyond one of both with a probability of at most FALSE_ALARM. But the network was
-trained, without labels, on these very frames, and is surer of them than of new ones of the same kind: of frames that
-were kept from it, the mean rank was 0.60 and 0.64 where it had seen 76 frames and 0.54 where it had seen 408
-(``benchmarks/drift.py``). OPTIMISM is added to the limit of ``unsure`` for that.
+The limits are quantiles over all windows of STREAMS random orders of the adaptation frames, with views gathered as a
+device gathers them, so that a window of frames drawn like them is beyond one of both with a probability of about
+FALSE_ALARM. But the network was trained, without labels, on these very frames, and is surer of them than of new ones
+of the same kind: of frames that were kept from it, the mean rank was 0.60 and 0.64 where it had seen 76 frames and 0.54
+where it had seen 408 (``benchmarks/drift.py``). OPTIMISM is added to the limit of ``unsure`` for that.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ from tgkt_edge.novelty import FALSE_ALARM, spread
 SIZES = (8, 16, 32)
 """Views in a window; the largest that there are enough views for counts."""
 
-DRAWS = 1000
+STREAMS = 300
+"""Random orders of the adaptation frames, of STREAM_FRAMES each, whose windows the limits come from."""
+
+STREAM_FRAMES = 160
 
 OPTIMISM = 0.15
 """Mean rank by which new frames of the same kind may be answered less surely than those that were trained on."""
@@ -71,16 +74,20 @@ class AnswerWindows:
         gate = float(np.percentile(apart[np.triu_indices(len(kept), 1)], 25))
         entropies = np.quantile(entropy(probabilities), np.linspace(0, 1, _RANKS + 1)).astype(np.float32)
         plain = cls(gate, probabilities.mean(0).astype(np.float32), entropies, {})
-        different = apart > gate
         rng = np.random.default_rng(0)
-        drawn = [_draw(different, rng.permutation(len(kept))) for _ in range(DRAWS)]
+        found: dict[int, list[NDArray[np.int64]]] = {size: [] for size in SIZES}
+        for _ in range(STREAMS):
+            for views in stream(apart, gate, rng.permutation(len(kept))[:STREAM_FRAMES]):
+                for size in SIZES:
+                    if len(views) >= size:
+                        found[size].append(views[-size:])
         limits = {}
-        for size in (size for size in SIZES if size * _FEWEST_FRAMES <= len(kept)):
-            found = [plain.distances(answers[views[:size]]) for views in drawn if len(views) >= size]
-            if len(found) < DRAWS // 2:
-                break  # so many different views are not to be had among these frames
+        for size, chosen in found.items():
+            if size * _FEWEST_FRAMES > len(kept) or len(chosen) < STREAMS:
+                break  # so many different views are hardly to be had among these frames
+            measured = np.array([plain.distances(answers[views]) for views in chosen])
             # Either limit may be passed by chance: each gets half of the false alarms.
-            high = np.quantile(np.array(found), 1 - FALSE_ALARM / 2, axis=0, method="higher")
+            high = np.quantile(measured, 1 - FALSE_ALARM / 2, axis=0, method="higher")
             limits[size] = (max(float(high[0]), 1e-3), float(high[1]) + OPTIMISM)
         return cls(gate, plain.shares, entropies, limits)
 
@@ -140,14 +147,54 @@ def entropy(probabilities: Floats) -> Floats:
     return found
 
 
-def _draw(different: NDArray[np.bool_], order: NDArray[np.int64]) -> list[int]:
-    """Frames in ``order`` that are different from all taken before, at most as many as the largest of SIZES."""
-    taken: list[int] = []
-    free = np.ones(len(order), np.bool_)
-    for index in order:
-        if free[index]:
-            taken.append(int(index))
-            if len(taken) == SIZES[-1]:
-                break
-            free &= different[index]
-    return taken
+def stream(
+    apart: NDArray[np.float32], gate: float, order: NDArray[np.int64], every: int = 8
+) -> list[NDArray[np.int64]]:
+    """What :class:`Views` holds after every few frames: for each view the newest frame that showed it, oldest first.
+
+    Args:
+        apart: (N, N) distances of frames. order: the frames in the order in which they come.
+    """
+    first: list[int] = []  # of each view, the frame that it was found with
+    newest: list[int] = []
+    held = []
+    for number, frame in enumerate(order, 1):
+        place = int(apart[frame, first].argmin()) if first else 0
+        if first and apart[frame, first[place]] <= gate:
+            first.append(first.pop(place))
+            newest.pop(place)
+        else:
+            first.append(int(frame))
+        newest.append(int(frame))
+        del first[: -SIZES[-1]], newest[: -SIZES[-1]]
+        if number % every == 0:
+            held.append(np.array(newest))
+    return held
+
+
+class Views:
+    """The newest different views of a device, at most the largest of SIZES, and the newest answer to each.
+
+    A view stays what it was found with, so that it does not wander off by small steps.
+
+    Args:
+        windows: what is compared with. weights: (D,) of the distance between descriptions.
+    """
+
+    def __init__(self, windows: AnswerWindows, weights: Floats) -> None:
+        self._windows, self._weights = windows, weights
+        self._views: list[tuple[Floats, Floats, float]] = []  # description, answer, time; by time
+
+    def see(self, description: Floats, answer: Floats, time: float = 0.0) -> float:
+        """One more frame: (D,) description and (K,) probabilities. Returns :meth:`AnswerWindows.excess`."""
+        if self._views:
+            apart = np.abs(np.stack([view[0] for view in self._views]) - description) @ self._weights  # (V,)
+            place = int(apart.argmin())
+            if apart[place] <= self._windows.gate:
+                description = self._views.pop(place)[0]
+        self._views = [*self._views, (description, answer, time)][-SIZES[-1] :]
+        return self._windows.excess([view[1] for view in self._views])
+
+    def forget(self, now: float, seconds: float) -> None:
+        """Drop the views that nothing was like for so long."""
+        self._views = [view for view in self._views if abs(now - view[2]) <= seconds]
