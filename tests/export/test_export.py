@@ -232,6 +232,10 @@ def test_run_and_bundle_give_the_same_labels(run: Path, bundle: Bundle, data: Pa
     files = tmp_path / "run.jsonl", tmp_path / "bundle.jsonl"
     of_run = evaluate(run, labels, device="cpu", models=["target"], predictions=files[0])
     of_bundle = evaluate(bundle.path, labels, predictions=files[1])
+    # Probabilities agree to a few units in the last place, so what is computed from them does nearly.
+    calibrations = [result["models"]["target"].pop("calibration") for result in (of_run, of_bundle)]
+    for key in ("nll", "ece"):
+        assert calibrations[0][key] == pytest.approx(calibrations[1][key], abs=1e-4)
     assert of_run == of_bundle
     lines = [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
     assert len(lines[0]) == len(lines[1]) == 12
