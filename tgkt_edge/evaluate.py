@@ -141,8 +141,9 @@ def describe(result: dict[str, Any]) -> list[str]:
         found = m["calibration"]
         lines.append(
             f"{name}: calibration error {found['ece']:.3f}, negative log likelihood {found['nll']:.3f}"
-            + (f"; {calibration.describe(found['fitted'])}" if found["fitted"] else "")
         )
+        if found["fitted"] and calibration.helps(found["fitted"]):
+            lines.append(f"  export --labels would apply a {calibration.describe(found['fitted'])}")
     lines += ["", f"{'recall':<{width}}  {'  '.join(f'{name:>11}' for name in models)}  frames"]
     support = next(iter(models.values()))["support"]
     for name in classes:
