@@ -70,6 +70,20 @@ def test_the_limit_of_unsure_leaves_room_for_what_training_on_the_frames_brought
         assert unsure > 0.5 + OPTIMISM
 
 
+def test_what_the_frames_showed_in_their_own_order_is_no_drift() -> None:
+    descriptions, answers = some(600)
+    one = np.array([0.97, 0.01, 0.01, 0.01], np.float32)
+    mixed = AnswerWindows.of(descriptions, WEIGHTS, answers)
+    by_class = np.argsort(answers.argmax(1), kind="stable")
+    sorted_by_class = AnswerWindows.of(descriptions[by_class], WEIGHTS, answers[by_class])
+    assert mixed.excess([one] * 8) > 1
+    assert sorted_by_class.excess([one] * 8) < 1.05  # no more than the rounder answers of that class
+    for windows, order in ((mixed, np.arange(600)), (sorted_by_class, by_class)):
+        views = Views(windows, WEIGHTS)
+        # At most 512 frames are learnt from, so that a window of all of them may differ a little.
+        assert max(views.see(descriptions[i], answers[i]) for i in order) < 1.1
+
+
 def test_too_few_or_too_equal_frames_have_no_limits() -> None:
     descriptions, answers = some(31)
     assert not AnswerWindows.of(descriptions, WEIGHTS, answers).limits
