@@ -99,9 +99,20 @@ class TgktConfig:
     pseudo_threshold: int = 0  # classes with this many frames or fewer are dropped between the two rounds
     views: int = 0  # distinct crops of each frame, whose teacher outputs are kept; 0: every crop is new
     teacher_input: Literal["translated", "frame"] = "translated"  # "frame": grey repeated three times, no T
+    pseudo_from: Literal["student", "mean"] = (
+        "student"  # probabilities in (11); "mean": half the teacher's, half the student's
+    )
     im: float = 0.0  # weight of L_IM (5) of the target network on target frames, as SHOT has it
+    im_prior: Literal["uniform", "teacher", "start", "pseudo"] = (
+        # Shares of the classes that L_IM draws the mean prediction to: all alike, the mean prediction of the teacher
+        # or of the student before its first step, or those of the pseudo-labels.
+        "uniform"
+    )
     bns: float = 0.0  # weight of batch-norm statistics matching on target frames, as SOCKET has it
     kd_warmup: int = 0  # epochs over which the weight of L_kd grows from 0
+    ema: float = (
+        0.0  # epochs that the result, a moving average of the weights, reaches back; 0: the last weights
+    )
 
     def __post_init__(self) -> None:
         check(self, "tgkt", positive=("epochs", "lr", "head_lr"), unit=("momentum",))
@@ -202,6 +213,7 @@ NAMED: dict[str, dict[str, Any]] = {
             "student_norm": "source", "teacher_norm": "source", "f_distance": "mean",
             "pseudo_distance": "cosine", "pseudo_threshold": 0, "views": 0,
             "teacher_input": "translated", "im": 0.0, "bns": 0.0, "kd_warmup": 0,
+            "pseudo_from": "student", "im_prior": "uniform", "ema": 0.0,
         },
         "shot": {
             "epochs": 15, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-3,

@@ -36,6 +36,12 @@ def pseudo_labels(
     return _nearest(f, hard, hard.sum(0) > threshold, distance)
 
 
+def label_shares(labels: Tensor, classes: int) -> Tensor:
+    """(K,) share of each class among ``labels`` (N,), one frame added to each so that none is ruled out (Laplace)."""
+    counts = torch.bincount(labels, minlength=classes).float() + 1
+    return counts / counts.sum()
+
+
 def _nearest(f: Tensor, weights: Tensor, kept: Tensor, distance: str) -> Tensor:
     """Index of the nearest of the ``kept`` centroids; if none would be kept, all are."""
     kept = kept if kept.any() else torch.ones_like(kept)
