@@ -23,7 +23,7 @@ from tgkt_edge.train.losses import (
 from tgkt_edge.train.model import SceneClassifier, Translator, normalise
 from tgkt_edge.train.norms import NormWatch, watching
 from tgkt_edge.train.predict import predict_target, reestimate_batch_norm
-from tgkt_edge.train.pseudo import label_shares, pseudo_labels
+from tgkt_edge.train.pseudo import class_balance, label_shares, pseudo_labels
 from tgkt_edge.train.source import classifier_groups
 from tgkt_edge.train.state import StageState
 from tgkt_edge.train.teacher import Teacher
@@ -110,6 +110,7 @@ def train_tgkt(
             previous = labels
             if cfg.im_prior == "pseudo":
                 prior = label_shares(labels, student.num_classes)
+            balance = class_balance(labels, cfg.pseudo_balance) if cfg.pseudo_balance else None  # (N,)
 
             student.train()
             rng = epoch_rng(config.seed, name, epoch)
@@ -129,13 +130,21 @@ def train_tgkt(
                     with watching(norms):
                         logits = student(frames)
                 rows = torch.from_numpy(tr).to(labels.device)
-                kd = distillation(
-                    logits, taught, cfg.kd_order, agreeing[rows] if cfg.kd_frames == "agreeing" else None
-                )
+                trusted = None  # (B,)
+                if cfg.kd_frames == "agreeing":
+                    trusted = agreeing[rows]
+                elif cfg.kd_frames == "confident":
+                    trusted = taught.softmax(1).amax(1)
+                kd = distillation(logits, taught, cfg.kd_order, trusted)
                 f = squared_distance(wanted, paired, cfg.f_distance)
-                self_loss = self_training(logits, labels[rows])
+                self_loss = self_training(logits, labels[rows], None if balance is None else balance[rows])
                 terms = {"kd": kd, "f": f, "self": self_loss}
                 loss = kd_weight(cfg, step / steps) * kd + cfg.f * f + cfg.self_training * self_loss
+                if cfg.kd_paired:
+                    with compute.autocast():
+                        answers, wanted_answers = student.classifier(paired), source.classifier(wanted)
+                    terms["kd_paired"] = distillation(answers, wanted_answers, cfg.kd_order)
+                    loss = loss + cfg.kd_paired * terms["kd_paired"]
                 if cfg.im:
                     terms["im"] = information_maximisation(logits, prior)
                     loss = loss + cfg.im * terms["im"]

@@ -250,7 +250,9 @@ def test_pseudo_labels_can_begin_with_the_mean_of_student_and_teacher(
 
 def test_the_leads_are_off_by_default() -> None:
     """So that each can be measured alone; a default moves when there is evidence."""
-    cfg = dataclasses.asdict(AdaptConfig().tgkt)
-    assert {key: cfg[key] for key in ("im_prior", "ema", "pseudo_from")} == {
-        "im_prior": "uniform", "ema": 0.0, "pseudo_from": "student",
+    off = {
+        "im_prior": "uniform", "ema": 0.0, "pseudo_from": "student", "kd_paired": 0.0, "pseudo_balance": 0.0,
+        "kd_frames": "agreeing",
     }  # fmt: skip
+    cfg = dataclasses.asdict(AdaptConfig().tgkt)
+    assert {key: cfg[key] for key in off} == off
