@@ -111,6 +111,8 @@ def main() -> int:
     names = [one.name for one in data]
     if len(set(names)) < len(names):
         raise SystemExit(f"two data sets of one name: {', '.join(sorted(names))}. Rename a folder.")
+    for one in data:
+        one.check()
     flags = {"image_size": args.size, "batch": args.batch, "weights": args.weights}
     flags |= {"device": args.device, "precision": args.precision}
     sets = (*epochs_of(args.epochs, args.stages), *args.set)
@@ -198,4 +200,7 @@ def _parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except TgktEdgeError as error:
+        sys.exit(f"error: {error}")

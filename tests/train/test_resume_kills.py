@@ -23,7 +23,7 @@ import yaml
 
 import tgkt_edge
 from tgkt_edge.config import AdaptConfig
-from tgkt_edge.errors import ConfigError, IncompatibleError
+from tgkt_edge.errors import IncompatibleError
 from tgkt_edge.files import remove_leftovers
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
@@ -268,7 +268,12 @@ def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path: Path) -> Non
             IncompatibleError,
             r"config\.yaml: run of schema 99, this tgkt-edge .* reads 1\. Adapt again",
         ),
-        ("tool", "0.0.1", ConfigError, rf"tool: then '0\.0\.1', now '{tgkt_edge.__version__}'"),
+        (
+            "tool",
+            "0.0.1",
+            IncompatibleError,
+            rf"begun by tgkt-edge 0\.0\.1, and this is {tgkt_edge.__version__}",
+        ),
     ],
 )
 def test_a_run_of_another_version_is_not_continued(

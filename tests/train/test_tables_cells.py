@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -227,3 +228,20 @@ def test_the_stages_on_the_command_line_reach_the_cell(
     with pytest.raises(SystemExit):
         tables.main()
     assert len(asked) == 3
+
+
+def test_labels_of_other_classes_are_refused_before_anything_is_computed(
+    data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(data.folder, tmp_path / "rooms")
+    other = DataSet("rooms", tmp_path / "rooms")
+    other.check()
+    other.labelled.write_text(other.labelled.read_text().replace(",kitchen", ",bathroom"))
+    words = ["--data", str(other.folder), "--methods", "tgkt", "-o", str(tmp_path / "work")]
+    monkeypatch.setattr(sys, "argv", ["tables.py", *words])
+    with pytest.raises(
+        SystemExit,
+        match=r"labels\.csv: labels that no image of .*source\.csv has: bathroom\. It has bedroom, ",
+    ):
+        tables.main()
+    assert not (tmp_path / "work").exists()
