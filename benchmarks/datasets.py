@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tgkt_edge.listing import listed
 from tgkt_edge.prepare.command import prepare as prepare_data
 
 SETS = {"nyuv2-5": ("nyuv2", "nyuv2"), "epfl-6": ("rgbnir", "epfl-rgbnir")}
@@ -42,6 +43,16 @@ class DataSet:
     def labelled(self) -> Path:
         """CSV frame,label: the target frames with labels, for evaluation only."""
         return self.folder / "labels.csv"
+
+    def check(self) -> None:
+        """Refuse labels of other classes than the source's before hours are spent on it: SystemExit or DataError."""
+        known = set(listed(self.source, "--data", ("image",), ("label",))["label"])
+        told = set(listed(self.labelled, "--data", ("frame",), ("label",))["label"])
+        if told - known:
+            raise SystemExit(
+                f"{self.labelled}: labels that no image of {self.source} has: {', '.join(sorted(told - known))}. "
+                f"It has {', '.join(sorted(known))}."
+            )
 
     @property
     def sensor(self) -> str:

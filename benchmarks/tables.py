@@ -4,6 +4,7 @@
         --size 112 --epochs 12 --weights FILE -o WORK [--out results.md]
     ... --row "no KD=tgkt,tgkt.kd=0"     a further row: a method, and what is set for it
     ... --rows table5 --config paper     the rows of the paper's Table 4, 5, 6 or 7
+    ... --epochs 12 --stages tgmb tgkt   12 epochs for these stages, the usual number for the others
 
 --data takes nyuv2-5, epfl-6, a folder that ``tgkt-edge data prepare`` wrote, or NAME:SRC to prepare one: with
 ``--data sunrgbd:SUNRGBD`` this runs the paper's 16 tasks. Finished cells in WORK are not computed again, unfinished
@@ -20,6 +21,7 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,18 @@ def stages_with_epochs() -> list[str]:
     return [item.name for item in fields(default) if hasattr(getattr(default, item.name), "epochs")]
 
 
+def epochs_of(epochs: int | None, stages: Sequence[str] | None) -> tuple[str, ...]:
+    """``--set`` texts for ``--epochs`` and ``--stages``; without ``stages`` it is all of them.
+
+    Raises SystemExit: stages without a number of epochs, which would be ignored.
+    """
+    if epochs is None:
+        if stages:
+            raise SystemExit(f"--stages {' '.join(stages)}: for how many epochs? Give --epochs N, too")
+        return ()
+    return tuple(f"{name}.epochs={epochs}" for name in stages or stages_with_epochs())
+
+
 def main() -> int:
     """Parse, compute cell by cell, write; returns the exit code."""
     args = _parse()
@@ -97,10 +111,12 @@ def main() -> int:
     names = [one.name for one in data]
     if len(set(names)) < len(names):
         raise SystemExit(f"two data sets of one name: {', '.join(sorted(names))}. Rename a folder.")
+    for one in data:
+        one.check()
     flags = {"image_size": args.size, "batch": args.batch, "weights": args.weights}
     flags |= {"device": args.device, "precision": args.precision}
-    stages = [f"{name}.epochs={args.epochs}" for name in stages_with_epochs()] if args.epochs else []
-    workshop = Workshop(args.out_dir, args.config, tuple(flags.items()), (*stages, *args.set))
+    sets = (*epochs_of(args.epochs, args.stages), *args.set)
+    workshop = Workshop(args.out_dir, args.config, tuple(flags.items()), sets)
     for row in rows:
         workshop.options(row, args.seeds[0])  # a bad --set is refused before anything is computed
 
@@ -166,9 +182,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int)
-    parser.add_argument("--epochs", type=int, help="of every stage")
+    parser.add_argument("--epochs", type=int, help="of every stage, or of those of --stages")
     parser.add_argument(
-        "--stages", nargs="+", default=["source", "tgmb", "tgkt"], help="those --epochs is for"
+        "--stages", nargs="+", choices=stages_with_epochs(), help="those --epochs is for; default: all"
     )
     parser.add_argument("--weights", default="imagenet")
     parser.add_argument("--device")
@@ -184,4 +200,7 @@ def _parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except TgktEdgeError as error:
+        sys.exit(f"error: {error}")

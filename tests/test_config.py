@@ -48,6 +48,7 @@ def test_the_paper_by_name_is_the_paper() -> None:
         "f_distance": "mean", "student_norm": "source", "teacher_norm": "source",
         "pseudo_distance": "cosine", "pseudo_threshold": 0, "views": 0,
         "teacher_input": "translated", "im": 0.0, "bns": 0.0, "kd_warmup": 0,
+        "pseudo_from": "student", "im_prior": "uniform", "ema": 0.0, "kd_paired": 0.0, "pseudo_balance": 0.0,
     }  # fmt: skip
     assert (paper.method, paper.rounds) == ("tgkt", 1)
     shot: dict[str, Any] = {

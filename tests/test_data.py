@@ -218,7 +218,7 @@ def test_labels_from_a_csv_and_labels_the_model_does_not_know(tmp_path: Path) ->
     assert found.labels is not None
     assert found.labels.tolist() == [1, 0, 1]
     message = refused(lambda: labelled(table, ("kitchen", "attic")))
-    assert "labels office are not among the model's classes: kitchen, attic" in message
+    assert "labels that are none of the model's classes: 'office'. It knows kitchen, attic." in message
 
 
 def test_a_file_outside_any_class_folder_is_named(tmp_path: Path) -> None:

@@ -89,9 +89,12 @@ class TgktConfig:
     kd_order: Literal["student-first", "teacher-first"] = (
         "student-first"  # KL(student || teacher) as written in (7)
     )
-    kd_frames: Literal["all", "agreeing"] = (
-        "agreeing"  # L_kd only where teacher and pseudo-label name one class
+    kd_frames: Literal["all", "agreeing", "confident"] = (
+        # "agreeing": L_kd only where teacher and pseudo-label name one class; "confident": weighed by the teacher's
+        # largest probability
+        "agreeing"
     )
+    kd_paired: float = 0.0  # weight of L_kd on paired frames, where F_s of their RGB teaches
     f_distance: Distance = "mean"  # how L_f sums its squares
     student_norm: Literal["source", "target"] = "target"  # batch-norm statistics that the student starts with
     teacher_norm: Literal["source", "translated"] = "translated"  # batch-norm statistics that the teacher has
@@ -99,9 +102,21 @@ class TgktConfig:
     pseudo_threshold: int = 0  # classes with this many frames or fewer are dropped between the two rounds
     views: int = 0  # distinct crops of each frame, whose teacher outputs are kept; 0: every crop is new
     teacher_input: Literal["translated", "frame"] = "translated"  # "frame": grey repeated three times, no T
+    pseudo_balance: float = 0.0  # frames of a class of n weigh n^-this in L_self; 1: all classes alike
+    pseudo_from: Literal["student", "mean"] = (
+        "student"  # probabilities in (11); "mean": half the teacher's, half the student's
+    )
     im: float = 0.0  # weight of L_IM (5) of the target network on target frames, as SHOT has it
+    im_prior: Literal["uniform", "teacher", "start", "pseudo"] = (
+        # Shares of the classes that L_IM draws the mean prediction to: all alike, the mean prediction of the teacher
+        # or of the student before its first step, or those of the pseudo-labels.
+        "uniform"
+    )
     bns: float = 0.0  # weight of batch-norm statistics matching on target frames, as SOCKET has it
     kd_warmup: int = 0  # epochs over which the weight of L_kd grows from 0
+    ema: float = (
+        0.0  # epochs that the result, a moving average of the weights, reaches back; 0: the last weights
+    )
 
     def __post_init__(self) -> None:
         check(self, "tgkt", positive=("epochs", "lr", "head_lr"), unit=("momentum",))
@@ -202,6 +217,7 @@ NAMED: dict[str, dict[str, Any]] = {
             "student_norm": "source", "teacher_norm": "source", "f_distance": "mean",
             "pseudo_distance": "cosine", "pseudo_threshold": 0, "views": 0,
             "teacher_input": "translated", "im": 0.0, "bns": 0.0, "kd_warmup": 0,
+            "pseudo_from": "student", "im_prior": "uniform", "ema": 0.0, "kd_paired": 0.0, "pseudo_balance": 0.0,
         },
         "shot": {
             "epochs": 15, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-3,

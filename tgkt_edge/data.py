@@ -133,8 +133,8 @@ def load_labelled_frames(
     unknown = sorted(set(labels) - set(classes))
     if unknown:
         raise DataError(
-            f"{flag} {path}: labels {some(unknown)} are not among the model's classes: {', '.join(classes)}. "
-            f"Rename or remove them."
+            f"{flag} {path}: labels that are none of the model's classes: {some([repr(name) for name in unknown])}. "
+            f"It knows {', '.join(classes)}. Rename or remove these frames' labels."
         )
     codes, invalid, kept, _ = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
     index = {name: i for i, name in enumerate(classes)}

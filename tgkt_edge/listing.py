@@ -97,9 +97,22 @@ def listed(path: Path, flag: str, files: tuple[str, ...], text: tuple[str, ...] 
     missing = [str(file) for name in files for file in columns[name] if not file.is_file()]
     if missing:
         raise DataError(
-            f"{flag} {path}: {len(missing)} listed files do not exist: {some(missing)}. Were they moved?"
+            f"{flag} {path}: {len(missing)} listed files do not exist: {some(missing)}{_gone(missing)}. Were they "
+            f"moved? Bring them back, correct the paths, or write the list anew (tgkt-edge data prepare)."
         )
     return columns
+
+
+def _gone(missing: Sequence[str]) -> str:
+    """The folder whose absence explains all ``missing`` files, in words, if there is one."""
+    culprits = set()
+    for name in missing:
+        path = Path(name)
+        while not path.parent.exists():
+            path = path.parent
+        culprits.add(path)
+    folder = culprits.pop()
+    return "" if culprits or str(folder) in missing else f"; there is no folder {folder}"
 
 
 def some(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data import Images, load_frames, load_images, load_pairs
-from tgkt_edge.errors import ConfigError, DataError, UsageError
+from tgkt_edge.errors import ConfigError, DataError, IncompatibleError, UsageError
 from tgkt_edge.files import refuse_existing, refuse_foreign, remove_leftovers
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
@@ -132,6 +132,10 @@ def _enough(flag: str, found: int, config: AdaptConfig, beside: str = "") -> Non
 
 
 def _check_resume(inputs: RunInputs, sensor: SensorSpec, out: Path, config: AdaptConfig) -> None:
+    if not (out / "config.yaml").is_file():
+        raise IncompatibleError(
+            f"--resume {out}: no run here: config.yaml is missing. Leave --resume out to begin one."
+        )
     changed = differences(Run(out), inputs, sensor, config)
     if changed:
         raise ConfigError(

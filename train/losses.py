@@ -40,17 +40,22 @@ def domain_loss(logits: Tensor, is_first: bool) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, target)
 
 
-def information_maximisation(logits: Tensor) -> Tensor:
+def information_maximisation(logits: Tensor, prior: Tensor | None = None) -> Tensor:
     """L_IM (5): mean conditional entropy minus the entropy of the batch-mean prediction, in nats.
 
-    Small when each prediction is sure and all classes are used; from -log K to 0 or just above.
+    Small when each prediction is sure and all classes are used; from -log K to 0 or just above. But for the
+    constant log K, the second part is the divergence of the mean from equally frequent classes. With ``prior`` it is
+    KL(batch mean || prior), 0 at least: for frames whose classes are known to be of other shares.
 
     Args:
         logits: (B, K).
+        prior: (K,) expected shares of the classes, of sum 1; None: all alike, without the constant.
     """
     p = logits.float().softmax(1)
     conditional = -(p * torch.log(p + EPS)).sum(1).mean()
     mean = p.mean(0)
+    if prior is not None:
+        return conditional + (mean * (torch.log(mean + EPS) - torch.log(prior.float() + EPS))).sum()
     marginal = -(mean * torch.log(mean + EPS)).sum()
     return conditional - marginal
 
@@ -75,10 +80,12 @@ def distillation(
     return (divergence if weight is None else divergence * weight).mean()
 
 
-def self_training(logits: Tensor, pseudo_labels: Tensor) -> Tensor:
+def self_training(logits: Tensor, pseudo_labels: Tensor, weight: Tensor | None = None) -> Tensor:
     """L_self (9), with the minus sign missing there: cross-entropy with pseudo-labels.
 
     Args:
-        logits: (B, K). pseudo_labels: (B,) int64.
+        logits: (B, K). pseudo_labels: (B,) int64. weight: (B,) factor of each frame before the mean; None: 1.
     """
-    return F.cross_entropy(logits.float(), pseudo_labels)
+    if weight is None:
+        return F.cross_entropy(logits.float(), pseudo_labels)
+    return (F.cross_entropy(logits.float(), pseudo_labels, reduction="none") * weight).mean()

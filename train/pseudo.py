@@ -36,6 +36,26 @@ def pseudo_labels(
     return _nearest(f, hard, hard.sum(0) > threshold, distance)
 
 
+def label_shares(labels: Tensor, classes: int) -> Tensor:
+    """(K,) share of each class among ``labels`` (N,), one frame added to each so that none is ruled out (Laplace)."""
+    counts = torch.bincount(labels, minlength=classes).float() + 1
+    return counts / counts.sum()
+
+
+def class_balance(labels: Tensor, strength: float) -> Tensor:
+    """Factor of each frame in L_self so that large classes do not drown small ones; the mean over all frames is 1.
+
+    Args:
+        labels: (N,) pseudo-labels. strength: frames of a class of n weigh n^-strength; 0: all alike, 1: each class in
+            sum as much as any other.
+
+    Returns:
+        (N,) float32.
+    """
+    weight = torch.bincount(labels).float()[labels] ** -strength
+    return weight / weight.mean()
+
+
 def _nearest(f: Tensor, weights: Tensor, kept: Tensor, distance: str) -> Tensor:
     """Index of the nearest of the ``kept`` centroids; if none would be kept, all are."""
     kept = kept if kept.any() else torch.ones_like(kept)

@@ -101,6 +101,7 @@ class Run:
             raise IncompatibleError(
                 f"{self.path}: no run here: config.yaml is missing. Wanted what 'adapt -o' wrote."
             )
+        values: Any = None
         try:
             values = yaml.safe_load(file.read_text(encoding="utf-8"))
             schema = values["schema"]
@@ -116,7 +117,13 @@ class Run:
                 from_dict(AdaptConfig, config, str(file)),
             )
         except (yaml.YAMLError, KeyError, TypeError, ConfigError) as error:
-            raise IncompatibleError(f"{file} is damaged: {error}. Adapt again.") from error
+            tool = values.get("tool") if isinstance(values, dict) else None
+            if tool not in (None, __version__):
+                raise IncompatibleError(
+                    f"{file}: written by tgkt-edge {tool}, and this is {__version__}, which cannot read it: "
+                    f"{str(error).rstrip('.')}. Use that version, or adapt again."
+                ) from error
+            raise IncompatibleError(f"{file} is damaged: {str(error).rstrip('.')}. Adapt again.") from error
 
     def written_by(self) -> str:
         """Version of tgkt-edge that started this run, of a folder that :meth:`read_config` can read."""
@@ -139,11 +146,18 @@ def write_config(out: Path, inputs: RunInputs, sensor: SensorSpec, config: Adapt
 
 
 def differences(run: Run, inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig) -> list[str]:
-    """Options that differ from those the run was started with, as "key: then x, now y"; the tool's version, too.
+    """Options that differ from those the run was started with, as "key: then x, now y".
 
-    Another version may compute something else from the same options, so it is no continuation either.
+    Raises:
+        IncompatibleError: another version of the tool started the run. It may compute something else from the same
+            options, so this one cannot go on.
     """
-    before = _flat({**_plain(*run.read_config()), "tool": run.written_by()})
+    before = _flat(_plain(*run.read_config()))
+    if run.written_by() != __version__:
+        raise IncompatibleError(
+            f"{run.path}: begun by tgkt-edge {run.written_by()}, and this is {__version__}, which may compute other "
+            f"numbers. Finish it with that version, or begin anew with another -o."
+        )
     now = _flat(_plain(inputs, sensor, config))
     # How often state is saved changes nothing that is computed.
     keys = [key for key in {**before, **now} if key != "config.save_every_s"]

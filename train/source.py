@@ -15,6 +15,9 @@ from tgkt_edge.train.model import SceneClassifier, normalise
 from tgkt_edge.train.state import StageState
 from tgkt_edge.train.views import Store, batches, epoch_rng, random_views
 
+WIDE = 16.0
+"""Spreads of the first layer up to this, and down to its reciprocal, are taken as they are."""
+
 
 def classifier_groups(
     model: SceneClassifier, lr: float, head_lr: float, classifier: bool
@@ -22,6 +25,15 @@ def classifier_groups(
     """SGD parameter groups: backbone at ``lr``; bottleneck, and the classifier if it is to learn, at ``head_lr``."""
     head = list(model.bottleneck.parameters()) + (list(model.classifier.parameters()) if classifier else [])
     return [{"params": list(model.backbone.parameters()), "base": lr}, {"params": head, "base": head_lr}]
+
+
+def first_layer_spread(model: SceneClassifier) -> float:
+    """Typical standard deviation of the first convolution's outputs, as its batch norm remembers them.
+
+    Batch norm divides it away again, but the weights learn less: at a spread of s their relative steps are s^2 times
+    smaller.
+    """
+    return float(model.backbone.bn1.running_var.median().sqrt())
 
 
 def train_source(
@@ -32,6 +44,12 @@ def train_source(
     torch.manual_seed(config.seed)
     model = SceneClassifier(len(images.classes))
     load_imagenet(model, config.weights)
+    spread = first_layer_spread(model)
+    if not 1 / WIDE < spread < WIDE:
+        log.say(
+            f"--weights {config.weights}: the first convolution's outputs deviate by {spread:.2g}, not by about 1 as "
+            f"torchvision's do: it will hardly learn. benchmarks/rescale_weights.py writes weights of the usual scale."
+        )
     model = compute.place(model)
     sgd = torch.optim.SGD(
         classifier_groups(model, cfg.lr, cfg.head_lr, classifier=True),

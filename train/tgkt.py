@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tgkt_edge.config import AdaptConfig, TgktConfig
 from tgkt_edge.train.compute import Compute, annealed, set_rates
@@ -20,7 +23,7 @@ from tgkt_edge.train.losses import (
 from tgkt_edge.train.model import SceneClassifier, Translator, normalise
 from tgkt_edge.train.norms import NormWatch, watching
 from tgkt_edge.train.predict import predict_target, reestimate_batch_norm
-from tgkt_edge.train.pseudo import pseudo_labels
+from tgkt_edge.train.pseudo import class_balance, label_shares, pseudo_labels
 from tgkt_edge.train.source import classifier_groups
 from tgkt_edge.train.state import StageState
 from tgkt_edge.train.teacher import Teacher
@@ -40,7 +43,8 @@ def train_tgkt(
     name: str = "tgkt",
     start: SceneClassifier | None = None,
 ) -> SceneClassifier:
-    """Train F_t, which starts as a copy of F_s; C is shared and stays frozen. Returns C(F_t(.)) of the last epoch.
+    """Train F_t, which starts as a copy of F_s; C is shared and stays frozen. Returns C(F_t(.)) of the last epoch,
+    or with ``ema`` its moving average.
 
     Args:
         source, translator: frozen, in evaluation mode, on the device.
@@ -63,7 +67,13 @@ def train_tgkt(
         translated_source = copy.deepcopy(source)
         reestimate_batch_norm(translated_source, target, size, config.batch, compute, through)
     _, taught_centre = predict_target(translated_source, target, size, config.batch, compute, through)
-    teacher_class = taught_centre.argmax(1)  # (N,)
+    teacher_said = taught_centre.softmax(1)  # (N, K)
+    teacher_class = teacher_said.argmax(1)  # (N,)
+    prior: Tensor | None = None  # (K,)
+    if cfg.im_prior == "teacher":
+        prior = teacher_said.mean(0)
+    elif cfg.im_prior == "start":
+        prior = predict_target(student, target, size, config.batch, compute)[1].softmax(1).mean(0)
     teacher = Teacher(
         source, translated_source, through or nn.Identity(), target, paired_rgb, size, compute, cfg.views
     )
@@ -72,14 +82,18 @@ def train_tgkt(
     tr_bank = view_bank(bank_rng, target, size, cfg.views)
     ti_bank = view_bank(bank_rng, paired_rgb, size, cfg.views)
     steps = len(batches(np.random.default_rng(0), len(target), config.batch))
-    done = state.load({"student": student}, {"sgd": sgd})
+    average = moving_average(student, cfg.ema * steps) if cfg.ema else None
+    modules: dict[str, nn.Module] = {"student": student} | ({} if average is None else {"average": average})
+    done = state.load(modules, {"sgd": sgd})
     previous: Tensor | None = state.extra.get("pseudo_labels")
 
     with log.stage(name, cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
             features, logits = predict_target(student, target, size, config.batch, compute)
-            stage.answers(epoch, logits.softmax(1))
-            labels = pseudo_labels(features, logits.softmax(1), cfg.pseudo_distance, cfg.pseudo_threshold)
+            said = logits.softmax(1)  # (N, K)
+            stage.answers(epoch, said)
+            believed = said if cfg.pseudo_from == "student" else (said + teacher_said) / 2
+            labels = pseudo_labels(features, believed, cfg.pseudo_distance, cfg.pseudo_threshold)
             changed = (
                 None if previous is None else (labels != previous.to(labels.device)).float().mean().item()
             )
@@ -94,6 +108,9 @@ def train_tgkt(
                 },
             )
             previous = labels
+            if cfg.im_prior == "pseudo":
+                prior = label_shares(labels, student.num_classes)
+            balance = class_balance(labels, cfg.pseudo_balance) if cfg.pseudo_balance else None  # (N,)
 
             student.train()
             rng = epoch_rng(config.seed, name, epoch)
@@ -113,15 +130,23 @@ def train_tgkt(
                     with watching(norms):
                         logits = student(frames)
                 rows = torch.from_numpy(tr).to(labels.device)
-                kd = distillation(
-                    logits, taught, cfg.kd_order, agreeing[rows] if cfg.kd_frames == "agreeing" else None
-                )
+                trusted = None  # (B,)
+                if cfg.kd_frames == "agreeing":
+                    trusted = agreeing[rows]
+                elif cfg.kd_frames == "confident":
+                    trusted = taught.softmax(1).amax(1)
+                kd = distillation(logits, taught, cfg.kd_order, trusted)
                 f = squared_distance(wanted, paired, cfg.f_distance)
-                self_loss = self_training(logits, labels[rows])
+                self_loss = self_training(logits, labels[rows], None if balance is None else balance[rows])
                 terms = {"kd": kd, "f": f, "self": self_loss}
                 loss = kd_weight(cfg, step / steps) * kd + cfg.f * f + cfg.self_training * self_loss
+                if cfg.kd_paired:
+                    with compute.autocast():
+                        answers, wanted_answers = student.classifier(paired), source.classifier(wanted)
+                    terms["kd_paired"] = distillation(answers, wanted_answers, cfg.kd_order)
+                    loss = loss + cfg.kd_paired * terms["kd_paired"]
                 if cfg.im:
-                    terms["im"] = information_maximisation(logits)
+                    terms["im"] = information_maximisation(logits, prior)
                     loss = loss + cfg.im * terms["im"]
                 if norms is not None:
                     terms["bns"] = norms.distance()
@@ -129,14 +154,25 @@ def train_tgkt(
                 sgd.zero_grad(set_to_none=True)
                 loss.backward()
                 sgd.step()
+                if average is not None:
+                    average.update_parameters(student)
                 stage.step({"loss": loss, **terms})
-            state.save(epoch + 1, {"student": student}, {"sgd": sgd}, {"pseudo_labels": labels})
-    return student.eval()
+            state.save(epoch + 1, modules, {"sgd": sgd}, {"pseudo_labels": labels})
+    return (student if average is None else cast(SceneClassifier, average.module)).eval()
 
 
 def kd_weight(cfg: TgktConfig, epochs_done: float) -> float:
     """Weight of L_kd after so many (fractions of) epochs: grows evenly over the first ``kd_warmup``."""
     return cfg.kd if not cfg.kd_warmup else cfg.kd * min(1.0, epochs_done / cfg.kd_warmup)
+
+
+def moving_average(model: nn.Module, steps: float) -> AveragedModel:
+    """Exponential average of ``model``'s weights and batch-norm statistics, to be updated after every step.
+
+    It begins with the weights of the first update; those of ``steps`` updates ago count 1/e of the newest.
+    """
+    fade = get_ema_multi_avg_fn(math.exp(-1 / steps))
+    return AveragedModel(model, multi_avg_fn=fade, use_buffers=True)
 
 
 def view_bank(rng: np.random.Generator, store: Store, size: int, count: int) -> list[Views]:

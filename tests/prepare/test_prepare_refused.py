@@ -66,8 +66,16 @@ def test_moved_files_are_counted_and_named_by_adapt(sun: Path, tmp_path: Path) -
     prepare("sunrgbd", sun, out, source_domain="kv1", target_domain="kv1")
     sun.rename(tmp_path / "elsewhere")
     with pytest.raises(
-        DataError, match=r"--target .*target\.csv: 3 listed files do not exist: .*NYU0009.*moved\?"
+        DataError,
+        match=rf"--target .*target\.csv: 3 listed files do not exist: .*NYU0009.*; there is no folder {sun}\. Were "
+        r"they moved\? Bring them back",
     ):
         load_frames(out / "target.csv", load_sensor(str(out / "sensor.yaml")), 32)
     with pytest.raises(DataError, match=r"--paired .*paired\.csv: 16 listed files do not exist"):
         load_pairs(out / "paired.csv", load_sensor(str(out / "sensor.yaml")), 32)
+    # If it is one file and not its folder, there is no more to say than its name.
+    (tmp_path / "elsewhere").rename(sun)
+    table = (out / "target.csv").read_text()
+    (out / "target.csv").write_text(table + str(sun / "kv1" / "more.png") + "\n")
+    with pytest.raises(DataError, match=r"1 listed files do not exist: [^;]*more\.png\. Were they moved\?"):
+        load_frames(out / "target.csv", load_sensor(str(out / "sensor.yaml")), 32)

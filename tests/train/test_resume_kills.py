@@ -1,7 +1,7 @@
 """One run, killed again and again: at random steps of every stage and in the middle of every file it writes.
 
 Each attempt is a process of its own that really dies of SIGKILL, so nothing is flushed, closed or removed by it. One
-helper process has imported torch and forks them all, so that an attempt costs about a second.
+helper process has imported everything and forks them all, so that an attempt costs about a second.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,19 +23,22 @@ import yaml
 
 import tgkt_edge
 from tgkt_edge.config import AdaptConfig
-from tgkt_edge.errors import ConfigError, IncompatibleError
+from tgkt_edge.errors import IncompatibleError
 from tgkt_edge.files import remove_leftovers
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.checkpoint import load_tensors
 from tgkt_edge.train.run import Run, RunInputs
 
-STAGES = ("source", "tgmb", "tgkt")
+STAGES = (("source", "source"), ("tgmb", "translator"), ("tgkt", "target"))
+"""Of the default method: each stage and the checkpoint that it ends with."""
+
+LEADS = ("tgkt.ema=1", "tgkt.im=1", "tgkt.im_prior=start", "tgkt.pseudo_from=mean")
 
 HELPER = """
 import json, os, signal, sys, traceback
 from pathlib import Path
-import torch
+import cv2, sklearn.decomposition, sklearn.manifold, torch, torch.utils.tensorboard.writer, torchvision
 import tgkt_edge.files as files
 from tgkt_edge.config import build_config
 from tgkt_edge.sensor import load_sensor
@@ -92,6 +96,7 @@ class Attempts:
     """Runs ``adapt`` in forked processes; a call returns its exit code, -9 if it was killed."""
 
     def __init__(self, stderr: Path) -> None:
+        self.path = stderr
         environment = {
             **os.environ,
             "PYTHONPATH": str(Path(tgkt_edge.__file__).parents[1]),
@@ -106,19 +111,22 @@ class Attempts:
     def __call__(self, inputs: RunInputs, sets: list[str], out: Path, resume: bool, *kill: Any) -> int:
         assert self.helper.stdin is not None
         assert self.helper.stdout is not None
-        paths = [inputs.target, inputs.paired, inputs.source]
+        paths = [inputs.target, inputs.paired, inputs.source, inputs.source_model]
         self.helper.stdin.write(json.dumps([paths, sets, str(out), resume, kill or ("no", "", 0)]) + "\n")
         self.helper.stdin.flush()
         return int(self.helper.stdout.readline())
+
+    def told(self) -> str:
+        return self.path.read_text()
 
     def close(self) -> None:
         self.helper.communicate()  # closes stdin, so that the helper ends
         self.stderr.close()
 
 
-@pytest.fixture
-def attempt(tmp_path: Path) -> Iterator[Attempts]:
-    attempts = Attempts(tmp_path / "stderr.txt")
+@pytest.fixture(scope="module")
+def attempt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempts]:
+    attempts = Attempts(tmp_path_factory.mktemp("attempts") / "stderr.txt")
     yield attempts
     attempts.close()
 
@@ -127,7 +135,7 @@ def kills(seed: int) -> list[tuple[str, str, int]]:
     """In the order of the run: in every stage two random steps, its state being written, then its checkpoint."""
     rng = random.Random(seed)
     plan: list[tuple[str, str, int]] = []
-    for stage, checkpoint in zip(STAGES, ("source", "translator", "target"), strict=True):
+    for stage, checkpoint in STAGES:
         # 2 epochs of 3 steps. What is killed before the first epoch was saved begins the stage again.
         plan.append(("step", stage, rng.randint(1, 3)))
         plan.append(("write", f"{stage}.safetensors", 1))
@@ -151,10 +159,10 @@ def test_a_run_killed_everywhere_ends_as_if_nothing_had_happened(
     died: list[tuple[str, str, int]] = []
     for kill in kills(seed):
         code = attempt(tiny.inputs, sets, out, bool(died), *kill)
-        assert code == -signal.SIGKILL, (kill, code, (tmp_path / "stderr.txt").read_text())
+        assert code == -signal.SIGKILL, (kill, code, attempt.told())
         died.append(kill)
         assert not (out / "report.json").exists()
-    assert attempt(tiny.inputs, sets, out, True) == 0, (tmp_path / "stderr.txt").read_text()
+    assert attempt(tiny.inputs, sets, out, True) == 0, attempt.told()
 
     assert len(died) == 14
     for name in ("source", "translator", "target"):
@@ -173,6 +181,56 @@ def test_a_run_killed_everywhere_ends_as_if_nothing_had_happened(
     ]
     assert list((out / "state").iterdir()) == []
     assert not [path for path in out.rglob("*") if path.suffix == ".tmp"]
+
+
+# 2 epochs of 3 steps each: one in the first, before anything of the stage is saved, and one in the second. The default
+# method above has the kills in the middle of every file; here is what other stages add to the state.
+def in_both_epochs(stage: str, rng: random.Random) -> list[tuple[str, str, int]]:
+    return [("step", stage, rng.randint(1, 3)), ("step", stage, rng.randint(4, 6))]
+
+
+RNG = random.Random(1)
+OTHERS = {
+    "SHOT": (("method=shot", "shot.epochs=2"), in_both_epochs("shot", RNG)),
+    "SOCKET": (("method=socket", "socket.epochs=2"), in_both_epochs("socket", RNG)),
+    "the second round, with a moving average of the weights": (
+        ("rounds=2", *LEADS),
+        [
+            *in_both_epochs("tgmb-2", RNG)[1:],
+            ("write", "translator.safetensors", 1),
+            *in_both_epochs("tgkt-2", RNG),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_methods_and_rounds_killed_at_random_steps_end_alike(
+    name: str, finished: Run, tiny: Tiny, attempt: Attempts, tmp_path: Path
+) -> None:
+    more, plan = OTHERS[name]
+    inputs = replace(tiny.inputs, source=None, source_model=str(finished.source))
+    killed, whole = Run(tmp_path / "killed"), Run(tmp_path / "whole")
+    assert attempt(inputs, [*tiny.small, *more], whole.path, False) == 0, attempt.told()
+
+    sets = [*tiny.small, *more, "save_every_s=0"]
+    for number, kill in enumerate(plan):
+        code = attempt(inputs, sets, killed.path, number > 0, *kill)
+        assert code == -signal.SIGKILL, (kill, code, attempt.told())
+        assert not killed.target.exists()
+    assert (killed.path / "state" / f"{plan[-1][1]}.safetensors").is_file()
+    assert attempt(inputs, sets, killed.path, True) == 0, attempt.told()
+
+    made = sorted(path.name for path in whole.source.parent.iterdir())
+    assert made == sorted(path.name for path in killed.source.parent.iterdir())
+    for file in made:
+        straight, resumed = (load_tensors(run.source.parent / file)[0] for run in (whole, killed))
+        assert straight.keys() == resumed.keys()
+        assert [key for key in straight if not torch.equal(straight[key], resumed[key])] == [], file
+    assert lines(killed.path, "step") == lines(whole.path, "step")
+    assert {line["stage"] for line in lines(whole.path, "step")} >= {
+        stage for kind, stage, _ in plan if kind == "step"
+    }
 
 
 def test_killed_while_its_first_file_is_written_the_run_is_simply_started_again(
@@ -210,7 +268,12 @@ def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path: Path) -> Non
             IncompatibleError,
             r"config\.yaml: run of schema 99, this tgkt-edge .* reads 1\. Adapt again",
         ),
-        ("tool", "0.0.1", ConfigError, rf"tool: then '0\.0\.1', now '{tgkt_edge.__version__}'"),
+        (
+            "tool",
+            "0.0.1",
+            IncompatibleError,
+            rf"begun by tgkt-edge 0\.0\.1, and this is {tgkt_edge.__version__}",
+        ),
     ],
 )
 def test_a_run_of_another_version_is_not_continued(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from cells import Workshop
 from datasets import DataSet
 from paper_figures import Row
 
-from tgkt_edge.config import AdaptConfig
+from tgkt_edge.config import AdaptConfig, build_config
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.listing import in_folder, labelled, listed, matched
 from tgkt_edge.sensor import load_sensor
@@ -189,3 +190,58 @@ def test_a_row_that_says_nothing_is_refused(text: str) -> None:
 def test_a_bad_set_is_refused_before_anything_is_computed(tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--set tgkt\.ff=1: unknown key 'tgkt\.ff'"):
         workshop(tiny, tmp_path).options(Row("x", "tgkt", ("tgkt.ff=1",)), 0)
+
+
+def test_epochs_are_for_the_stages_named_and_the_others_keep_theirs() -> None:
+    usual = build_config("paper")
+
+    def epochs(*given: Any) -> dict[str, int]:
+        config = build_config("paper", tables.epochs_of(*given))
+        return {name: getattr(config, name).epochs for name in tables.stages_with_epochs()}
+
+    every = {"source": 20, "tgmb": 15, "tgkt": 15, "shot": 15, "socket": 15}
+    assert epochs(None, None) == every == {name: getattr(usual, name).epochs for name in every}
+    assert epochs(3, None) == dict.fromkeys(every, 3)
+    assert epochs(3, ["tgmb", "shot"]) == {**every, "tgmb": 3, "shot": 3}
+    with pytest.raises(SystemExit, match=r"--stages tgmb: for how many epochs\? Give --epochs N"):
+        tables.epochs_of(None, ["tgmb"])
+
+
+def test_the_stages_on_the_command_line_reach_the_cell(
+    data: DataSet, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the cell would be computed from; computing it is what the other tests do."""
+    asked: list[AdaptConfig] = []
+
+    def cell(shop: Workshop, _: DataSet, row: Row, seed: int) -> dict[str, Any]:
+        asked.append(shop.options(row, seed))
+        raise ConfigError("not computed here")
+
+    monkeypatch.setattr(Workshop, "cell", cell)
+    words = ["--data", str(data.folder), "--methods", "tgkt", "-o", str(tmp_path), "--epochs", "3"]
+    for more in ([], ["--stages", "source", "tgkt"], ["--stages", "tgkt", "--set", "tgkt.epochs=5"]):
+        monkeypatch.setattr(sys, "argv", ["tables.py", *words, *more])
+        assert tables.main() == 1
+    found = [(config.source.epochs, config.tgmb.epochs, config.tgkt.epochs) for config in asked]
+    assert found == [(3, 3, 3), (3, 15, 3), (20, 15, 5)]
+    monkeypatch.setattr(sys, "argv", ["tables.py", *words, "--stages", "tgtk"])
+    with pytest.raises(SystemExit):
+        tables.main()
+    assert len(asked) == 3
+
+
+def test_labels_of_other_classes_are_refused_before_anything_is_computed(
+    data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(data.folder, tmp_path / "rooms")
+    other = DataSet("rooms", tmp_path / "rooms")
+    other.check()
+    other.labelled.write_text(other.labelled.read_text().replace(",kitchen", ",bathroom"))
+    words = ["--data", str(other.folder), "--methods", "tgkt", "-o", str(tmp_path / "work")]
+    monkeypatch.setattr(sys, "argv", ["tables.py", *words])
+    with pytest.raises(
+        SystemExit,
+        match=r"labels\.csv: labels that no image of .*source\.csv has: bathroom\. It has bedroom, ",
+    ):
+        tables.main()
+    assert not (tmp_path / "work").exists()

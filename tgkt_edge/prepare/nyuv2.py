@@ -55,7 +55,7 @@ def read(src: Path, depth: str, out: Path) -> Found:
     if not table.is_file():
         raise DataError(
             f"{src}: not NYU Depth v2: looked for nyu_depth_v2_labeled.mat (MATLAB 7.3), or a folder with labels.csv; "
-            f"found {contents(src)}"
+            f"found {contents(src)}."
         )
     if depth == "raw":
         raise DataError(f"--depth raw: {src} holds filled depth only; the .mat file has both")

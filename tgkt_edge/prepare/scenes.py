@@ -66,7 +66,9 @@ def contents(folder: Path, most: int = 6) -> str:
     """The first names in a folder, for the message that it is not what was wanted."""
     if not folder.is_dir():
         return "a file" if folder.exists() else "nothing: it does not exist"
-    names = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir())
+    names = sorted(
+        path.name + ("/" if path.is_dir() else "") for path in folder.iterdir() if path.name[0] != "."
+    )
     return (
         ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "") or "nothing"
     )
