@@ -18,6 +18,7 @@ from tgkt_edge.errors import CheckpointError, UsageError
 from tgkt_edge.files import atomic_file
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.model import SceneClassifier
+from tgkt_edge.train.scale import WIDE, first_layer_spread, unit_scale
 
 FORMAT = "tgkt-edge/1"
 
@@ -146,18 +147,21 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     model.load_state_dict(tensors)
 
 
-def load_imagenet(model: SceneClassifier, weights: str) -> None:
-    """Fill the backbone as ``--weights`` says.
+def load_imagenet(model: SceneClassifier, weights: str) -> float:
+    """Fill the backbone as ``--weights`` says, weights of another scale brought to torchvision's (:mod:`.scale`).
 
     Args:
         weights: "imagenet" (torchvision's IMAGENET1K_V1, downloaded once), "none" (keep the random
             initialisation), or a safetensors file with torchvision's ResNet-50 names, any float dtype.
 
+    Returns:
+        What the first convolution was divided by; 1 where it was left as it was.
+
     Raises:
         UsageError: the file is missing or holds something else, or the download failed.
     """
     if weights == "none":
-        return
+        return 1.0
     if weights == "imagenet":
         from torchvision.models import ResNet50_Weights
 
@@ -188,8 +192,12 @@ def load_imagenet(model: SceneClassifier, weights: str) -> None:
             f"--weights {weights}: not a torchvision ResNet-50: {len(missing)} tensors missing, {len(wrong)} of other "
             f"shapes, for example {(missing + wrong)[0]}"
         )
+    divisor = 1.0
+    if not 1 / WIDE < first_layer_spread(found) < WIDE:
+        found, divisor = unit_scale(found)
     found = {name: tensor.to(wanted[name].dtype) for name, tensor in found.items()}
     model.backbone.load_state_dict(found, strict=False)
+    return divisor
 
 
 def _header(about: dict[str, Any]) -> Header:

@@ -15,9 +15,6 @@ from tgkt_edge.train.model import SceneClassifier, normalise
 from tgkt_edge.train.state import StageState
 from tgkt_edge.train.views import Store, batches, epoch_rng, random_views
 
-WIDE = 16.0
-"""Spreads of the first layer up to this, and down to its reciprocal, are taken as they are."""
-
 
 def classifier_groups(
     model: SceneClassifier, lr: float, head_lr: float, classifier: bool
@@ -27,15 +24,6 @@ def classifier_groups(
     return [{"params": list(model.backbone.parameters()), "base": lr}, {"params": head, "base": head_lr}]
 
 
-def first_layer_spread(model: SceneClassifier) -> float:
-    """Typical standard deviation of the first convolution's outputs, as its batch norm remembers them.
-
-    Batch norm divides it away again, but the weights learn less: at a spread of s their relative steps are s^2 times
-    smaller.
-    """
-    return float(model.backbone.bn1.running_var.median().sqrt())
-
-
 def train_source(
     images: Images, config: AdaptConfig, compute: Compute, log: RunLog, state: StageState
 ) -> SceneClassifier:
@@ -43,12 +31,11 @@ def train_source(
     cfg, size = config.source, config.image_size
     torch.manual_seed(config.seed)
     model = SceneClassifier(len(images.classes))
-    load_imagenet(model, config.weights)
-    spread = first_layer_spread(model)
-    if not 1 / WIDE < spread < WIDE:
+    divisor = load_imagenet(model, config.weights)
+    if divisor != 1:
         log.say(
-            f"--weights {config.weights}: the first convolution's outputs deviate by {spread:.2g}, not by about 1 as "
-            f"torchvision's do: it will hardly learn. benchmarks/rescale_weights.py writes weights of the usual scale."
+            f"--weights {config.weights}: first convolution divided by {divisor:g}, its batch norm adjusted: the same "
+            f"network at torchvision's scale, without which this layer hardly learns"
         )
     model = compute.place(model)
     sgd = torch.optim.SGD(

@@ -1,19 +1,19 @@
-"""Rescaled weights: the same function, other numbers inside."""
+"""Weights of another scale: the same function, other numbers inside."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import rescale_weights
 import torch
 import torchvision
-from rescale_weights import rescaled
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.models.resnet import ResNet
+
+from tgkt_edge.train.checkpoint import load_imagenet
+from tgkt_edge.train.model import SceneClassifier
+from tgkt_edge.train.scale import first_layer_spread, unit_scale
 
 
 def resnet(scale: float) -> ResNet:
@@ -39,7 +39,7 @@ def test_the_first_layer_by_hand() -> None:
         "bn1.weight": torch.tensor([3.0, 0.5], dtype=torch.float16),
         "bn1.bias": torch.tensor([1.0, 2.0]),
     }
-    found, divisor = rescaled(state)
+    found, divisor = unit_scale(state)
     assert divisor == 64
     assert found["conv1.weight"].flatten().tolist() == [2, 2]
     assert found["bn1.running_mean"].tolist() == [-1, 0.5]
@@ -54,7 +54,7 @@ def test_the_first_layer_by_hand() -> None:
 def test_the_network_says_the_same() -> None:
     large, images = resnet(4000.0), torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     before = {key: value.clone() for key, value in large.state_dict().items()}
-    state, divisor = rescaled(before)
+    state, divisor = unit_scale(before)
     assert divisor >= 1024
     assert 0.5 <= state["bn1.running_var"].median().item() <= 2
     assert [key for key in before if not torch.equal(before[key], state[key])] == [
@@ -64,7 +64,7 @@ def test_the_network_says_the_same() -> None:
         wanted = large(images)
         large.load_state_dict(state)
         assert (large(images) - wanted).abs().max() < 1e-4 * wanted.abs().max()
-    again, unity = rescaled(state)
+    again, unity = unit_scale(state)
     assert unity == 1
     torch.testing.assert_close(again["bn1.weight"], state["bn1.weight"])
 
@@ -82,21 +82,38 @@ def test_the_first_layer_learns_more_when_its_scale_is_one() -> None:
         return float(gradient.norm() / model.conv1.weight.detach().norm())
 
     state = resnet(4000.0).state_dict()
-    small, divisor = rescaled(state)
+    small, divisor = unit_scale(state)
     assert share(small) / share(state) == pytest.approx(divisor**2, rel=0.02)
 
 
-def test_from_file_to_file(tmp_path: Path) -> None:
-    state = {key: value.half() for key, value in resnet(60.0).state_dict().items() if value.dim()}
-    save_file(state, tmp_path / "in.safetensors")
-    command = [sys.executable, rescale_weights.__file__, str(tmp_path / "in.safetensors"), "-o"]
-    out = tmp_path / "out.safetensors"
-    assert subprocess.run([*command, str(out)], check=False).returncode == 0
-    found, wanted = load_file(out), rescaled(load_file(tmp_path / "in.safetensors"))[0]
-    assert found.keys() == state.keys()
-    assert all(torch.equal(found[key], wanted[key]) for key in found)
-    before = out.read_bytes()
-    refused = subprocess.run([*command, str(out)], check=False, capture_output=True, text=True)
-    assert refused.returncode == 1
-    assert f"{out} exists" in refused.stderr
-    assert out.read_bytes() == before
+def test_the_spread_is_that_of_most_channels() -> None:
+    variance = torch.cat([torch.full((33,), 9.0), torch.full((31,), 1e6)])
+    assert first_layer_spread({"bn1.running_var": variance}) == 3
+
+
+@pytest.mark.parametrize("scale", [60.0, 1.0, 1e-3])
+def test_loading_brings_weights_to_the_usual_scale(tmp_path: Path, scale: float) -> None:
+    """From an fp16 file as converters write it; what the backbone says stays, and what has the usual scale is left."""
+    torch.manual_seed(0)
+    usual = resnet(1.0)
+    spread = first_layer_spread(usual.state_dict())
+    state = resnet(scale / spread).state_dict()
+    save_file({key: value.half() for key, value in state.items() if value.dim()}, tmp_path / "w.safetensors")
+    written = load_file(tmp_path / "w.safetensors")
+    model = SceneClassifier(2)
+    divisor = load_imagenet(model, str(tmp_path / "w.safetensors"))
+    loaded = model.backbone.state_dict()
+    if scale == 1:
+        assert divisor == 1
+        assert torch.equal(loaded["conv1.weight"], written["conv1.weight"].float())
+        assert torch.equal(loaded["bn1.weight"], written["bn1.weight"].float())
+    else:
+        assert divisor == pytest.approx(scale, rel=0.42)  # the nearest power of two
+        assert 0.7 < first_layer_spread(loaded) < 1.42
+    plain = torchvision.models.resnet50(weights=None)
+    plain.load_state_dict({key: value.float() for key, value in written.items()}, strict=False)
+    plain.fc = nn.Identity()
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted, found = plain.eval()(images), model.backbone.eval()(images)
+    assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
