@@ -97,9 +97,7 @@ def fitting(bundle: Bundle, precision: str, machine: Here) -> tuple[Plan | None,
             return plan, []
         reasons.append(f"{plan.name}: {'; '.join(wrong)}")
     if not found:
-        reasons.append(
-            f"the bundle holds no {precision} plan; build one here: tgkt-edge export {bundle.path} --trt"
-        )
+        reasons.append(f"the bundle holds no {precision} plan")
     return None, reasons
 
 
