@@ -135,14 +135,18 @@ def _tensorrt(asked: _Asked) -> tuple[Engine, str]:
 
 
 def _loaded(bundle: Bundle, precision: str, machine: Here) -> tuple[Engine, str]:
-    """The plan of one precision that loads here."""
-    plan, why = fitting(bundle, precision, machine)
-    if plan is None:
-        raise IncompatibleError(
-            f"no {precision} plan of {bundle.path} loads here: {'; '.join(dict.fromkeys(why))}"
-        )
-    engine = TensorRtEngine(bundle, plan, machine)
-    return engine, f"{plan.name}, {precision}, batch {plan.sidecar.profile.text()}"
+    """The first plan of one precision that loads here."""
+    fit, reasons = fitting(bundle, precision, machine)
+    for plan in fit:
+        try:
+            engine = TensorRtEngine(bundle, plan, machine)
+        except IncompatibleError as error:
+            reasons.append(str(error).rstrip("."))
+            continue
+        return engine, f"{plan.name}, {precision}, batch {plan.sidecar.profile.text()}"
+    raise IncompatibleError(
+        f"no {precision} plan of {bundle.path} loads here: {'; '.join(dict.fromkeys(reasons))}."
+    )
 
 
 def _cuda(asked: _Asked) -> tuple[Engine, str]:

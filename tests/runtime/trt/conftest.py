@@ -107,19 +107,24 @@ class Fake:
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
+def fake() -> Iterator[Fake]:
     """An Orin with TensorRT 10.3 and CUDA 12, as far as this process sees. Whatever is allocated must be freed."""
     before = {name: sys.modules.pop(name, None) for name in NAMES}
-    monkeypatch.syspath_prepend(str(FAKES))
-    monkeypatch.setattr("tgkt_edge.engines.find_gpu", lambda: (ORIN, ""))
     trt.find.cache_clear()
-    try:
+    with pytest.MonkeyPatch.context() as patch:  # its own: a test's is undone before
+        patch.syspath_prepend(str(FAKES))
+        patch.setattr("tgkt_edge.engines.find_gpu", lambda: (ORIN, ""))
         yield Fake(importlib.import_module("cuda.bindings.runtime"), importlib.import_module("tensorrt"))
-    finally:
-        for name in NAMES:
-            sys.modules.pop(name, None)
-        sys.modules.update({name: module for name, module in before.items() if module is not None})
-        trt.find.cache_clear()
+    for name in NAMES:
+        sys.modules.pop(name, None)
+    sys.modules.update({name: module for name, module in before.items() if module is not None})
+    trt.find.cache_clear()
+
+
+@pytest.fixture
+def make_plan() -> Callable[..., Bundle]:
+    """For tests whose processes load what is made here."""
+    return add_plan
 
 
 @pytest.fixture

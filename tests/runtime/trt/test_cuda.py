@@ -31,7 +31,7 @@ def test_memory_comes_back_as_it_was_sent(fake: Any) -> None:
     cuda.synchronise(stream)
     np.testing.assert_array_equal(view, [[0, 1, 2], [3, 4, 5]])
     for free, thing in ((cuda.free, gpu), (cuda.free_pinned, pinned), (cuda.free_stream, stream)):
-        free(thing)  # type: ignore[operator]
+        free(thing)
     assert fake.machine.alive == 0
 
 
@@ -108,7 +108,7 @@ def test_the_real_bindings_say_that_there_is_no_driver() -> None:
     if find_gpu()[0] is not None:
         pytest.skip("there is a GPU here")
     with pytest.raises(
-        IncompatibleError, match=r"cudaErrorInsufficientDriver, 35. to cudaSetDevice: there is no NVIDIA"
+        IncompatibleError, match=r"cudaErrorInsufficientDriver, 35. to cudaSetDevice: there is no"
     ):
         Cuda()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import enum
 import json
-import struct
 from typing import Any
 
 import numpy as np
@@ -71,8 +70,9 @@ class Runtime:
             return self._refuse("Serialization assertion magicTagRead == kMAGIC_TAG failed")
         return ICudaEngine(self.logger, values, graph)
 
-    def _refuse(self, text: str) -> None:
+    def _refuse(self, text: str) -> ICudaEngine | None:
         self.logger.log(ILogger.Severity.ERROR, f"IRuntime::deserializeCudaEngine: Error Code 1: {text}")
+        return None
 
 
 class ICudaEngine:
@@ -88,7 +88,7 @@ class ICudaEngine:
         self.device_memory_size_v2 = values.get("scratch", 4096)
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self.tensors)[index]
+        return str(list(self.tensors)[index])
 
     def get_tensor_mode(self, name: str) -> TensorIOMode:
         return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
@@ -181,11 +181,3 @@ def _view(address: int, shape: tuple[int, ...]) -> Any:
 
     raw = (ctypes.c_float * int(np.prod(shape))).from_address(address)
     return np.ctypeslib.as_array(raw).reshape(shape)
-
-
-def header(version: str = __version__) -> bytes:
-    """The first 28 bytes of a plan of this version."""
-    numbers = [int(part) for part in version.split(".")]
-    return (
-        b"ftrt" + struct.pack("<I", 0) + bytes(16) + bytes([*numbers[:3], numbers[3] if numbers[3:] else 0])
-    )

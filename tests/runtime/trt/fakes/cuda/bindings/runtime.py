@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 
 class cudaError_t(enum.IntEnum):
@@ -122,6 +122,8 @@ def _called(name: str, forbidden_in_capture: bool = False) -> cudaError_t:
 
 def _allocate(name: str, memory: dict[int, Any], count: int) -> tuple[cudaError_t, int | None]:
     error = _called(name, forbidden_in_capture=True)
+    if error == OK and count > 1 << 40:
+        error = cudaError_t.cudaErrorMemoryAllocation
     if error != OK:
         return error, None
     raw = (ctypes.c_uint8 * count)()
@@ -184,7 +186,7 @@ def cudaMemcpyAsync(
         return (cudaError_t.cudaErrorInvalidResourceHandle,)
     if not find(into, to, count) or not find(out, origin, count):
         return (BAD,)
-    stream.add(lambda: ctypes.memmove(to, origin, count) and None)
+    stream.add(lambda: ctypes.memmove(to, origin, count))
     return (OK,)
 
 
