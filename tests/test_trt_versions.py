@@ -47,14 +47,26 @@ CLASSES = {
     "t": "ITensor",
     "runtime": "Runtime",
     "engine": "ICudaEngine",
+}
+"""Variables of the builder, and what they hold."""
+
+OF_ENGINE = {
     "_runtime": "Runtime",
     "_engine": "ICudaEngine",
+    "engine": "ICudaEngine",
     "context": "IExecutionContext",
+    "settings": "IRuntimeConfig",
+    "_rtx": "",
 }
-"""Variables and attributes of the files below, and what they hold."""
+"""Variables and attributes of the runtime's engine, and what they hold; _rtx: TensorRT-RTX itself."""
 
-RTX_ONLY = {"IExecutionContext.is_stream_capturable", "ICudaEngine.create_runtime_config"}
-"""Asked of TensorRT-RTX alone; the newest of TensorRT happens to have one of them."""
+RTX_ONLY = {
+    "DynamicShapesKernelSpecializationStrategy.EAGER",
+    "ICudaEngine.create_runtime_config",
+    "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
+    "IRuntimeConfig.set_execution_context_allocation_strategy",
+}
+"""Asked of TensorRT-RTX alone."""
 
 OURS = {"find", "TensorRt", "INSTALL"}  # of tgkt_edge.trt itself
 
@@ -86,16 +98,20 @@ print(json.dumps({"version": trt.__version__, "missing": missing}))
 """
 
 
-def files_of(repository: Path) -> list[Path]:
-    """Where TensorRT is used."""
-    builder = repository / "tgkt_edge" / "trt_builder"
-    files = [builder / f"{name}.py" for name in ("build", "flavours", "monitor", "proof")]
-    runtime = [repository / "runtime" / f"{name}.py" for name in ("engine_trt", "plan_io")]
-    return [*files, *runtime, repository / "tgkt_edge" / "trt_log.py"]
+def names_of_builder(repository: Path) -> set[str]:
+    folder = repository / "tgkt_edge" / "trt_builder"
+    files = [folder / f"{name}.py" for name in ("build", "flavours", "monitor", "proof")]
+    return used_names([*files, repository / "tgkt_edge" / "trt_log.py"], CLASSES)
 
 
-def used_names(files: list[Path]) -> list[str]:
-    """Every `trt.A.B`, and every attribute of the variables and attributes in CLASSES, that the files hold."""
+def names_of_engine(repository: Path) -> set[str]:
+    return used_names(
+        [repository / "runtime" / f"{name}.py" for name in ("engine_trt", "plan_io")], OF_ENGINE
+    )
+
+
+def used_names(files: list[Path], classes: dict[str, str]) -> set[str]:
+    """Every `trt.A.B`, and every attribute of the variables and attributes in ``classes``, that the files hold."""
     found = set()
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -108,27 +124,27 @@ def used_names(files: list[Path]) -> list[str]:
                 continue
             if expression.id == "trt" and parts[0] not in OURS:
                 found.add(".".join(parts))
-            if expression.id not in CLASSES:  # self._engine.name, ready.context.name
+            if expression.id not in classes:  # self._engine.name, ready.context.name
                 expression, parts = ast.Name(parts[0]), parts[1:]
-            if parts and expression.id in CLASSES:
-                found.add(f"{CLASSES[expression.id]}.{parts[0]}")
-    return sorted(found)
+            if parts and expression.id in classes:
+                kind = classes[expression.id]
+                found.add(f"{kind}.{parts[0]}" if kind else ".".join(parts))
+    return found
 
 
 @pytest.fixture(scope="module")
 def names(repository: Path) -> list[str]:
-    files = files_of(repository)
-    found = used_names(files)
-    assert {"BuilderFlag.TF32", "OnnxParser.parse_from_file", "IBuilderConfig.progress_monitor"} <= set(found)
+    builder, engine = names_of_builder(repository), names_of_engine(repository)
+    assert {"BuilderFlag.TF32", "OnnxParser.parse_from_file", "IBuilderConfig.progress_monitor"} <= builder
     assert {
         "Runtime.deserialize_cuda_engine", "Runtime.engine_host_code_allowed", "ICudaEngine.get_tensor_dtype",
         "ICudaEngine.device_memory_size_v2", "ICudaEngine.create_execution_context", "TensorIOMode.INPUT",
         "ExecutionContextAllocationStrategy.USER_MANAGED", "IExecutionContext.set_device_memory",
         "IExecutionContext.set_input_shape", "IExecutionContext.set_tensor_address",
         "IExecutionContext.execute_async_v3",
-    } <= set(found)  # fmt: skip
-    assert len(found) > 65
-    return [name for name in found if name not in RTX_ONLY]
+    } <= engine  # fmt: skip
+    assert engine >= RTX_ONLY
+    return sorted((builder | engine) - RTX_ONLY)
 
 
 def make_libraries(folder: Path, major: str) -> None:
@@ -165,15 +181,8 @@ def test_every_name_that_is_used_is_there(version: str, names: list[str], tmp_pa
 
 
 def test_tensorrt_rtx_has_what_the_engine_uses_of_it(repository: Path, rtx: trt.TensorRt) -> None:
-    names = {
-        *used_names([repository / "runtime" / f"{name}.py" for name in ("engine_trt", "plan_io")]),
-        *RTX_ONLY,
-    }
-    names |= {
-        "DynamicShapesKernelSpecializationStrategy.EAGER", "IRuntimeConfig.set_execution_context_allocation_strategy",
-        "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
-    }  # fmt: skip
-    for name in sorted(names):
+    for name in sorted({*names_of_engine(repository), "IExecutionContext.is_stream_capturable"}):
         thing = rtx.module
         for part in name.split("."):
+            assert hasattr(thing, part), name
             thing = getattr(thing, part)

@@ -22,6 +22,7 @@ from tgkt_edge.bundle import MODEL_FILES, Bundle
 from tgkt_edge.engines import plans
 from tgkt_edge.files import write_json
 from tgkt_edge.gpu import Gpu
+from tgkt_edge.plan import Flavour
 from tgkt_edge.runtime import TensorRtEngine
 from tgkt_edge.sidecar import Here, Profile, Sidecar
 from tgkt_edge.trt_builder.flavours import BuildOptions
@@ -40,6 +41,7 @@ def add_plan(
     graph: Path | None = None,
     profile: Profile | None = None,
     version: str = VERSION,
+    flavour: Flavour = "tensorrt",
     sidecar: dict[str, Any] | None = None,
     name: str = "sm87-00000000",
     **values: Any,
@@ -53,7 +55,9 @@ def add_plan(
     model, profile = MODEL_FILES[precision], profile or Profile(1, 1, 8)
     about = {"min": profile.min, "max": profile.max, **values}
     numbers = [*map(int, version.split(".")), 0][:4]
-    header = b"ftrt" + struct.pack("<I", 0) + bytes(16) + bytes(numbers)
+    header = (
+        (b"ftrt" if flavour == "tensorrt" else b"vtrt") + struct.pack("<I", 0) + bytes(16) + bytes(numbers)
+    )
     content = (graph or bundle.model(precision)).read_bytes()
     data = header + json.dumps(about).encode() + b"\n" + content
     plan = f"engines/{precision}-{name}.plan"
@@ -64,7 +68,7 @@ def add_plan(
     beside = Sidecar(
         plan={"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)},
         onnx={"file": model, "sha256": bundle.files[model]["sha256"], "opset": 17},
-        flavour="tensorrt",
+        flavour=flavour,
         version=version,
         compute_capabilities=("8.7",),
         device="Orin",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tgkt_edge import trt
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.engines import plans
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError
@@ -184,6 +185,22 @@ def test_a_plan_that_cannot_be_captured_is_queued_each_time_and_says_so(
     engine.close()
     assert fake.machine.alive == 0
     assert re.search(why, engine.note)
+
+
+@pytest.mark.parametrize("capturable", [True, False])
+def test_tensorrt_rtx_is_asked_whether_it_can_be_captured(
+    fake: Any, bundle: Bundle, reference: OnnxRuntimeEngine, capturable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It compiles kernels while it runs, by default in the background: a graph would keep the slow ones."""
+    monkeypatch.setattr(trt, "find", lambda: trt.TensorRt(fake.trt, "tensorrt_rtx", "10.3.0"))
+    engine = fake.open(bundle, flavour="tensorrt_rtx", capturable=capturable)
+    assert engine.name == "TensorRT-RTX 10.3.0, Orin"
+    assert ("cannot capture this plan" in engine.note) is not capturable
+    assert fake.machine.count("cudaStreamBeginCapture") == capturable
+    assert calls_of(fake, lambda: engine.infer(unit(1))) == (ONE_REPLAY if capturable else ONE_RUN)
+    np.testing.assert_allclose(engine.infer(unit(4))[0], reference.infer(unit(4))[0], rtol=1e-6)
+    engine.close()
+    assert fake.machine.alive == 0
 
 
 def test_only_so_many_batch_sizes_are_kept(fake: Any, bundle: Bundle, reference: OnnxRuntimeEngine) -> None:

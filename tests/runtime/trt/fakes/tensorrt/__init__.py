@@ -33,6 +33,13 @@ class ExecutionContextAllocationStrategy(enum.Enum):
     USER_MANAGED = 2
 
 
+class DynamicShapesKernelSpecializationStrategy(enum.Enum):
+    """TensorRT-RTX's alone."""
+
+    LAZY = 0
+    EAGER = 1
+
+
 class ILogger:
     class Severity(enum.Enum):
         INTERNAL_ERROR = 0
@@ -62,7 +69,10 @@ class Runtime:
         values = json.loads(about)
         if cuda.MACHINE.device is None:
             return self._refuse("no CUDA context")
-        if plan[:8] != b"ftrt\0\0\0\0" or ".".join(map(str, plan[24:27])) != __version__:
+        if (
+            plan[:8] not in (b"ftrt\0\0\0\0", b"vtrt\0\0\0\0")
+            or ".".join(map(str, plan[24:27])) != __version__
+        ):
             return self._refuse("The engine plan file is not compatible with this version of TensorRT")
         if values.get("host_code") and not self.engine_host_code_allowed:
             return self._refuse("Cannot load engine with lean runtime")
@@ -99,11 +109,16 @@ class ICudaEngine:
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return tuple(n if isinstance(n, int) else -1 for n in self.tensors[name].shape)
 
-    def create_execution_context(
-        self, strategy: ExecutionContextAllocationStrategy
-    ) -> IExecutionContext | None:
+    def create_runtime_config(self) -> IRuntimeConfig:
+        return IRuntimeConfig()
+
+    def create_execution_context(self, how: Any) -> IExecutionContext | None:
+        config = how if isinstance(how, IRuntimeConfig) else None
+        strategy = how if config is None else config.strategy
         assert strategy is ExecutionContextAllocationStrategy.USER_MANAGED
-        return None if self.values.get("no_context") else IExecutionContext(self)
+        if self.values.get("no_context"):
+            return None
+        return IExecutionContext(self) if config is None else RtxContext(self, config)
 
 
 class IExecutionContext:
@@ -174,6 +189,29 @@ class IExecutionContext:
     def _fail(self, text: str) -> bool:
         self.engine.logger.log(ILogger.Severity.ERROR, f"IExecutionContext::{text}")
         return False
+
+
+class IRuntimeConfig:
+    """TensorRT-RTX's way to ask for a context."""
+
+    def __init__(self) -> None:
+        self.strategy = ExecutionContextAllocationStrategy.STATIC
+        self.dynamic_shapes_kernel_specialization_strategy = DynamicShapesKernelSpecializationStrategy.LAZY
+
+    def set_execution_context_allocation_strategy(self, strategy: ExecutionContextAllocationStrategy) -> None:
+        self.strategy = strategy
+
+
+class RtxContext(IExecutionContext):
+    """It can be captured if it does not compile kernels in the background, and if the plan lets it."""
+
+    def __init__(self, engine: ICudaEngine, config: IRuntimeConfig) -> None:
+        super().__init__(engine)
+        self.eager = config.dynamic_shapes_kernel_specialization_strategy.name == "EAGER"
+
+    def is_stream_capturable(self, stream: int) -> bool:
+        assert stream in cuda.MACHINE.streams
+        return self.eager and bool(self.engine.values.get("capturable", True))
 
 
 def _view(address: int, shape: tuple[int, ...]) -> Any:
