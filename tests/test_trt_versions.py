@@ -61,6 +61,7 @@ OF_ENGINE = {
 """Variables and attributes of the runtime's engine, and what they hold; _rtx: TensorRT-RTX itself."""
 
 RTX_ONLY = {
+    "DynamicShapesKernelSpecializationStrategy",
     "DynamicShapesKernelSpecializationStrategy.EAGER",
     "ICudaEngine.create_runtime_config",
     "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
