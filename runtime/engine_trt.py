@@ -235,6 +235,11 @@ class TensorRtEngine:
             raise self._failed("makes no context")
         if self._scratch_bytes:
             context.set_device_memory(self._scratch, self._scratch_bytes)
+        # A plan has one profile. Which context begins with it, and which with none, differs with the version.
+        if context.active_optimization_profile != 0:
+            if not context.set_optimization_profile_async(0, int(self._stream)):
+                raise self._failed("refuses its profile")
+            self._cuda.synchronise(self._stream)
         if not context.set_input_shape(INPUT_NAME, (size, 1, self._size, self._size)):
             raise self._failed(f"refuses a batch of {size}")
         for tensor in (self._input, *self._outputs):

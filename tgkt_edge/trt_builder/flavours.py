@@ -141,6 +141,8 @@ def configure(
     if options.hardware_compatible:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     if found.flavour == "tensorrt_rtx":
+        # Its engines may else allocate while they run, which no CUDA graph can hold.
+        config.set_flag(trt.find().module.BuilderFlag.REQUIRE_USER_ALLOCATION)
         rtx: Any = config  # the stubs are TensorRT's
         rtx.num_compute_capabilities = len(capabilities)
         for index, one in enumerate(capabilities):

@@ -125,7 +125,7 @@ def test_a_batch_size_is_run_then_captured_then_replayed(
         "cudaGraphDestroy",
     ]
     proof = ["cudaMemcpyAsync", *ONE_REPLAY]  # the logits on the GPU are overwritten first
-    assert first == [*ONE_RUN, *capture, *proof, *ONE_REPLAY]
+    assert first == ["cudaStreamSynchronize", *ONE_RUN, *capture, *proof, *ONE_REPLAY]  # first, the profile's
     assert calls_of(fake, lambda: engine.infer(unit(3))) == ONE_REPLAY
     assert calls_of(fake, lambda: engine.infer(unit(1))) == ONE_REPLAY  # captured while loading
     assert engine.note == ""
@@ -264,6 +264,13 @@ def test_tensorrts_own_words_reach_the_user(fake: Any, bundle: Bundle) -> None:
         fake.open(bundle, no_context=True)
     with pytest.raises(TgktEdgeError, match=r"refuses a batch of 1: IExecutionContext::setInputShape"):
         fake.open(bundle, min=2)  # the plan takes less than its sidecar says
+    engine = fake.open(bundle, no_profile=True)
+    with pytest.raises(
+        TgktEdgeError, match="refuses its profile: IExecutionContext::setOptimizationProfileAsync"
+    ):
+        engine.infer(unit(2))
+    assert engine.infer(unit(1))[0].shape == (1, 3)
+    engine.close()
     assert fake.machine.alive == 0
 
 

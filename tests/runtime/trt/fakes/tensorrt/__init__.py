@@ -94,6 +94,7 @@ class ICudaEngine:
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         self.tensors = {node.name: node for node in (*inputs, *outputs)}
         self.inputs = [node.name for node in inputs]
+        self.contexts = 0
         self.num_io_tensors = len(self.tensors)
         self.device_memory_size_v2 = values.get("scratch", 4096)
 
@@ -128,6 +129,8 @@ class IExecutionContext:
         self.addresses: dict[str, int] = {}
         self.batch: int | None = None
         self.settled = False
+        engine.contexts += 1
+        self.active_optimization_profile = 0 if engine.contexts == 1 else -1
         self.state = 0  # counts changes: a graph that was captured before the last one is worth nothing
 
     def set_device_memory(self, memory: int, size: int) -> None:
@@ -136,7 +139,18 @@ class IExecutionContext:
         self.memory = (memory, size)
         self.state += 1
 
+    def set_optimization_profile_async(self, index: int, stream_handle: int) -> bool:
+        assert index == 0
+        cuda.MACHINE.streams[stream_handle].add(lambda: setattr(self, "active_optimization_profile", index))
+        self.batch = None
+        self.state += 1
+        return not self.engine.values.get("no_profile") or self._fail(
+            "setOptimizationProfileAsync: no profile"
+        )
+
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        if self.active_optimization_profile != 0:
+            return self._fail("setInputShape: condition: mOptimizationProfile >= 0")
         low, high = self.engine.values["min"], self.engine.values["max"]
         if name not in self.engine.inputs or not low <= shape[0] <= high:
             return self._fail(f"setInputShape: Static dimension mismatch for {name}: {shape}")
