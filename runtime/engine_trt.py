@@ -131,10 +131,8 @@ class TensorRtEngine:
         """Deserialise the plan."""
         log, self._errors = make_logger()
         self._runtime: trt.Runtime | None = trt.Runtime(log)
-        if (
-            plan.sidecar.version_compatible
-        ):  # the plan carries code of its own, for which the manifest vouches
-            self._runtime.engine_host_code_allowed = True
+        # Such a plan carries a runtime of its own. The manifest vouches for it as for the rest.
+        self._runtime.engine_host_code_allowed = plan.sidecar.version_compatible
         self._engine: trt.ICudaEngine | None = None
         undo.callback(self._unload)
         self._engine = engine = self._runtime.deserialize_cuda_engine(read_plan(bundle, plan))
