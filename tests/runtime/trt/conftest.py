@@ -139,16 +139,22 @@ def bundle(depth_bundle: Bundle, tmp_path: Path) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a driver's library for LD_LIBRARY_PATH, which tells of one GPU: see ``fakes/libcuda.c``."""
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Path]:
+    """Makes a folder for LD_LIBRARY_PATH whose driver tells of one GPU, 8.minor: see ``fakes/libcuda.c``."""
     compiler = shutil.which("gcc")
     if compiler is None:
         pytest.skip("needs gcc to compile the driver's library")
-    folder = tmp_path_factory.mktemp("driver")
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-o", folder / "libcuda.so.1", FAKES / "libcuda.c"], check=True
-    )
-    return folder
+
+    def make(name: str, minor: int) -> Path:
+        folder = tmp_path_factory.mktemp("driver")
+        about = [f'-DNAME="{name}"', f"-DMINOR={minor}"]
+        source = FAKES / "libcuda.c"
+        subprocess.run(
+            [compiler, *about, "-shared", "-fPIC", "-o", folder / "libcuda.so.1", source], check=True
+        )
+        return folder
+
+    return make
 
 
 @dataclass(frozen=True)

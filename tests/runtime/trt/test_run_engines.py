@@ -24,10 +24,10 @@ def frames(kit: Any, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def orin(kit: Any, driver: Path) -> dict[str, str]:
+def orin(kit: Any, driver: Any) -> dict[str, str]:
     """The environment of a process that finds TensorRT, cuda-bindings and the driver of ``fakes``."""
     path = f"{FAKES}:{kit.environment()['PYTHONPATH']}"
-    return {"PYTHONPATH": path, "LD_LIBRARY_PATH": str(driver)}
+    return {"PYTHONPATH": path, "LD_LIBRARY_PATH": str(driver("Orin", 7))}
 
 
 @pytest.fixture
@@ -141,6 +141,34 @@ def test_auto_goes_on_without_the_real_plan_and_says_why(kit: Any, real: Any, fr
         ]  # fmt: skip
         assert "there is no NVIDIA GPU here" in lines[0]
         assert lines[2].startswith("engine: onnxruntime, CPU")
+
+
+@pytest.mark.usefixtures("without_gpu")
+def test_rebuild_builds_and_keeps_the_earlier_plan_if_the_new_one_does_not_load(
+    kit: Any, real: Any, frames: Path, driver: Any
+) -> None:
+    """The driver tells of an RTX 3080, so TensorRT-RTX really builds for it; that it cannot run it comes out then."""
+    before = {name: sha256_of(real.bundle.path / name) for name in real.bundle.files}
+    env = {"LD_LIBRARY_PATH": str(driver("RTX 3080", 6))}
+    done = kit.run_cli(
+        "run", real.bundle.path, "--camera", frames, "--engine", "tensorrt", "--rebuild", **env
+    )
+    assert done.code == 1, done.stderr
+    assert "\nfp32: building with TensorRT-RTX" in done.stderr
+    assert "batch 1 to 4, made for 2" in done.stderr  # as the earlier plan
+    assert "error: the plan just built does not load here: " in done.stderr
+    assert "Traceback" not in done.stderr
+    done = kit.run_cli("run", real.bundle.path, "--camera", frames, "--rebuild", **env)
+    assert done.code == 0, done.stderr
+    assert "engine tensorrt is passed over: the plan just built does not load here: " in done.stderr
+    assert len(done.records) == 6
+    done = kit.run_cli("run", real.bundle.path, "--camera", frames, "--engine", "tensorrt", **env)
+    assert done.code == 4
+    assert (
+        "built for compute capability 8.9, the GPU here is RTX 3080 (compute capability 8.6)" in done.stderr
+    )
+    assert "or run with --rebuild" in done.stderr
+    assert {name: sha256_of(real.bundle.path / name) for name in real.bundle.files} == before
 
 
 @pytest.mark.parametrize(
