@@ -7,12 +7,13 @@ engine is opened, so that ``import tgkt_edge.runtime`` needs nothing but numpy.
 >>> summary = run(Path("bundle"), "frames/", max_frames=100)
 """
 
-from tgkt_edge.runtime.engine import Engine, OnnxRuntimeEngine, open_engine
+from tgkt_edge.runtime.engine import ENGINES, Engine, OnnxRuntimeEngine, open_engine
 from tgkt_edge.runtime.output import RunSummary
 from tgkt_edge.runtime.pipeline import classify, run
 from tgkt_edge.runtime.sources import Captured, FrameSource, open_source
 
 __all__ = [
+    "ENGINES",
     "Captured",
     "Engine",
     "FrameSource",

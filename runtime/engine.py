@@ -199,13 +199,16 @@ def _first_line(error: Exception) -> str:
     return (lines[0] if lines else type(error).__name__).rstrip(".") + "."
 
 
-def open_engine(bundle: Bundle, precision: str = "fp32", engine: str = "auto") -> Engine:
+def open_engine(
+    bundle: Bundle, precision: str = "fp32", engine: str = "auto", threads: int | None = None
+) -> Engine:
     """Load a bundle's model, its checksum verified. Its probabilities are calibrated if the bundle says how.
 
     Args:
         bundle: an opened bundle.
         precision: one of the bundle's precisions; "auto": fp16 where a GPU runs it and the bundle holds it, else fp32.
         engine: "onnxruntime", or "auto": the fastest that is installed (today always ONNX Runtime).
+        threads: CPU threads for one inference, of engines that use the CPU; None: the engine's choice.
 
     Raises:
         UsageError: (exit 2) no such engine.
@@ -219,5 +222,5 @@ def open_engine(bundle: Bundle, precision: str = "fp32", engine: str = "auto") -
         ort = require("onnxruntime", "cpu", "running a bundle")
         gpu = "CUDAExecutionProvider" in ort.get_available_providers()
         precision = "fp16" if gpu and "fp16" in bundle.precisions else "fp32"
-    opened: Engine = OnnxRuntimeEngine(bundle.model(precision), bundle.size, bundle.classes)
+    opened: Engine = OnnxRuntimeEngine(bundle.model(precision), bundle.size, bundle.classes, threads=threads)
     return opened if bundle.temperature == 1 else CalibratedEngine(opened, bundle.temperature)

@@ -153,6 +153,11 @@ def table(verification: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 "-" if speed is None else f"{speed:.2f}x",
             )
         )
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of texts as lines, every column as wide as its widest cell. All rows have equally many cells."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
