@@ -20,8 +20,8 @@ _HEADER = (
 )  # fmt: skip
 
 _COLUMNS = (
-    "median, p90, p99: ms a call; speed: against fp32 on the same engine and batch; load: seconds; memory: MiB that the "
-    "process grew by, its library included"
+    "median, p90, p99: ms a call; speed: against fp32 on the same engine and batch; load: seconds; memory: MiB that "
+    "the process grew by, its library included"
 )
 _NO_FRAMES = (
     "timed on {count} synthetic frames of the bundle's sensor; agreement and accuracy were not measured: give real "
@@ -33,6 +33,8 @@ def describe(result: dict[str, Any]) -> list[str]:
     """Lines: the table, what its columns mean where that is not plain, why rows did not run, and the machine."""
     rows = result["rows"]
     lines = aligned([_HEADER, *(_cells(row) for row in rows)])
+    names = {row["engine"]: row["name"] for row in rows if row["name"]}
+    lines += [f"{engine}: {name}" for engine, name in names.items()]
     lines.append(_COLUMNS)
     tellers = {row["memory"]["device_told_by"] for row in rows if row["memory"]} - {None}
     lines += [f"GPU: MiB, told by: {', '.join(sorted(tellers))}"] if tellers else []
