@@ -1,13 +1,15 @@
 """Frames in, one JSON line a frame out: sources, engines and the pipeline between them.
 
-Imports neither torch nor the training and export code. OpenCV and ONNX Runtime are imported when a source or an
-engine is opened, so that ``import tgkt_edge.runtime`` needs nothing but numpy.
+Imports neither torch nor the training and export code. OpenCV, ONNX Runtime and TensorRT are imported when a source or
+an engine is opened, so that ``import tgkt_edge.runtime`` needs nothing but numpy.
 
 >>> from tgkt_edge.runtime import run
 >>> summary = run(Path("bundle"), "frames/", max_frames=100)
 """
 
-from tgkt_edge.runtime.engine import ENGINES, Engine, OnnxRuntimeEngine, open_engine
+from tgkt_edge.runtime.choose import ENGINES, open_engine
+from tgkt_edge.runtime.engine import Engine, OnnxRuntimeEngine
+from tgkt_edge.runtime.engine_trt import TensorRtEngine
 from tgkt_edge.runtime.output import RunSummary
 from tgkt_edge.runtime.pipeline import classify, run
 from tgkt_edge.runtime.sources import Captured, FrameSource, open_source
@@ -19,6 +21,7 @@ __all__ = [
     "FrameSource",
     "OnnxRuntimeEngine",
     "RunSummary",
+    "TensorRtEngine",
     "classify",
     "open_engine",
     "open_source",

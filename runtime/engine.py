@@ -10,13 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.bundle import INPUT_NAME, OUTPUT_NAMES, Bundle
-from tgkt_edge.calibration import CalibratedEngine
+from tgkt_edge.bundle import INPUT_NAME, OUTPUT_NAMES
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.extras import require
 
-ENGINES = ("auto", "onnxruntime")
-"""Names that :func:`open_engine` takes."""
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+"""ONNX Runtime's names of its back-ends."""
 
 CLASSES_KEY = "tgkt_edge.classes"
 """Key of the class names, a JSON list, in the metadata of the graph that ``tgkt-edge export`` writes."""
@@ -66,11 +65,13 @@ class OnnxRuntimeEngine:
         model_path: the .onnx file; its checksum is the caller's business (:meth:`Bundle.model`).
         size: side S of the network's input, pixels.
         classes: the K names that the graph must agree with.
-        providers: ONNX Runtime's execution providers in order; None: CUDA where this build has it, then CPU.
+        providers: ONNX Runtime's execution providers in order, the first of which must work; None: CUDA where this
+            build has it and it works, then CPU.
         threads: CPU threads for one inference; None: one a physical core.
 
     Raises:
-        IncompatibleError: (exit 4) no loadable ONNX file, or inputs, outputs or classes that disagree.
+        IncompatibleError: (exit 4) no loadable ONNX file, inputs, outputs or classes that disagree, or a provider
+            that does not work here.
         UsageError: (exit 2) a provider that this ONNX Runtime lacks.
         MissingDependency: (exit 6) ONNX Runtime is not installed.
     """
@@ -91,15 +92,23 @@ class OnnxRuntimeEngine:
             options.intra_op_num_threads = threads
         chosen = self._choose(providers)
         try:
-            self._session: Any = self._ort.InferenceSession(str(model_path), options, providers=chosen)
+            # Without its fallback, which would print to stdout, where our records go.
+            self._session: Any = self._ort.InferenceSession(
+                str(model_path), options, providers=chosen, enable_fallback=0
+            )
         except self._errors() as error:
             raise IncompatibleError(
                 f"{model_path} cannot be loaded by ONNX Runtime {self._ort.__version__}: {_first_line(error)} "
                 f"Export the bundle again, or install a newer ONNX Runtime."
             ) from error
         self._check_session()
-        active = [name.removesuffix("ExecutionProvider") for name in self._session.get_providers()]
-        self._name = f"onnxruntime, {active[0]}"
+        active = self._session.get_providers()[0]
+        if providers is not None and active != chosen[0]:  # it lists a provider whose libraries do not load
+            raise IncompatibleError(
+                f"ONNX Runtime {self._ort.__version__} has {chosen[0]} but cannot use it here: its CUDA or cuDNN is "
+                f"missing or of another version, or there is no GPU. 'tgkt-edge doctor' tells more."
+            )
+        self._name = f"onnxruntime, {active.removesuffix('ExecutionProvider')}"
         # The first inference allocates memory and picks kernels: that is no frame's latency, and fails here if ever.
         self.infer(np.zeros((1, 1, size, size), np.float32))
 
@@ -140,7 +149,7 @@ class OnnxRuntimeEngine:
     def _choose(self, providers: Sequence[str] | None) -> list[str]:
         available = self._ort.get_available_providers()
         if providers is None:
-            return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+            return [name for name in (CUDA, CPU) if name in available]
         for name in providers:
             if name not in available:
                 raise UsageError(f"ONNX Runtime here has no '{name}'; it has: {', '.join(available)}")
@@ -197,30 +206,3 @@ def _class_names(recorded: str) -> tuple[str, ...]:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__).rstrip(".") + "."
-
-
-def open_engine(
-    bundle: Bundle, precision: str = "fp32", engine: str = "auto", threads: int | None = None
-) -> Engine:
-    """Load a bundle's model, its checksum verified. Its probabilities are calibrated if the bundle says how.
-
-    Args:
-        bundle: an opened bundle.
-        precision: one of the bundle's precisions; "auto": fp16 where a GPU runs it and the bundle holds it, else fp32.
-        engine: "onnxruntime", or "auto": the fastest that is installed (today always ONNX Runtime).
-        threads: CPU threads for one inference, of engines that use the CPU; None: the engine's choice.
-
-    Raises:
-        UsageError: (exit 2) no such engine.
-        BundleError: (exit 4) the bundle lacks this precision, or the file was altered.
-        IncompatibleError: (exit 4) see :class:`OnnxRuntimeEngine`.
-        MissingDependency: (exit 6) the engine's library is not installed.
-    """
-    if engine not in ENGINES:
-        raise UsageError(f"--engine {engine}: unknown; wanted one of {', '.join(ENGINES)}")
-    if precision == "auto":
-        ort = require("onnxruntime", "cpu", "running a bundle")
-        gpu = "CUDAExecutionProvider" in ort.get_available_providers()
-        precision = "fp16" if gpu and "fp16" in bundle.precisions else "fp32"
-    opened: Engine = OnnxRuntimeEngine(bundle.model(precision), bundle.size, bundle.classes, threads=threads)
-    return opened if bundle.temperature == 1 else CalibratedEngine(opened, bundle.temperature)

@@ -18,8 +18,9 @@ from typing import Any, TextIO
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.capture import Capture, Drop
+from tgkt_edge.runtime.choose import Rebuild, open_engine
 from tgkt_edge.runtime.decide import UNKNOWN, Decider
-from tgkt_edge.runtime.engine import Engine, open_engine
+from tgkt_edge.runtime.engine import Engine
 from tgkt_edge.runtime.fanout import Fanout
 from tgkt_edge.runtime.notify import Notifier
 from tgkt_edge.runtime.output import (
@@ -52,6 +53,7 @@ def run(
     *,
     precision: str = "fp32",
     engine: str = "auto",
+    rebuild: Rebuild | None = None,
     sensor: str | None = None,
     top_k: int = 3,
     loop: bool = False,
@@ -72,7 +74,7 @@ def run(
         bundle: folder that ``tgkt-edge export`` wrote.
         camera: see :func:`tgkt_edge.runtime.sources.open_source`.
         precision: one of the bundle's, or "auto".
-        engine: "auto" or "onnxruntime".
+        engine, rebuild: see :func:`tgkt_edge.runtime.choose.open_engine`. What was chosen and why goes to ``log``.
         sensor: preset or YAML file, if this camera writes its frames differently than the one that the bundle was
             adapted with. The range stays the bundle's.
         top_k: classes listed a frame; more than there are means all.
@@ -96,20 +98,24 @@ def run(
         IncompatibleError: (exit 4) the bundle or its model cannot be used.
         SourceLostError: (exit 5) the source is missing, was lost, contradicts the SensorSpec in its first frame, or
             gave not one frame that could be classified. The summary of what was answered until then is written.
-        MissingDependency: (exit 6) OpenCV or ONNX Runtime is not installed.
+        MissingDependency: (exit 6) OpenCV or the engine's library is not installed.
     """
     opened = Bundle.open(Path(bundle))
     spec = opened.sensor if sensor is None else load_sensor(sensor).with_range_of(opened.sensor)
     _check_numbers(top_k, max_frames, drop)
     decider = Decider(opened.classes, smooth, min_confidence)
     statistics = of_bundle(opened)
+    say = LiveLine(sys.stderr if log is None else log).say
     if statistics is None:
-        (sys.stderr if log is None else log).write(
+        say(
             f"{bundle} holds no statistics of its adaptation frames: no flags input_drift and class_drift. "
-            "Exported again, it will.\n"
+            "Exported again, it will."
         )
     others = [open_sink(uri, token=token) for uri in sinks if uri != STDOUT]
-    with StopRequest() as stop, closing(open_engine(opened, precision, engine)) as loaded:
+    with (
+        StopRequest() as stop,
+        closing(open_engine(opened, precision, engine, say=say, rebuild=rebuild)) as loaded,
+    ):
         return classify(
             partial(open_source, camera, spec, loop),
             loaded,

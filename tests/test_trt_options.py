@@ -22,7 +22,7 @@ from tgkt_edge.trt_builder.flavours import (
     keep_timings,
     targets,
 )
-from tgkt_edge.trt_builder.monitor import make_logger
+from tgkt_edge.trt_log import make_logger
 
 ORIN = Gpu("Orin", "8.7", "12.6")
 ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9", "13.0")

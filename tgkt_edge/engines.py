@@ -44,13 +44,32 @@ def plans(bundle: Bundle, precision: str | None = None) -> list[Plan]:
     Raises:
         BundleError: (exit 4) a sidecar is missing, was edited or is damaged, or a plan is none.
     """
-    found = []
-    for name in bundle.files:
-        if name.startswith(f"{FOLDER}/") and name.endswith(".plan"):
-            sidecar = read_sidecar(bundle.file(sidecar_path(Path(name)).as_posix()))
-            if precision in (None, sidecar.asked):
-                found.append(Plan(name, read_header(bundle.path / name), sidecar))
-    return found
+    found = [_plan(bundle, name) for name in plan_names(bundle)]
+    return [plan for plan in found if precision in (None, plan.sidecar.asked)]
+
+
+def plan_names(bundle: Bundle) -> list[str]:
+    """Names of the plans in the manifest. Nothing is read."""
+    return [name for name in bundle.files if name.startswith(f"{FOLDER}/") and name.endswith(".plan")]
+
+
+def readable(bundle: Bundle, precision: str) -> tuple[list[Plan], list[str]]:
+    """The plans of one precision whose files can be read, and why others, of whatever precision, cannot."""
+    found, reasons = [], []
+    for name in plan_names(bundle):
+        try:
+            plan = _plan(bundle, name)
+        except BundleError as error:
+            reasons.append(str(error).rstrip("."))
+            continue
+        if plan.sidecar.asked == precision:
+            found.append(plan)
+    return found, reasons
+
+
+def _plan(bundle: Bundle, name: str) -> Plan:
+    sidecar = read_sidecar(bundle.file(sidecar_path(Path(name)).as_posix()))
+    return Plan(name, read_header(bundle.path / name), sidecar)
 
 
 def here() -> Here:
@@ -69,11 +88,9 @@ def here() -> Here:
 def fitting(bundle: Bundle, precision: str, machine: Here) -> tuple[Plan | None, list[str]]:
     """A plan of this precision that would load on ``machine``; else None and what is in the way, in words.
 
-    Raises:
-        BundleError: see :func:`plans`.
+    A plan whose files are damaged is in the way of itself only.
     """
-    reasons = []
-    found = plans(bundle, precision)
+    found, reasons = readable(bundle, precision)
     for plan in found:
         wrong = why_not(bundle, plan, machine)
         if not wrong:

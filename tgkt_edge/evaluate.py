@@ -173,7 +173,7 @@ def _wanted(models: Sequence[str] | None, have: Sequence[str], path: Path) -> tu
 def _bundle_answers(
     path: Path, data: Path, models: Sequence[str] | None, sensor: str | None, precision: str, skip_bad: bool
 ) -> tuple[tuple[str, ...], Frames, dict[str, Floats]]:
-    from tgkt_edge.runtime.engine import open_engine
+    from tgkt_edge.runtime.choose import open_engine
 
     bundle = Bundle.open(path)
     _wanted(models, ("target",), path)

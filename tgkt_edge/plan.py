@@ -15,6 +15,9 @@ from tgkt_edge.errors import BundleError
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
 FLAVOUR_NAMES: dict[str, str] = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 
+TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
+"""TensorRT's names of element types, and ours."""
+
 HEADER_BYTES = 28
 _MAGIC: dict[bytes, Flavour] = {b"ftrt": "tensorrt", b"vtrt": "tensorrt_rtx"}
 # u32[0] is 0x74727466 in plans of TensorRT (NVIDIA's own safety sample checks it). 0x74727476 was seen in every plan

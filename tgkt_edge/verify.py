@@ -14,7 +14,8 @@ from tgkt_edge.data import load_frames, load_labelled_frames
 from tgkt_edge.errors import GateError, UsageError
 from tgkt_edge.gate import GATE_FRAMES, MAX_DROP, ask, compare, network_inputs, table, time_engines
 from tgkt_edge.preprocess import resize_side
-from tgkt_edge.runtime.engine import Engine, open_engine
+from tgkt_edge.runtime.choose import open_engine
+from tgkt_edge.runtime.engine import Engine
 
 
 def verify(
@@ -38,7 +39,8 @@ def verify(
             change.
 
     Returns:
-        ``{"bundle", "frames", "files", "engines": {precision: name}, "verification": {precision: {...}}, "passed"}``.
+        ``{"bundle", "frames", "files", "engines": {precision: name}, "why": {precision: [line]},
+        "verification": {precision: {...}}, "passed"}``.
         Without ``frames`` and ``labels`` only checksums, loading and one generated frame are checked: ``frames`` is 0
         and ``verification`` is empty.
 
@@ -55,14 +57,17 @@ def verify(
     inputs, truth = real_inputs(opened, frames, labels, skip_bad)
     names = ["fp32", *(name for name in precisions or opened.precisions if name != "fp32")]
     engines: dict[str, Engine] = {}
+    why: dict[str, list[str]] = {}
     try:
         for name in names:
-            engines[name] = open_engine(opened, name, engine)
+            why[name] = []
+            engines[name] = open_engine(opened, name, engine, say=why[name].append)
         result: dict[str, Any] = {
             "bundle": str(bundle),
             "frames": 0 if inputs is None else len(inputs),
             "files": len(opened.files),
             "engines": {name: opened_engine.name for name, opened_engine in engines.items()},
+            "why": why,
             "verification": {},
             "passed": True,
         }
@@ -90,7 +95,7 @@ def verify(
 def describe(result: dict[str, Any]) -> list[str]:
     """A table for a person, and a line for everything worth knowing."""
     lines = [f"{result['bundle']}: {result['files']} files, all as the manifest says"]
-    lines += [f"{name}: {engine}" for name, engine in result["engines"].items()]
+    lines += list(dict.fromkeys(line for said in result["why"].values() for line in said))
     if not result["frames"]:
         return [
             *lines,

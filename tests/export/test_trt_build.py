@@ -20,8 +20,8 @@ from tgkt_edge.export.export import export
 from tgkt_edge.files import sha256_of
 from tgkt_edge.sidecar import Here, Profile
 from tgkt_edge.trt_builder.flavours import BuildOptions
-from tgkt_edge.trt_builder.monitor import make_logger
 from tgkt_edge.trt_builder.write import build_plans
+from tgkt_edge.trt_log import make_logger
 
 ADA = Here("tensorrt_rtx", None, "8.9", "NVIDIA GeForce RTX 4090", "x86_64")
 SIZE = 32

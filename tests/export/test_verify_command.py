@@ -137,7 +137,7 @@ def test_polygraphy_reads_and_runs_our_files(
     from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
     from polygraphy.comparator import Comparator, RunResults, SimpleCompareFunc
 
-    from tgkt_edge.runtime.engine import open_engine
+    from tgkt_edge.runtime.choose import open_engine
 
     path = str(several.model(precision))
     graph = infer_shapes(onnx_from_path(path)).graph

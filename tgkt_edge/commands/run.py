@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tgkt_edge.bundle import Bundle
 from tgkt_edge.errors import EXIT_INTERRUPTED
 
 
@@ -23,7 +24,21 @@ def run_command(
     precision: Annotated[
         str, typer.Option(help="fp32, fp16, int8, int8-cpu (what the bundle holds), or auto.")
     ] = "fp32",
-    engine: Annotated[str, typer.Option(help="auto or onnxruntime.")] = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="tensorrt, cuda or cpu (ONNX Runtime on a GPU or not), onnxruntime (either of these two); auto: the "
+            "first of tensorrt, cuda and cpu that works. One named here that does not work is an error."
+        ),
+    ] = "auto",
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="Where the bundle has no TensorRT plan of this precision that loads here, build it into the bundle "
+            "first (minutes). Plans for other GPUs stay, and so does the old plan if the build fails.",
+        ),
+    ] = False,
     sensor: Annotated[
         str | None,
         typer.Option(
@@ -80,6 +95,7 @@ def run_command(
         camera,
         precision=precision,
         engine=engine,
+        rebuild=_rebuild if rebuild else None,
         sensor=sensor,
         top_k=top_k,
         loop=loop,
@@ -94,3 +110,12 @@ def run_command(
     )
     if summary.stopped == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _rebuild(bundle: Bundle, precision: str) -> Bundle:
+    """Build a plan again, and show how far it is."""
+    from tgkt_edge.commands.build_progress import build_progress
+    from tgkt_edge.trt_builder.again import rebuild_plan
+
+    with build_progress() as progress:
+        return rebuild_plan(bundle, precision, say=lambda line: typer.echo(line, err=True), progress=progress)

@@ -17,6 +17,7 @@ from tgkt_edge.bundle import INPUT_NAME, OUTPUT_NAMES
 from tgkt_edge.errors import IncompatibleError
 from tgkt_edge.gpu import Gpu, find_gpu
 from tgkt_edge.onnx_file import read_onnx
+from tgkt_edge.plan import TYPES
 from tgkt_edge.trt_builder.flavours import (
     BuildOptions,
     configure,
@@ -24,8 +25,9 @@ from tgkt_edge.trt_builder.flavours import (
     keep_timings,
     targets,
 )
-from tgkt_edge.trt_builder.monitor import Errors, Progress, make_logger, watched
-from tgkt_edge.trt_builder.proof import TYPES, check_network, network_layers, prove
+from tgkt_edge.trt_builder.monitor import Progress, watched
+from tgkt_edge.trt_builder.proof import check_network, network_layers, prove
+from tgkt_edge.trt_log import Errors, make_logger
 
 MAX_OPSET = 25
 """Newest ONNX operator set that a TensorRT parser is documented to read (11.x; 10.15 reads 24). The parser itself takes

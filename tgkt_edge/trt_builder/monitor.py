@@ -1,4 +1,4 @@
-"""What TensorRT says while it builds: its errors, kept for our messages, and its progress, which Ctrl-C may end."""
+"""How far TensorRT is while it builds, and Ctrl-C, which may end it."""
 
 from __future__ import annotations
 
@@ -12,33 +12,6 @@ from tgkt_edge import trt
 
 Progress = Callable[[str, int, int], None]
 """Called with an outermost phase of the builder, steps done and steps in all."""
-
-
-class Errors:
-    """What TensorRT complained of, oldest first."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    @property
-    def last(self) -> str:
-        """The last complaint, ending in a full stop; empty if there is none."""
-        return self.lines[-1].rstrip(".") + "." if self.lines else ""
-
-
-def make_logger() -> tuple[trt.ILogger, Errors]:
-    """A TensorRT logger that keeps errors instead of printing them."""
-    errors = Errors()
-
-    class Log(trt.ILogger):
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
-        def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                errors.lines.append(" ".join(msg.split()))
-
-    return Log(), errors
 
 
 @contextmanager

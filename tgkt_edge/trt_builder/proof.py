@@ -10,10 +10,8 @@ from typing import Any
 
 from tgkt_edge import trt
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError
-from tgkt_edge.trt_builder.monitor import make_logger
-
-TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
-"""TensorRT's names of element types, and ours."""
+from tgkt_edge.plan import TYPES
+from tgkt_edge.trt_log import make_logger
 
 _WORDS = {"int8": ("int8",), "fp16": ("fp16", "half"), "fp32": ("fp32", "float")}
 
