@@ -31,7 +31,7 @@ _NO_FRAMES = (
 
 def describe(result: dict[str, Any]) -> list[str]:
     """Lines: the table, what its columns mean where that is not plain, why rows did not run, and the machine."""
-    rows = result["rows"]
+    rows = sorted(result["rows"], key=lambda row: not row["ran"])  # those that cannot run last
     lines = aligned([_HEADER, *(_cells(row) for row in rows)])
     names = {row["engine"]: row["name"] for row in rows if row["name"]}
     lines += [f"{engine}: {name}" for engine, name in names.items()]

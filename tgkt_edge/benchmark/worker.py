@@ -23,7 +23,7 @@ from tgkt_edge.benchmark.timing import warm_up
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.clocks import read
 from tgkt_edge.errors import TgktEdgeError, UsageError
-from tgkt_edge.runtime import open_engine
+from tgkt_edge.runtime import Engine, open_engine
 
 TIMED_FRAMES = 32
 """About so many different frames take turns in the timed calls."""
@@ -70,14 +70,16 @@ class Row:
         self._before = resident()
         begin = time.perf_counter()
         more = {} if job["threads"] is None else {"threads": job["threads"]}
-        self._engine = open_engine(Bundle.open(Path(job["bundle"])), job["precision"], job["engine"], **more)
-        self.about = {"name": self._engine.name, "load_s": time.perf_counter() - begin}
+        self.engine: Engine = open_engine(
+            Bundle.open(Path(job["bundle"])), job["precision"], job["engine"], **more
+        )
+        self.about = {"name": self.engine.name, "load_s": time.perf_counter() - begin}
 
     def _call(self) -> None:
         batch = self._batches[self._calls % len(self._batches)]
         self._calls += 1
         try:
-            self._engine.infer(batch)
+            self.engine.infer(batch)
         except ValueError as error:  # the frames are right, so it is their number
             raise UsageError(f"--batch {self._batch}: {error}") from error
 
@@ -104,7 +106,7 @@ class Row:
         """Answer all frames, and write logits and probabilities, (2, N, K) float32, to an .npy file."""
         rows = []
         for count, part in padded(self._frames, self._batch):
-            rows.append(np.stack(self._engine.infer(part))[:, :count])
+            rows.append(np.stack(self.engine.infer(part))[:, :count])
         np.save(out, np.concatenate(rows, axis=1), allow_pickle=False)
         return {}
 
