@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,8 +70,14 @@ def benchmark(
         root: where the system's files lie.
 
     Returns:
-        See README. ``rows`` has every row that was asked for; those that did not run say why. After Ctrl-C
-        ``interrupted`` is true and the result holds what was measured until then.
+        ``rows``, one for each that was asked for, those that did not run with ``why`` (see :meth:`Row.result`).
+        Beside what was measured they hold ``speed`` against FP32 on the same engine at the same batch
+        (:func:`speed`), ``agreement`` with FP32 (:class:`tgkt_edge.gate.Comparison`, and ``against`` whom) and
+        ``accuracy``, each None where it was not measured. ``state``: what the machine tells ``before`` and ``after``
+        the rounds (:func:`tgkt_edge.clocks.machine_state`), and ``limited_by``, what slowed it down meanwhile.
+        ``frames``: ``kind``, "synthetic", "frames" or "labelled", and ``count``. ``interrupted``: after Ctrl-C it is
+        true, and the rest is what was measured until then. Also ``bundle``, ``tool``, ``rounds``, ``seconds`` and
+        ``threads``.
 
     Raises:
         BundleError: (exit 4) a damaged bundle, an altered file, or a precision it lacks.
@@ -207,16 +214,12 @@ def _take_turns(
 
 
 def _compared(rows: Sequence[Row], truth: NDArray[np.int64] | None) -> list[dict[str, Any]]:
-    """Results of all rows, with ``speed`` against FP32 on the same engine at the same batch, ``agreement`` with FP32
-    (:class:`tgkt_edge.gate.Comparison` and ``against``), and ``accuracy``; each None where it was not measured."""
+    """Results of all rows, with what compares them; see :func:`benchmark`."""
     found = [row.result() for row in rows]
-    speeds = {
-        (r["engine"], r["batch"]): r["ms"]["median"] for r in found if r["ran"] and r["precision"] == "fp32"
-    }
+    medians = {(r["engine"], r["batch"]): r["round_medians_ms"] for r in found if r["precision"] == "fp32"}
     reference = _reference(rows)
     for row, values in zip(rows, found, strict=True):
-        base = speeds.get((row.engine, row.batch))
-        values["speed"] = base / values["ms"]["median"] if base and values["ran"] else None
+        values["speed"] = speed(medians.get((row.engine, row.batch), ()), values["round_medians_ms"])
         values["agreement"] = values["accuracy"] = None
         if row.answers is not None:
             if truth is not None:
@@ -226,6 +229,16 @@ def _compared(rows: Sequence[Row], truth: NDArray[np.int64] | None) -> list[dict
                 measured = compare(reference.answers, row.answers, truth)
                 values["agreement"] = {"against": reference.title, **measured.to_dict()}
     return found
+
+
+def speed(fp32: Sequence[float], medians: Sequence[float]) -> float | None:
+    """How many times as fast as FP32: the median, over the rounds, of FP32's median by the row's own.
+
+    Both had their turns one after the other, so what slows the machine down for a while cancels out. None: one of both
+    has no round.
+    """
+    ratios = [base / own for base, own in zip(fp32, medians, strict=False)]
+    return statistics.median(ratios) if ratios else None
 
 
 def _reference(rows: Sequence[Row]) -> Row | None:

@@ -80,6 +80,10 @@ def _cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def _title(row: dict[str, Any]) -> str:
+    return f"{row['precision']} on {row['engine']}, batch {row['batch']}"
+
+
 def _mib(count: int | None) -> str:
     return "-" if count is None else f"{count / _MIB:.0f}"
 
@@ -100,8 +104,7 @@ def _failures(rows: Sequence[dict[str, Any]]) -> list[str]:
     whose: dict[str, list[str]] = {}
     for row in rows:
         if row["why"]:
-            title = f"{row['precision']} on {row['engine']}, batch {row['batch']}"
-            whose.setdefault(row["why"], []).append(title)
+            whose.setdefault(row["why"], []).append(_title(row))
     return [f"cannot run: {'; '.join(titles)}: {why}" for why, titles in whose.items()]
 
 
@@ -121,15 +124,15 @@ def _doubts(rows: Sequence[dict[str, Any]]) -> list[str]:
         )
     if any(row["stability"]["mark"] == "slowing" for row in ran):
         lines.append("slowing: the last rounds were slower than the first; is it getting hot?")
-    cold = [f"{row['precision']} on {row['engine']}" for row in ran if not row["warm_up"]["steady"]]
+    cold = [_title(row) for row in ran if not row["warm_up"]["steady"]]
     if cold:
-        lines.append(f"not steady after warm-up: {', '.join(dict.fromkeys(cold))}")
+        lines.append(f"not steady after warm-up: {'; '.join(cold)}")
     slow = [
-        f"{row['precision']} on {row['engine']} ({row['speed']:.2f}x)"
+        f"{_title(row)} ({row['speed']:.2f}x)"
         for row in ran
         if row["precision"] != "fp32" and row["speed"] is not None and row["speed"] <= 1
     ]
-    return [*lines, f"no faster than fp32 here: {', '.join(slow)}"] if slow else lines
+    return [*lines, f"no faster than fp32 here: {'; '.join(slow)}"] if slow else lines
 
 
 def _machine(state: dict[str, Any]) -> list[str]:

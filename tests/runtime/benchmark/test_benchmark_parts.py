@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tgkt_edge.benchmark.command import benchmark, engine_names, synthetic
+from tgkt_edge.benchmark.command import benchmark, engine_names, speed, synthetic
 from tgkt_edge.benchmark.report import describe
 from tgkt_edge.benchmark.worker import batches, padded
 from tgkt_edge.bundle import Bundle
@@ -80,3 +80,13 @@ def test_frames_become_batches_and_none_is_lost() -> None:
     assert full == [(2, [0, 1]), (2, [2, 3]), (1, [4, 4])]
     assert statistics.fmean(len(batch) for batch in batches(np.repeat(frames, 20, axis=0), 1)) == 1
     assert len(batches(np.repeat(frames, 20, axis=0), 1)) == 32
+
+
+def test_speed_is_compared_round_by_round() -> None:
+    """A machine that takes four times as long from the third round on changes no ratio."""
+    assert speed([10, 10, 40, 40, 40], [5, 5, 20, 20, 20]) == 2
+    # By the medians of all calls it would be 40 / 5: the slow phase began one turn later for this row.
+    assert speed([10, 10, 40, 40, 40], [5, 5, 5, 20, 20]) == 2
+    assert speed([10, 12], [5]) == 2  # interrupted between the two
+    assert speed([], [5]) is None
+    assert speed([10], []) is None

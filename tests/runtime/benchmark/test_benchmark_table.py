@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tgkt_edge.benchmark.command import speed
 from tgkt_edge.bundle import Bundle
 
 Measure = Callable[..., Any]
@@ -37,7 +38,8 @@ def test_every_precision_and_batch_is_a_row_and_labels_give_accuracy(
         assert row["load_s"] > 0
         assert row["memory"]["resident"] > 2**20  # ONNX Runtime alone is more than a MiB
         assert row["memory"]["peak"] >= row["memory"]["resident"]
-        assert row["speed"] == pytest.approx(rows["fp32", "cpu", batch]["ms"]["median"] / ms["median"])
+        base = rows["fp32", "cpu", batch]["round_medians_ms"]
+        assert row["speed"] == speed(base, row["round_medians_ms"])
         assert row["agreement"]["against"] == "fp32 on cpu, batch 2"
         assert row["agreement"]["frames"] == 9
         if precision != "int8-cpu":
