@@ -126,25 +126,30 @@ def _tensorrt(asked: _Asked) -> tuple[Engine, str]:
             return _loaded(bundle, precision, machine)
         except IncompatibleError as error:
             reasons.append(str(error).rstrip("."))
+    if machine.compute_capability is None:  # nothing to build for, either
+        text = "; ".join(dict.fromkeys(reasons))
+        raise IncompatibleError("; ".join([text, *(why for why in machine.why_not if why not in text)]) + ".")
     if asked.rebuild is None:
         raise IncompatibleError(
             f"{'; '.join(dict.fromkeys(reasons))}. Build one on this machine: tgkt-edge export {bundle.path} --trt, or "
             f"run with --rebuild."
         )
-    if machine.compute_capability is None:
-        raise IncompatibleError(
-            f"{bundle.path}: no plan loads here, and none is built: {'; '.join(machine.why_not)}."
-        )
     return _loaded(asked.rebuild(bundle, wanted[0]), wanted[0], machine)
 
 
 def _loaded(bundle: Bundle, precision: str, machine: Here) -> tuple[Engine, str]:
-    """The plan of one precision that loads here."""
-    plan, why = fitting(bundle, precision, machine)
-    if plan is None:
-        raise IncompatibleError(f"no {precision} plan of {bundle.path} loads here: {'; '.join(why)}.")
-    engine = TensorRtEngine(bundle, plan, machine)
-    return engine, f"{plan.name}, {precision}, batch {plan.sidecar.profile.text()}"
+    """The first plan of one precision that loads here."""
+    fit, reasons = fitting(bundle, precision, machine)
+    for plan in fit:
+        try:
+            engine = TensorRtEngine(bundle, plan, machine)
+        except IncompatibleError as error:
+            reasons.append(str(error).rstrip("."))
+            continue
+        return engine, f"{plan.name}, {precision}, batch {plan.sidecar.profile.text()}"
+    raise IncompatibleError(
+        f"no {precision} plan of {bundle.path} loads here: {'; '.join(dict.fromkeys(reasons))}."
+    )
 
 
 def _cuda(asked: _Asked) -> tuple[Engine, str]:
@@ -153,8 +158,8 @@ def _cuda(asked: _Asked) -> tuple[Engine, str]:
     available = ort.get_available_providers()
     if CUDA not in available:
         raise MissingDependency(
-            f"ONNX Runtime {ort.__version__} here has no {CUDA}. With an NVIDIA GPU: pip install 'tgkt-edge[gpu]' in "
-            f"place of onnxruntime; on a Jetson NVIDIA's own wheel."
+            f"ONNX Runtime {ort.__version__} here has no {CUDA}. Where there is an NVIDIA GPU: pip uninstall "
+            f"onnxruntime, then pip install 'tgkt-edge[gpu]'; on a Jetson NVIDIA's own wheel."
         )
     return _onnxruntime(asked, asked.of("fp16", "fp32")[0], [CUDA, CPU])
 

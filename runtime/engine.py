@@ -97,9 +97,15 @@ class OnnxRuntimeEngine:
                 str(model_path), options, providers=chosen, enable_fallback=0
             )
         except self._errors() as error:
+            where, advice = "", "Export the bundle again, or install a newer ONNX Runtime."
+            if chosen[0] != CPU:
+                where, advice = (
+                    f" with {chosen[0]}",
+                    "Whether that works here at all, 'tgkt-edge doctor' tells.",
+                )
             raise IncompatibleError(
-                f"{model_path} cannot be loaded by ONNX Runtime {self._ort.__version__}: {_first_line(error)} "
-                f"Export the bundle again, or install a newer ONNX Runtime."
+                f"{model_path} cannot be loaded by ONNX Runtime {self._ort.__version__}{where}: {_first_line(error)} "
+                f"{advice}"
             ) from error
         self._check_session()
         active = self._session.get_providers()[0]

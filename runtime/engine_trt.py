@@ -131,10 +131,8 @@ class TensorRtEngine:
         """Deserialise the plan."""
         log, self._errors = make_logger()
         self._runtime: trt.Runtime | None = trt.Runtime(log)
-        if (
-            plan.sidecar.version_compatible
-        ):  # the plan carries code of its own, for which the manifest vouches
-            self._runtime.engine_host_code_allowed = True
+        # Such a plan carries a runtime of its own. The manifest vouches for it as for the rest.
+        self._runtime.engine_host_code_allowed = plan.sidecar.version_compatible
         self._engine: trt.ICudaEngine | None = None
         undo.callback(self._unload)
         self._engine = engine = self._runtime.deserialize_cuda_engine(read_plan(bundle, plan))
@@ -200,16 +198,18 @@ class TensorRtEngine:
         except TgktEdgeError as error:
             self.note = f"CUDA graphs are not used, each frame is queued anew: {error}"
             return
-        # A capture on another stream or GPU than TensorRT's yields an empty graph without any error: see that it works.
-        self._outputs[0].view[:size] = np.nan
+        # A capture on another stream or GPU than TensorRT's holds nothing of it, without any error: see that it works.
+        # Not by what the plain run left on the GPU.
+        logits = self._outputs[0]
+        logits.view[:size] = np.nan
+        self._cuda.to_gpu(logits.gpu, logits.pinned, logits.bytes_of(size), self._stream)
         ready.graph = graph
         try:
             self._run(ready, size)
         except CudaError:
             self._cuda.free_graph(graph)
             raise
-        replayed = self._outputs[0].view[:size]
-        if np.allclose(replayed, plain, rtol=_SAME, atol=_SAME * float(np.abs(plain).max())):
+        if np.allclose(logits.view[:size], plain, rtol=_SAME, atol=_SAME * float(np.abs(plain).max())):
             return
         ready.graph = None
         self._cuda.free_graph(graph)
@@ -233,6 +233,11 @@ class TensorRtEngine:
             raise self._failed("makes no context")
         if self._scratch_bytes:
             context.set_device_memory(self._scratch, self._scratch_bytes)
+        # A plan has one profile. Which context begins with it, and which with none, differs with the version.
+        if context.active_optimization_profile != 0:
+            if not context.set_optimization_profile_async(0, int(self._stream)):
+                raise self._failed("refuses its profile")
+            self._cuda.synchronise(self._stream)
         if not context.set_input_shape(INPUT_NAME, (size, 1, self._size, self._size)):
             raise self._failed(f"refuses a batch of {size}")
         for tensor in (self._input, *self._outputs):

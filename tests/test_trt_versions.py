@@ -1,4 +1,4 @@
-"""What the builder uses of TensorRT's API is there in the oldest and the newest version it is meant for.
+"""What builder and engine use of TensorRT's API is there in the oldest and the newest version they are meant for.
 
 The Python bindings on PyPI are the real ones; the library behind them is not needed to look at their classes, only
 functions of its names, so that they load.
@@ -16,6 +16,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from tgkt_edge import trt
 
 VERSIONS = {"10.3.0": "JetPack 6", "10.13.3.9": "JetPack 7", "11.4.0.106": "the newest tried"}
 
@@ -46,7 +48,26 @@ CLASSES = {
     "runtime": "Runtime",
     "engine": "ICudaEngine",
 }
-"""Variables of tgkt_edge/trt_builder, and what they hold."""
+"""Variables of the builder, and what they hold."""
+
+OF_ENGINE = {
+    "_runtime": "Runtime",
+    "_engine": "ICudaEngine",
+    "engine": "ICudaEngine",
+    "context": "IExecutionContext",
+    "settings": "IRuntimeConfig",
+    "_rtx": "",
+}
+"""Variables and attributes of the runtime's engine, and what they hold; _rtx: TensorRT-RTX itself."""
+
+RTX_ONLY = {
+    "DynamicShapesKernelSpecializationStrategy",
+    "DynamicShapesKernelSpecializationStrategy.EAGER",
+    "ICudaEngine.create_runtime_config",
+    "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
+    "IRuntimeConfig.set_execution_context_allocation_strategy",
+}
+"""Asked of TensorRT-RTX alone."""
 
 OURS = {"find", "TensorRt", "INSTALL"}  # of tgkt_edge.trt itself
 
@@ -78,10 +99,22 @@ print(json.dumps({"version": trt.__version__, "missing": missing}))
 """
 
 
-def used_names(folder: Path) -> list[str]:
-    """Every `trt.A.B`, and every attribute of the variables in CLASSES, that the builder's source holds."""
+def names_of_builder(repository: Path) -> set[str]:
+    folder = repository / "tgkt_edge" / "trt_builder"
+    files = [folder / f"{name}.py" for name in ("build", "flavours", "monitor", "proof")]
+    return used_names([*files, repository / "tgkt_edge" / "trt_log.py"], CLASSES)
+
+
+def names_of_engine(repository: Path) -> set[str]:
+    return used_names(
+        [repository / "runtime" / f"{name}.py" for name in ("engine_trt", "plan_io")], OF_ENGINE
+    )
+
+
+def used_names(files: list[Path], classes: dict[str, str]) -> set[str]:
+    """Every `trt.A.B`, and every attribute of the variables and attributes in ``classes``, that the files hold."""
     found = set()
-    for file in folder.glob("*.py"):
+    for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             parts: list[str] = []
             expression: ast.AST = node
@@ -92,17 +125,27 @@ def used_names(folder: Path) -> list[str]:
                 continue
             if expression.id == "trt" and parts[0] not in OURS:
                 found.add(".".join(parts))
-            elif expression.id in CLASSES and file.stem in ("build", "flavours", "monitor", "proof"):
-                found.add(f"{CLASSES[expression.id]}.{parts[0]}")
-    return sorted(found)
+            if expression.id not in classes:  # self._engine.name, ready.context.name
+                expression, parts = ast.Name(parts[0]), parts[1:]
+            if parts and expression.id in classes:
+                kind = classes[expression.id]
+                found.add(f"{kind}.{parts[0]}" if kind else ".".join(parts))
+    return found
 
 
 @pytest.fixture(scope="module")
 def names(repository: Path) -> list[str]:
-    found = used_names(repository / "tgkt_edge" / "trt_builder")
-    assert {"BuilderFlag.TF32", "OnnxParser.parse_from_file", "IBuilderConfig.progress_monitor"} <= set(found)
-    assert len(found) > 50
-    return found
+    builder, engine = names_of_builder(repository), names_of_engine(repository)
+    assert {"BuilderFlag.TF32", "OnnxParser.parse_from_file", "IBuilderConfig.progress_monitor"} <= builder
+    assert {
+        "Runtime.deserialize_cuda_engine", "Runtime.engine_host_code_allowed", "ICudaEngine.get_tensor_dtype",
+        "ICudaEngine.device_memory_size_v2", "ICudaEngine.create_execution_context", "TensorIOMode.INPUT",
+        "ExecutionContextAllocationStrategy.USER_MANAGED", "IExecutionContext.set_device_memory",
+        "IExecutionContext.set_input_shape", "IExecutionContext.set_tensor_address",
+        "IExecutionContext.execute_async_v3",
+    } <= engine  # fmt: skip
+    assert engine >= RTX_ONLY
+    return sorted((builder | engine) - RTX_ONLY)
 
 
 def make_libraries(folder: Path, major: str) -> None:
@@ -121,7 +164,7 @@ def make_libraries(folder: Path, major: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_name_the_builder_uses_is_there(version: str, names: list[str], tmp_path: Path) -> None:
+def test_every_name_that_is_used_is_there(version: str, names: list[str], tmp_path: Path) -> None:
     wheel = f"tensorrt-cu12-bindings=={version}"
     fetch = f"-m pip download -q --no-deps --only-binary=:all: -d {tmp_path} {wheel}".split()
     if subprocess.run([sys.executable, *fetch], capture_output=True, check=False, timeout=300).returncode:
@@ -136,3 +179,11 @@ def test_every_name_the_builder_uses_is_there(version: str, names: list[str], tm
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"version": version, "missing": ["no.such.name"]}
+
+
+def test_tensorrt_rtx_has_what_the_engine_uses_of_it(repository: Path, rtx: trt.TensorRt) -> None:
+    for name in sorted({*names_of_engine(repository), "IExecutionContext.is_stream_capturable"}):
+        thing = rtx.module
+        for part in name.split("."):
+            assert hasattr(thing, part), name
+            thing = getattr(thing, part)

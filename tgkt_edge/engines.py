@@ -85,22 +85,22 @@ def here() -> Here:
     return Here(found.flavour, found.version, capability, device, machine, why_not)
 
 
-def fitting(bundle: Bundle, precision: str, machine: Here) -> tuple[Plan | None, list[str]]:
-    """A plan of this precision that would load on ``machine``; else None and what is in the way, in words.
+def fitting(bundle: Bundle, precision: str, machine: Here) -> tuple[list[Plan], list[str]]:
+    """The plans of this precision that would load on ``machine``, and what is in the way of others, in words.
 
     A plan whose files are damaged is in the way of itself only.
     """
     found, reasons = readable(bundle, precision)
+    fit = []
     for plan in found:
         wrong = why_not(bundle, plan, machine)
-        if not wrong:
-            return plan, []
-        reasons.append(f"{plan.name}: {'; '.join(wrong)}")
+        if wrong:
+            reasons.append(f"{plan.name}: {'; '.join(wrong)}")
+        else:
+            fit.append(plan)
     if not found:
-        reasons.append(
-            f"the bundle holds no {precision} plan; build one here: tgkt-edge export {bundle.path} --trt"
-        )
-    return None, reasons
+        reasons.append(f"the bundle holds no {precision} plan")
+    return fit, reasons
 
 
 def why_not(bundle: Bundle, plan: Plan, machine: Here) -> list[str]:

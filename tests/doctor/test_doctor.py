@@ -65,6 +65,24 @@ def test_tensorrt_makes_a_builder_where_it_is_installed(jetson: Path) -> None:
     assert (finding.level, finding.text) == ("ok", f"{trt.find().text} made a builder.")
 
 
+def test_whether_plans_can_run_is_told_where_there_is_a_gpu_and_tensorrt(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trt, "installed", lambda: ["tensorrt"])
+    monkeypatch.setenv("PYTHONPATH", f"{repository / 'tests/runtime/trt/fakes'}:{repository}")
+    assert libraries.cuda(gpu=False) == []
+    (finding,) = libraries.cuda(gpu=True)
+    assert (finding.level, finding.text) == ("ok", "TensorRT plans can run: CUDA answers.")
+    (tmp_path / "cuda.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{repository}")
+    (finding,) = libraries.cuda(gpu=True)
+    assert finding.level == "warning"
+    assert "TensorRT plans cannot run: MissingDependency: Running a TensorRT plan needs" in finding.text
+    assert "tgkt-edge[cuda12]" in finding.text
+    monkeypatch.setattr(trt, "installed", list)
+    assert libraries.cuda(gpu=True) == []
+
+
 def test_a_systems_library_that_is_not_seen_or_is_hidden(
     jetson: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,10 +109,10 @@ def test_tensorrt_itself_knows_its_plans_by_their_headers(built: BuiltPlans) -> 
 def test_a_machine_takes_the_plan_that_was_built_for_it(built: BuiltPlans) -> None:
     plan = built.plans["int8"]
     ada = dataclasses.replace(ADA, version=plan.header.version_text)
-    assert fitting(built.bundle, "int8", ada) == (plan, [])
+    assert fitting(built.bundle, "int8", ada) == ([plan], [])
     other = Here("tensorrt_rtx", "1.9.0.10", "12.0", "RTX 5090", "x86_64")
     found, reasons = fitting(built.bundle, "int8", other)
-    assert found is None
+    assert found == []
     assert "needs that version; here is 1.9.0.10" in reasons[0]
     assert "built for compute capability 8.9, the GPU here is RTX 5090" in reasons[0]
 

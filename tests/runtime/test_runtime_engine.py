@@ -1,4 +1,4 @@
-"""What goes into an engine is checked, and an ONNX file that is not the bundle's is refused before the first frame."""
+"""An ONNX file that is not the bundle's is refused before the first frame. What all engines share: trt/."""
 
 from __future__ import annotations
 
@@ -10,60 +10,11 @@ import pytest
 
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.errors import BundleError, IncompatibleError, UsageError
-from tgkt_edge.runtime import Engine, OnnxRuntimeEngine, open_engine
-
-OPENERS = {"onnxruntime": lambda bundle: open_engine(bundle, "fp32", "onnxruntime")}
-"""Every back-end passes the same cases; add one here."""
-
-
-@pytest.fixture(params=OPENERS)
-def engine(request: pytest.FixtureRequest, depth_bundle: Bundle) -> Engine:
-    opened: Engine = OPENERS[request.param](depth_bundle)
-    return opened
+from tgkt_edge.runtime import OnnxRuntimeEngine, open_engine
 
 
 def unit(count: int, size: int = 32) -> Any:
     return np.random.default_rng(1).random((count, 1, size, size), dtype=np.float32)
-
-
-def test_answers_have_the_stated_shapes_and_sum_to_one(engine: Engine, kit: Any) -> None:
-    logits, probabilities = engine.infer(unit(5))
-    for answer in (logits, probabilities):
-        assert answer.shape == (5, len(kit.classes))
-        assert answer.dtype == np.float32
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
-    spread = np.exp(logits - logits.max(axis=1, keepdims=True))
-    np.testing.assert_allclose(probabilities, spread / spread.sum(axis=1, keepdims=True), rtol=1e-5)
-
-
-def test_batch_equals_one_by_one(engine: Engine) -> None:
-    batch = unit(3)
-    single = np.concatenate([engine.infer(batch[i : i + 1])[0] for i in range(3)])
-    np.testing.assert_allclose(engine.infer(batch)[0], single, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("batch", "text"),
-    [
-        (unit(1).astype(np.float64), "batch of float64: wanted float32"),
-        ((unit(1) * 255).astype(np.uint8), "batch of uint8: wanted float32"),
-        (unit(1)[0], r"shape \(1, 32, 32\): wanted \(N, 1, 32, 32\)"),
-        (unit(1, size=31), r"shape \(1, 1, 31, 31\)"),
-        (np.repeat(unit(1), 3, axis=1), r"shape \(1, 3, 32, 32\)"),
-        (unit(0), "N >= 1"),
-        ([[0.0]], "batch of list"),
-    ],
-)
-def test_wrong_batches_are_refused(engine: Engine, batch: Any, text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        engine.infer(batch)
-
-
-def test_closed_engine_refuses(engine: Engine) -> None:
-    engine.close()
-    engine.close()
-    with pytest.raises(ValueError, match="closed"):
-        engine.infer(unit(1))
 
 
 @pytest.mark.parametrize(

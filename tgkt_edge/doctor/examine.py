@@ -17,7 +17,9 @@ def examine(root: Path = Path("/"), timeout: float = TIMEOUT) -> tuple[list[Find
         timeout: seconds for each check that runs in a process of its own.
     """
     seen, sees = libraries.opencv(root, timeout)
-    ran, runs = libraries.onnxruntime(timeout, machine.has_gpu(root))
-    findings = [*machine.system(root), *seen, *ran, *libraries.tensorrt(root, timeout), *libraries.training()]
+    gpu = machine.has_gpu(root)
+    ran, runs = libraries.onnxruntime(timeout, gpu)
+    plans = [*libraries.tensorrt(root, timeout), *libraries.cuda(gpu, timeout)]
+    findings = [*machine.system(root), *seen, *ran, *plans, *libraries.training()]
     findings += machine.cameras(timeout=timeout)
     return [finding.scrubbed() for finding in findings], sees and runs

@@ -172,6 +172,22 @@ def tensorrt(root: Path = Path("/"), timeout: float = TIMEOUT) -> list[Finding]:
     return [Finding("tensorrt", "ok", f"{answer.value['v']} made a builder.")]
 
 
+def cuda(gpu: bool, timeout: float = TIMEOUT) -> list[Finding]:
+    """What TensorRT's plans run through, where there is a GPU and TensorRT."""
+    if not gpu or not trt.installed():
+        return []
+    code = "import json; from tgkt_edge.runtime.cuda import Cuda; Cuda(); print(json.dumps({}))"
+    answer = probe(code, timeout)
+    if answer.error:
+        error = answer.error.removeprefix("tgkt_edge.errors.").rstrip(".")
+        return [
+            Finding(
+                "cuda", "warning", f"TensorRT plans cannot run: {error}.", "ONNX Runtime answers instead."
+            )
+        ]
+    return [Finding("cuda", "ok", "TensorRT plans can run: CUDA answers.")]
+
+
 def training() -> list[Finding]:
     """What of the extras `train` and `export` is there."""
     findings = []

@@ -141,6 +141,10 @@ def configure(
     if options.hardware_compatible:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     if found.flavour == "tensorrt_rtx":
+        # Its engines may else allocate while they run, which no CUDA graph can hold.
+        flag = getattr(found.module.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)  # since 1.2
+        if flag is not None:
+            config.set_flag(flag)
         rtx: Any = config  # the stubs are TensorRT's
         rtx.num_compute_capabilities = len(capabilities)
         for index, one in enumerate(capabilities):

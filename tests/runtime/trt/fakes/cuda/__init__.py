@@ -1,0 +1,1 @@
+"""In the place of NVIDIA's cuda-bindings where there is no GPU."""

@@ -1,0 +1,1 @@
+"""See :mod:`cuda.bindings.runtime` of this folder."""
