@@ -6,18 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 
 from tgkt_edge import trt
-from tgkt_edge.benchmark.command import benchmark, synthetic
+from tgkt_edge.benchmark.command import benchmark
 from tgkt_edge.benchmark.report import check
-from tgkt_edge.benchmark.worker import Row
 from tgkt_edge.bundle import MODEL_FILES, Bundle
-from tgkt_edge.errors import TgktEdgeError, UsageError
-from tgkt_edge.runtime.engine import Answer
+from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.trt_builder.flavours import BuildOptions
 from tgkt_edge.trt_builder.write import build_plans
 
@@ -53,33 +49,6 @@ def test_a_batch_that_the_graph_does_not_take_says_so(measure: Measure, bundle: 
     assert "inference failed" in rows["fp16", "cpu", 4]["why"]
     assert "invalid dimensions for input: frame" in rows["fp16", "cpu", 4]["why"]
     assert "cannot run: fp16 on cpu, batch 4: " in done.stderr
-
-
-def test_a_batch_over_a_plans_maximum_is_told_with_the_engines_words(bundle: Bundle, tmp_path: Path) -> None:
-    """Plans run on GPUs only, so what they answer (see test_runtime_engine) is played here."""
-    np.save(tmp_path / "inputs.npy", synthetic(bundle.sensor, bundle.size))
-    row = Row({
-        "bundle": str(bundle.path), "precision": "fp32", "engine": "cpu", "batch": 9, "threads": 1,
-        "inputs": str(tmp_path / "inputs.npy"),
-    })  # fmt: skip
-    row.engine = UpTo(8)
-    with pytest.raises(UsageError, match="--batch 9: batch of 9 frames: the plan takes 1 to 8"):
-        row.warm_up(1)
-
-
-class UpTo:
-    """An engine that takes so many frames."""
-
-    name = "limited"
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-
-    def infer(self, batch: NDArray[np.float32]) -> Answer:
-        raise ValueError(f"batch of {len(batch)} frames: the plan takes 1 to {self.most}")
-
-    def close(self) -> None:
-        pass
 
 
 def test_without_a_library_every_row_says_so_and_it_is_exit_6(measure: Measure, without: Without) -> None:
