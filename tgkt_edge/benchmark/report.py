@@ -101,11 +101,12 @@ def _frames_lines(result: dict[str, Any]) -> list[str]:
 
 def _failures(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Why rows did not run or not to their end, each reason once."""
-    whose: dict[str, list[str]] = {}
+    whose: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row["why"]:
-            whose.setdefault(row["why"], []).append(_title(row))
-    return [f"cannot run: {'; '.join(titles)}: {why}" for why, titles in whose.items()]
+            what = "did not get to its end" if row["ran"] else "cannot run"
+            whose.setdefault((what, row["why"]), []).append(_title(row))
+    return [f"{what}: {'; '.join(titles)}: {why}" for (what, why), titles in whose.items()]
 
 
 def _doubts(rows: Sequence[dict[str, Any]]) -> list[str]:

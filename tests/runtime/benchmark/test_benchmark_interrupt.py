@@ -1,11 +1,13 @@
-"""Ctrl-C prints what was measured until then."""
+"""Ctrl-C, or the end of a row's process: what was measured until then is printed."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +60,32 @@ def test_ctrl_c_in_a_long_first_turn_says_which_rows_have_no_figures(kit: Any, b
     assert {row["why"] for row in result["rows"]} == {"interrupted before its first round"}
     assert "cannot run: fp32 on cpu, batch 1; fp16 on cpu, batch 1" in errors
     assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_row_whose_process_is_killed_keeps_its_figures_and_the_others_go_on(
+    kit: Any, bundle: Bundle
+) -> None:
+    """As the system does when memory runs out."""
+    process = subprocess.Popen(
+        kit.command(
+            "benchmark", bundle.path, "--engine", "cpu", "--json", "-", "--rounds", "60", "--seconds", "3"
+        ),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=kit.environment(),
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "measuring 3 rows in turns" in line:
+            break
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 3
+    time.sleep(1)  # some rounds
+    os.kill(int(children[1]), signal.SIGKILL)
+    stdout, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    rows = {row["precision"]: row for row in json.loads(stdout)["rows"]}
+    assert {name: len(row["began_s"]) for name, row in rows.items() if name != "fp16"} == {
+        "fp32": 60, "int8-cpu": 60
+    }  # fmt: skip
+    assert 0 < len(rows["fp16"]["began_s"]) < 60
+    assert rows["fp16"]["why"] == "its process was killed (SIGKILL): out of memory?"
+    assert "did not get to its end: fp16 on cpu, batch 1: its process was killed" in errors
