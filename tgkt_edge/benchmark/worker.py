@@ -23,6 +23,7 @@ from tgkt_edge.benchmark.timing import warm_up
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.clocks import read
 from tgkt_edge.errors import TgktEdgeError, UsageError
+from tgkt_edge.gate import settle
 from tgkt_edge.runtime import Engine, open_engine
 
 TIMED_FRAMES = 32
@@ -92,8 +93,8 @@ class Row:
         return {"warm_up": found, "resident": now[0] - self._before[0], "peak": now[1] - self._before[0]}
 
     def turn(self, seconds: float) -> dict[str, Any]:
-        """Time calls for so long, one at least. One call before is not counted: other rows were in the caches."""
-        self._call()
+        """Time calls for so long, one at least, once the traces of the row before are gone (see ``settle``)."""
+        settle(self._call)
         begin = time.monotonic()  # one clock for all processes
         ms: list[float] = []
         while not ms or time.monotonic() - begin < seconds:
