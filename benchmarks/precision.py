@@ -7,7 +7,8 @@ lie in NAME-labelled.csv or NAME/labels.csv in ``--data``. Each run is exported 
 the gate at its own size, on every labelled frame: agreement with FP32 and accuracy come from there.
 
 Times are of one frame, batch 1, at ``--size``, on real frames: the same weights exported for that size. All files run
-in this process in turn, so that a change of clock or load meets all of them. The peer is bare ONNX Runtime on
+in this process in turn, so that a change of clock or load meets all of them; before a file is timed it runs until the
+threads of the one before no longer spin. The peer is bare ONNX Runtime on
 torchvision's plain ResNet-50, three channels in. The bound is the time that as many multiply-adds take at the rate of
 float32 matrix multiplication in ONNX Runtime, measured in the same rounds.
 Goals: INT8 at least 2.7 times as fast as FP32, the same class on 98 % and accuracy within 1 point; our FP32 at least
@@ -23,6 +24,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ from tgkt_edge.export.export import describe, export
 from tgkt_edge.export.fp16 import write_fp16
 from tgkt_edge.export.graph import Deployed, export_onnx
 from tgkt_edge.export.int8 import quantise
-from tgkt_edge.gate import network_inputs
+from tgkt_edge.gate import network_inputs, settle
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.train.checkpoint import load_classifier
 from tgkt_edge.train.run import Run
@@ -120,11 +122,9 @@ def caller(opened: Any, feeds: list[NDArray[np.float32]]) -> Callable[[int], obj
 def in_turns(calls: dict[str, Callable[[int], object]], rounds: int, repeats: int = 5) -> dict[str, float]:
     """Median seconds of each call over ``rounds`` times ``repeats``; each takes the number of a frame."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call(0)
-        call(1)
     for number in range(rounds):
         for name, call in calls.items():
+            settle(partial(call, number))
             for repeat in range(repeats):
                 begin = time.perf_counter()
                 call(number * repeats + repeat)

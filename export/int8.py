@@ -3,7 +3,9 @@
 ``int8`` is for engines: symmetric signed activations, float biases (TensorRT refuses quantised ones), and Q/DQ where
 TensorRT fuses: on the inputs of convolutions, and on the skip branch of a residual addition but not on the main one,
 so that convolution, addition and ReLU become one kernel. ``int8-cpu`` is for ONNX Runtime on CPUs, whose fast kernels
-want unsigned activations, signed weights, quantised biases, and Q/DQ on both sides of every convolution.
+want unsigned activations, signed weights, quantised biases, and Q/DQ on both sides of every convolution. Where a ReLU
+follows, it is the rounding to unsigned values with zero at the bottom that clips, and the ReLU itself is gone: rounding
+before it, too, would cost accuracy and a twentieth of the time.
 
 The first convolution stays in float in both. It sees the sensor's own values, and 8 bits cut 16-bit depth into terraces
 whose edges the kernels respond to; it is under 2 % of the arithmetic. So does the last layer, which is smaller still.
@@ -12,6 +14,7 @@ whose edges the kernels respond to; it is under 2 % of the arithmetic. So does t
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +42,10 @@ def quantise(model: Path, ranges: TensorsData, form: str, keep: Collection[str] 
     """
     if form not in FORMS:
         raise ValueError(f"form {form!r}: wanted one of {', '.join(FORMS)}")
-    loaded = onnx.shape_inference.infer_shapes(onnx.load(str(model)))
+    loaded = onnx.load(str(model))
+    if form == "int8-cpu":
+        pool_before_relu(loaded.graph)
+    loaded = onnx.shape_inference.infer_shapes(loaded)
     quantised = layers(loaded)
     unknown = set(keep) - set(quantised)
     if unknown:
@@ -58,7 +64,7 @@ def quantise(model: Path, ranges: TensorsData, form: str, keep: Collection[str] 
                 n.name for n in loaded.graph.node if n.op_type == "Conv" and n.name not in quantised
             ]
             + sorted(keep),
-            op_types_to_quantize=["Conv", "Add"] if engine else ["Conv"],
+            op_types_to_quantize=["Conv", "Add"] if engine else ["Conv", "Relu"],
             extra_options={
                 "ActivationSymmetric": engine,
                 "WeightSymmetric": True,
@@ -73,6 +79,29 @@ def quantise(model: Path, ranges: TensorsData, form: str, keep: Collection[str] 
         _free_main_branches(result.graph)
     onnx.checker.check_model(result, full_check=True)
     return result
+
+
+def pool_before_relu(graph: onnx.GraphProto) -> None:
+    """Turn ReLU and max pooling round, which changes no value: the largest of clipped values is the largest, clipped.
+
+    ONNX Runtime moves a Q node that follows a pooling in front of it, and pools bytes in a layout that it has no fast
+    kernel for: a fifth of the time of the whole network. It moves none past a ReLU, which then becomes part of the Q.
+    """
+    maker = {output: node for node in graph.node for output in node.output}
+    used = Counter(name for node in graph.node for name in node.input)
+    for position, pool in enumerate(graph.node):
+        relu = maker.get(pool.input[0]) if pool.op_type == "MaxPool" else None
+        if relu is None or relu.op_type != "Relu" or used[relu.output[0]] > 1:
+            continue
+        after = onnx.helper.make_node(
+            "Relu", [f"{pool.output[0]}_unclipped"], [pool.output[0]], name=relu.name
+        )
+        pool.input[0], pool.output[0] = relu.input[0], after.input[0]
+        graph.node.insert(position + 1, after)
+        graph.node.remove(relu)
+        for known in [value for value in graph.value_info if value.name == relu.output[0]]:
+            graph.value_info.remove(known)
+        return  # positions have changed; this network pools once
 
 
 def _free_main_branches(graph: onnx.GraphProto) -> None:

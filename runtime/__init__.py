@@ -7,7 +7,7 @@ an engine is opened, so that ``import tgkt_edge.runtime`` needs nothing but nump
 >>> summary = run(Path("bundle"), "frames/", max_frames=100)
 """
 
-from tgkt_edge.runtime.choose import open_engine
+from tgkt_edge.runtime.choose import ENGINES, open_engine
 from tgkt_edge.runtime.engine import Engine, OnnxRuntimeEngine
 from tgkt_edge.runtime.engine_trt import TensorRtEngine
 from tgkt_edge.runtime.output import RunSummary
@@ -15,6 +15,7 @@ from tgkt_edge.runtime.pipeline import classify, run
 from tgkt_edge.runtime.sources import Captured, FrameSource, open_source
 
 __all__ = [
+    "ENGINES",
     "Captured",
     "Engine",
     "FrameSource",

@@ -41,6 +41,7 @@ class _Asked:
     precision: str
     engine: str
     rebuild: Rebuild | None
+    threads: int | None = None
 
     def of(self, *preferred: str) -> list[str]:
         """The precisions to try: the one that was asked for, or for "auto" those of ``preferred`` there are."""
@@ -56,6 +57,7 @@ def open_engine(
     *,
     say: Say = lambda line: None,
     rebuild: Rebuild | None = None,
+    threads: int | None = None,
 ) -> Engine:
     """Load a bundle's model, its checksum verified. Its probabilities are calibrated if the bundle says how.
 
@@ -67,6 +69,7 @@ def open_engine(
         say: takes a line for each engine that was passed over, with the reason, and one for the engine that answers.
         rebuild: builds a TensorRT plan where none loads, e.g. :func:`tgkt_edge.trt_builder.again.rebuild_plan`;
             None: none is built.
+        threads: CPU threads for one inference of ONNX Runtime; None: its own choice.
 
     Raises:
         UsageError: (exit 2) no such engine, or one that does not go with ``precision`` or ``rebuild``.
@@ -81,7 +84,7 @@ def open_engine(
         raise UsageError(f"--rebuild builds a TensorRT plan, which --engine {engine} does not load")
     if precision != "auto" and precision not in bundle.precisions:
         bundle.model(precision)  # says what it has
-    asked = _Asked(bundle, precision, engine, rebuild)
+    asked = _Asked(bundle, precision, engine, rebuild, threads)
     order = _order(asked)
     for kind in order:
         try:
@@ -167,7 +170,7 @@ def _cpu(asked: _Asked) -> tuple[Engine, str]:
 
 def _onnxruntime(asked: _Asked, precision: str, providers: list[str]) -> tuple[Engine, str]:
     bundle = asked.bundle
-    engine = OnnxRuntimeEngine(bundle.model(precision), bundle.size, bundle.classes, providers)
+    engine = OnnxRuntimeEngine(bundle.model(precision), bundle.size, bundle.classes, providers, asked.threads)
     return engine, f"{MODEL_FILES[precision]}, {precision}"
 
 

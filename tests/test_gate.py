@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tgkt_edge.gate import ask, compare, network_inputs, table, time_engines
+from tgkt_edge.gate import ask, compare, network_inputs, settle, table, time_engines
 from tgkt_edge.preprocess import center_crop, encode, preprocess, resize_side
 from tgkt_edge.sensor import load_sensor
 
@@ -91,10 +93,38 @@ def test_engines_are_asked_frame_by_frame_and_timed_in_turns() -> None:
     np.testing.assert_allclose(probabilities[:, 0], np.array([0, 0.5, 1]))
     assert engine.batches == [1, 1, 1]
     first, second = Doubling(), Doubling()
-    found = time_engines({"a": first, "b": second}, inputs, rounds=4)
-    assert first.batches == second.batches == [1] * 5  # one to warm up
+    found = time_engines({"a": first, "b": second}, inputs, rounds=2, calls=3)
+    assert set(first.batches) == set(second.batches) == {1}
+    assert min(len(first.batches), len(second.batches)) >= 2 * (1 + 3)  # one a round is not timed
     assert set(found) == {"a", "b"}
     assert all(value > 0 for value in found.values())
+
+
+def test_engines_take_turns() -> None:
+    order: list[str] = []
+
+    class Named(Doubling):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.mark = name
+
+        def infer(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            if order[-1:] != [self.mark]:
+                order.append(self.mark)
+            return super().infer(batch)
+
+    time_engines({"a": Named("a"), "b": Named("b")}, np.zeros((3, 1, 4, 4), np.float32), rounds=3)
+    assert order == ["a", "b"] * 3
+
+
+def test_an_engine_runs_for_a_while_before_it_is_timed_and_once_at_least() -> None:
+    calls: list[float] = []
+    begin = time.perf_counter()
+    settle(lambda: calls.append(time.perf_counter()), 0.05)
+    assert time.perf_counter() >= begin + 0.05
+    assert len(calls) > 1
+    settle(calls.clear, 0)
+    assert calls == []
 
 
 def test_what_is_compared_is_what_the_device_feeds_the_network() -> None:

@@ -17,6 +17,7 @@ import typer.core
 from tgkt_edge import __version__
 from tgkt_edge.commands.adapt import adapt_command
 from tgkt_edge.commands.audit import audit_command
+from tgkt_edge.commands.benchmark import benchmark_command
 from tgkt_edge.commands.data import data_app
 from tgkt_edge.commands.demo import demo_command
 from tgkt_edge.commands.doctor import doctor_command
@@ -107,6 +108,7 @@ app.command("export")(export_command)
 app.command("doctor")(doctor_command)
 app.command("verify")(verify_command)
 app.command("inspect")(inspect_command)
+app.command("benchmark")(benchmark_command)
 app.command("run")(run_command)
 app.add_typer(data_app, name="data")
 app.command("record")(record_command)

@@ -54,7 +54,7 @@ def verify(
     opened = Bundle.open(bundle)
     for name in opened.files:
         opened.file(name)
-    inputs, truth = _inputs(opened, frames, labels, skip_bad)
+    inputs, truth = real_inputs(opened, frames, labels, skip_bad)
     names = ["fp32", *(name for name in precisions or opened.precisions if name != "fp32")]
     engines: dict[str, Engine] = {}
     why: dict[str, list[str]] = {}
@@ -123,10 +123,17 @@ def check(result: dict[str, Any]) -> None:
         )
 
 
-def _inputs(
+def real_inputs(
     bundle: Bundle, frames: Path | None, labels: Path | None, skip_bad: bool
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None]:
-    """What the network is fed, (N, 1, S, S) float32, and the truth (N,), each or both None."""
+    """What ``--frames`` (at most GATE_FRAMES, spread over all) or ``--labels`` (all) feed the network.
+
+    Returns:
+        (N, 1, S, S) float32, and the truth (N,) class indices; each None where it was not given.
+
+    Raises:
+        UsageError, DataError: (exit 2) both were given, or frames that cannot be used.
+    """
     side = resize_side(bundle.size)
     if labels is not None:
         if frames is not None:

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from tgkt_edge import __version__
+from tgkt_edge.clocks import power_mode, read
 from tgkt_edge.doctor.findings import Finding
 from tgkt_edge.doctor.probe import TIMEOUT, probe
 
@@ -25,14 +26,6 @@ except OSError as error:
     print(json.dumps({"errno": error.errno, "why": error.strerror}))
 """
 _RAW = {"Z16", "Y16", "Y14", "Y12", "Y10", "GREY", "Y16 >"}
-
-
-def read(path: Path) -> str:
-    """A small text file; empty if it cannot be read."""
-    try:
-        return path.read_bytes()[:65536].decode("utf-8", "replace").replace("\0", "").strip()
-    except OSError:
-        return ""
 
 
 def has_gpu(root: Path = Path("/")) -> bool:
@@ -73,17 +66,13 @@ def system(root: Path = Path("/")) -> list[Finding]:
 
 
 def _power(root: Path) -> list[Finding]:
-    status = re.search(r"pmode:(\d+)", read(root / "var/lib/nvpmodel/status"))
-    models = dict(re.findall(r"POWER_MODEL\s+ID=(\d+)\s+NAME=([^\s>]+)", read(root / "etc/nvpmodel.conf")))
-    if status is None:
+    mode = power_mode(root)
+    if mode is None:
         return [Finding("power", "ok", "power mode unknown.", "See: sudo nvpmodel -q")]
-    number = str(int(status.group(1)))
-    mode = models.get(number, "unnamed")
-    text = f"power mode {number} ({mode})."
-    fastest = next((key for key, value in models.items() if value.startswith("MAXN")), None)
-    if fastest is None or fastest == number:
+    text = f"power mode {mode['number']} ({mode['name']})."
+    if mode["fastest"] in (None, mode["number"]):
         return [Finding("power", "ok", text)]
-    advice = f"For full speed, if supply and cooling allow it: sudo nvpmodel -m {fastest}"
+    advice = f"For full speed, if supply and cooling allow it: sudo nvpmodel -m {mode['fastest']}"
     return [Finding("power", "warning", f"{text} It limits the clocks.", advice)]
 
 
