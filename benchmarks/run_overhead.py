@@ -1,6 +1,6 @@
 """What the pipeline of ``tgkt-edge run`` costs over bare ONNX Runtime.
 
-    python benchmarks/run_overhead.py [BUNDLE] [--precision fp32] [--rounds 7] [--frames 40] [--width 640] [--height 480]
+    python benchmarks/run_overhead.py [BUNDLE] [--precision P] [--rounds 7] [--frames 40] [--width 640] [--height 480]
 
 Bare: ``InferenceSession.run`` with its default options, on tensors that were preprocessed beforehand. Run: the whole
 pipeline (capture thread, checks, preprocessing, inference, JSON lines, statistics) on decoded frames in memory. Both

@@ -1,8 +1,8 @@
 """Frames in, one JSON line a frame out.
 
-The capture thread opens the source, reads ahead and reconnects (``capture.py``); each sink writes in a thread of its
-own (``fanout.py``); preprocessing and inference share the main thread (``worker.py``). Preprocessing in a thread of its
-own was tried: ONNX Runtime keeps every CPU core busy, so nothing is gained there and each frame waits longer.
+The capture thread opens the source, reads ahead and reconnects (``capture.py``); where every frame is answered it also
+preprocesses, while the main thread infers. Of a camera that may drop frames the main thread preprocesses the one that
+it takes, and no other (``worker.py``). Each sink writes in a thread of its own (``fanout.py``).
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def classify(
     worker = Worker(engine, spec, classes, size, top_k, decider or Decider(classes), statistics)
     fanout = Fanout(sinks, line.say)
     fanout.open(RunInfo(redacted(name), engine.name, classes, spec, size, time.time()))
-    capture = Capture(source, drop, retry)
+    capture = Capture(source, drop, retry, worker.prepare)
     begin = time.perf_counter()
     stopped: Stopped = "failed"
     try:
@@ -233,7 +233,8 @@ def _consume(
             record, frame, events = item, None, []
             notifier.trying(waiting)
         else:
-            record, frame = worker.answer(item.captured, item.at, bool(capture.live)), item.captured.frame
+            record = worker.answer(item.captured, item.at, bool(capture.live), item.prepared)
+            frame = item.captured.frame
             events, worker.events = worker.events, []
         if records is not None and records.on_terminal:
             line.clear()
