@@ -103,13 +103,13 @@ def run(
     _check_numbers(top_k, max_frames, drop)
     decider = Decider(opened.classes, smooth, min_confidence)
     statistics = of_bundle(opened)
-    if statistics is None:
-        (sys.stderr if log is None else log).write(
-            f"{bundle} holds no statistics of its adaptation frames: no flags input_drift and class_drift. "
-            "Exported again, it will.\n"
-        )
     others = [open_sink(uri, token=token) for uri in sinks if uri != STDOUT]
     with StopRequest() as stop, closing(open_engine(opened, precision, engine)) as loaded:
+        if statistics is None:
+            (sys.stderr if log is None else log).write(
+                f"{bundle} holds no statistics of its adaptation frames: no flags input_drift and class_drift. "
+                "Exported again, it will.\n"
+            )
         return classify(
             partial(open_source, camera, spec, loop),
             loaded,

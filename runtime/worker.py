@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from tgkt_edge.calibration import soften
 from tgkt_edge.errors import FrameError, SourceLostError
+from tgkt_edge.extras import require
+from tgkt_edge.preprocess import make_ready
 from tgkt_edge.runtime.decide import Decider
 from tgkt_edge.runtime.drift import Drift
 from tgkt_edge.runtime.engine import Engine
@@ -19,7 +21,7 @@ from tgkt_edge.runtime.output import answer_record, error_record
 from tgkt_edge.runtime.prepare import Prepared, prepare
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.runtime.stats import Statistics
-from tgkt_edge.sensor import PRESETS, SensorSpec, paired_table
+from tgkt_edge.sensor import PRESETS, SensorSpec
 from tgkt_edge.statistics import Statistics as AdaptationStatistics
 
 
@@ -46,7 +48,8 @@ class Worker:
         self._statistics = statistics
         self._drift: Drift | None = None
         self.events: list[dict[str, Any]] = []  # for the pipeline to take
-        paired_table(spec)  # made once and kept: no frame's latency
+        require("cv2", "cpu", "preprocessing frames")
+        make_ready(spec, size)  # no frame's latency
 
     def prepare(self, captured: Captured) -> Prepared:
         """Preprocess a frame; may be called in another thread, ahead of :meth:`answer`."""

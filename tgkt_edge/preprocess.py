@@ -16,6 +16,7 @@ Steps of :func:`encode`, in this order:
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -87,6 +88,17 @@ def preprocess(frame: RawFrame, spec: SensorSpec, size: int, name: str = "frame"
     """
     codes = _whole(center_crop(_positions(frame, spec, resize_side(size), name), size))
     return _divided(codes)[np.newaxis]
+
+
+def make_ready(spec: SensorSpec, size: int) -> None:
+    """Do once what the first :func:`preprocess` would wait for: load OpenCV, make the tables, choose the look-up."""
+    width, height = spec.size if isinstance(spec.size, tuple) else (64, 48)
+    _, valid = unit_table(spec)
+    frame = np.full((height, width), int(valid.argmax()), spec.numpy_dtype)
+    if spec.invalid:
+        frame[: height // 2] = spec.invalid[0]
+    with contextlib.suppress(FrameError):  # a sensor of which no count is valid
+        preprocess(frame, spec, size)
 
 
 SAMPLED_PIXELS = 20_000
