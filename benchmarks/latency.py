@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from run_overhead import export_resnet50, synthetic_frames
+from run_overhead import export_resnet50, quantise_for_cpu, synthetic_frames
 
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.novelty import describe
@@ -255,6 +255,8 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bundle = Bundle.open(given.bundle) if given.bundle else export_resnet50(Path(folder))
+        if not given.bundle and given.precision == "int8-cpu":
+            bundle = quantise_for_cpu(bundle, synthetic_frames(bundle.sensor, given.width, given.height))
         report(bundle, given.precision, given.frames, given.width, given.height)
 
 

@@ -36,10 +36,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from run_overhead import MemorySource, export_resnet50, synthetic_frames
+from run_overhead import MemorySource, export_resnet50, quantise_for_cpu, synthetic_frames
 
-from tgkt_edge.bundle import MODEL_FILES, Bundle
-from tgkt_edge.preprocess import preprocess
+from tgkt_edge.bundle import Bundle
 from tgkt_edge.runtime import classify, open_engine
 from tgkt_edge.sensor import SensorSpec
 
@@ -113,19 +112,6 @@ def export_theirs(path: Path, classes: int) -> None:
     onnx.save(model, path)
 
 
-def quantise_ours(bundle: Bundle, frames: list[NDArray[Any]]) -> Bundle:
-    """``bundle`` with its ``int8-cpu`` file; speed does not depend on the ranges, so few frames calibrate it."""
-    import onnx
-
-    from tgkt_edge.export.calibrate import calibrate
-    from tgkt_edge.export.int8 import quantise
-
-    inputs = np.stack([preprocess(frame, bundle.sensor, bundle.size) for frame in frames])
-    ranges = calibrate(bundle.model(), inputs, "minmax").ranges
-    onnx.save_model(quantise(bundle.model(), ranges, "int8-cpu"), str(bundle.path / MODEL_FILES["int8-cpu"]))
-    return bundle.write()
-
-
 def eight_bit(frame: NDArray[Any], spec: SensorSpec) -> NDArray[np.uint8]:
     """(H, W) raw counts to (H, W, 3) uint8, the sensor's range on 0 to 255."""
     low, high = spec.range
@@ -184,7 +170,7 @@ def compare(
     frames = synthetic_frames(bundle.sensor, width, height)
     np.save(folder / "frames.npy", np.stack([eight_bit(frame, bundle.sensor) for frame in frames]))
     if precision != "fp32":
-        bundle = quantise_ours(bundle, frames)
+        bundle = quantise_for_cpu(bundle, frames)
     engine = open_engine(bundle, precision)
     ours, theirs = [], []
     files = (folder / "theirs.onnx", folder / "frames.npy")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime.mailbox import Mailbox
+from tgkt_edge.runtime.prepare import Prepared
 from tgkt_edge.runtime.reconnect import Retry, State, state_event
 from tgkt_edge.runtime.sources.base import Captured, FrameSource
 from tgkt_edge.runtime.watchdog import Watched
@@ -21,10 +22,11 @@ Drop = Literal["latest", "none"]
 
 @dataclass(frozen=True)
 class Arrived:
-    """A frame, and when it was in memory (``time.perf_counter``)."""
+    """A frame, when it was in memory (``time.perf_counter``), and what was prepared of it, if anything was."""
 
     captured: Captured
     at: float
+    prepared: Prepared | None = None
 
 
 Item = Arrived | dict[str, Any]
@@ -47,6 +49,8 @@ class Capture:
         drop: "latest": a new frame replaces one that nobody has taken yet, which counts as dropped; "none": reading
             waits until there is room; None: "latest" for live sources, "none" for recordings.
         retry: how patient to be.
+        prepare: preprocesses frames in the reading thread, beside the inference of earlier ones. Only where every frame
+            is answered (drop "none"): one that may still be replaced is not worth the work.
 
     Attributes:
         lost: how often a live source was lost after it had been opened.
@@ -54,8 +58,13 @@ class Capture:
     """
 
     def __init__(
-        self, open_source: Callable[[], FrameSource], drop: Drop | None, retry: Retry | None = None
+        self,
+        open_source: Callable[[], FrameSource],
+        drop: Drop | None,
+        retry: Retry | None = None,
+        prepare: Callable[[Captured], Prepared] | None = None,
     ) -> None:
+        self._prepare = prepare
         self._open, self._drop, self._retry = open_source, drop, retry or Retry()
         self._box: Mailbox[Item] = Mailbox()
         self._lock = threading.Lock()
@@ -223,8 +232,9 @@ class Capture:
             if first:
                 captured = dataclasses.replace(captured, number=first + captured.number)
             self._next_number = captured.number + 1
-        # Outside the lock: with drop "none" this waits until there is room.
-        return self._box.put(Arrived(captured, arrived))
+        # Outside the lock: with drop "none" this takes its time, and waits until there is room.
+        ahead = self._prepare(captured) if self._prepare is not None and self.drop == "none" else None
+        return self._box.put(Arrived(captured, arrived, ahead))
 
     def _patience(self, reader: Watched, lost: SourceLostError) -> float:
         """Seconds to wait before the next attempt. Raises ``lost`` if there is to be none."""

@@ -149,10 +149,19 @@ class _Worker:
             self.failed += 1
             if not self._failing:
                 self._failing = True
-                self._say(f"{self.sink.name}: {error} The run goes on; said once until it works again.")
+                why = reason(error, self.sink.name)
+                self._say(f"{self.sink.name}: {why}. The run goes on; said once until it works again.")
         else:
             if self._failing:
                 self._failing = False
                 self._say(
-                    f"{self.sink.name}: works again, after {self.failed} messages that it could not write"
+                    f"{self.sink.name}: works again, after {self.failed} messages that it could not write at once"
                 )
+
+
+def reason(error: Exception, name: str) -> str:
+    """What went wrong, without the sink's name or path in front, the number of the error or a full stop behind."""
+    text = str(getattr(error, "strerror", None) or error)
+    for known in (name, name.partition(":")[2]):
+        text = text.removeprefix(f"{known}: ")
+    return text.rstrip(".")

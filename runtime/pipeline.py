@@ -1,8 +1,8 @@
 """Frames in, one JSON line a frame out.
 
-The capture thread opens the source, reads ahead and reconnects (``capture.py``); each sink writes in a thread of its
-own (``fanout.py``); preprocessing and inference share the main thread (``worker.py``). Preprocessing in a thread of its
-own was tried: ONNX Runtime keeps every CPU core busy, so nothing is gained there and each frame waits longer.
+The capture thread opens the source, reads ahead and reconnects (``capture.py``); where every frame is answered it also
+preprocesses, while the main thread infers. Of a camera that may drop frames the main thread preprocesses the one that
+it takes, and no other (``worker.py``). Each sink writes in a thread of its own (``fanout.py``).
 """
 
 from __future__ import annotations
@@ -106,16 +106,16 @@ def run(
     decider = Decider(opened.classes, smooth, min_confidence)
     statistics = of_bundle(opened)
     say = LiveLine(sys.stderr if log is None else log).say
-    if statistics is None:
-        say(
-            f"{bundle} holds no statistics of its adaptation frames: no flags input_drift and class_drift. "
-            "Exported again, it will."
-        )
     others = [open_sink(uri, token=token) for uri in sinks if uri != STDOUT]
     with (
         StopRequest() as stop,
         closing(open_engine(opened, precision, engine, say=say, rebuild=rebuild)) as loaded,
     ):
+        if statistics is None:
+            say(
+                f"{bundle} holds no statistics of its adaptation frames: no flags input_drift and class_drift. "
+                "Exported again, it will."
+            )
         return classify(
             partial(open_source, camera, spec, loop),
             loaded,
@@ -173,7 +173,7 @@ def classify(
     worker = Worker(engine, spec, classes, size, top_k, decider or Decider(classes), statistics)
     fanout = Fanout(sinks, line.say)
     fanout.open(RunInfo(redacted(name), engine.name, classes, spec, size, time.time()))
-    capture = Capture(source, drop, retry)
+    capture = Capture(source, drop, retry, worker.prepare)
     begin = time.perf_counter()
     stopped: Stopped = "failed"
     try:
@@ -239,7 +239,8 @@ def _consume(
             record, frame, events = item, None, []
             notifier.trying(waiting)
         else:
-            record, frame = worker.answer(item.captured, item.at, bool(capture.live)), item.captured.frame
+            record = worker.answer(item.captured, item.at, bool(capture.live), item.prepared)
+            frame = item.captured.frame
             events, worker.events = worker.events, []
         if records is not None and records.on_terminal:
             line.clear()

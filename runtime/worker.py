@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from tgkt_edge.calibration import soften
 from tgkt_edge.errors import FrameError, SourceLostError
-from tgkt_edge.preprocess import preprocess
+from tgkt_edge.extras import require
+from tgkt_edge.preprocess import make_ready
 from tgkt_edge.runtime.decide import Decider
 from tgkt_edge.runtime.drift import Drift
 from tgkt_edge.runtime.engine import Engine
 from tgkt_edge.runtime.health import Health
 from tgkt_edge.runtime.output import answer_record, error_record
+from tgkt_edge.runtime.prepare import Prepared, prepare
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.runtime.stats import Statistics
-from tgkt_edge.sensor import PRESETS, SensorSpec, paired_table
+from tgkt_edge.sensor import PRESETS, SensorSpec
 from tgkt_edge.statistics import Statistics as AdaptationStatistics
 
 
@@ -46,15 +48,23 @@ class Worker:
         self._statistics = statistics
         self._drift: Drift | None = None
         self.events: list[dict[str, Any]] = []  # for the pipeline to take
-        paired_table(spec)  # made once and kept: no frame's latency
+        require("cv2", "cpu", "preprocessing frames")
+        make_ready(spec, size)  # no frame's latency
 
-    def answer(self, captured: Captured, arrived: float, live: bool = False) -> dict[str, Any]:
+    def prepare(self, captured: Captured) -> Prepared:
+        """Preprocess a frame; may be called in another thread, ahead of :meth:`answer`."""
+        return prepare(captured, self._spec, self._size)
+
+    def answer(
+        self, captured: Captured, arrived: float, live: bool = False, prepared: Prepared | None = None
+    ) -> dict[str, Any]:
         """The record of one frame that was in memory at ``arrived`` (``time.perf_counter``).
 
         Health flags that change with it are appended to ``events``.
 
         Args:
             live: whether it comes from a camera, not from a recording.
+            prepared: what :meth:`prepare` made of it; None: do that now.
 
         Raises:
             SourceLostError: (exit 5) it is the first readable frame and contradicts the SensorSpec.
@@ -63,20 +73,21 @@ class Worker:
             return self._bad(captured, captured.error or "the source gave no frame and no reason")
         if self._format is None:
             self._format = self._format_of_first(captured.frame, captured.name)
-        flags: list[str] = []
         try:
             self._format.check(captured.frame, captured.name)
-            if self._health is None:
-                self._health = Health(self._spec, live)
-                self._drift = Drift(self._statistics, live) if self._statistics is not None else None
-            flags, events = self._health.look(captured.frame, captured.time)
-            self.events += events
-            began = time.perf_counter()
-            unit = preprocess(captured.frame, self._spec, self._size, captured.name)
         except FrameError as error:
-            return with_flags(self._bad(captured, str(error)), flags)
-        ready = time.perf_counter()
-        logits, probabilities = self._engine.infer(unit[np.newaxis])  # (1, K)
+            return self._bad(captured, str(error))
+        if self._health is None:
+            self._health = Health(self._spec, live)
+            self._drift = Drift(self._statistics, live) if self._statistics is not None else None
+        ready = prepared or self.prepare(captured)
+        # Now that preprocessing has brought the frame into the processor's cache.
+        flags, events = self._health.look(captured.frame, captured.time)
+        self.events += events
+        if ready.unit is None:
+            return with_flags(self._bad(captured, ready.problem), flags)
+        began = time.perf_counter()
+        logits, probabilities = self._engine.infer(ready.unit[np.newaxis])  # (1, K)
         done = time.perf_counter()
         if not np.isfinite(probabilities).all():
             return self._bad(
@@ -84,15 +95,15 @@ class Worker:
             )
         ms = {
             "capture": captured.seconds * 1e3,
-            "preprocess": (ready - began) * 1e3,
-            "inference": (done - ready) * 1e3,
+            "preprocess": ready.seconds * 1e3,
+            "inference": (done - began) * 1e3,
             "total": (captured.seconds + done - arrived) * 1e3,
         }
         decision = self._decider.decide(probabilities[0], captured.time)
         record = answer_record(captured, probabilities[0], self._classes, self._top_k, ms, decision)
         if self._drift is not None:
             record["drift"], drifted, events = self._drift.look(
-                unit, self._health.invalid, soften(logits, 1.0)[0], captured.time
+                ready.unit, self._health.invalid, soften(logits, 1.0)[0], captured.time
             )
             flags, self.events = [*flags, *drifted], [*self.events, *events]
         self.stats.count(record["label"], ms, done)

@@ -11,8 +11,17 @@ import pytest
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import FrameError
-from tgkt_edge.preprocess import CODE_MAX, center_crop, encode, encode_rgb, preprocess, resize_side, to_unit
-from tgkt_edge.sensor import PRESETS, RawFrame, SensorSpec
+from tgkt_edge.preprocess import (
+    CODE_MAX,
+    center_crop,
+    encode,
+    encode_rgb,
+    make_ready,
+    preprocess,
+    resize_side,
+    to_unit,
+)
+from tgkt_edge.sensor import PRESETS, RawFrame, SensorSpec, paired_table, unit_table
 
 # 1 m to 5 m in millimetres: a metre is a quarter of the range.
 DEPTH = SensorSpec("depth", "uint16", unit_m=0.001, near_m=1.0, far_m=5.0, invalid=(0,))
@@ -173,6 +182,23 @@ def test_all_codes_are_distinct_network_inputs_from_0_to_1() -> None:
     unit = to_unit(np.arange(65536, dtype=np.uint16))
     assert (unit[0], unit[-1], unit.dtype) == (0.0, 1.0, np.dtype(np.float32))
     assert (np.diff(unit) > 0).all()
+
+
+@pytest.mark.parametrize("spec", [*PRESETS.values(), NIR.with_size(20, 10)])
+def test_once_made_ready_no_frame_waits_for_a_table(spec: SensorSpec) -> None:
+    unit_table.cache_clear()
+    paired_table.cache_clear()
+    make_ready(spec, 28)
+    made = [table.cache_info().misses for table in (unit_table, paired_table)]
+    assert made[0] == 1
+    frame = np.full((10, 20), 200, spec.numpy_dtype)
+    frame[0, :5] = spec.invalid[0] if spec.invalid else 200
+    preprocess(frame, spec, 28)
+    assert [table.cache_info().misses for table in (unit_table, paired_table)] == made
+
+
+def test_a_sensor_without_a_valid_count_is_made_ready_all_the_same() -> None:
+    make_ready(SensorSpec("nir", "uint8", black=0, white=255, invalid=tuple(range(256))), 7)
 
 
 @pytest.mark.parametrize(

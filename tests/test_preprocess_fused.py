@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tgkt_edge.preprocess import CODE_MAX, encode
+from tgkt_edge import preprocess as module
+from tgkt_edge.preprocess import CODE_MAX, encode, look_up, preprocess
 from tgkt_edge.sensor import PRESETS, RawFrame, SensorSpec, unit_table
 
 THREE_INVALID = SensorSpec("depth", "uint16", unit_m=0.001, near_m=0.2, far_m=9, invalid=(0, 7, 65535))
@@ -39,9 +40,20 @@ def plain(frame: RawFrame, spec: SensorSpec, side: int) -> NDArray[np.uint16]:
     return codes
 
 
+@pytest.fixture(params=["opencv", "numpy"])
+def looked_up_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With OpenCV where it looks 16 bits up (5), else as if it were OpenCV 4."""
+    if request.param == "numpy":
+        monkeypatch.setattr(module, "_opencv_looks_up_16_bits", lambda: False)
+    elif not module._opencv_looks_up_16_bits():
+        pytest.skip("this OpenCV looks up 8 bits only")
+    return str(request.param)
+
+
 @pytest.mark.parametrize("spec", [*PRESETS.values(), THREE_INVALID])
 @pytest.mark.parametrize("shape", [(48, 64), (128, 96), (61, 17), (23, 90), (30, 30), (12, 9)])
 @pytest.mark.parametrize("holes", [0.0, 0.02, 0.6])
+@pytest.mark.usefixtures("looked_up_by")
 def test_fused_is_bit_for_bit_plain(spec: SensorSpec, shape: tuple[int, int], holes: float) -> None:
     rng = np.random.default_rng(int(holes * 100) + shape[0])
     frame = rng.integers(1, min(9000, np.iinfo(spec.numpy_dtype).max), shape).astype(spec.numpy_dtype)
@@ -49,3 +61,33 @@ def test_fused_is_bit_for_bit_plain(spec: SensorSpec, shape: tuple[int, int], ho
         frame[rng.random(shape) < holes] = invalid
         frame[: int(shape[0] * holes), : shape[1] // 2] = invalid
     np.testing.assert_array_equal(encode(frame, spec, 30), plain(frame, spec, 30))
+
+
+@pytest.mark.parametrize("top", [0, 3, 20, 58])
+@pytest.mark.parametrize("left", [0, 1, 30, 60])
+@pytest.mark.parametrize("others", [0.0, 0.001, 0.3])
+def test_holes_are_filled_as_if_the_whole_frame_were_looked_at(top: int, left: int, others: float) -> None:
+    random = np.random.default_rng(top * 100 + left)
+    frame = random.integers(1, 8000, (64, 64)).astype(np.uint16)
+    frame[top : top + 17, left : left + 5] = 0
+    frame[random.random(frame.shape) < others] = 0
+    spec = PRESETS["depth"]
+    assert (frame == 0).any()
+    np.testing.assert_array_equal(encode(frame, spec, 64), plain(frame, spec, 64))
+    crop = plain(frame, spec, 64)[4:60, 4:60].astype(np.float32) / np.float32(CODE_MAX)
+    np.testing.assert_array_equal(preprocess(frame, spec, 56)[0], crop)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.usefixtures("looked_up_by")
+def test_a_look_up_is_indexing(dtype: type, bits: int) -> None:
+    random = np.random.default_rng(bits)
+    table = random.integers(0, 256, 2**bits).astype(dtype)
+    table.flags.writeable = False
+    every: Any = np.arange(2**bits).astype(np.dtype(f"uint{bits}")).reshape(16, -1)
+    every.flags.writeable = False
+    for frame in (every, np.asfortranarray(every), every[::-1, ::3], every[:1], every[:, :1], every[:1, :1]):
+        found = look_up(table, frame)
+        assert (found.shape, found.dtype) == (frame.shape, table.dtype)
+        np.testing.assert_array_equal(found, table[frame])

@@ -16,8 +16,10 @@ Steps of :func:`encode`, in this order:
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,9 @@ CODE_MAX = 65535
 _MIN_COVER = 1e-3
 
 _ROWS = 32
+
+# Pixels that one step of the distance transform goes.
+_REACH = 2
 
 
 def resize_side(size: int) -> int:
@@ -54,22 +59,7 @@ def encode(frame: RawFrame, spec: SensorSpec, side: int, name: str = "frame") ->
     Raises:
         FrameError: the frame contradicts ``spec``, or none of its pixels is valid.
     """
-    spec.check(frame, name)
-    if not _any_of(frame, spec.invalid):
-        values, _ = unit_table(spec)
-        return _to_codes(_area(_look_up(values, frame), side))
-    # Positions, whole numbers, and 1 where there is one: looked up and averaged together, in half the time.
-    both = _look_up(paired_table(spec), frame).view(np.float32).reshape(*frame.shape, 2)
-    total, cover = np.ascontiguousarray(np.moveaxis(_area(both, side), 2, 0))  # each (side, side)
-    # Invalid pixels are 0 in the table, so the plain average is already the masked sum over the same area.
-    mean = total / np.maximum(cover, _MIN_COVER)
-    hole = cover < _MIN_COVER
-    if hole.all():
-        raise FrameError(
-            f"{name}: every pixel is invalid (raw counts {list(spec.invalid)}): nothing was measured. "
-            f"Is the lens covered, or the scene nearer or farther than the sensor can see?"
-        )
-    return _to_codes(_fill_nearest(mean, hole) if hole.any() else mean)
+    return _whole(_positions(frame, spec, side, name)).astype(np.uint16)
 
 
 def center_crop(image: NDArray[Any], size: int) -> NDArray[Any]:
@@ -80,7 +70,7 @@ def center_crop(image: NDArray[Any], size: int) -> NDArray[Any]:
 
 def to_unit(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
     """Codes of any shape to float32 in [0, 1]."""
-    return codes.astype(np.float32) / np.float32(CODE_MAX)
+    return _divided(codes.astype(np.float32))
 
 
 def preprocess(frame: RawFrame, spec: SensorSpec, size: int, name: str = "frame") -> NDArray[np.float32]:
@@ -96,8 +86,19 @@ def preprocess(frame: RawFrame, spec: SensorSpec, size: int, name: str = "frame"
     Raises:
         FrameError: see :func:`encode`.
     """
-    codes = center_crop(encode(frame, spec, resize_side(size), name), size)
-    return to_unit(codes)[np.newaxis]
+    codes = _whole(center_crop(_positions(frame, spec, resize_side(size), name), size))
+    return _divided(codes)[np.newaxis]
+
+
+def make_ready(spec: SensorSpec, size: int) -> None:
+    """Do once what the first :func:`preprocess` would wait for: load OpenCV, make the tables, choose the look-up."""
+    width, height = spec.size if isinstance(spec.size, tuple) else (64, 48)
+    _, valid = unit_table(spec)
+    frame = np.full((height, width), int(valid.argmax()), spec.numpy_dtype)
+    if spec.invalid:
+        frame[: height // 2] = spec.invalid[0]
+    with contextlib.suppress(FrameError):  # a sensor of which no count is valid
+        preprocess(frame, spec, size)
 
 
 SAMPLED_PIXELS = 20_000
@@ -136,17 +137,65 @@ def encode_rgb(image: NDArray[np.uint8], side: int, name: str = "image") -> NDAr
     return _area(image, side)
 
 
-def _any_of(frame: RawFrame, counts: Sequence[int]) -> bool:
-    """Whether any pixel of ``frame`` holds one of ``counts``. A sample of the rows mostly knows already."""
-    return any((rows == count).any() for rows in (frame[::16], frame) for count in counts)
+def look_up(table: NDArray[Any], frame: RawFrame) -> NDArray[Any]:
+    """``table[frame]``, fast.
 
+    Args:
+        table: (256,) for uint8 frames, (65536,) for uint16 ones; uint8, float32 or float64.
+        frame: (H, W).
+    """
+    if frame.dtype == np.uint8 or _opencv_looks_up_16_bits():
+        import cv2
 
-def _look_up(table: NDArray[Any], frame: RawFrame) -> NDArray[Any]:
-    """``table[frame]``, some rows at a time: numpy makes each index 8 bytes long, and few of them stay in the cache."""
+        return cv2.LUT(np.ascontiguousarray(frame), table)
     found = np.empty(frame.shape, table.dtype)
+    # Some rows at a time: numpy makes each index 8 bytes long, and few of them stay in the cache.
     for top in range(0, len(frame), _ROWS):
         table.take(frame[top : top + _ROWS], mode="clip", out=found[top : top + _ROWS])
     return found
+
+
+@lru_cache(maxsize=1)
+def _opencv_looks_up_16_bits() -> bool:
+    """OpenCV 5 does, four times as fast as numpy; OpenCV 4 knows tables of 256 only."""
+    import cv2
+
+    every = np.arange(CODE_MAX + 1, dtype=np.uint16).reshape(256, 256)
+    table = np.arange(CODE_MAX + 1, dtype=np.float32)
+    try:
+        return np.array_equal(cv2.LUT(every, table), every)
+    except cv2.error:
+        return False
+
+
+def _positions(frame: RawFrame, spec: SensorSpec, side: int, name: str) -> NDArray[np.float32]:
+    """Steps 1 to 4 of :func:`encode`: (side, side) float32, 0 to 65535 within the noise of float32."""
+    spec.check(frame, name)
+    if not _any_of(frame, spec.invalid):
+        values, _ = unit_table(spec)
+        return _area(look_up(values, frame), side)
+    import cv2
+
+    # Positions, whole numbers, and 1 where there is one: looked up and averaged together, in half the time.
+    both = look_up(paired_table(spec), frame).view(np.float32).reshape(*frame.shape, 2)
+    total, cover = cv2.split(_area(both, side))  # each (side, side)
+    hole = cover < _MIN_COVER
+    # Invalid pixels are 0 in the table, so the plain average is already the masked sum over the same area.
+    mean = np.divide(total, np.maximum(cover, _MIN_COVER, out=cover), out=total)
+    box = cv2.boundingRect(hole.view(np.uint8))
+    if tuple(box) == (0, 0, side, side) and hole.all():
+        raise FrameError(
+            f"{name}: every pixel is invalid (raw counts {list(spec.invalid)}): nothing was measured. "
+            f"Is the lens covered, or the scene nearer or farther than the sensor can see?"
+        )
+    if box[2]:
+        _fill_nearest(mean, hole, box)
+    return mean
+
+
+def _any_of(frame: RawFrame, counts: Sequence[int]) -> bool:
+    """Whether any pixel of ``frame`` holds one of ``counts``. A sample of the rows mostly knows already."""
+    return any((rows == count).any() for rows in (frame[::64], frame[::8], frame) for count in counts)
 
 
 def _area(image: NDArray[Any], side: int) -> NDArray[Any]:
@@ -160,16 +209,33 @@ def _area(image: NDArray[Any], side: int) -> NDArray[Any]:
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
 
 
-def _to_codes(position: NDArray[np.float32]) -> NDArray[np.uint16]:
-    return np.clip(np.rint(position), 0, CODE_MAX).astype(np.uint16)
+def _whole(position: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rounded to the whole numbers 0 to CODE_MAX, in an array of their own."""
+    codes = np.rint(position)
+    return np.clip(codes, 0, CODE_MAX, out=codes)
 
 
-def _fill_nearest(mean: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Give each hole pixel the value of the nearest pixel (Euclidean, OpenCV's 5x5 approximation) that is none."""
+def _divided(codes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Whole codes to [0, 1], in place."""
+    return np.divide(codes, np.float32(CODE_MAX), out=codes)
+
+
+def _fill_nearest(mean: NDArray[np.float32], hole: NDArray[np.bool_], box: Sequence[int]) -> None:
+    """Give each hole pixel the value of the nearest pixel (Euclidean, OpenCV's 5x5 approximation) that is none.
+
+    Only ``box`` (left, top, width, height), which holds all holes, and _REACH pixels around it are looked at: a
+    distance is made of steps within 5x5 pixels, from hole pixel to hole pixel and at last to the nearest that is none.
+    """
     import cv2
 
+    left, top, width, height = box
+    part = (
+        slice(max(0, top - _REACH), top + height + _REACH),
+        slice(max(0, left - _REACH), left + width + _REACH),
+    )
+    mean, hole = mean[part], hole[part]
     _, labels = cv2.distanceTransformWithLabels(
-        hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+        hole.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
     # Labels number the non-hole pixels; a look-up by label needs no assumption about the order of numbering.
     labels = labels.astype(np.intp)  # numpy's own type of index: three times as fast
@@ -177,6 +243,4 @@ def _fill_nearest(mean: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray
     labels[hole] = 0  # no pixel's number
     value_of = np.empty(int(labels.max()) + 1, dtype=np.float32)
     value_of[labels.ravel()] = mean.ravel()
-    filled = mean.copy()
-    filled[hole] = value_of[wanted]
-    return filled
+    mean[hole] = value_of[wanted]

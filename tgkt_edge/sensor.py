@@ -223,15 +223,15 @@ def unit_table(spec: SensorSpec) -> tuple[NDArray[np.float32], NDArray[np.bool_]
 
 
 @lru_cache(maxsize=8)
-def paired_table(spec: SensorSpec) -> NDArray[np.int64]:
+def paired_table(spec: SensorSpec) -> NDArray[np.float64]:
     """Both columns of :func:`unit_table` in one, so that a frame is looked up once.
 
     Returns:
-        (n,) int64, each holding two float32: the position in 65535ths, and 1 for a measurement or 0 for none. What is
-        looked up, viewed as float32, has them as its last axis.
+        (n,) float64, in the 8 bytes of each two float32: the position in 65535ths, and 1 for a measurement or 0 for
+        none. What is looked up, viewed as float32, has them as its last axis.
     """
     values, valid = unit_table(spec)
-    table: NDArray[np.int64] = np.stack([values, valid.astype(np.float32)], axis=1).view(np.int64)[:, 0]
+    table: NDArray[np.float64] = np.stack([values, valid.astype(np.float32)], axis=1).view(np.float64)[:, 0]
     table.flags.writeable = False
     return table
 

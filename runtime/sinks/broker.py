@@ -127,15 +127,40 @@ def tls_context(broker: Broker) -> ssl.SSLContext:
         ) from error
     context.sslsocket_class = _TidySocket
     if broker.cert is not None:
-        try:
-            # An empty password: a locked key is an error here, not a question on the terminal.
-            context.load_cert_chain(broker.cert, broker.key, password="")
-        except (OSError, ssl.SSLError) as error:
-            raise UsageError(
-                f"--sink {broker.name}: cert={broker.cert} key={broker.key or broker.cert} cannot be used: "
-                f"{reason_of(error)}. Wanted PEM files of a certificate and its unlocked key."
-            ) from error
+        load_certificate(context, broker.name, broker.cert, broker.key)
     return context
+
+
+def load_certificate(context: ssl.SSLContext, sink: str, cert: str, key: str | None) -> None:
+    """Give ``context`` a certificate and its key, PEM files; no key: it lies in the certificate's file.
+
+    Raises:
+        UsageError: (exit 2) which file cannot be used, and why.
+    """
+    key = key or cert
+    try:
+        # An empty password: a locked key is an error here, not a question on the terminal.
+        context.load_cert_chain(cert, key, password="")
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(
+            f"--sink {sink}: {_trouble_with(cert, key, error)}. "
+            f"Wanted PEM files of a certificate and its unlocked key: ?cert=FILE&key=FILE."
+        ) from error
+
+
+def _trouble_with(cert: str, key: str, error: OSError) -> str:
+    for option, file, kind in (("cert", cert, "CERTIFICATE"), ("key", key, "PRIVATE KEY")):
+        try:
+            text = Path(file).read_text(encoding="ascii", errors="replace")
+        except OSError as unread:
+            return f"{option}={file} cannot be read: {reason_of(unread)}"
+        if f"{kind}-----" not in text:
+            return f"{option}={file} holds no {kind.lower()}"
+        if option == "key" and "ENCRYPTED" in text:
+            return f"key={file} is locked with a password"
+    if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
+        return f"key={key} is not the key of cert={cert}"
+    return f"cert={cert} key={key} cannot be used: {reason_of(error)}"
 
 
 def reason_of(error: BaseException | None) -> str:

@@ -56,7 +56,6 @@ class MqttSink(Sink):
         self._wake = threading.Event()
         self._online = self._closing = False
         self._trouble = ""  # why there is no connection
-        self._said = ""  # what was raised last
         self._pump = threading.Thread(target=self._run_pump, name="mqtt-pump", daemon=True)
 
     def open(self, info: RunInfo) -> None:
@@ -97,8 +96,7 @@ class MqttSink(Sink):
         """Put one record into the buffer.
 
         Raises:
-            OSError: the buffer was full, so that the oldest record was lost; or, once after each change of the
-                reason, there is no connection and records wait.
+            OSError: there is no connection, so that records wait; or the buffer was full, and the oldest was lost.
         """
         topic = self._broker.topic + ("/events" if "event" in message.record else "")
         payload = encode(message.record)
@@ -116,9 +114,8 @@ class MqttSink(Sink):
                 f"{self.name}: {trouble or 'too slow'}; the buffer of {count} records is full, "
                 f"{self.dropped} of the oldest were dropped"
             )
-        if trouble and trouble != self._said:
-            self._said = trouble
-            raise ConnectionError(f"{self.name}: {trouble}; records wait in memory")
+        if trouble:
+            raise ConnectionError(f"{self.name}: {trouble.rstrip('.')}; records wait in memory")
 
     def close(self) -> None:
         """Send what waits if the broker takes it within a second, say ``offline`` and disconnect."""
@@ -166,7 +163,7 @@ class MqttSink(Sink):
         if code.is_failure:
             self._trouble = f"{_REFUSED}: {code}"
             return
-        self._trouble = self._said = ""
+        self._trouble = ""
         client.publish(f"{self._broker.topic}/status", "online", qos=1, retain=True)
         client.publish(f"{self._broker.topic}/info", self._info, qos=1, retain=True)
         self._online = True

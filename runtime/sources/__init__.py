@@ -89,7 +89,7 @@ def open_source(uri: str, spec: SensorSpec, loop: bool = False) -> FrameSource:
         return VideoSource(path, loop=loop)
     if "://" not in uri and any(character in uri for character in "*?["):
         return ImageSource(find_by_glob(uri), loop=loop)
-    if _written_as_uri(uri):
+    if _written_as_uri(uri) or (uri in EXAMPLES and not path.exists()):
         raise UsageError(_unknown_scheme(uri, KINDS))
     if path.exists():
         raise SourceLostError(f"{uri}: neither a file nor a folder. Wanted: {KINDS}.")
@@ -186,8 +186,8 @@ def _device(uri: str) -> str | None:
 
 
 def _unknown_scheme(uri: str, kinds: str) -> str:
-    scheme = str(_written_as_uri(uri))
-    near = difflib.get_close_matches(scheme, EXAMPLES, n=1)
-    hint = f" Did you mean '{EXAMPLES[near[0]]}'?" if near else ""
+    scheme = _written_as_uri(uri) or uri
+    near = [scheme] if scheme in EXAMPLES else difflib.get_close_matches(scheme, EXAMPLES, n=2, cutoff=0.7)
+    hint = f" Did you mean {' or '.join(repr(EXAMPLES[name]) for name in near)}?" if near else ""
     what = "is not complete" if scheme in EXAMPLES else f": unknown scheme '{scheme}'"
     return f"--camera {redacted(uri)}{' ' if scheme in EXAMPLES else ''}{what}.{hint} Known: {kinds}."

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime import Captured, FrameSource, classify
-from tgkt_edge.runtime.fanout import FRAMES, QUEUE, Fanout
+from tgkt_edge.runtime.fanout import FRAMES, QUEUE, Fanout, reason
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.sensor import PRESETS
 
@@ -135,9 +135,21 @@ def test_a_failure_is_said_once_and_so_is_its_end() -> None:
             fanout.write(Message({"frame": number}))
     assert said == [
         "disk: no space left. The run goes on; said once until it works again.",
-        "disk: works again, after 5 messages that it could not write",
+        "disk: works again, after 5 messages that it could not write at once",
     ]
     assert numbers(sink) == [5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "/data/log.jsonl: no space left; 1 line waits"),
+        ConnectionError("jsonl:/data/log.jsonl: no space left; 1 line waits."),
+        OSError("no space left; 1 line waits."),
+    ],
+)
+def test_whose_trouble_it_is_stands_in_front_once(error: OSError) -> None:
+    assert reason(error, "jsonl:/data/log.jsonl") == "no space left; 1 line waits"
 
 
 def test_if_one_sink_refuses_the_others_are_closed_again() -> None:

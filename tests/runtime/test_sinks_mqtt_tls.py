@@ -133,9 +133,33 @@ def test_tls_with_an_own_authority_and_a_client_certificate(
             assert not inside(sink)._online
 
 
-def test_a_locked_key_is_an_error_not_a_question(certificates: Path) -> None:
+@pytest.mark.parametrize(
+    ("cert", "key", "words"),
+    [
+        ("none.crt", "client.key", "cert=.*/none.crt cannot be read: No such file"),
+        ("client.crt", "none.key", "key=.*/none.key cannot be read: No such file"),
+        ("client.key", "client.key", "cert=.*/client.key holds no certificate"),
+        ("client.crt", "client.crt", "key=.*/client.crt holds no private key"),
+        ("client.crt", "other.key", "key=.*/other.key is not the key of cert=.*/client.crt"),
+        (
+            "client.crt",
+            "locked.key",
+            "key=.*/locked.key is locked with a password",
+        ),  # an error, not a question
+        ("client.crt", "cut.key", "cert=.*/client.crt key=.*/cut.key cannot be used: "),
+    ],
+)
+@pytest.mark.parametrize("uri", ["mqtts://host/t?", "https://127.0.0.1:0?"])
+def test_a_bad_certificate_or_key_is_named(
+    certificates: Path, uri: str, cert: str, key: str, words: str
+) -> None:
     if not (certificates / "locked.key").exists():
         locked = ["pkey", "-in", "client.key", "-aes256", "-passout", "pass:x", "-out", "locked.key"]
         openssl(certificates, *locked)
-    with pytest.raises(UsageError, match="unlocked key"):
-        opened(f"mqtts://host/t?cert={certificates}/client.crt&key={certificates}/locked.key")
+    whole = (certificates / "client.key").read_text()
+    (certificates / "cut.key").write_text(whole.replace(whole.splitlines()[1], "AAAA"))
+    with pytest.raises(
+        UsageError, match=rf"{words}.*\. Wanted PEM files of a certificate and its unlocked key"
+    ) as caught:
+        opened(f"{uri}cert={certificates}/{cert}&key={certificates}/{key}")
+    assert caught.value.exit_code == 2

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from tgkt_edge.errors import UsageError
 from tgkt_edge.extras import require
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
-from tgkt_edge.runtime.sinks.broker import reason_of
+from tgkt_edge.runtime.sinks.broker import load_certificate, reason_of
 from tgkt_edge.runtime.sinks.live.app import make_app
 from tgkt_edge.runtime.sinks.live.guard import Guard
 from tgkt_edge.runtime.sinks.live.metrics import Metrics
@@ -67,15 +67,9 @@ def _tls(shown: str, options: Options) -> tuple[str, str]:
     cert = options.text("cert")
     if cert is None:
         raise UsageError(f"--sink {shown}: https needs a certificate: ?cert=FILE&key=FILE (PEM)")
-    key = options.text("key") or cert
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
-    except OSError as error:  # ssl.SSLError is one
-        raise UsageError(
-            f"--sink {shown}: cert={cert} key={key} cannot be used: {reason_of(error)}. "
-            f"Wanted PEM files of a certificate and its unlocked key."
-        ) from error
-    return cert, key
+    key = options.text("key")
+    load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), shown, cert, key)
+    return cert, key or cert
 
 
 class LiveSink(Sink):
