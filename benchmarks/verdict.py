@@ -48,7 +48,7 @@ from tgkt_edge.train.verdict import Evidence, judge
 _SHORT = ("tgkt.epochs=2", "shot.epochs=2", "socket.epochs=2")
 BROKEN = (
     Row("T untrained, L_kd alone", "tgkt", (*_SHORT, "tgmb.epochs=1", "tgmb.lr=1e-9", "tgkt.kd_frames=all",
-                                           "tgkt.f=0", "tgkt.self_training=0")),
+                                           "tgkt.f=0", "tgkt.im=0", "tgkt.self_training=0")),
     Row("rate 30 times too large", "shot", (*_SHORT, "shot.lr=0.03", "shot.head_lr=0.3")),
     Row("statistics alone", "tgkt", (*_SHORT, "tgkt.lr=1e-9", "tgkt.head_lr=1e-9", "tgmb.epochs=1")),
     Row("pseudo-labels of the largest classes", "shot", (*_SHORT, "shot.im=0", "shot.pseudo=3",

@@ -76,7 +76,7 @@ class TgmbConfig:
 
 @dataclass(frozen=True)
 class TgktConfig:
-    """Stage 3: the target network. ``kd L_kd + f L_f + self L_self`` (equation 10)."""
+    """Stage 3: the target network. ``kd L_kd + f L_f + self L_self`` (equation 10), and ``im L_IM``."""
 
     epochs: int = 15
     lr: float = 1e-3  # backbone, at step 0
@@ -85,7 +85,7 @@ class TgktConfig:
     weight_decay: float = 1e-3
     kd: float = 1.0  # weight of L_kd (7)
     f: float = 0.2  # weight of L_f (8): beta_f
-    self_training: float = 1.0  # weight of L_self (9): beta_self
+    self_training: float = 0.3  # weight of L_self (9): beta_self; the paper has 1.0
     kd_order: Literal["student-first", "teacher-first"] = (
         "student-first"  # KL(student || teacher) as written in (7)
     )
@@ -106,11 +106,13 @@ class TgktConfig:
     pseudo_from: Literal["student", "mean"] = (
         "student"  # probabilities in (11); "mean": half the teacher's, half the student's
     )
-    im: float = 0.0  # weight of L_IM (5) of the target network on target frames, as SHOT has it
+    im: float = (
+        1.0  # weight of L_IM (5) of the target network on target frames, as SHOT has it; the paper has none
+    )
     im_prior: Literal["uniform", "teacher", "start", "pseudo"] = (
         # Shares of the classes that L_IM draws the mean prediction to: all alike, the mean prediction of the teacher
         # or of the student before its first step, or those of the pseudo-labels.
-        "uniform"
+        "pseudo"
     )
     bns: float = 0.0  # weight of batch-norm statistics matching on target frames, as SOCKET has it
     kd_warmup: int = 0  # epochs over which the weight of L_kd grows from 0

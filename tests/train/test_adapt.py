@@ -85,7 +85,7 @@ def test_metrics_hold_every_loss_term_of_every_stage(finished: Run) -> None:
     terms = {
         "source": {"loss"},
         "tgmb": {"loss", "rec", "d1", "d2", "im", "disc"},
-        "tgkt": {"loss", "kd", "f", "self"},
+        "tgkt": {"loss", "kd", "f", "self", "im"},
     }
     for stage, names in terms.items():
         steps = [line for line in lines if line["stage"] == stage and "step" in line]
@@ -101,10 +101,10 @@ def test_metrics_hold_every_loss_term_of_every_stage(finished: Run) -> None:
 
 
 def test_recorded_losses_are_the_weighted_sums_of_their_terms(finished: Run) -> None:
-    """Equations (6) and (10), with the paper's weights."""
+    """Equations (6) and (10); the paper's weights for TGMB, for TGKT L_IM and a smaller L_self."""
     weights = {
         "tgmb": {"rec": 1.0, "d1": 1.0, "d2": 1.0, "im": 0.2},
-        "tgkt": {"kd": 1.0, "f": 0.2, "self": 1.0},
+        "tgkt": {"kd": 1.0, "f": 0.2, "self": 0.3, "im": 1.0},
     }
     lines = [line for line in read_metrics(finished.path / "metrics.jsonl") if "step" in line]
     for stage, weight in weights.items():

@@ -248,10 +248,10 @@ def test_pseudo_labels_can_begin_with_the_mean_of_student_and_teacher(
     torch.testing.assert_close(given, [student, (student + teacher) / 2])
 
 
-def test_the_leads_are_off_by_default() -> None:
+def test_the_other_leads_are_off_by_default() -> None:
     """So that each can be measured alone; a default moves when there is evidence."""
     off = {
-        "im_prior": "uniform", "ema": 0.0, "pseudo_from": "student", "kd_paired": 0.0, "pseudo_balance": 0.0,
+        "bns": 0.0, "ema": 0.0, "pseudo_from": "student", "kd_paired": 0.0, "pseudo_balance": 0.0,
         "kd_frames": "agreeing",
     }  # fmt: skip
     cfg = dataclasses.asdict(AdaptConfig().tgkt)

@@ -173,8 +173,8 @@ def test_the_paper_gives_rows_of_one_configuration_nearly_one_figure() -> None:
 
 
 LEADS = (
-    "tgkt.teacher_input=frame", "tgkt.im=0.5", "tgkt.bns=0.5", "tgkt.kd_warmup=1", "tgmb.rec_epochs=1",
-    "tgmb.optimiser=adam",
+    "tgkt.teacher_input=frame", "tgkt.im=0", "tgkt.im_prior=uniform", "tgkt.bns=0.5", "tgkt.kd_warmup=1",
+    "tgmb.rec_epochs=1", "tgmb.optimiser=adam",
 )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ SETTINGS = (
     "source.epochs=12", "source.lr=0.02", "source.head_lr=0.02",
     "tgmb.epochs=6", "tgmb.lr=0.05", "tgmb.d1=0.1", "tgmb.d2=0.1", "tgmb.im=0.5",
     "tgkt.epochs=12", "tgkt.lr=0.01", "tgkt.f=10", "tgkt.kd=1", "tgkt.kd_frames=all", "tgkt.im=0.3",
-    "tgkt.self_training=0.1", "tgkt.views=4",
+    "tgkt.im_prior=uniform", "tgkt.self_training=0.1", "tgkt.views=4",
 )  # fmt: skip
 _PARTS = ("data", "run", "bundle", "run.jsonl")
 
