@@ -137,7 +137,7 @@ def measure(
     """When each of ``count`` frames was in memory and each line out, with one frame every ``period`` seconds."""
     source, out = Paced(frames, count, period), Lines()
     with open(os.devnull, "w") as nowhere:
-        summary = classify(lambda: source, engine, spec, classes, size, drop="none", out=out, log=nowhere)  # type: ignore[arg-type]
+        summary = classify(lambda: source, engine, spec, classes, size, out=out, log=nowhere)  # type: ignore[arg-type]
     assert not summary.bad
     return source.ready, out.lines
 

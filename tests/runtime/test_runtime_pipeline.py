@@ -13,9 +13,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import SourceLostError, UsageError
+from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import Captured, FrameSource, classify
-from tgkt_edge.runtime.capture import Capture
+from tgkt_edge.runtime.capture import Arrived, Capture
 from tgkt_edge.runtime.output import LiveLine
+from tgkt_edge.runtime.prepare import Prepared, prepare
 from tgkt_edge.runtime.reconnect import NEVER
 from tgkt_edge.runtime.stop import StopRequest
 from tgkt_edge.sensor import PRESETS
@@ -231,3 +233,28 @@ def test_closed_stderr_does_not_end_the_run() -> None:
     out = io.StringIO()
     summary = classify(lambda: Frames(3), Slow(), PRESETS["depth"], CLASSES, 8, out=out, log=Gone())
     assert summary.frames == len(out.getvalue().splitlines()) == 3
+
+
+@pytest.mark.parametrize(("drop", "ahead"), [("none", True), ("latest", False)])
+def test_only_frames_that_cannot_be_dropped_are_prepared_ahead(drop: Any, ahead: bool) -> None:
+    threads: list[str] = []
+
+    def noted(captured: Captured) -> Prepared:
+        threads.append(threading.current_thread().name)
+        return prepare(captured, PRESETS["depth"], 8)
+
+    with Capture(lambda: Frames(3, 0.01, live=True), drop, NEVER, noted) as capture:
+        taken = []
+        while not capture.ended:
+            item = capture.take(5.0)
+            if isinstance(item, Arrived):
+                taken.append(item)
+    assert taken
+    assert threads == (["tgkt-edge capture"] * 3 if ahead else [])
+    for item in taken:
+        assert (item.prepared is not None) is ahead
+        if item.prepared is not None:
+            assert item.captured.frame is not None
+            np.testing.assert_array_equal(
+                item.prepared.unit, preprocess(item.captured.frame, PRESETS["depth"], 8)
+            )
