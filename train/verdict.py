@@ -11,8 +11,9 @@ What decides, in this order:
    Where the source model does not know frames at all (its answers on held-out frames agree with those on their RGB
    hardly more than by chance, see RECOGNISES), its space is no yardstick: structure may still say helped, against
    the odds, but not hurt.
-4. *Held-out pairs*, where structure says nothing: does the target network's answer on a frame that no stage trained
-   on overlap more with the source model's on its RGB?
+4. *Held-out pairs*, from PAIRS of them on: does the target network's answer on a frame that no stage trained on overlap
+   more with the source model's on its RGB? They decide where structure says nothing; where they contradict it, there
+   is no evidence: a network can sort frames neatly into the wrong classes.
 
 A verdict needs its 90 % interval (bootstrap) on one side of zero; else there is no evidence. A class that source-only
 gives its fair share of frames and the target network none turns "helped" into "no evidence". What else the report
@@ -57,6 +58,9 @@ that the target network hurts; below lies "slight" agreement (Landis and Koch, 1
 
 NEIGHBOURS = 20
 """Neighbours of a frame, a quarter of all frames at most."""
+
+PAIRS = 20
+"""Held-out pairs from which on they are listened to: the bootstrap's intervals of fewer are too narrow."""
 
 FRAMES = 4000
 """Frames that neighbours are sought among, at most, evenly spread over the list."""
@@ -147,17 +151,25 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
         )
         return Verdict("hurt", sentence, items, warnings)
     lost = lost_classes(source, target, classes)
+    overlap = next((item for item in pairs if item.decides), None)
+    better, worse = overlap is not None and overlap.low > 0, overlap is not None and overlap.high < 0
+    blind = _blind(e)
+    if (structure.low > 0 and worse) or (structure.high < 0 and better):
+        assert overlap is not None
+        sentence = (
+            f"Neighbouring frames and held-out pairs contradict each other (structure {_figures(structure)}; pairs "
+            f"{_figures(overlap)}); label some frames to know."
+        )
+        return Verdict("no evidence", sentence, items, warnings)
     if structure.low > 0 and not lost:
         return Verdict("helped", _sentence(structure, "better than source-only's"), items, warnings)
-    blind = _blind(e)
     if structure.high < 0 and not blind:
         return Verdict("hurt", _sentence(structure, "worse than source-only's"), items, warnings)
-    if structure.low <= 0 and pairs:
-        overlap = pairs[0]
+    if structure.low <= 0 and overlap is not None:
         words = f"Neighbouring frames do not say, but on held-out pairs {_figures(overlap)}: the answers on frames are"
-        if overlap.high < 0:
+        if worse:
             return Verdict("hurt", f"{words} less like those on their RGB.", items, warnings)
-        if overlap.low > 0 and not lost:
+        if better and not lost:
             return Verdict("helped", f"{words} more like those on their RGB.", items, warnings)
     if lost:
         names = ", ".join(e.classes[k] for k in lost)
@@ -176,7 +188,7 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
 
 def _blind(e: Evidence) -> bool:
     """Whether held-out pairs show that the source model does not recognise frames (see RECOGNISES)."""
-    if e.rgb is None or e.held_source is None or not len(e.rgb):
+    if e.rgb is None or e.held_source is None or len(e.rgb) < PAIRS:
         return False
     return agreement_beyond_chance(e.held_source.argmax(1), e.rgb.argmax(1), len(e.classes)) < RECOGNISES
 
@@ -208,8 +220,10 @@ def compare(e: Evidence, seed: int = 0) -> tuple[Item, list[Item], list[Item]]:
         about = (
             f"{len(e.rgb)} frames that no stage trained on, against the source model's answer on their RGB"
         )
+        enough = len(e.rgb) >= PAIRS
+        few = "" if enough else f" Shown only: under {PAIRS} pairs."
         pairs = [
-            _item("Overlap on held-out pairs", f"{about}.", _mean_of(overlap_gain), held, 0.3, True),
+            _item("Overlap on held-out pairs", f"{about}.{few}", _mean_of(overlap_gain), held, 0.3, enough),
             _item("KL on held-out pairs", f"{about}; nats. Shown only.", _mean_of(kl_gain), held, 2.0, False),
         ]
     shown: list[Item] = []
@@ -266,6 +280,8 @@ def _warnings(e: Evidence, source: Ints, target: Ints) -> list[str]:
         )
     if e.last_churn is not None and e.last_churn > 0.2:
         texts.append(f"The last epoch still changed {e.last_churn:.0%} of the answers: more epochs may help.")
+    if e.rgb is not None and len(e.rgb) < PAIRS:
+        texts.append(f"Only {len(e.rgb)} pairs were held out: the verdict rests on the target frames alone.")
     if e.rgb is None:
         texts.append("No pair was held out (holdout = 0): the verdict rests on the target frames alone.")
     return texts

@@ -19,7 +19,7 @@ from tgkt_edge.train.measures import (
     neighbours,
     overlap,
 )
-from tgkt_edge.train.verdict import HANDICAP, Evidence, judge
+from tgkt_edge.train.verdict import HANDICAP, PAIRS, Evidence, judge
 
 CLASSES = ("a", "b", "c", "d")
 
@@ -123,9 +123,10 @@ def world() -> Evidence:
     features = (centres[truth] + rng.normal(scale=0.7, size=(400, 16))).astype(np.float32)
     source, target = (softmax_of(wrong_at(truth, 0.3, rng)) for _ in range(2))
     held = rng.integers(0, 4, 40)
+    unsure = softmax_of(wrong_at(held, 0.4, rng))  # of both networks: pairs take no side
     return Evidence(
         CLASSES, features, source, target, None,
-        softmax_of(held), softmax_of(wrong_at(held, 0.4, rng)), softmax_of(wrong_at(held, 0.4, rng)), [4] * 10, 0.02,
+        softmax_of(held), unsure, unsure, [4] * 10, 0.02,
     )  # fmt: skip
 
 
@@ -232,6 +233,39 @@ def test_held_out_pairs_decide_where_neighbours_do_not(world: Evidence) -> None:
     undecided = dataclasses.replace(blind, rgb=None, held_source=None, held_target=None, held_runs=())
     assert judge(undecided).verdict == "no evidence"
     assert any("holdout = 0" in text for text in judge(undecided).warnings)
+
+
+def test_neighbours_and_held_out_pairs_that_contradict_each_other_are_no_evidence(world: Evidence) -> None:
+    """A network can sort frames neatly into the wrong classes; pairs of other scenes may mislead as well."""
+    assert world.rgb is not None
+    far = softmax_of((world.rgb.argmax(1) + 1) % 4)
+    neat, untidy = with_errors(world, 0.4, 0.1), with_errors(world, 0.1, 0.4)
+    for found, source, target in ((neat, world.rgb, far), (untidy, far, world.rgb)):
+        told = judge(dataclasses.replace(found, held_source=source, held_target=target))
+        assert told.verdict == "no evidence"
+        assert "contradict each other" in told.sentence
+        agreed = judge(dataclasses.replace(found, held_source=target, held_target=source))
+        assert agreed.verdict == judge(found).verdict != "no evidence"
+
+
+@pytest.mark.parametrize("count", [PAIRS - 1, PAIRS])
+def test_a_few_held_out_pairs_are_not_listened_to(world: Evidence, count: int) -> None:
+    rng = np.random.default_rng(2)
+    features = rng.normal(size=(400, 16)).astype(np.float32)  # show nothing
+    assert world.rgb is not None
+    rgb = world.rgb[:count]
+    far = softmax_of((rgb.argmax(1) + 1) % 4)
+    found = judge(
+        dataclasses.replace(
+            with_errors(world, 0.3, 0.3), features=features, rgb=rgb, held_source=far, held_target=rgb,
+            held_runs=[1] * count,
+        )
+    )  # fmt: skip
+    overlap = found.evidence[1]
+    assert overlap.low > 0
+    assert overlap.decides == (count == PAIRS)
+    assert found.verdict == ("helped" if count == PAIRS else "no evidence")
+    assert any(f"Only {count} pairs were held out" in text for text in found.warnings) == (count < PAIRS)
 
 
 def test_a_verdict_is_repeatable_and_json(world: Evidence) -> None:

@@ -60,7 +60,7 @@ def test_run_answers_with_tensorrt_and_says_so(
         done = kit.run_cli("run", bundle.path, "--camera", frames, "--engine", engine, **orin)
         assert done.code == 0, done.stderr
         assert (
-            "\nengine: TensorRT 10.3.0, Orin; engines/fp32-sm87-00000000.plan, fp32, batch 1 to 8"
+            "engine: TensorRT 10.3.0, Orin; engines/fp32-sm87-00000000.plan, fp32, batch 1 to 8"
             in done.stderr
         )
         assert "6 frames (0 bad, 0 dropped)" in done.stderr
@@ -154,7 +154,7 @@ def test_rebuild_builds_and_keeps_the_earlier_plan_if_the_new_one_does_not_load(
         "run", real.bundle.path, "--camera", frames, "--engine", "tensorrt", "--rebuild", **env
     )
     assert done.code == 1, done.stderr
-    assert "\nfp32: building with TensorRT-RTX" in done.stderr
+    assert "fp32: building with TensorRT-RTX" in done.stderr
     assert "batch 1 to 4, made for 2" in done.stderr  # as the earlier plan
     assert "error: the plan just built does not load here: " in done.stderr
     assert "Traceback" not in done.stderr
