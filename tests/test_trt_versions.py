@@ -73,10 +73,9 @@ OURS = {"find", "TensorRt", "INSTALL"}  # of tgkt_edge.trt itself
 
 LOOK = """
 import json, sys
-sys.path.insert(0, sys.argv[1])
 import tensorrt_bindings as trt
 missing = []
-for name in json.loads(sys.argv[2]):
+for name in json.loads(sys.argv[1]):
     thing = trt
     for part in name.split("."):
         if not hasattr(thing, part):
@@ -173,9 +172,9 @@ def test_every_name_that_is_used_is_there(version: str, names: list[str], tmp_pa
         archive.extractall(tmp_path / "bindings")
     make_libraries(tmp_path, version.partition(".")[0])
     done = subprocess.run(
-        [sys.executable, "-c", LOOK, str(tmp_path / "bindings"), json.dumps([*names, "no.such.name"])],
+        [sys.executable, "-c", LOOK, json.dumps([*names, "no.such.name"])],
         capture_output=True, text=True, check=False, timeout=120,
-        env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "bindings"), "LD_LIBRARY_PATH": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"version": version, "missing": ["no.such.name"]}

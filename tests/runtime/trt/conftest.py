@@ -21,7 +21,7 @@ from tgkt_edge import trt
 from tgkt_edge.bundle import MODEL_FILES, Bundle
 from tgkt_edge.engines import plans
 from tgkt_edge.files import write_json
-from tgkt_edge.gpu import Gpu
+from tgkt_edge.gpu import Gpu, find_gpu
 from tgkt_edge.plan import Flavour
 from tgkt_edge.runtime import TensorRtEngine
 from tgkt_edge.sidecar import Here, Profile, Sidecar
@@ -179,3 +179,10 @@ def real(rtx: trt.TensorRt, built: Bundle, tmp_path: Path) -> Real:
     shutil.copytree(built.path, tmp_path / "real")
     ada = Here("tensorrt_rtx", rtx.version, "8.9", "NVIDIA GeForce RTX 4090", "x86_64")
     return Real(dataclasses.replace(built, path=tmp_path / "real"), ada)
+
+
+@pytest.fixture
+def without_gpu() -> None:
+    """What is tested is how a machine without a GPU behaves."""
+    if find_gpu()[0] is not None:
+        pytest.skip("there is a GPU here")

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from tgkt_edge.errors import IncompatibleError, MissingDependency, TgktEdgeError
-from tgkt_edge.gpu import find_gpu
 from tgkt_edge.runtime.cuda import Cuda, CudaError
 
 VERSIONS = {"12.9.4": "CUDA 12", "13.0.3": "the oldest for CUDA 13"}
@@ -103,10 +102,9 @@ def test_cuda_bindings_that_do_not_load_say_why(
         Cuda()
 
 
+@pytest.mark.usefixtures("without_gpu")
 def test_the_real_bindings_say_that_there_is_no_driver() -> None:
     pytest.importorskip("cuda.bindings.runtime")
-    if find_gpu()[0] is not None:
-        pytest.skip("there is a GPU here")
     with pytest.raises(
         IncompatibleError, match=r"cudaErrorInsufficientDriver, 35. to cudaSetDevice: there is no"
     ):

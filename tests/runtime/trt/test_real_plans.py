@@ -17,7 +17,7 @@ from tgkt_edge.bundle import Bundle
 from tgkt_edge.engines import Plan, plans
 from tgkt_edge.errors import BundleError, IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.files import sha256_of
-from tgkt_edge.gpu import Gpu, find_gpu
+from tgkt_edge.gpu import Gpu
 from tgkt_edge.plan import read_header
 from tgkt_edge.runtime import TensorRtEngine, open_engine
 from tgkt_edge.sidecar import Profile, sidecar_path
@@ -61,10 +61,8 @@ def snapshot(path: Path) -> dict[str, str]:
     return {str(file.relative_to(path)): sha256_of(file) for file in path.rglob("*") if file.is_file()}
 
 
-@pytest.mark.usefixtures("cuda")
+@pytest.mark.usefixtures("without_gpu", "cuda")
 def test_a_plan_that_fits_is_given_to_tensorrt_whose_words_are_passed_on(real: Any, given: list[str]) -> None:
-    if find_gpu()[0] is not None:
-        pytest.skip("there is a GPU here")
     plan = only(real.bundle)
     with pytest.raises(
         IncompatibleError, match=r"cannot be loaded by TensorRT-RTX .*, NVIDIA GeForce RTX 4090: .+ Build"
@@ -186,10 +184,9 @@ def test_an_edited_sidecar_is_not_read(real: Any, given: list[str]) -> None:
     assert given == []
 
 
+@pytest.mark.usefixtures("without_gpu")
 def test_with_cuda_bindings_but_no_driver_the_plan_is_not_even_read(real: Any, given: list[str]) -> None:
     pytest.importorskip("cuda.bindings.runtime")
-    if find_gpu()[0] is not None:
-        pytest.skip("there is a GPU here")
     with pytest.raises(IncompatibleError, match="there is no NVIDIA driver here"):
         TensorRtEngine(real.bundle, only(real.bundle), real.machine)
     assert given == []
@@ -225,21 +222,22 @@ def test_a_plan_is_built_again_as_it_was(real: Any, monkeypatch: pytest.MonkeyPa
     }
 
 
-@pytest.mark.usefixtures("ada")
-def test_a_build_that_fails_at_its_last_step_leaves_the_plan_it_should_replace(real: Any) -> None:
-    """The library refuses, without a GPU, to load what it has just built, and nothing is written that does not load."""
-    if find_gpu()[0] is not None:
-        pytest.skip("there is a GPU here")
+@pytest.mark.usefixtures("without_gpu")
+@pytest.mark.parametrize(
+    ("card", "error", "words"),
+    [
+        # The library refuses, without a GPU, to load what it has just built, and nothing is written that does not load.
+        ("ada", TgktEdgeError, "the plan just built does not load here"),
+        (None, UsageError, "--target-sm"),
+    ],
+)
+def test_a_build_that_fails_leaves_the_plan_it_should_replace(
+    real: Any, request: pytest.FixtureRequest, card: str | None, error: type[Exception], words: str
+) -> None:
+    """At its last step, or before its first where there is no GPU to build for."""
+    if card is not None:
+        request.getfixturevalue(card)
     before = snapshot(real.bundle.path)
-    with pytest.raises(TgktEdgeError, match="the plan just built does not load here"):
-        rebuild_plan(real.bundle, "fp32")
-    assert snapshot(real.bundle.path) == before
-
-
-def test_without_a_gpu_nothing_is_built_again(real: Any) -> None:
-    if find_gpu()[0] is not None:
-        pytest.skip("there is a GPU here")
-    before = snapshot(real.bundle.path)
-    with pytest.raises(UsageError, match="--target-sm"):
+    with pytest.raises(error, match=words):
         rebuild_plan(real.bundle, "fp32")
     assert snapshot(real.bundle.path) == before

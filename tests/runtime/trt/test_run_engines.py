@@ -13,7 +13,6 @@ import pytest
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.engines import plan_names
 from tgkt_edge.files import sha256_of
-from tgkt_edge.gpu import find_gpu
 
 FAKES = Path(__file__).with_name("fakes")
 
@@ -28,12 +27,6 @@ def orin(kit: Any, driver: Any) -> dict[str, str]:
     """The environment of a process that finds TensorRT, cuda-bindings and the driver of ``fakes``."""
     path = f"{FAKES}:{kit.environment()['PYTHONPATH']}"
     return {"PYTHONPATH": path, "LD_LIBRARY_PATH": str(driver("Orin", 7))}
-
-
-@pytest.fixture
-def without_gpu() -> None:
-    if find_gpu()[0] is not None:
-        pytest.skip("there is a GPU here")
 
 
 def top(done: Any) -> list[dict[str, float]]:

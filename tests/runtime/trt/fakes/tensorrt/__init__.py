@@ -8,6 +8,7 @@ was when it was captured.
 
 from __future__ import annotations
 
+import abc
 import enum
 import json
 from typing import Any
@@ -40,14 +41,14 @@ class DynamicShapesKernelSpecializationStrategy(enum.Enum):
     EAGER = 1
 
 
-class ILogger:
+class ILogger(abc.ABC):
     class Severity(enum.Enum):
         INTERNAL_ERROR = 0
         ERROR = 1
         WARNING = 2
 
-    def log(self, severity: ILogger.Severity, msg: str) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def log(self, severity: ILogger.Severity, msg: str) -> None: ...
 
 
 class Builder:
