@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime.mailbox import Mailbox
-from tgkt_edge.runtime.prepare import Prepared
+from tgkt_edge.runtime.prepare import Pending
 from tgkt_edge.runtime.reconnect import Retry, State, state_event
 from tgkt_edge.runtime.sources.base import Captured, FrameSource
 from tgkt_edge.runtime.watchdog import Watched
@@ -26,7 +26,7 @@ class Arrived:
 
     captured: Captured
     at: float
-    prepared: Prepared | None = None
+    prepared: Pending | None = None
 
 
 Item = Arrived | dict[str, Any]
@@ -49,8 +49,9 @@ class Capture:
         drop: "latest": a new frame replaces one that nobody has taken yet, which counts as dropped; "none": reading
             waits until there is room; None: "latest" for live sources, "none" for recordings.
         retry: how patient to be.
-        prepare: preprocesses frames in the reading thread, beside the inference of earlier ones. Only where every frame
-            is answered (drop "none"): one that may still be replaced is not worth the work.
+        prepare: called in the reading thread, beside the inference of earlier frames. Only where every frame is
+            answered (drop "none"): one that may still be replaced is not worth the work.
+        ahead: frames that wait at most where every frame is answered.
 
     Attributes:
         lost: how often a live source was lost after it had been opened.
@@ -62,11 +63,12 @@ class Capture:
         open_source: Callable[[], FrameSource],
         drop: Drop | None,
         retry: Retry | None = None,
-        prepare: Callable[[Captured], Prepared] | None = None,
+        prepare: Callable[[Captured], Pending] | None = None,
+        ahead: int = 1,
     ) -> None:
         self._prepare = prepare
         self._open, self._drop, self._retry = open_source, drop, retry or Retry()
-        self._box: Mailbox[Item] = Mailbox()
+        self._box: Mailbox[Item] = Mailbox(ahead)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._begin = time.monotonic()

@@ -42,6 +42,7 @@ class _Asked:
     engine: str
     rebuild: Rebuild | None
     threads: int | None = None
+    lanes: int = 1
 
     def of(self, *preferred: str) -> list[str]:
         """The precisions to try: the one that was asked for, or for "auto" those of ``preferred`` there are."""
@@ -58,6 +59,7 @@ def open_engine(
     say: Say = lambda line: None,
     rebuild: Rebuild | None = None,
     threads: int | None = None,
+    lanes: int = 1,
 ) -> Engine:
     """Load a bundle's model, its checksum verified. Its probabilities are calibrated if the bundle says how.
 
@@ -70,6 +72,7 @@ def open_engine(
         rebuild: builds a TensorRT plan where none loads, e.g. :func:`tgkt_edge.trt_builder.again.rebuild_plan`;
             None: none is built.
         threads: CPU threads for one inference of ONNX Runtime; None: its own choice.
+        lanes: inferences side by side, where the CPU answers; see :class:`OnnxRuntimeEngine`.
 
     Raises:
         UsageError: (exit 2) no such engine, or one that does not go with ``precision`` or ``rebuild``.
@@ -84,7 +87,7 @@ def open_engine(
         raise UsageError(f"--rebuild builds a TensorRT plan, which --engine {engine} does not load")
     if precision != "auto" and precision not in bundle.precisions:
         bundle.model(precision)  # says what it has
-    asked = _Asked(bundle, precision, engine, rebuild, threads)
+    asked = _Asked(bundle, precision, engine, rebuild, threads, lanes)
     order = _order(asked)
     for kind in order:
         try:
@@ -170,7 +173,9 @@ def _cpu(asked: _Asked) -> tuple[Engine, str]:
 
 def _onnxruntime(asked: _Asked, precision: str, providers: list[str]) -> tuple[Engine, str]:
     bundle = asked.bundle
-    engine = OnnxRuntimeEngine(bundle.model(precision), bundle.size, bundle.classes, providers, asked.threads)
+    engine = OnnxRuntimeEngine(
+        bundle.model(precision), bundle.size, bundle.classes, providers, asked.threads, asked.lanes
+    )
     return engine, f"{MODEL_FILES[precision]}, {precision}"
 
 

@@ -95,6 +95,11 @@ class TensorRtEngine:
         """Library and GPU: "TensorRT 10.3.0, Orin"."""
         return self._name
 
+    @property
+    def lanes(self) -> int:
+        """1: its buffers hold one batch."""
+        return 1
+
     def infer(self, batch: NDArray[np.float32]) -> Answer:
         """Classify a batch; see :meth:`tgkt_edge.runtime.engine.Engine.infer`.
 

@@ -2,7 +2,8 @@
 
 The capture thread opens the source, reads ahead and reconnects (``capture.py``); where every frame is answered it also
 preprocesses, while the main thread infers. Of a camera that may drop frames the main thread preprocesses the one that
-it takes, and no other (``worker.py``). Each sink writes in a thread of its own (``fanout.py``).
+it takes, and no other (``worker.py``). Frames of files are inferred side by side, one on each core of a CPU: nobody
+waits for a single one of them. Each sink writes in a thread of its own (``fanout.py``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.capture import Capture, Drop
 from tgkt_edge.runtime.choose import Rebuild, open_engine
 from tgkt_edge.runtime.decide import UNKNOWN, Decider
-from tgkt_edge.runtime.engine import Engine
+from tgkt_edge.runtime.engine import Engine, usable_cores
 from tgkt_edge.runtime.fanout import Fanout
 from tgkt_edge.runtime.notify import Notifier
 from tgkt_edge.runtime.output import (
@@ -31,7 +32,7 @@ from tgkt_edge.runtime.output import (
 )
 from tgkt_edge.runtime.reconnect import NEVER, Retry
 from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
-from tgkt_edge.runtime.sources import open_source
+from tgkt_edge.runtime.sources import is_files, open_source
 from tgkt_edge.runtime.sources.base import FrameSource, redacted
 from tgkt_edge.runtime.stats import Statistics
 from tgkt_edge.runtime.stop import StopRequest
@@ -109,7 +110,9 @@ def run(
     others = [open_sink(uri, token=token) for uri in sinks if uri != STDOUT]
     with (
         StopRequest() as stop,
-        closing(open_engine(opened, precision, engine, say=say, rebuild=rebuild)) as loaded,
+        closing(
+            open_engine(opened, precision, engine, say=say, rebuild=rebuild, lanes=_lanes(camera, drop))
+        ) as loaded,
     ):
         if statistics is None:
             say(
@@ -173,11 +176,11 @@ def classify(
     worker = Worker(engine, spec, classes, size, top_k, decider or Decider(classes), statistics)
     fanout = Fanout(sinks, line.say)
     fanout.open(RunInfo(redacted(name), engine.name, classes, spec, size, time.time()))
-    capture = Capture(source, drop, retry, worker.prepare)
+    capture = Capture(source, drop, retry, worker.prepare, ahead=engine.lanes)
     begin = time.perf_counter()
     stopped: Stopped = "failed"
     try:
-        with fanout, capture, Notifier() as notifier:
+        with fanout, closing(worker), capture, Notifier() as notifier:
             stopped = _consume(capture, worker, records, fanout, line, notifier, max_frames, stop)
             if stop.reason is not None:
                 capture.patience = fanout.patience = _HURRY
@@ -272,6 +275,11 @@ def _state(record: dict[str, Any], stats: Statistics, dropped: int) -> str:
     return (
         f"{record['label']} {record['probability']:.2f} | {rate} | {record['ms']['total']:.1f} ms | {counts}"
     )
+
+
+def _lanes(camera: str, drop: Drop | None) -> int:
+    """Inferences to run side by side."""
+    return usable_cores() if drop != "latest" and is_files(camera) else 1
 
 
 def _check_numbers(top_k: int, max_frames: int | None, drop: str | None) -> None:

@@ -1,15 +1,17 @@
-"""Preprocessing one captured frame, wherever that is done: beside inference or before it."""
+"""What is done to a captured frame before its record can be written, wherever that is: at once, or ahead."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import FrameError
 from tgkt_edge.preprocess import preprocess
+from tgkt_edge.runtime.engine import Answer, Engine
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.sensor import SensorSpec
 
@@ -22,11 +24,19 @@ class Prepared:
         unit: (1, S, S) float32 in [0, 1], the network's input; None: the frame cannot be used.
         problem: why not.
         seconds: what it took.
+        answer: the engine's; None: it was not asked.
+        inference: seconds that the engine took.
     """
 
     unit: NDArray[np.float32] | None
     problem: str
     seconds: float
+    answer: Answer | None = None
+    inference: float = 0.0
+
+
+Pending = Callable[[], Prepared]
+"""Gives a frame that is worked on elsewhere; waits until it is done. Raises what that work raised."""
 
 
 def prepare(captured: Captured, spec: SensorSpec, size: int) -> Prepared:
@@ -39,3 +49,12 @@ def prepare(captured: Captured, spec: SensorSpec, size: int) -> Prepared:
     except FrameError as error:
         problem = str(error)
     return Prepared(unit, problem, time.perf_counter() - began)
+
+
+def infer(ready: Prepared, engine: Engine) -> Prepared:
+    """``ready`` with the engine's answer; as it is if it cannot be used or has one."""
+    if ready.unit is None or ready.answer is not None:
+        return ready
+    began = time.perf_counter()
+    answer = engine.infer(ready.unit[np.newaxis])
+    return replace(ready, answer=answer, inference=time.perf_counter() - began)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from tgkt_edge.runtime.drift import Drift
 from tgkt_edge.runtime.engine import Engine
 from tgkt_edge.runtime.health import Health
 from tgkt_edge.runtime.output import answer_record, error_record
-from tgkt_edge.runtime.prepare import Prepared, prepare
+from tgkt_edge.runtime.prepare import Pending, Prepared, infer, prepare
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.runtime.stats import Statistics
 from tgkt_edge.sensor import PRESETS, SensorSpec
@@ -26,7 +27,7 @@ from tgkt_edge.statistics import Statistics as AdaptationStatistics
 
 
 class Worker:
-    """Turns one captured frame into one record, and counts."""
+    """Turns one captured frame into one record, and counts. To be closed before its engine is."""
 
     def __init__(
         self,
@@ -47,16 +48,33 @@ class Worker:
         self._health: Health | None = None
         self._statistics = statistics
         self._drift: Drift | None = None
+        self._lanes: ThreadPoolExecutor | None = None
+        if engine.lanes > 1:
+            self._lanes = ThreadPoolExecutor(engine.lanes, "tgkt-edge lane")
         self.events: list[dict[str, Any]] = []  # for the pipeline to take
         require("cv2", "cpu", "preprocessing frames")
         make_ready(spec, size)  # no frame's latency
 
-    def prepare(self, captured: Captured) -> Prepared:
-        """Preprocess a frame; may be called in another thread, ahead of :meth:`answer`."""
-        return prepare(captured, self._spec, self._size)
+    def close(self) -> None:
+        """Wait for the inferences that run in lanes; those that have not begun never will. Twice is harmless."""
+        if self._lanes is not None:
+            self._lanes.shutdown(cancel_futures=True)
+
+    def prepare(self, captured: Captured) -> Pending:
+        """Preprocess a frame, and where the engine has lanes begin its inference in one of them.
+
+        May be called in another thread, ahead of :meth:`answer`.
+        """
+        if self._lanes is not None:
+            return self._lanes.submit(self._in_lane, captured).result
+        ready = prepare(captured, self._spec, self._size)
+        return lambda: ready
+
+    def _in_lane(self, captured: Captured) -> Prepared:
+        return infer(prepare(captured, self._spec, self._size), self._engine)
 
     def answer(
-        self, captured: Captured, arrived: float, live: bool = False, prepared: Prepared | None = None
+        self, captured: Captured, arrived: float, live: bool = False, prepared: Pending | None = None
     ) -> dict[str, Any]:
         """The record of one frame that was in memory at ``arrived`` (``time.perf_counter``).
 
@@ -80,15 +98,15 @@ class Worker:
         if self._health is None:
             self._health = Health(self._spec, live)
             self._drift = Drift(self._statistics, live) if self._statistics is not None else None
-        ready = prepared or self.prepare(captured)
+        ready = prepared() if prepared is not None else prepare(captured, self._spec, self._size)
         # Now that preprocessing has brought the frame into the processor's cache.
         flags, events = self._health.look(captured.frame, captured.time)
         self.events += events
-        if ready.unit is None:
+        ready = infer(ready, self._engine)
+        if ready.unit is None or ready.answer is None:
             return with_flags(self._bad(captured, ready.problem), flags)
-        began = time.perf_counter()
-        logits, probabilities = self._engine.infer(ready.unit[np.newaxis])  # (1, K)
         done = time.perf_counter()
+        logits, probabilities = ready.answer  # (1, K)
         if not np.isfinite(probabilities).all():
             return self._bad(
                 captured, f"{captured.name}: the model answered with numbers that are not finite"
@@ -96,7 +114,7 @@ class Worker:
         ms = {
             "capture": captured.seconds * 1e3,
             "preprocess": ready.seconds * 1e3,
-            "inference": (done - began) * 1e3,
+            "inference": ready.inference * 1e3,
             "total": (captured.seconds + done - arrived) * 1e3,
         }
         decision = self._decider.decide(probabilities[0], captured.time)

@@ -87,6 +87,7 @@ def test_it_helps_an_overconfident_network_and_is_not_claimed_to_help_a_good_one
 
 class Fixed:
     name = "fixed"
+    lanes = 1
     closed = False
 
     def __init__(self, logits: NDArray[np.float32]) -> None:

@@ -72,6 +72,7 @@ class Doubling:
     """Answers with the frame's mean and twice its mean; remembers how often it was asked, and for how many frames."""
 
     name = "a stand-in"
+    lanes = 1
 
     def __init__(self) -> None:
         self.batches: list[int] = []

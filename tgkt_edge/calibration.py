@@ -142,6 +142,11 @@ class CalibratedEngine:
         """The engine's."""
         return self._engine.name
 
+    @property
+    def lanes(self) -> int:
+        """The engine's."""
+        return self._engine.lanes
+
     def infer(self, batch: Floats) -> Answer:
         """See :meth:`tgkt_edge.runtime.engine.Engine.infer`."""
         logits, _ = self._engine.infer(batch)

@@ -29,6 +29,7 @@ __all__ = [
     "RecordingSource",
     "V4l2Source",
     "VideoSource",
+    "is_files",
     "open_colour",
     "open_source",
     "redacted",
@@ -114,6 +115,11 @@ def open_colour(uri: str) -> FrameSource:
     if scheme in PORTS:
         return open_network(uri, None)
     raise UsageError(f"--rgb {redacted(uri)}: wanted a colour camera that is live: {_LIVE_KINDS}")
+
+
+def is_files(uri: str) -> bool:
+    """Whether :func:`open_source` would read files as fast as they are answered: no camera, and not ``replay:``."""
+    return _scheme(uri) is None and _device(uri) is None
 
 
 def _camera(uri: str, spec: SensorSpec, loop: bool) -> FrameSource | None:

@@ -20,6 +20,7 @@ class Slow:
     """An engine that takes its time."""
 
     name = "slow"
+    lanes = 1
 
     def infer(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         time.sleep(0.05)

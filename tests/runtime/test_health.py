@@ -106,6 +106,7 @@ class Camera(FrameSource):
 
 class Instant:
     name = "instant"
+    lanes = 1
 
     def infer(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         answer = np.array([[0.75, 0.25]], np.float32)

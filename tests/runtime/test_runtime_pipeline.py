@@ -17,7 +17,7 @@ from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import Captured, FrameSource, classify
 from tgkt_edge.runtime.capture import Arrived, Capture
 from tgkt_edge.runtime.output import LiveLine
-from tgkt_edge.runtime.prepare import Prepared, prepare
+from tgkt_edge.runtime.prepare import Pending, prepare
 from tgkt_edge.runtime.reconnect import NEVER
 from tgkt_edge.runtime.stop import StopRequest
 from tgkt_edge.sensor import PRESETS
@@ -52,6 +52,7 @@ class Slow:
     """An engine that takes ``seconds`` and always answers the same."""
 
     name = "slow"
+    lanes = 1
 
     def __init__(self, seconds: float = 0.0, answer: float = 0.75) -> None:
         self.seconds, self.answer = seconds, answer
@@ -239,9 +240,10 @@ def test_closed_stderr_does_not_end_the_run() -> None:
 def test_only_frames_that_cannot_be_dropped_are_prepared_ahead(drop: Any, ahead: bool) -> None:
     threads: list[str] = []
 
-    def noted(captured: Captured) -> Prepared:
+    def noted(captured: Captured) -> Pending:
         threads.append(threading.current_thread().name)
-        return prepare(captured, PRESETS["depth"], 8)
+        ready = prepare(captured, PRESETS["depth"], 8)
+        return lambda: ready
 
     with Capture(lambda: Frames(3, 0.01, live=True), drop, NEVER, noted) as capture:
         taken = []
@@ -256,5 +258,5 @@ def test_only_frames_that_cannot_be_dropped_are_prepared_ahead(drop: Any, ahead:
         if item.prepared is not None:
             assert item.captured.frame is not None
             np.testing.assert_array_equal(
-                item.prepared.unit, preprocess(item.captured.frame, PRESETS["depth"], 8)
+                item.prepared().unit, preprocess(item.captured.frame, PRESETS["depth"], 8)
             )
