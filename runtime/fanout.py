@@ -74,6 +74,14 @@ class Fanout:
             worker.sink.name: (worker.lost + worker.sink.dropped, worker.failed) for worker in self._workers
         }
 
+    def undelivered(self) -> dict[str, str]:
+        """By sink that should have kept everything and delivered nothing at all: why."""
+        return {
+            worker.sink.name: worker.sink.trouble.rstrip(".") or worker.why or "it was too slow"
+            for worker in self._workers
+            if worker.sink.lossless and 0 < worker.taken <= worker.lost + worker.sink.dropped
+        }
+
     def __enter__(self) -> Fanout:
         return self
 
@@ -88,7 +96,8 @@ class _Worker:
 
     def __init__(self, sink: Sink, say: Say) -> None:
         self.sink, self._say = sink, say
-        self.lost = self.failed = 0
+        self.taken = self.lost = self.failed = 0
+        self.why = ""  # the last message could not be written
         self._queue: deque[Message] = deque()
         self._changed = threading.Condition()
         self._deadline: float | None = None  # set once no more messages come
@@ -102,6 +111,7 @@ class _Worker:
     def put(self, message: Message) -> None:
         first_loss = False
         with self._changed:
+            self.taken += 1
             if len(self._queue) >= (QUEUE if self.sink.lossless else FRAMES):
                 self._queue.popleft()
                 first_loss = self.sink.lossless and not self.lost
@@ -147,10 +157,10 @@ class _Worker:
             self.sink.write(message)
         except Exception as error:  # noqa: BLE001 - a fault of one sink must not end the run or another sink
             self.failed += 1
+            self.why = reason(error, self.sink.name)
             if not self._failing:
                 self._failing = True
-                why = reason(error, self.sink.name)
-                self._say(f"{self.sink.name}: {why}. The run goes on; said once until it works again.")
+                self._say(f"{self.sink.name}: {self.why}. The run goes on; said once until it works again.")
         else:
             if self._failing:
                 self._failing = False

@@ -39,6 +39,7 @@ class RunSummary:
         reconnects: how often a camera was lost and opened again.
         sinks: by sink, messages that were lost (it was too slow, or its buffer full) and messages that it did not write
             at the first try; those it kept and wrote later count, too.
+        undelivered: by sink that delivered not one of its messages, why.
     """
 
     source: str
@@ -53,6 +54,7 @@ class RunSummary:
     stopped: Stopped = "end"
     reconnects: int = 0
     sinks: dict[str, tuple[int, int]] = field(default_factory=dict)
+    undelivered: dict[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
         """The summary for people, several lines, without a final newline."""

@@ -203,6 +203,7 @@ def classify(
             stopped=stopped,
             reconnects=capture.lost,
             sinks=fanout.counts(),
+            undelivered=fanout.undelivered(),
         )
         line.clear()
         if stats.frames or stopped != "failed":

@@ -55,11 +55,13 @@ class Sink(ABC):
         lossless: every message counts (a log). False: only the newest matter, so messages may be dropped while it is
             busy (a page, a video).
         dropped: messages that it had taken and lost after all, e.g. because its own buffer was full.
+        trouble: why what it takes is not delivered at present, where it takes it all the same.
     """
 
     name: str = "sink"
     lossless: bool = True
     dropped: int = 0
+    trouble: str = ""
 
     @abstractmethod
     def open(self, info: RunInfo) -> None:

@@ -55,7 +55,6 @@ class MqttSink(Sink):
         self._in_flight: set[int] = set()  # the pump's own
         self._wake = threading.Event()
         self._online = self._closing = False
-        self._trouble = ""  # why there is no connection
         self._pump = threading.Thread(target=self._run_pump, name="mqtt-pump", daemon=True)
 
     def open(self, info: RunInfo) -> None:
@@ -108,7 +107,7 @@ class MqttSink(Sink):
                 self.dropped += 1
             count = len(self._waiting)
         self._wake.set()
-        trouble = self._trouble
+        trouble = self.trouble
         if lost:
             raise ConnectionError(
                 f"{self.name}: {trouble or 'too slow'}; the buffer of {count} records is full, "
@@ -118,11 +117,15 @@ class MqttSink(Sink):
             raise ConnectionError(f"{self.name}: {trouble.rstrip('.')}; records wait in memory")
 
     def close(self) -> None:
-        """Send what waits if the broker takes it within a second, say ``offline`` and disconnect."""
+        """Send what waits if the broker answers and takes it within a second, say ``offline`` and disconnect."""
         if self._client is None or self._closing:
             return
         deadline = time.monotonic() + _CLOSE
-        while self._online and (self._waiting or self._in_flight) and time.monotonic() < deadline:
+        while (
+            (self._online or not self.trouble)
+            and (self._waiting or self._in_flight)
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.01)
         self._closing = True
         self._wake.set()
@@ -161,9 +164,9 @@ class MqttSink(Sink):
 
     def _on_connect(self, client: Any, data: Any, flags: Any, code: Any, properties: Any) -> None:
         if code.is_failure:
-            self._trouble = f"{_REFUSED}: {code}"
+            self.trouble = f"{_REFUSED}: {code}"
             return
-        self._trouble = ""
+        self.trouble = ""
         client.publish(f"{self._broker.topic}/status", "online", qos=1, retain=True)
         client.publish(f"{self._broker.topic}/info", self._info, qos=1, retain=True)
         self._online = True
@@ -171,23 +174,23 @@ class MqttSink(Sink):
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, code: Any, properties: Any) -> None:
         if self._online:
-            self._trouble = "the connection to the broker is lost"
-        elif code.is_failure and not self._trouble.startswith(_REFUSED):
+            self.trouble = "the connection to the broker is lost"
+        elif code.is_failure and not self.trouble.startswith(_REFUSED):
             hint = (
                 " Does it want a certificate of this device (?cert=FILE&key=FILE)?"
                 if self._broker.tls
                 else ""
             )
-            self._trouble = f"the broker closed the connection without an answer.{hint}"
+            self.trouble = f"the broker closed the connection without an answer.{hint}"
         self._online = False
 
     def _on_connect_fail(self, client: Any, data: Any) -> None:
         error = sys.exc_info()[1]  # the client calls this while it handles the reason
         if isinstance(error, ssl.SSLCertVerificationError):
             hint = "" if self._broker.ca else " Give its authority with ?ca=FILE."
-            self._trouble = f"the broker's certificate is not accepted: {error.verify_message}.{hint}"
+            self.trouble = f"the broker's certificate is not accepted: {error.verify_message}.{hint}"
         else:
-            self._trouble = f"the broker cannot be reached: {reason_of(error)}"
+            self.trouble = f"the broker cannot be reached: {reason_of(error)}"
 
     def _on_publish(self, client: Any, data: Any, mid: int, code: Any, properties: Any) -> None:
         self._acknowledged.append(mid)

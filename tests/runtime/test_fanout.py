@@ -163,6 +163,23 @@ def test_if_one_sink_refuses_the_others_are_closed_again() -> None:
     assert one.state == "closed"
 
 
+def test_sinks_that_delivered_nothing_are_told_from_those_that_lost_some() -> None:
+    names = ("nothing", "some", "all", "untouched page")
+    sinks = [Kept(name, lossless=name != "untouched page") for name in names]
+    nothing, some, _, page = sinks
+    nothing.broken, nothing.dropped, nothing.trouble = True, 2, "no such host."
+    some.dropped = 1
+    page.dropped = 2
+    with Fanout(sinks, lambda line: None) as fanout:
+        fanout.open(INFO)
+        assert fanout.undelivered() == {}  # nobody was given anything yet
+        for number in range(2):
+            fanout.write(Message({"frame": number}))
+    assert fanout.undelivered() == {"nothing": "no such host"}
+    nothing.trouble = ""
+    assert fanout.undelivered() == {"nothing": "no space left"}  # else what it said when it refused
+
+
 class Memory(FrameSource):
     """``count`` frames as fast as they are taken."""
 

@@ -125,7 +125,7 @@ def test_a_broker_that_comes_late_gets_the_newest_of_the_buffer(
 ) -> None:
     broker = mosquitto(tmp_path)
     with closing(opened(f"mqtt://127.0.0.1:{broker.port}/t?buffer=30")) as sink:
-        kit.until(lambda: inside(sink)._trouble, "the first refusal")
+        kit.until(lambda: inside(sink).trouble, "the first refusal")
         said = [write(sink, decision(number)) for number in range(100)]
         assert all("cannot be reached: Connection refused; records wait" in one for one in said[:30])
         assert "the buffer of 30 records is full, 70 of the oldest were dropped" in said[-1]
@@ -191,7 +191,7 @@ def test_wrong_password_is_said_once_and_the_right_one_goes_through(
     )
     with mosquitto(tmp_path, "allow_anonymous false", f"password_file {passwords}") as broker:
         with closing(opened(f"mqtt://cam:wr0ng@127.0.0.1:{broker.port}/t")) as sink:
-            kit.until(lambda: "refuses" in inside(sink)._trouble, "the refusal")
+            kit.until(lambda: "refuses" in inside(sink).trouble, "the refusal")
             said = [write(sink, decision(number)) for number in range(5)]
             assert all(
                 "the broker refuses the connection: Not authorized; records wait" in one for one in said

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tgkt_edge.bundle import Bundle
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
 from tgkt_edge.sensor import PRESETS
@@ -119,7 +120,7 @@ def test_tls_with_an_own_authority_and_a_client_certificate(
             (f"mqtts://127.0.0.1:{broker.port}/t?ca={c}/ca.crt", "not accepted: IP address mismatch"),
         ):
             with closing(opened(uri)) as sink:
-                kit.until(partial(getattr, sink, "_trouble"), "the refusal")
+                kit.until(partial(getattr, sink, "trouble"), "the refusal")
                 assert reason in write(sink, decision(6))
         gc.collect()
         assert reader.frames() == [5]
@@ -128,9 +129,35 @@ def test_tls_with_an_own_authority_and_a_client_certificate(
         with closing(opened(f"{uri}&cert={c}/client.crt&key={c}/client.key")) as sink:
             kit.until(lambda: inside(sink)._online, "the connection")
         with closing(opened(uri)) as sink:
-            kit.until(lambda: inside(sink)._trouble, "the refusal")
+            kit.until(lambda: inside(sink).trouble, "the refusal")
             assert "Does it want a certificate" in write(sink, decision(7))
             assert not inside(sink)._online
+
+
+def test_a_run_of_which_nothing_is_delivered_says_why_and_exits_1(
+    tmp_path: Path, certificates: Path, mosquitto: Any, subscriber: Any, kit: Any, depth_bundle: Bundle
+) -> None:
+    c, log = certificates, tmp_path / "log.jsonl"
+    lines = [
+        f"cafile {c}/ca.crt",
+        f"certfile {c}/server.crt",
+        f"keyfile {c}/server.key",
+        "allow_anonymous true",
+    ]
+    frames = kit.save_frames(tmp_path / "f", kit.make_frames(3))
+    with mosquitto(tmp_path, *lines) as broker, subscriber(broker.port, ca=c / "ca.crt") as reader:
+        name = f"mqtts://localhost:{broker.port}/t"
+        start = ("run", depth_bundle.path, "--camera", frames, "--sink", f"jsonl:{log}", "--sink")
+        refused = kit.run_cli(*start, f"{name}?ca={c}/other.crt")
+        assert refused.code == 1
+        assert refused.stderr.splitlines()[-1].startswith(
+            f"error: {name}: not one message was delivered: the broker's certificate is not accepted: "
+        )
+        assert len(log.read_text().splitlines()) == 3  # the other sink has them all
+        # Three frames take less time than connecting: they are waited for.
+        accepted = kit.run_cli(*start, f"{name}?ca={c}/ca.crt")
+        assert accepted.code == 0, accepted.stderr
+        kit.until(lambda: reader.frames() == [0, 1, 2], "all decisions")
 
 
 @pytest.mark.parametrize(

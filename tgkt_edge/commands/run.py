@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tgkt_edge.bundle import Bundle
-from tgkt_edge.errors import EXIT_INTERRUPTED
+from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
 
 
 def run_command(
@@ -110,6 +110,11 @@ def run_command(
     )
     if summary.stopped == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)
+    if summary.undelivered:
+        texts = (
+            f"{name}: not one message was delivered: {why}." for name, why in summary.undelivered.items()
+        )
+        raise TgktEdgeError(" ".join(texts))
 
 
 def _rebuild(bundle: Bundle, precision: str) -> Bundle:
