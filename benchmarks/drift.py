@@ -1,14 +1,20 @@
-"""How often ``input_drift`` and ``class_drift`` are raised: on new frames of the same kind, and on spoilt ones.
+"""How often the drift flags are raised: on new frames of the same kind, and on spoilt ones.
 
     python benchmarks/drift.py RUN [RUN ...] -o WORK [--epochs 5]
 
 RUN is a finished run on real data. Its target frames are cut into stretches, and a network is adapted (SHOT, from the
 run's source model) on every other stretch alone; the rest are places that it never saw. Both halves are then asked
-about, the second one also spoilt in several ways. Columns: share of single frames beyond the input limit (promised for
-new frames: 1 %, or one in the frames + 1); whether the flag ``input_drift`` is on after all frames in order; share of
-windows of different views, in random orders of the frames, that are beyond the limits of ``class_drift`` (promised:
-1 %), or "-" where the frames are too alike to make one; mean rank of the answers' entropies among the adaptation's, 0.5
-for the adaptation frames themselves. Trained networks in WORK are used again. Minutes a run.
+about, the second one also spoilt in several ways. Columns:
+
+- share of single frames beyond the input limit (promised for new frames: 1 %, or one in the frames + 1);
+- whether the flag ``input_drift`` is on after all frames in order;
+- share of single frames called upside down (promised likewise; "-" where the adaptation frames cannot tell), and the
+  flag ``upside_down``;
+- share of windows of different views, in random orders of the frames, that are beyond the limits of ``class_drift``
+  (promised: 1 %), or "-" where the frames are too alike to make one;
+- mean rank of the answers' entropies among the adaptation's, 0.5 for the adaptation frames themselves.
+
+Trained networks in WORK are used again. Minutes a run.
 """
 
 from __future__ import annotations
@@ -35,6 +41,7 @@ from tgkt_edge.runtime.drift import Drift
 from tgkt_edge.sensor import RawFrame
 from tgkt_edge.statistics import Statistics, of_bundle
 from tgkt_edge.train.run import Run
+from tgkt_edge.upright import tilt
 from tgkt_edge.windows import STREAM_FRAMES, Views
 
 STRETCHES = 40
@@ -111,9 +118,14 @@ def row(what: str, known: Statistics, units: list[Floats], invalid: list[float],
     drift, flags = Drift(known, live=False), list[str]()
     for unit, share, answer in zip(units, invalid, answers, strict=True):
         flags = drift.look(unit, share, answer, 0.0)[1]
-    flag = "on" if "input_drift" in flags else "off"
+    flag, turned = ("on" if name in flags else "off" for name in ("input_drift", "upside_down"))
+    upright = known.upright
+    over = (
+        "-" if upright is None else f"{np.mean([upright.turned(tilt(unit)) for unit in units]):.1%}, {turned}"
+    )
     rank = known.answers.distances(answers)[1]
-    return f"| {what} | {len(units)} | {beyond:.1%} | {flag} | {windows(known, described, answers)} | {rank:.2f} |"
+    shares = windows(known, described, answers)
+    return f"| {what} | {len(units)} | {beyond:.1%} | {flag} | {over} | {shares} | {rank:.2f} |"
 
 
 def main() -> None:
@@ -132,8 +144,10 @@ def main() -> None:
             raise SystemExit(f"{path}: too few target frames for statistics")
         engine = open_engine(bundle)
         print(f"\n{path.resolve().name}: adapted on {len(seen)} frames, {len(new)} of other stretches\n")
-        print("| frames | count | beyond the limit | input_drift | class_drift windows | mean rank |")
-        print("|---|---|---|---|---|---|")
+        print(
+            "| frames | count | beyond the limit | input_drift | upside_down | class_drift windows | mean rank |"
+        )
+        print("|---|---|---|---|---|---|---|")
         fresh = [read_frame(file) for file in new]
         print(row("adaptation's", known, *ask(bundle, engine, [read_frame(file) for file in seen])))
         print(row("new", known, *ask(bundle, engine, fresh)), flush=True)

@@ -1,12 +1,14 @@
-"""Does the device still see what it was adapted to? Two health flags, where the bundle holds statistics.
+"""Does the device still see what it was adapted to? Three health flags, where the bundle holds statistics.
 
 - ``input_drift``: over half of the newest frames (WINDOW of them) are unlike every adaptation frame
   (:mod:`tgkt_edge.novelty`): a dirty or covered lens, another unit, another sensor, a kind of place never seen.
+- ``upside_down``: over half of them tilt as adaptation frames do that are turned (:mod:`tgkt_edge.upright`); only where
+  adaptation frames tilt to one side.
 - ``class_drift``: the answers to the newest *different* views have shares of classes, or are as unsure, as windows of
   adaptation frames never are (:mod:`tgkt_edge.windows`). A camera that does not move never gathers enough views.
 
-How often each is raised without cause is said where its limit is made. Both look at a live source every PERIOD
-seconds of its own time, so that neither depends on the frame rate, and at every frame of a recording.
+How often each is raised without cause is said where its limit is made. They look at a live source every PERIOD
+seconds of its own time, so that none depends on the frame rate, and at every frame of a recording.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from numpy.typing import NDArray
 from tgkt_edge.novelty import describe
 from tgkt_edge.runtime.health import health_event
 from tgkt_edge.statistics import Statistics
+from tgkt_edge.upright import tilt
 from tgkt_edge.windows import Views
 
 WINDOW = 50
-"""Newest frames that ``input_drift`` is decided on: 10 seconds of a live source that gives 5 or more a second."""
+"""Newest frames that ``input_drift`` and ``upside_down`` are decided on: 10 seconds of a live source that gives 5 or
+more a second."""
 
 PERIOD = 0.2
 """Seconds between two frames of a live source that are looked at."""
@@ -32,13 +36,13 @@ FEWEST = 10
 """Frames of the window that must be there."""
 
 OLDEST = 600.0
-"""Seconds after which a frame no longer counts for ``input_drift``."""
+"""Seconds after which a frame no longer counts for ``input_drift`` and ``upside_down``."""
 
 OLDEST_VIEW = 86_400.0
 """Seconds after which a view that was not seen again no longer counts for ``class_drift``: a day."""
 
 CALM = 0.75
-"""``input_drift`` ends once this share of the window is within the limit; raised once half of it is beyond."""
+"""Both end once this share of the window is within the limit; raised once half of it is beyond."""
 
 CALM_CLASSES = 0.75
 """``class_drift`` ends at this part of its limit."""
@@ -57,10 +61,14 @@ class Drift:
 
     def __init__(self, statistics: Statistics, live: bool) -> None:
         self._normal, self._answers, self._live = statistics.input, statistics.answers, live
-        self._recent: deque[tuple[float, float]] = deque(maxlen=WINDOW)  # time, distance
+        self._upright = statistics.upright
+        # time, distance, and whether it is upside down
+        self._recent: deque[tuple[float, float, bool]] = deque(maxlen=WINDOW)
         self._views = Views(statistics.answers, statistics.input.weights)
         self._distances = {"input": 0.0, **({"classes": 0.0} if self._answers.limits else {})}
         self._active = {_FLAG_OF[name]: False for name in self._distances}
+        if self._upright is not None:
+            self._active["upside_down"] = False
         self._last: float | None = None
 
     def look(
@@ -82,18 +90,19 @@ class Drift:
         if not self._live or self._last is None or not 0 <= time - self._last < PERIOD:
             self._last = time
             description = describe(unit, invalid)
-            self._measure_input(self._normal.distance(description), time)
+            turned = self._upright is not None and self._upright.turned(tilt(unit))
+            self._measure_input(self._normal.distance(description), turned, time)
             self._measure_answers(description, probabilities, time)
             events = self._switch(time)
         shown = {name: round(value, 4) for name, value in self._distances.items()}
         return shown, [name for name, active in self._active.items() if active], events
 
-    def _measure_input(self, distance: float, time: float) -> None:
+    def _measure_input(self, distance: float, turned: bool, time: float) -> None:
         if self._live:
             while self._recent and abs(time - self._recent[0][0]) > OLDEST:
                 self._recent.popleft()
-        self._recent.append((time, distance))
-        self._distances["input"] = _quantile([value for _, value in self._recent], 0.5)
+        self._recent.append((time, distance, turned))
+        self._distances["input"] = _quantile([value for _, value, _ in self._recent], 0.5)
 
     def _measure_answers(self, description: Floats, probabilities: Floats, time: float) -> None:
         if not self._answers.limits:
@@ -104,9 +113,12 @@ class Drift:
 
     def _switch(self, time: float) -> list[dict[str, Any]]:
         """Turn flags on and off; the events of those that changed."""
-        recent = [value for _, value in self._recent]
+        recent = [value for _, value, _ in self._recent]
+        turned = sum(turned for _, _, turned in self._recent) / len(self._recent)
         wanted = dict(self._active)
         if len(recent) >= FEWEST:
+            if "upside_down" in wanted and not 1 - CALM < turned <= 0.5:
+                wanted["upside_down"] = turned > 0.5
             if self._distances["input"] > 1:
                 wanted["input_drift"] = True
             elif _quantile(recent, CALM) <= 1:
@@ -114,9 +126,10 @@ class Drift:
         classes = self._distances.get("classes")
         if classes is not None and not CALM_CLASSES < classes <= 1:
             wanted["class_drift"] = classes > 1
-        values = {_FLAG_OF[name]: value for name, value in self._distances.items()}
+        values = {_FLAG_OF[name]: (value, 1.0) for name, value in self._distances.items()}
+        values["upside_down"] = turned, 0.5
         events = [
-            health_event(time, name, active, values[name], 1.0)
+            health_event(time, name, active, *values[name])
             for name, active in wanted.items()
             if active != self._active[name]
         ]

@@ -84,8 +84,37 @@ def test_a_bundle_vouches_for_its_statistics(tmp_path: Path) -> None:
     assert of_bundle(bundle_with(tmp_path / "old", None)) is None
 
 
+def test_tilts_are_learnt_of_what_the_network_sees_and_kept(tmp_path: Path) -> None:
+    codes = np.zeros((40, 37, 37), np.uint16)
+    codes[:, 18:] = np.linspace(30_000, 60_000, 40).astype(np.uint16)[:, np.newaxis, np.newaxis]
+    found = Statistics.of_codes(codes, 32, np.zeros(40, np.float32), np.full((40, 2), 0.5, np.float32))
+    assert found is not None
+    assert found.upright is not None
+    assert found.upright.sign == 1
+    found.write(tmp_path / STATISTICS)
+    assert Statistics.read(tmp_path / STATISTICS, 2).upright == found.upright
+    # Files from before are read as they are.
+    values = json.loads((tmp_path / STATISTICS).read_text())
+    del values["upright"]
+    (tmp_path / STATISTICS).write_text(json.dumps(values))
+    old = Statistics.read(tmp_path / STATISTICS, 2)
+    assert old.upright is None
+    assert old.summary == found.summary
+    with pytest.raises(ValueError, match="tilts"):
+        Statistics.of(
+            np.zeros((30, LENGTH), np.float32), np.zeros((30, 2), np.float32), np.zeros(29, np.float32)
+        )
+
+
 @pytest.mark.parametrize(
-    "change", [{"schema": 2}, {"input": {}}, {"answers": None}, {"input": {"references": "x"}}]
+    "change",
+    [
+        {"schema": 2},
+        {"input": {}},
+        {"answers": None},
+        {"input": {"references": "x"}},
+        {"upright": {"sign": 1}},
+    ],
 )
 def test_a_damaged_file_is_refused_by_name(tmp_path: Path, change: dict[str, object]) -> None:
     found, path = of(40), tmp_path / STATISTICS

@@ -1,8 +1,8 @@
 """What frames and answers looked like at adaptation: ``statistics.json`` of a run and of its bundle.
 
-A device compares with it what it sees (:mod:`tgkt_edge.runtime.drift`): frames as :mod:`tgkt_edge.novelty` says,
-answers as :mod:`tgkt_edge.windows` says. Probabilities here are always those of the network as exported, whatever
-temperature is applied to them later.
+A device compares with it what it sees (:mod:`tgkt_edge.runtime.drift`): frames as :mod:`tgkt_edge.novelty` and
+:mod:`tgkt_edge.upright` say, answers as :mod:`tgkt_edge.windows` says. Probabilities here are always those of the
+network as exported, whatever temperature is applied to them later.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tgkt_edge.errors import BundleError
 from tgkt_edge.files import write_text
 from tgkt_edge.novelty import BINS, LENGTH, Normal, describe
 from tgkt_edge.preprocess import center_crop, to_unit
+from tgkt_edge.upright import Upright, tilt
 from tgkt_edge.windows import AnswerWindows
 
 SCHEMA = 1
@@ -40,15 +41,19 @@ class Statistics:
         summary: for people and other programs: ``frames``; ``histogram`` of the input values, mean and standard
             deviation from frame to frame of the BINS shares; quantiles of the raw share of ``invalid`` pixels and of
             the largest probability (``confidence``); share of frames (``predicted``) and mean ``probability`` by class.
+        upright: which frames are upside down; None: the adaptation frames cannot tell, or are from before it was asked.
     """
 
     input: Normal
     answers: AnswerWindows
     summary: Mapping[str, Any]
+    upright: Upright | None = None
 
     @classmethod
-    def of(cls, descriptions: Floats, probabilities: Floats) -> Statistics | None:
-        """Learn from frames in their order: (N, LENGTH) and (N, K). None for fewer than FEWEST.
+    def of(
+        cls, descriptions: Floats, probabilities: Floats, tilts: Floats | None = None
+    ) -> Statistics | None:
+        """Learn from frames in their order: (N, LENGTH), (N, K) and (N,). None for fewer than FEWEST.
 
         Raises:
             ValueError: other shapes.
@@ -56,6 +61,8 @@ class Statistics:
         count = len(descriptions)
         if descriptions.shape != (count, LENGTH) or probabilities.ndim != 2 or len(probabilities) != count:
             raise ValueError(f"descriptions {descriptions.shape} and answers {probabilities.shape} disagree")
+        if tilts is not None and tilts.shape != (count,):
+            raise ValueError(f"descriptions {descriptions.shape} and tilts {tilts.shape} disagree")
         if count < FEWEST:
             return None
         ends = np.zeros((count, 1)), descriptions[:, : BINS - 1], np.ones((count, 1))
@@ -74,6 +81,7 @@ class Statistics:
                 ),
                 "probability": _short(probabilities.mean(0)),
             },
+            upright=Upright.of(tilts) if tilts is not None else None,
         )
 
     @classmethod
@@ -85,9 +93,12 @@ class Statistics:
         Args:
             invalid: (N,) raw shares of invalid pixels.
         """
-        units = (to_unit(center_crop(frame, size))[np.newaxis] for frame in codes)
-        described = [describe(unit, float(share)) for unit, share in zip(units, invalid, strict=True)]
-        return cls.of(np.stack(described), probabilities)
+        described, tilts = [], []
+        for frame, share in zip(codes, invalid, strict=True):
+            unit = to_unit(center_crop(frame, size))[np.newaxis]
+            described.append(describe(unit, float(share)))
+            tilts.append(tilt(unit))
+        return cls.of(np.stack(described), probabilities, np.array(tilts, np.float32))
 
     def write(self, path: Path) -> None:
         """Write as JSON."""
@@ -96,6 +107,7 @@ class Statistics:
             **self.summary,
             "input": self.input.to_dict(),
             "answers": self.answers.to_dict(),
+            "upright": self.upright.to_dict() if self.upright is not None else None,
         }
         write_text(path, json.dumps(values) + "\n")
 
@@ -109,7 +121,10 @@ class Statistics:
             return cls(
                 input=Normal.from_dict(values["input"]),
                 answers=AnswerWindows.from_dict(values["answers"], classes),
-                summary={k: v for k, v in values.items() if k not in ("schema", "input", "answers")},
+                summary={
+                    k: v for k, v in values.items() if k not in ("schema", "input", "answers", "upright")
+                },
+                upright=Upright.from_dict(values["upright"]) if values.get("upright") is not None else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path} is damaged: {error!r}. Export the bundle again.") from error

@@ -12,6 +12,7 @@ from drift import row, spoilers
 from tgkt_edge.calibration import soften
 from tgkt_edge.novelty import describe
 from tgkt_edge.statistics import Statistics
+from tgkt_edge.upright import tilt
 
 
 def units(count: int, seed: int) -> list[np.ndarray]:
@@ -29,7 +30,19 @@ def test_a_row_counts_frames_beyond_the_limit_and_says_whether_the_flag_is_on() 
     assert float(cells[2].rstrip("%")) <= 4
     assert cells[3] == "off"
     even = [np.full((1, 32, 32), 0.4, np.float32)] * 50
-    assert row("even", known, even, [0.0] * 50, answers[:50]).split(" | ")[2:5] == ["100.0%", "on", "-"]
+    assert row("even", known, even, [0.0] * 50, answers[:50]).split(" | ")[2:6] == ["100.0%", "on", "-", "-"]
+
+
+def test_a_row_counts_frames_that_are_upside_down() -> None:
+    seen, answers = units(100, 0), np.full((100, 2), 0.5, np.float32)
+    for unit in seen:
+        unit[:, :16] *= 0.5
+    tilts = np.array([tilt(unit) for unit in seen], np.float32)
+    known = Statistics.of(np.stack([describe(unit, 0.0) for unit in seen]), answers, tilts)
+    assert known is not None
+    turned = [unit[:, ::-1].copy() for unit in seen]
+    assert row("upright", known, seen, [0.0] * 100, answers).split(" | ")[4] == "0.0%, off"
+    assert row("turned", known, turned, [0.0] * 100, answers).split(" | ")[4] == "100.0%, on"
 
 
 def test_spoilt_frames_keep_their_shape_and_change() -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,12 @@ from numpy.typing import NDArray
 
 from tgkt_edge.bundle import STATISTICS, Bundle
 from tgkt_edge.errors import BundleError
-from tgkt_edge.novelty import FALSE_ALARM, describe
+from tgkt_edge.novelty import describe
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import run
 from tgkt_edge.runtime.drift import FEWEST, OLDEST, PERIOD, WINDOW, Drift
-from tgkt_edge.sensor import PRESETS, RawFrame, SensorSpec
 from tgkt_edge.statistics import Statistics
+from tgkt_edge.upright import tilt
 
 EVEN = np.full(3, 1 / 3, np.float32)
 
@@ -127,96 +125,44 @@ def test_one_answer_to_many_different_views_is_class_drift_and_ends_with_it(know
     assert [change[:2] for change in changes(drift, views)] == [("class_drift", False)]
 
 
-# Real frames: half of a set is the adaptation's, the other half, other places, is new.
+def slope(seed: int, by: float) -> NDArray[np.float32]:
+    """A smooth picture of which the lower half is brighter by about ``by``."""
+    ramp = np.linspace(-by, by, 32, dtype=np.float32)[:, np.newaxis]
+    picture: NDArray[np.float32] = np.clip(0.5 + 0.2 * (unit(seed) - 0.5) + ramp, 0, 1).astype(np.float32)
+    return picture
 
 
-def grey(file: Path) -> RawFrame:
-    frame: RawFrame | None = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)  # type: ignore[assignment]
-    assert frame is not None
-    return frame
-
-
-def halves(files: list[Path], parts: int) -> tuple[list[RawFrame], list[RawFrame]]:
-    frames = [grey(file) for file in files]
-    part = [number * parts // len(frames) % 2 for number in range(len(frames))]
-    return tuple([f for f, p in zip(frames, part, strict=True) if p == half] for half in (0, 1))  # type: ignore[return-value]
-
-
-@pytest.fixture(scope="module", params=["depth", "nir"])
-def real(
-    request: pytest.FixtureRequest, data_dir: Path
-) -> tuple[str, SensorSpec, list[RawFrame], list[RawFrame]]:
-    """NYU Depth v2 or RGB-NIR frames: kind, SensorSpec, adaptation's, new ones."""
-    if request.param == "depth":
-        with (data_dir / "nyuv2" / "labels.csv").open() as file:
-            names = [row["depth"] for row in csv.DictReader(file)][::2]
-        files = [data_dir / "nyuv2" / name for name in names]
-        return "depth", replace(PRESETS["nyuv2"], size="any"), *halves(files, 40)
-    files = sorted((data_dir / "epfl-rgbnir").glob("*/*_nir.jpg"))
-    return "nir", PRESETS["nir8"], *halves(files, 30)
-
-
-def learn(spec: SensorSpec, frames: list[RawFrame]) -> Statistics:
-    described = np.stack([describe(preprocess(frame, spec, 112), 0.0) for frame in frames])
-    found = Statistics.of(described, np.tile(EVEN, (len(frames), 1)))
+def sloping(by: float) -> Statistics:
+    pictures = [slope(seed, by) for seed in range(200)]
+    found = Statistics.of(
+        np.stack([describe(picture, 0.0) for picture in pictures]),
+        np.tile(EVEN, (200, 1)),
+        np.array([tilt(picture) for picture in pictures], np.float32),
+    )
     assert found is not None
     return found
 
 
-def unlike(known: Statistics, spec: SensorSpec, frames: Sequence[RawFrame]) -> float:
-    """Share of frames beyond the limit."""
-    return float(np.mean([known.input.distance(describe(preprocess(f, spec, 112), 0.0)) > 1 for f in frames]))
+@pytest.mark.parametrize("by", [0.15, -0.15])
+def test_upside_down_goes_on_with_half_of_the_window_and_off_with_a_quarter(by: float) -> None:
+    drift = Drift(sloping(by), live=False)
+    good = [(slope(1000 + n, by), EVEN, 0.0) for n in range(WINDOW)]
+    turned = [(picture[:, ::-1, ::-1].copy(), answer, time) for picture, answer, time in good]
+    assert changes(drift, good) == []
+    assert changes(drift, turned) == [("upside_down", True, WINDOW // 2)]
+    assert drift.look(turned[0][0], 0.0, EVEN, 0.0)[1] == ["upside_down"]  # and no other flag
+    # 24 turned ones are left after 26 good ones and 12 after 38: a quarter of 50 is 12.5.
+    ((flag, active, number),) = changes(drift, good)
+    assert (flag, active) == ("upside_down", False)
+    assert number == 37
+    few = Drift(sloping(by), live=False)
+    assert changes(few, turned[: FEWEST - 1]) == []
 
 
-def flagged(known: Statistics, spec: SensorSpec, frames: Sequence[RawFrame]) -> bool:
-    drift = Drift(known, live=False)
-    for frame in frames:
-        flags = drift.look(preprocess(frame, spec, 112), 0.0, EVEN, 0.0)[1]
-    return "input_drift" in flags
-
-
-def clip(frame: NDArray[Any]) -> RawFrame:
-    counts: RawFrame = np.clip(np.rint(frame), 0, 255).astype(np.uint8)
-    return counts
-
-
-RNG = np.random.default_rng(0)
-SPOILT: dict[str, Callable[[RawFrame], RawFrame]] = {
-    "lens covered": lambda f: clip(RNG.normal(2, 1, f.shape)),
-    "counts times ten": lambda f: clip(f.astype(float) * 10),
-    "strong noise": lambda f: clip(f + RNG.normal(0, 80, f.shape)),
-    "washed out": lambda f: clip(250 + RNG.normal(0, 2, f.shape)),
-}
-
-
-def test_real_frames_of_other_places_raise_nothing_and_rarely_pass_the_limit(real: Any) -> None:
-    _, spec, seen, new = real
-    known = learn(spec, seen)
-    # 362 frames in 20 rooms each, or 106 in 15: at most three times what is promised for independent frames.
-    assert unlike(known, spec, new) <= 3 * max(FALSE_ALARM, 1 / (len(seen) + 1))
-    assert not flagged(known, spec, new)
-
-
-@pytest.mark.parametrize("what", SPOILT)
-def test_real_frames_that_are_spoilt_raise_input_drift(real: Any, what: str) -> None:
-    _, spec, seen, new = real
-    known = learn(spec, seen)
-    frames = [SPOILT[what](frame) for frame in new[:WINDOW]]
-    assert unlike(known, spec, frames) > 0.9
-    assert flagged(known, spec, frames)
-
-
-def test_inverted_depth_and_another_sensor_raise_input_drift(real: Any, data_dir: Path) -> None:
-    kind, spec, seen, new = real
-    known = learn(spec, seen)
-    other = sorted((data_dir / "epfl-rgbnir").glob("*/*_nir.jpg"))[::4]
-    if kind == "depth":
-        assert flagged(known, spec, [255 - frame for frame in new[:WINDOW]])
-    else:
-        other = sorted((data_dir / "nyuv2" / "depth").glob("*.png"))[::30]
-    frames = [grey(file) for file in other]
-    assert len(frames) >= FEWEST
-    assert flagged(known, spec, frames)
+def test_where_frames_tilt_both_ways_nothing_is_called_upside_down(known: Statistics) -> None:
+    assert sloping(0.0).upright is None
+    drift = Drift(sloping(0.0), live=False)
+    assert changes(drift, [(slope(n, 0.0)[:, ::-1].copy(), EVEN, 0.0) for n in range(WINDOW)]) == []
 
 
 # A whole run
