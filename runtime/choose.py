@@ -176,7 +176,8 @@ def _onnxruntime(asked: _Asked, precision: str, providers: list[str]) -> tuple[E
     engine = OnnxRuntimeEngine(
         bundle.model(precision), bundle.size, bundle.classes, providers, asked.threads, asked.lanes
     )
-    return engine, f"{MODEL_FILES[precision]}, {precision}"
+    beside = f", {engine.lanes} frames side by side" if engine.lanes > 1 else ""
+    return engine, f"{MODEL_FILES[precision]}, {precision}{beside}"
 
 
 _OPENERS: dict[str, Callable[[_Asked], tuple[Engine, str]]] = {
