@@ -3,10 +3,11 @@
     python benchmarks/verdict.py --cells WORK [WORK ...] [--run RUN=LABELS ...] -o OUT
     ... --broken epfl-6 nyuv2-5 --seeds 0 1 --size 112 --weights FILE      first makes runs that are meant to fail
 
---cells takes work folders of ``tables.py``; of every finished cell but those of source-only, where there is nothing to
-judge, the models are asked once and what they said is kept in OUT, so that a changed verdict is measured in seconds.
---run adds any other run with a CSV or folder of labelled target frames. --broken trains short runs in OUT (BROKEN, and
-pairs that do not match) through the same machinery, which takes finished ones over when it is started again.
+--cells takes work folders of ``tables.py``; of every finished cell (--cell-seeds: of these seeds) but those of
+source-only, where there is nothing to judge, the models are asked once and what they said is kept in OUT, so that a
+changed verdict is measured in seconds. --run adds any other run with a CSV or folder of labelled target frames.
+--broken trains short runs in OUT (BROKEN, and pairs that do not match) through the same machinery, which takes finished
+ones over when it is started again.
 
 The truth is the change of accuracy against source-only: helped or hurt beyond --margin, else none. A verdict is right
 if it says so ("no evidence" where there is none), silent if it says "no evidence" though there was a change, and wrong
@@ -106,13 +107,15 @@ def make_broken(args: argparse.Namespace) -> None:
                         print(f"{one.name}, {row.name}, seed {seed}: left out: {error}", file=sys.stderr)
 
 
-def find_cases(cells: Sequence[Path], runs: Sequence[tuple[Path, Path]]) -> list[Case]:
-    """Finished cells below ``cells`` in order of their paths, then ``runs`` with their labels."""
+def find_cases(
+    cells: Sequence[Path], runs: Sequence[tuple[Path, Path]], seeds: Sequence[int] | None = None
+) -> list[Case]:
+    """Finished cells below ``cells`` (of ``seeds``; None: all) by their paths, then ``runs`` with their labels."""
     cases = []
     for root in cells:
         for file in sorted(root.rglob("cell.json")):
             cell = json.loads(file.read_text(encoding="utf-8"))
-            if cell["method"] != "source-only":
+            if cell["method"] != "source-only" and (seeds is None or cell["seed"] in seeds):
                 name = f"{cell['data']} {cell['method']} s{cell['seed']} {cell['digest'][:6]}"
                 cases.append(Case(name, file.parent / "run", cell["models"]))
     for run, labels in runs:
@@ -248,7 +251,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if args.broken:
         make_broken(args)
     rows = []
-    for case in find_cases([*args.cells, *([args.out / "broken"] if args.broken else [])], args.run):
+    broken = find_cases([args.out / "broken"] if args.broken else [], [])
+    for case in [*find_cases(args.cells, [], args.cell_seeds), *broken, *find_cases([], args.run)]:
         try:
             rows.append(assess(case, args.out / "evidence", args.margin))
         except TgktEdgeError as error:
@@ -277,6 +281,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cells", nargs="+", type=Path, default=[], metavar="WORK")
+    parser.add_argument("--cell-seeds", type=int, nargs="+", help="of --cells only those of these seeds")
     parser.add_argument("--run", action="append", type=_run_and_labels, default=[], metavar="RUN=LABELS")
     parser.add_argument("--broken", nargs="+", default=[], metavar="DATA", help="data sets, as for tables.py")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])

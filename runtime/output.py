@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.runtime.decide import Decision
 from tgkt_edge.runtime.sources.base import Captured
-from tgkt_edge.runtime.stats import STAGES
+from tgkt_edge.runtime.stats import AGE, STAGES
 
 Stopped = Literal["end", "max-frames", "interrupted", "terminated", "broken-pipe", "failed"]
 
@@ -32,7 +32,8 @@ class RunSummary:
         dropped: frames replaced by a newer one before inference was free.
         seconds: from the first request for a frame to the last answer.
         fps: ``frames / seconds``.
-        ms: by stage (capture, preprocess, inference, total) p50, p90 and p99 in milliseconds, within 1 %.
+        ms: by stage (capture, preprocess, inference, total; age of a live source's decisions) p50, p90 and p99 in
+            milliseconds, within 1 %.
         labels: how many frames each class won.
         stopped: why the run ended: the recording's end, ``max_frames``, SIGINT, SIGTERM, nobody read stdout any
             more, or a failure that follows as an exception.
@@ -90,7 +91,7 @@ def answer_record(
 
     Args:
         probabilities: (K,) float32; written with all digits, so that they read back bit for bit.
-        ms: milliseconds by stage; rounded to whole microseconds.
+        ms: milliseconds by stage, and AGE if it is known; rounded to whole microseconds.
     """
     order = np.argsort(-probabilities, kind="stable")[:top_k]
     top = [{"label": classes[index], "probability": float(probabilities[index])} for index in order]
@@ -101,7 +102,7 @@ def answer_record(
         "label": decision.label,
         "probability": decision.probability,
         "top": top,
-        "ms": {stage: round(ms[stage], 3) for stage in STAGES},
+        "ms": {stage: round(ms[stage], 3) for stage in (*STAGES, AGE) if stage in ms},
     }
 
 

@@ -8,6 +8,9 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 
 STAGES = ("capture", "preprocess", "inference", "total")
+
+AGE = "age"
+"""Beside the stages, of live sources: from the frame's timestamp to its decision."""
 """The columns of ``ms``. capture: decoding or copying, without the wait for the camera. total: from the moment
 that the frame was there until its answer was, the wait in the queue included."""
 
@@ -95,13 +98,13 @@ class Statistics:
         frames: frames that were answered, with a label or with an error.
         bad: those among them that were answered with an error.
         labels: how often each class was first.
-        ms: by stage of ``STAGES``, milliseconds of every classified frame.
+        ms: by stage of ``STAGES``, and AGE, milliseconds of every classified frame.
     """
 
     frames: int = 0
     bad: int = 0
     labels: Counter[str] = field(default_factory=Counter)
-    ms: dict[str, Histogram] = field(default_factory=lambda: {stage: Histogram() for stage in STAGES})
+    ms: dict[str, Histogram] = field(default_factory=lambda: {stage: Histogram() for stage in (*STAGES, AGE)})
     rate: FrameRate = field(default_factory=FrameRate)
 
     def count_bad(self, now: float) -> None:

@@ -21,7 +21,7 @@ from tgkt_edge.runtime.health import Health
 from tgkt_edge.runtime.output import answer_record, error_record
 from tgkt_edge.runtime.prepare import Pending, Prepared, infer, prepare
 from tgkt_edge.runtime.sources.base import Captured
-from tgkt_edge.runtime.stats import Statistics
+from tgkt_edge.runtime.stats import AGE, Statistics
 from tgkt_edge.sensor import PRESETS, SensorSpec
 from tgkt_edge.statistics import Statistics as AdaptationStatistics
 
@@ -117,6 +117,10 @@ class Worker:
             "inference": ready.inference * 1e3,
             "total": (captured.seconds + done - arrived) * 1e3,
         }
+        if (
+            live
+        ):  # a clock set back meanwhile is no time travel; a recording's timestamps say when it was recorded
+            ms[AGE] = max(0.0, time.time() - captured.time) * 1e3
         decision = self._decider.decide(probabilities[0], captured.time)
         record = answer_record(captured, probabilities[0], self._classes, self._top_k, ms, decision)
         if self._drift is not None:

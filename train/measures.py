@@ -77,11 +77,22 @@ def effective_classes(named: Ints, classes: int) -> float:
     return float(np.exp(-(p * np.log(p)).sum()))
 
 
-def agreement_beyond_chance(a: Ints, b: Ints, classes: int) -> float:
-    """Cohen's kappa (1960) of two lists of classes (M,): 1 if alike, 0 as by chance; 0 if both name one class only."""
-    p, q = (np.bincount(named, minlength=classes) / len(named) for named in (a, b))
-    chance = float(p @ q)
-    return float(((a == b).mean() - chance) / (1 - chance)) if chance < 1 - 1e-9 else 0.0
+def agreement_beyond_chance(a: Ints, b: Ints, classes: int, counts: Reals | None = None) -> Reals:
+    """Cohen's kappa (1960) of two lists of classes (M,): 1 if alike, 0 as by chance; 0 if both name one class only.
+
+    Args:
+        counts: (R, M), how often each row counts; None: once, R = 1.
+
+    Returns:
+        (R,)
+    """
+    weights = np.ones((1, len(a))) if counts is None else counts
+    weights = weights / weights.sum(1, keepdims=True)
+    p, q = (weights @ np.eye(classes)[named] for named in (a, b))  # (R, K)
+    chance = (p * q).sum(1)
+    beyond = weights @ (a == b) - chance
+    kappa: Reals = np.where(chance < 1 - 1e-9, beyond / np.maximum(1 - chance, 1e-9), 0.0)
+    return kappa
 
 
 def lost_classes(source: Ints, target: Ints, classes: int) -> list[int]:

@@ -8,12 +8,11 @@ What decides, in this order:
 3. *Structure*: do neighbours get one class? Neighbours are taken in the feature space of the source model on the raw
    frames, which adaptation never touches. Source-only reads its classes off that very space, which flatters it: it
    is charged a share of its agreement, HANDICAP. See :func:`neighbour_agreement`.
-   Where the source model does not know frames at all (its answers on held-out frames agree with those on their RGB
-   hardly more than by chance, see RECOGNISES), its space is no yardstick: structure may still say helped, against
-   the odds, but not hurt.
-4. *Held-out pairs*, from PAIRS of them on: does the target network's answer on a frame that no stage trained on overlap
-   more with the source model's on its RGB? They decide where structure says nothing; where they contradict it, there
-   is no evidence: a network can sort frames neatly into the wrong classes.
+4. *Held-out pairs*, from PAIRS of them on: does the target network's answer on a frame that no stage trained on agree
+   more with the source model's on its RGB, beyond chance? They decide where structure says nothing; where they
+   contradict it, there is no evidence: a network can sort frames neatly into the wrong classes. Where they show that
+   the source model does not recognise frames at all (RECOGNISES), its space is no yardstick: then structure counts
+   only if they say the same, and they alone say nothing.
 
 A verdict needs its 90 % interval (bootstrap) on one side of zero; else there is no evidence. A class that source-only
 gives its fair share of frames and the target network none turns "helped" into "no evidence". What else the report
@@ -44,7 +43,6 @@ from tgkt_edge.train.measures import (
     lost_classes,
     neighbour_agreement,
     neighbours,
-    overlap,
 )
 
 Word = Literal["helped", "no evidence", "hurt"]
@@ -151,22 +149,22 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
         )
         return Verdict("hurt", sentence, items, warnings)
     lost = lost_classes(source, target, classes)
-    overlap = next((item for item in pairs if item.decides), None)
-    better, worse = overlap is not None and overlap.low > 0, overlap is not None and overlap.high < 0
+    kappa = next((item for item in pairs if item.decides), None)
+    better, worse = kappa is not None and kappa.low > 0, kappa is not None and kappa.high < 0
     blind = _blind(e)
     if (structure.low > 0 and worse) or (structure.high < 0 and better):
-        assert overlap is not None
+        assert kappa is not None
         sentence = (
             f"Neighbouring frames and held-out pairs contradict each other (structure {_figures(structure)}; pairs "
-            f"{_figures(overlap)}); label some frames to know."
+            f"{_figures(kappa)}); label some frames to know."
         )
         return Verdict("no evidence", sentence, items, warnings)
-    if structure.low > 0 and not lost:
+    if structure.low > 0 and not lost and (better or not blind):
         return Verdict("helped", _sentence(structure, "better than source-only's"), items, warnings)
-    if structure.high < 0 and not blind:
+    if structure.high < 0 and (worse or not blind):
         return Verdict("hurt", _sentence(structure, "worse than source-only's"), items, warnings)
-    if structure.low <= 0 and overlap is not None:
-        words = f"Neighbouring frames do not say, but on held-out pairs {_figures(overlap)}: the answers on frames are"
+    if structure.low <= 0 <= structure.high and kappa is not None and not blind:
+        words = f"Neighbouring frames do not say, but on held-out pairs {_figures(kappa)}: the answers on frames are"
         if worse:
             return Verdict("hurt", f"{words} less like those on their RGB.", items, warnings)
         if better and not lost:
@@ -177,7 +175,7 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
     elif blind:
         sentence = (
             "The source model hardly knows these frames (on held-out pairs it answers as on their RGB no more than by "
-            "chance), so its feature space cannot judge the target network; label some frames to know."
+            "chance), so its feature space alone cannot judge the target network; label some frames to know."
         )
     else:
         sentence = (
@@ -190,11 +188,12 @@ def _blind(e: Evidence) -> bool:
     """Whether held-out pairs show that the source model does not recognise frames (see RECOGNISES)."""
     if e.rgb is None or e.held_source is None or len(e.rgb) < PAIRS:
         return False
-    return agreement_beyond_chance(e.held_source.argmax(1), e.rgb.argmax(1), len(e.classes)) < RECOGNISES
+    kappa = agreement_beyond_chance(e.held_source.argmax(1), e.rgb.argmax(1), len(e.classes))
+    return float(kappa[0]) < RECOGNISES
 
 
 def compare(e: Evidence, seed: int = 0) -> tuple[Item, list[Item], list[Item]]:
-    """Structure; items of the held-out pairs, overlap first; items that are only shown."""
+    """Structure; items of the held-out pairs, agreement first; items that are only shown."""
     source, target = e.source.argmax(1), e.target.argmax(1)
     # Enough to know, and few enough to compare each with each.
     some = np.unique(np.linspace(0, len(source) - 1, min(len(source), FRAMES)).round().astype(np.int64))
@@ -215,7 +214,12 @@ def compare(e: Evidence, seed: int = 0) -> tuple[Item, list[Item], list[Item]]:
     pairs: list[Item] = []
     if e.rgb is not None and e.held_source is not None and e.held_target is not None and len(e.rgb):
         held = block_counts(np.repeat(np.arange(len(e.held_runs)), e.held_runs), seed)
-        overlap_gain = overlap(e.held_target, e.rgb) - overlap(e.held_source, e.rgb)
+        rgb, before, after = (p.argmax(1) for p in (e.rgb, e.held_source, e.held_target))
+
+        def beyond_chance(counts: Reals) -> Reals:
+            then, now = (agreement_beyond_chance(named, rgb, classes, counts) for named in (before, after))
+            return now - then
+
         kl_gain = divergence(e.rgb, e.held_source) - divergence(e.rgb, e.held_target)
         about = (
             f"{len(e.rgb)} frames that no stage trained on, against the source model's answer on their RGB"
@@ -223,7 +227,14 @@ def compare(e: Evidence, seed: int = 0) -> tuple[Item, list[Item], list[Item]]:
         enough = len(e.rgb) >= PAIRS
         few = "" if enough else f" Shown only: under {PAIRS} pairs."
         pairs = [
-            _item("Overlap on held-out pairs", f"{about}.{few}", _mean_of(overlap_gain), held, 0.3, enough),
+            _item(
+                "Agreement on held-out pairs",
+                f"{about}, chance-corrected.{few}",
+                beyond_chance,
+                held,
+                0.3,
+                enough,
+            ),
             _item("KL on held-out pairs", f"{about}; nats. Shown only.", _mean_of(kl_gain), held, 2.0, False),
         ]
     shown: list[Item] = []

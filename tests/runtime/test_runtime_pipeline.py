@@ -6,6 +6,7 @@ import io
 import json
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -260,3 +261,29 @@ def test_only_frames_that_cannot_be_dropped_are_prepared_ahead(drop: Any, ahead:
             np.testing.assert_array_equal(
                 item.prepared().unit, preprocess(item.captured.frame, PRESETS["depth"], 8)
             )
+
+
+class Late(Frames):
+    """Its frames were taken half a second before they arrive; or an hour later, by a clock that was set back."""
+
+    def __init__(self, count: int, late: float, *, live: bool) -> None:
+        super().__init__(count, live=live)
+        self.late = late
+
+    def read(self) -> Captured | None:
+        captured = super().read()
+        return None if captured is None else replace(captured, time=time.time() - self.late)
+
+
+def test_the_age_of_a_cameras_decision_counts_from_the_frames_timestamp() -> None:
+    summary, records, log = go(Late(3, 0.5, live=True), Slow(0.02), drop="none")
+    for record in records:
+        assert record["ms"]["age"] >= 520
+        assert record["ms"]["age"] > record["ms"]["total"]
+    assert summary.ms["age"]["p50"] >= 515  # within 1 %
+    assert "\n  age " in log
+    _, records, _ = go(Late(1, -3600, live=True), Slow(), drop="none")
+    assert records[0]["ms"]["age"] == 0
+    summary, records, log = go(Late(3, 0.5, live=False), Slow())  # recorded who knows when
+    assert all("age" not in record["ms"] for record in records)
+    assert "age" not in summary.ms
