@@ -45,6 +45,7 @@ STDOUT = "jsonl:-"
 _HURRY = (
     0.7  # seconds for the source, then for the sinks, once a signal ended the run: it has two for everything
 )
+_MOST_LANES = 16  # each takes memory, and one thread cannot decode files faster than these answer them
 _POLL = 0.1  # seconds after which a wait for a frame looks at the stop request
 
 
@@ -280,7 +281,7 @@ def _state(record: dict[str, Any], stats: Statistics, dropped: int) -> str:
 
 def _lanes(camera: str, drop: Drop | None) -> int:
     """Inferences to run side by side."""
-    return usable_cores() if drop != "latest" and is_files(camera) else 1
+    return min(usable_cores(), _MOST_LANES) if drop != "latest" and is_files(camera) else 1
 
 
 def _check_numbers(top_k: int, max_frames: int | None, drop: str | None) -> None:

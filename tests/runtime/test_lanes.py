@@ -247,6 +247,15 @@ def test_which_sources_are_files(uri: str, files: bool) -> None:
     assert is_files(uri) is files
 
 
+@pytest.mark.parametrize(("cores", "lanes"), [(1, 1), (4, 4), (64, 16)])
+def test_as_many_lanes_as_cores_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch, cores: int, lanes: int
+) -> None:
+    monkeypatch.setattr(pipeline, "usable_cores", lambda: cores)
+    assert pipeline._lanes("frames", None) == lanes
+    assert pipeline._lanes("frames", "latest") == pipeline._lanes("0", "none") == 1
+
+
 @pytest.mark.parametrize(("drop", "side_by_side"), [(None, True), ("none", True), ("latest", False)])
 def test_run_opens_lanes_for_files_of_which_every_frame_counts(
     tmp_path: Path,
@@ -265,4 +274,4 @@ def test_run_opens_lanes_for_files_of_which_every_frame_counts(
     monkeypatch.setattr(pipeline, "open_engine", noted)
     folder = kit.save_frames(tmp_path / "f", kit.make_frames(4))
     pipeline.run(depth_bundle.path, str(folder), drop=drop, out=io.StringIO(), log=io.StringIO())
-    assert opened[0].lanes == (usable_cores() if side_by_side else 1)
+    assert opened[0].lanes == (min(usable_cores(), 16) if side_by_side else 1)
