@@ -51,8 +51,8 @@ HANDICAP = 0.2
 """Share of source-only's neighbour agreement that the target network may fall short of; chosen on development runs."""
 
 RECOGNISES = 0.2
-"""Cohen's kappa of the source model's answers on held-out frames and on their RGB from which its feature space can tell
-that the target network hurts; below lies "slight" agreement (Landis and Koch, 1977)."""
+"""Cohen's kappa of the source model's answers on held-out frames and on their RGB from which its feature space alone is
+believed; below lies "slight" agreement (Landis and Koch, 1977)."""
 
 NEIGHBOURS = 20
 """Neighbours of a frame, a quarter of all frames at most."""
