@@ -186,9 +186,12 @@ def _adaptation(units: Sequence[NDArray[np.float32]], classes: int) -> Adaptatio
     described = described[np.arange(512) % len(described)]
     answers = rng.dirichlet(np.ones(classes), 512).astype(np.float32)
     found = AdaptationStatistics.of(
-        (described + rng.normal(0, 0.1, described.shape)).astype(np.float32), answers
+        (described + rng.normal(0, 0.1, described.shape)).astype(np.float32),
+        answers,
+        tilts=np.full(512, -0.1, np.float32),  # so that `upside_down` is looked at, as with real depth
     )
     assert found is not None
+    assert found.upright is not None
     return found
 
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from tgkt_edge.bundle import INPUT_NAME, MODEL_FILES, OUTPUT_NAMES, Bundle
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import Captured, Engine, FrameSource, classify, open_engine
-from tgkt_edge.runtime.engine import usable_cores
+from tgkt_edge.runtime.engine import lanes_for_files
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
 NAMES = ("bare", "run", "bare side by side", "run side by side")
@@ -118,7 +118,7 @@ def quantise_for_cpu(bundle: Bundle, frames: Sequence[NDArray[Any]]) -> Bundle:
     return bundle.write()
 
 
-def ask(engine: Engine, tensors: Sequence[NDArray[np.float32]], count: int) -> float:
+def speed_of_engine(engine: Engine, tensors: Sequence[NDArray[np.float32]], count: int) -> float:
     """Frames per second of the bare engine, asked by as many threads as it has lanes."""
     lanes = engine.lanes
 
@@ -135,7 +135,7 @@ def ask(engine: Engine, tensors: Sequence[NDArray[np.float32]], count: int) -> f
     return count / (time.perf_counter() - begin)
 
 
-def answer(bundle: Bundle, engine: Engine, frames: Sequence[NDArray[Any]], count: int) -> float:
+def speed_of_run(bundle: Bundle, engine: Engine, frames: Sequence[NDArray[Any]], count: int) -> float:
     """Frames per second of the whole pipeline."""
     begin = time.perf_counter()
     with open(os.devnull, "w") as nowhere:
@@ -162,16 +162,16 @@ def measure(
     frames = synthetic_frames(bundle.sensor, width, height)
     tensors = [preprocess(frame, bundle.sensor, bundle.size)[np.newaxis] for frame in frames]
     # One after the other first, which is the engine that every ratio is of.
-    engines = [open_engine(bundle, precision), open_engine(bundle, precision, lanes=usable_cores())]
+    engines = [open_engine(bundle, precision), open_engine(bundle, precision, lanes=lanes_for_files())]
     seen: dict[str, list[float]] = {name: [] for name in NAMES}
     for number in range(rounds):
         for name, engine, whole in zip(NAMES, [engines[0], *engines, engines[1]], (0, 1, 0, 1), strict=True):
             time.sleep(SETTLE)
-            ask(engine, tensors, max(2, frames_per_round // 10))
+            speed_of_engine(engine, tensors, max(2, frames_per_round // 10))
             speed = (
-                answer(bundle, engine, frames, frames_per_round)
+                speed_of_run(bundle, engine, frames, frames_per_round)
                 if whole
-                else ask(engine, tensors, frames_per_round)
+                else speed_of_engine(engine, tensors, frames_per_round)
             )
             seen[name].append(speed)
         print(
@@ -180,7 +180,7 @@ def measure(
     bare, run, bare_lanes, run_lanes = (statistics.median(values) for values in seen.values())
     print(
         f"medians of {rounds} rounds of {frames_per_round} frames of {width}x{height}, input {bundle.size}, "
-        f"{precision}, {usable_cores()} cores, frames per second:\n"
+        f"{precision}, {lanes_for_files()} lanes, frames per second:\n"
         f"  one after the other: bare {bare:.2f}, run {run:.2f}, ratio {run / bare:.3f}\n"
         f"  side by side:        bare {bare_lanes:.2f}, run {run_lanes:.2f}, ratio {run_lanes / bare_lanes:.3f}; "
         f"to bare one after the other {run_lanes / bare:.3f} (goal >= 0.93)"

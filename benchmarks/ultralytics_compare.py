@@ -31,18 +31,16 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from run_overhead import MemorySource, export_resnet50, quantise_for_cpu, synthetic_frames
+from run_overhead import export_resnet50, quantise_for_cpu, speed_of_run, synthetic_frames
 
 from tgkt_edge.bundle import Bundle
-from tgkt_edge.runtime import classify, open_engine
-from tgkt_edge.runtime.engine import usable_cores
+from tgkt_edge.runtime import open_engine
+from tgkt_edge.runtime.engine import lanes_for_files
 from tgkt_edge.sensor import SensorSpec
 
 # Without their dependencies: those that importing and predicting need and that are not in this environment.
@@ -174,23 +172,12 @@ def compare(
     np.save(folder / "frames.npy", np.stack([eight_bit(frame, bundle.sensor) for frame in frames]))
     if precision != "fp32":
         bundle = quantise_for_cpu(bundle, frames)
-    engine = open_engine(bundle, precision, lanes=usable_cores())
+    engine = open_engine(bundle, precision, lanes=lanes_for_files())
     ours, theirs = [], []
     files = (folder / "theirs.onnx", folder / "frames.npy")
-    with Theirs(python, *files, count, folder) as other, open(os.devnull, "w") as nowhere:
+    with Theirs(python, *files, count, folder) as other:
         for number in range(rounds):
-            begin = time.perf_counter()
-            summary = classify(
-                partial(MemorySource, frames, count),
-                engine,
-                bundle.sensor,
-                bundle.classes,
-                bundle.size,
-                out=nowhere,
-                log=nowhere,
-            )
-            ours.append(count / (time.perf_counter() - begin))
-            assert (summary.frames, summary.bad) == (count, 0)
+            ours.append(speed_of_run(bundle, engine, frames, count))
             answer = other.round()
             assert len(answer["found"]) == count
             assert all(name in bundle.classes for name, _ in answer["found"])

@@ -36,7 +36,7 @@ def add_statistics(task: Task, run: Path, target: Path | None, say: Say) -> None
         Statistics.read(from_run, len(task.classes))
         shutil.copyfile(from_run, out)
         return
-    without = "the bundle will have no input_drift and class_drift flags"
+    without = "the bundle will have no input_drift, upside_down and class_drift flags"
     if target is None:
         say(f"no statistics of target frames in {run}, and none given with --calibrate T: {without}")
         return

@@ -54,11 +54,14 @@ class Engine(Protocol):
         """Free the model. Closing twice is harmless."""
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+MOST_LANES = 16
+"""Each lane takes memory, and one thread cannot decode files faster than so many answer them."""
+
+
+def lanes_for_files() -> int:
+    """Inferences side by side with which files are answered: one a core that this process may run on, to MOST_LANES."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_LANES)
 
 
 def check_batch(batch: NDArray[Any], size: int) -> None:

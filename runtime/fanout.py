@@ -97,7 +97,7 @@ class _Worker:
     def __init__(self, sink: Sink, say: Say) -> None:
         self.sink, self._say = sink, say
         self.taken = self.lost = self.failed = 0
-        self.why = ""  # the last message could not be written
+        self.why = ""  # of the last message that could not be written
         self._queue: deque[Message] = deque()
         self._changed = threading.Condition()
         self._deadline: float | None = None  # set once no more messages come

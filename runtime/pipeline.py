@@ -21,7 +21,7 @@ from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.capture import Capture, Drop
 from tgkt_edge.runtime.choose import Rebuild, open_engine
 from tgkt_edge.runtime.decide import UNKNOWN, Decider
-from tgkt_edge.runtime.engine import Engine, usable_cores
+from tgkt_edge.runtime.engine import Engine, lanes_for_files
 from tgkt_edge.runtime.fanout import Fanout
 from tgkt_edge.runtime.notify import Notifier
 from tgkt_edge.runtime.output import (
@@ -45,7 +45,6 @@ STDOUT = "jsonl:-"
 _HURRY = (
     0.7  # seconds for the source, then for the sinks, once a signal ended the run: it has two for everything
 )
-_MOST_LANES = 16  # each takes memory, and one thread cannot decode files faster than these answer them
 _POLL = 0.1  # seconds after which a wait for a frame looks at the stop request
 
 
@@ -117,8 +116,8 @@ def run(
     ):
         if statistics is None:
             say(
-                f"{bundle} holds no statistics of its adaptation frames: no flags input_drift and class_drift. "
-                "Exported again, it will."
+                f"{bundle} holds no statistics of its adaptation frames: no flags input_drift, upside_down and "
+                "class_drift. Exported again, it will."
             )
         return classify(
             partial(open_source, camera, spec, loop),
@@ -281,7 +280,7 @@ def _state(record: dict[str, Any], stats: Statistics, dropped: int) -> str:
 
 def _lanes(camera: str, drop: Drop | None) -> int:
     """Inferences to run side by side."""
-    return min(usable_cores(), _MOST_LANES) if drop != "latest" and is_files(camera) else 1
+    return lanes_for_files() if drop != "latest" and is_files(camera) else 1
 
 
 def _check_numbers(top_k: int, max_frames: int | None, drop: str | None) -> None:

@@ -117,9 +117,8 @@ class Worker:
             "inference": ready.inference * 1e3,
             "total": (captured.seconds + done - arrived) * 1e3,
         }
-        if (
-            live
-        ):  # a clock set back meanwhile is no time travel; a recording's timestamps say when it was recorded
+        if live:
+            # A clock set back meanwhile is no time travel; a recording's timestamps say when it was recorded.
             ms[AGE] = max(0.0, time.time() - captured.time) * 1e3
         decision = self._decider.decide(probabilities[0], captured.time)
         record = answer_record(captured, probabilities[0], self._classes, self._top_k, ms, decision)

@@ -18,7 +18,7 @@ from tgkt_edge.calibration import CalibratedEngine
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import Captured, FrameSource, classify, open_engine, pipeline
-from tgkt_edge.runtime.engine import OnnxRuntimeEngine, usable_cores
+from tgkt_edge.runtime.engine import OnnxRuntimeEngine, lanes_for_files
 from tgkt_edge.runtime.sources import is_files
 from tgkt_edge.runtime.stop import StopRequest
 from tgkt_edge.sensor import PRESETS
@@ -251,9 +251,8 @@ def test_which_sources_are_files(uri: str, files: bool) -> None:
 def test_as_many_lanes_as_cores_up_to_a_limit(
     monkeypatch: pytest.MonkeyPatch, cores: int, lanes: int
 ) -> None:
-    monkeypatch.setattr(pipeline, "usable_cores", lambda: cores)
-    assert pipeline._lanes("frames", None) == lanes
-    assert pipeline._lanes("frames", "latest") == pipeline._lanes("0", "none") == 1
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)))
+    assert lanes_for_files() == lanes
 
 
 @pytest.mark.parametrize(("drop", "side_by_side"), [(None, True), ("none", True), ("latest", False)])
@@ -274,4 +273,4 @@ def test_run_opens_lanes_for_files_of_which_every_frame_counts(
     monkeypatch.setattr(pipeline, "open_engine", noted)
     folder = kit.save_frames(tmp_path / "f", kit.make_frames(4))
     pipeline.run(depth_bundle.path, str(folder), drop=drop, out=io.StringIO(), log=io.StringIO())
-    assert opened[0].lanes == (min(usable_cores(), 16) if side_by_side else 1)
+    assert opened[0].lanes == (lanes_for_files() if side_by_side else 1)
