@@ -200,6 +200,33 @@ def test_a_run_tells_of_drift_before_the_frame_that_raised_it(
     assert f"input_drift: on ({event['value']:g})" in log.getvalue()
 
 
+def test_a_run_on_a_camera_that_was_turned_says_so(kit: Any, tmp_path: Path) -> None:
+    made: Bundle = kit.save_bundle(tmp_path / "bundle")
+    frames = [
+        (2000 + 60 * np.arange(48)[:, np.newaxis] + rng.integers(0, 500, (48, 64))).astype(np.uint16)
+        for rng in map(np.random.default_rng, range(60))
+    ]
+    units = [preprocess(frame, made.sensor, made.size) for frame in frames[:40]]
+    found = Statistics.of(
+        np.stack([describe(one, 0.0) for one in units]),
+        np.tile(EVEN, (40, 1)),
+        np.array([tilt(one) for one in units], np.float32),
+    )
+    assert found is not None
+    found.write(made.path / STATISTICS)
+    made.write()
+    for turned in (False, True):
+        shown = [frame[::-1] if turned else frame for frame in frames[40:]]
+        folder = kit.save_frames(tmp_path / str(turned), shown, "{:03}.png")
+        done = kit.run_cli("run", made.path, "--camera", folder)
+        assert done.code == 0, done.stderr
+        # The answers at adaptation were made up, so that class_drift has its reasons.
+        events = [record for record in done.records if record.get("flag") == "upside_down"]
+        assert [event["active"] for event in events] == ([True] if turned else [])
+        assert ("upside_down: on (1)" in done.stderr) is turned
+        assert ("upside_down" in done.records[-1].get("health", [])) is turned
+
+
 def test_a_bundle_without_statistics_says_so_once_and_runs(
     kit: Any, depth_bundle: Bundle, tmp_path: Path
 ) -> None:

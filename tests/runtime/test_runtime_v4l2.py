@@ -47,6 +47,20 @@ def test_run_classifies_the_camera_bit_for_bit(shim: str, kit: Any, depth_bundle
     assert {record["source"] for record in decisions} == {"/dev/video42"}
 
 
+def test_the_age_of_a_decision_counts_from_the_drivers_timestamp(
+    shim: str, kit: Any, depth_bundle: Bundle
+) -> None:
+    done = kit.run_cli(
+        "run", depth_bundle.path, "--camera", CAMERA, "--max-frames", 3, LD_PRELOAD=shim, SHIM_AGE_MS="1500"
+    )
+    assert done.code == 0, done.stderr
+    decisions = [record for record in done.records if "event" not in record]
+    assert len(decisions) == 3
+    for record in decisions:
+        assert record["ms"]["age"] >= 1500 > record["ms"]["total"]
+    assert "\n  age " in done.stderr
+
+
 def test_unplugged_camera_exits_5_after_the_summary(shim: str, kit: Any, depth_bundle: Bundle) -> None:
     done = kit.run_cli(
         "run", depth_bundle.path, "--camera", CAMERA, "--drop", "none", "--max-retries", 0,
