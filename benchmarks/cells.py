@@ -199,7 +199,8 @@ def _source_key(data: DataSet, config: AdaptConfig, compute: Compute) -> str:
 
 
 def _translator_key(source_key: str, data: DataSet, config: AdaptConfig, compute: Compute) -> str:
-    return _digest(source_key, _adapted_from(data), dataclasses.asdict(config.tgmb), _common(config, compute))
+    tgmb = dataclasses.asdict(config.tgmb)
+    return _digest(source_key, _adapted_from(data), config.holdout, tgmb, _common(config, compute))
 
 
 def _cell_key(source_key: str, data: DataSet, method: str, config: AdaptConfig, compute: Compute) -> str:

@@ -127,6 +127,17 @@ def test_a_shared_translation_net_changes_nothing(
     assert list(shared["stages"]) == list(alone["stages"])
 
 
+def test_a_row_that_holds_out_other_pairs_trains_a_translation_net_of_its_own(
+    tiny: Tiny, data: DataSet, work: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sources").symlink_to(work / "sources")
+    shutil.copytree(work / "translators", tmp_path / "translators")
+    cell = workshop(tiny, tmp_path).cell(data, Row("other pairs", "tgkt", ("holdout=0",)), 0)
+    assert cell["shared"] == ["source"]
+    others = workshop(tiny, work).cell(data, TGKT, 0)
+    assert differing(Run(tmp_path / cell["run"]).translator, Run(work / others["run"]).translator) != []
+
+
 def test_a_stopped_cell_is_resumed(
     finished: Run, tiny: Tiny, data: DataSet, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
