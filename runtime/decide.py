@@ -59,7 +59,7 @@ class Decider:
 
         Args:
             probabilities: (K,), sum 1. time: the frame's timestamp in seconds; one that is not later than the frame's
-                before counts as equal to it.
+                before, as after a clock was set back, counts as equal to it.
         """
         if not self._smooth:
             best = int(probabilities.argmax())
@@ -69,7 +69,7 @@ class Decider:
         else:
             keep = math.exp(-max(0.0, time - self._time) / self._smooth)
             self._average = keep * self._average + (1 - keep) * probabilities
-        self._time = max(time, self._time)
+        self._time = time  # also an earlier one: after a clock was set back, time goes on from there
         best = int(self._average.argmax())
         if self._held < 0 or self._average[best] > self._average[self._held] + MARGIN:
             self._held = best

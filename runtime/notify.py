@@ -23,7 +23,8 @@ _STATUS_EVERY = 5.0  # seconds between texts for `systemctl status`
 class Notifier:
     """A context manager that says READY=1 with the first answered frame and STOPPING=1 on leaving.
 
-    Nothing here raises or waits: a message that the service manager does not take at once is lost, no decision is.
+    Nothing here raises or waits. READY=1 and WATCHDOG=1 that the service manager does not take at once are sent again
+    with the next frame.
 
     Args:
         environment: holds NOTIFY_SOCKET (a path, or @name in the abstract namespace), WATCHDOG_USEC (microseconds)
@@ -66,29 +67,28 @@ class Notifier:
             return
         now, lines = self._clock(), []
         if not self._ready:
-            self._ready = True
             lines.append("READY=1")
-        if self._beat and now >= self._next_beat:
-            self._next_beat = now + self._beat
-            lines.append("WATCHDOG=1")
-        if lines or now >= self._next_status:
-            self._send(*lines, *self._status(now, status))
+        self._tell(now, lines, status)
 
     def trying(self, status: Callable[[], str]) -> None:
         """A lost camera is being opened again: WATCHDOG=1, since a restart would do no more, and never READY=1."""
         if self._socket is None:
             return
-        now, lines = self._clock(), []
-        if self._beat and now >= self._next_beat:
-            self._next_beat = now + self._beat
-            lines.append("WATCHDOG=1")
-        if lines or now >= self._next_status:
-            self._send(*lines, *self._status(now, status))
+        self._tell(self._clock(), [], status)
 
     def waiting(self, status: Callable[[], str]) -> None:
         """No frame came: a status when one is due, and no WATCHDOG=1."""
         if self._socket is not None and (now := self._clock()) >= self._next_status:
             self._send(*self._status(now, status))
+
+    def _tell(self, now: float, lines: list[str], status: Callable[[], str]) -> None:
+        """Send ``lines``, the beat and the status that are due; what was not taken stays due."""
+        if beat := bool(self._beat) and now >= self._next_beat:
+            lines.append("WATCHDOG=1")
+        if (lines or now >= self._next_status) and self._send(*lines, *self._status(now, status)):
+            self._ready = self._ready or "READY=1" in lines
+            if beat:
+                self._next_beat = now + self._beat
 
     def _status(self, now: float, status: Callable[[], str]) -> list[str]:
         if now < self._next_status:
@@ -96,10 +96,12 @@ class Notifier:
         self._next_status = now + _STATUS_EVERY
         return ["STATUS=" + " ".join(status().split())]  # a newline would begin another assignment
 
-    def _send(self, *lines: str) -> None:
+    def _send(self, *lines: str) -> bool:
         if self._socket is not None and lines:
             with contextlib.suppress(OSError):  # the manager is gone, or its queue is full
                 self._socket.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
+                return True
+        return False
 
 
 def _watchdog_seconds(given: Mapping[str, str]) -> float:

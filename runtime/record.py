@@ -80,7 +80,8 @@ def record(
             recording.
         form: "png" or "ffv1"; both lossless.
         max_frames: stop after so many frames were written.
-        seconds: stop this long after the first frame, by the frames' own times.
+        seconds: stop this long after the first frame: of a camera by a clock that nobody sets, of a recording by the
+            frames' own times.
         interval: leave out frames that follow a written one in less than so many seconds.
         rgb: a second, colour camera. Each frame is written with the colour frame nearest in time as a pair, to
             ``frame/`` and ``rgb/`` with equal names; ``adapt --paired`` takes the folder as it is.
@@ -114,7 +115,7 @@ def record(
             else:
                 colours = readers.enter_context(_Reader(open_colour(rgb)))
                 pairs = _paired(frames, colours, Pairing(max_skew_ms / 1e3), tally)
-            stopped = _write(pairs, writer, tally, stop, line, max_frames, seconds, interval)
+            stopped = _write(pairs, writer, tally, stop, line, max_frames, seconds, interval, source.live)
         finally:
             line.clear()
             summary = RecordSummary(
@@ -127,12 +128,15 @@ def record(
 
 @dataclass
 class _Tally:
-    """Counts of one recording; ``first`` and ``last`` are the times of the frames written, Unix seconds."""
+    """Counts of one recording; ``first``, ``last``: times of frames written, Unix seconds; ``begin``: that of
+    the first by the clock that ``seconds`` is measured with.
+    """
 
     bad: int = 0
     alone: int = 0
     first: float = 0.0
     last: float = 0.0
+    begin: float = 0.0
 
 
 def _write(
@@ -144,6 +148,7 @@ def _write(
     max_frames: int | None,
     seconds: float | None,
     interval: float,
+    live: bool,
 ) -> str:
     """Write until there is a reason to stop; return it. A None among ``pairs`` is a moment without a frame."""
     for pair in pairs:
@@ -154,9 +159,10 @@ def _write(
             if captured.frame is None or (colour is not None and colour.frame is None):
                 tally.bad += 1
                 continue
-            if writer.written and seconds is not None and captured.time - tally.first >= seconds:
+            now = time.monotonic() if live else captured.time
+            if writer.written and seconds is not None and now - tally.begin >= seconds:
                 return "seconds"
-            if writer.written and captured.time - tally.last < interval:
+            if writer.written and 0 <= captured.time - tally.last < interval:  # below 0: a clock was set back
                 continue
             if not writer.written:
                 check_first(captured.frame, writer.spec, captured.name, "Say with --sensor what does arrive.")
@@ -165,7 +171,8 @@ def _write(
             except FrameError:
                 tally.bad += 1
                 continue
-            tally.first = tally.first if writer.written > 1 else captured.time
+            if writer.written == 1:
+                tally.first, tally.begin = captured.time, now
             tally.last = captured.time
             if writer.written == max_frames:
                 return "max-frames"

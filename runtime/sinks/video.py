@@ -143,8 +143,9 @@ class VideoSink(Sink):
         spec = self._info.sensor
         table = self._table or colours.default_for(spec)
         picture = annotate(frame, record, spec, table, self._size, self._state)
-        for _ in range(repeat if self._picture is not None else 0):
-            self._put(self._picture)
+        before = self._picture  # a new file, begun in between, forgets it
+        for _ in range(repeat if before is not None else 0):
+            self._put(before)
         self._put(picture)
         self._picture = picture
 

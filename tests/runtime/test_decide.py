@@ -60,7 +60,9 @@ def test_a_clock_that_jumps_back_is_no_step_in_time() -> None:
     decider = Decider(("a", "b"), smooth=1.0)
     decider.decide(p(1.0), 100.0)
     assert decider.decide(p(0.0), 50.0) == Decision("a", 1.0)
-    assert decider.decide(p(0.0), 100.5).probability == pytest.approx(math.exp(-0.5))
+    # From there time goes on: nobody waits for the old time to come again.
+    assert decider.decide(p(0.0), 50.5).probability == pytest.approx(math.exp(-0.5))
+    assert decider.decide(p(0.0), 52.0).label == "b"
 
 
 def test_an_unsure_answer_is_unknown() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -147,6 +148,23 @@ def test_a_manager_that_is_gone_or_does_not_read_stops_nothing(manager: Manager,
             clock.now += 10
             notifier.answered(lambda: "kitchen")
     assert 0 < len(manager.waiting()) < 2000
+
+
+def test_what_a_busy_manager_did_not_take_is_said_again(manager: Manager) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.setblocking(False)
+        address = "\0" + manager.name[1:] if manager.name.startswith("@") else manager.name
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                other.sendto(b"boot", address)
+    clock = Clock()
+    with Notifier({"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "3000000"}, clock) as notifier:
+        notifier.answered(lambda: "kitchen")
+        assert all(message == ["boot"] for message in manager.waiting())
+        notifier.answered(lambda: "kitchen")  # in the same moment: neither waits for its next turn
+        assert manager.waiting()[0][:2] == ["READY=1", "WATCHDOG=1"]
+        notifier.answered(lambda: "kitchen")
+        assert manager.waiting() == []
 
 
 def test_without_a_manager_no_socket_is_made_and_no_status_written() -> None:

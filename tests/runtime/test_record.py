@@ -110,6 +110,16 @@ def test_max_frames_seconds_and_interval(tmp_path: Path) -> None:
     assert numbers(interval=0.25) == ([0, 3, 6, 9], "end")
 
 
+def test_a_clock_that_is_set_back_costs_no_frame(tmp_path: Path) -> None:
+    camera = tmp_path / "camera"
+    with RecordingWriter(camera, PRESETS["depth"], "png") as writer:
+        for number, frame in enumerate(noise(20)):
+            seconds = number / 10 if number < 10 else number / 10 - 3600
+            writer.add(Captured(frame, number, 7200 + seconds, "camera"))
+    assert quiet(camera, tmp_path / "all").frames == 20
+    assert quiet(camera, tmp_path / "some", interval=0.15).frames == 10
+
+
 def test_bad_frames_are_left_out_and_counted(tmp_path: Path) -> None:
     frames = noise(4)
     camera = folder_of(tmp_path / "in", frames)

@@ -138,6 +138,21 @@ def test_full_files_are_rotated(tmp_path: Path) -> None:
     assert len(film(tmp_path / "a.1.avi")) == 32
 
 
+def test_pictures_that_are_repeated_over_the_end_of_a_file_go_on_in_the_next(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0)
+    with closing(opened(f"video:{tmp_path}/a.avi?fps=10&max_mb=0.3&keep=9")) as sink:
+        for number in range(40):  # 2 fps: each is shown five times
+            frame = noise.integers(0, 10000, (240, 320), dtype=np.uint16)
+            sink.write(Message(decision(number, number / 2 + 1e-4).record, frame))
+        written = sink.written
+    assert written == 39 * 5 + 1
+    assert len(os.listdir(tmp_path)) > 2
+    assert sum(len(film(tmp_path / name)) for name in os.listdir(tmp_path)) == written
+    assert capfd.readouterr().err == ""  # OpenCV complains of what is no picture
+
+
 def test_a_full_disk_ends_the_file_in_order_and_a_new_one_begins_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,11 +178,11 @@ class LiveState:
         return list(self._ms[-1]) if self._ms else []
 
     def verdict(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the source is well, and why: stalled, lost, or silent for longer than ``stale`` is not."""
+        """Whether the source is well, and why: stalled, lost, or (opened anew or not) silent for ``stale`` is not."""
         with self._lock:
             silent = time.monotonic() - self._last
             name = str(self._state["state"])
-            quiet = name == "live" and silent > self._stale
+            quiet = name not in UNHEALTHY and silent > self._stale
             well = name not in UNHEALTHY and not quiet
             reason = "silent" if quiet else name
             return well, {

@@ -87,6 +87,11 @@ def test_healthz_follows_the_source(listen: Any) -> None:
         live.write(listen.decision(1))
         listen.until(lambda: live.ask("/healthz")[0] == 503, "silence to be noticed")
         assert json.loads(live.ask("/healthz")[2])["state"] == "silent"
+        live.write(listen.state("lost", "unplugged"))
+        live.write(listen.state("connecting", "attempt 2"))  # which may take a minute
+        assert live.ask("/healthz")[0] == 503
+        live.write(listen.decision(2))
+        assert live.ask("/healthz")[0] == 200
 
 
 def values(text: str, parse: Callable[[str], Any] = parse_metrics) -> dict[str, float]:
