@@ -16,6 +16,7 @@ from tgkt_edge.extras import require
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.broker import load_certificate, reason_of
 from tgkt_edge.runtime.sinks.live.app import make_app
+from tgkt_edge.runtime.sinks.live.connection import MOST, bounded_protocol
 from tgkt_edge.runtime.sinks.live.guard import Guard
 from tgkt_edge.runtime.sinks.live.metrics import Metrics
 from tgkt_edge.runtime.sinks.live.page import login_page
@@ -23,7 +24,6 @@ from tgkt_edge.runtime.sinks.live.state import LiveState
 from tgkt_edge.runtime.sinks.options import Options, redact
 
 _TOKEN = 12  # characters of a token at least
-_CONNECTIONS = 512  # at most at a time, two a browser; more are answered 503
 _UNHEARD = 20_000  # milliseconds after which a viewer whose machine no longer answers is given up
 
 
@@ -132,7 +132,7 @@ class LiveSink(Sink):
         )
         config = uvicorn.Config(
             guard,
-            http="h11",
+            http=bounded_protocol(),
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -142,7 +142,7 @@ class LiveSink(Sink):
             access_log=False,  # its lines would hold ?token=
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=_CONNECTIONS,
+            limit_concurrency=MOST,
             timeout_keep_alive=20,
             timeout_graceful_shutdown=1,
             ssl_certfile=self._tls[0] if self._tls else None,
@@ -193,8 +193,13 @@ class LiveSink(Sink):
         bound = socket.socket(family, socket.SOCK_STREAM)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections inherit it
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections inherit both
                 bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNHEARD)
+                bound.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
+                )  # also while there is nothing to send
+                bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _UNHEARD // 1000)
+                bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _UNHEARD // 2000)
             bound.bind(address)
             bound.listen(128)
         except OSError as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from tgkt_edge.runtime.sinks import Message
+from tgkt_edge.runtime.sinks.live import connection
 
 
 def test_a_hundred_viewers_all_see_the_newest(live: Any, listen: Any) -> None:
@@ -117,6 +119,56 @@ def test_garbage_over_the_wire_is_answered_and_forgotten(live: Any) -> None:
     assert live.ask("/", "POST", "x")[0] == 405
     assert live.ask("/api/../../etc/passwd")[0] == 404
     assert live.ask("/healthz")[0] == 200
+
+
+def closed_by_the_server(one: socket.socket) -> bool:
+    one.settimeout(0.01)
+    try:
+        return one.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_a_connection_that_asks_for_nothing_is_closed_and_a_viewer_is_not(
+    live: Any, listen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PATIENCE", 0.5)
+    stream = live.stream()
+    idle, half, login = (socket.create_connection(("127.0.0.1", live.port)) for _ in range(3))
+    login.sendall(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\ntoken")
+    half.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+
+    def all_closed() -> bool:
+        with suppress(ConnectionError):
+            half.sendall(b"x")  # a byte now and then does not help
+        return all(closed_by_the_server(one) for one in (idle, half, login))
+
+    listen.until(all_closed, "connections without a request to be closed")
+    live.write(listen.decision(0, "kitchen"))  # the open stream took longer than that, and goes on
+    assert next(e for e in listen.events(stream) if e.get("latest"))["latest"]["label"] == "kitchen"
+    for one in (idle, half, login):
+        one.close()
+    stream.close()
+
+
+def test_more_connections_than_files_leave_room_for_the_run(
+    live: Any, listen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "TOO_MANY", 20)
+    many = [socket.create_connection(("127.0.0.1", live.port)) for _ in range(60)]
+    listen.until(lambda: sum(map(closed_by_the_server, many)) == 40, "those over the limit to be closed")
+    for one in many:
+        one.close()
+    listen.until(lambda: answers(live), "room again")
+
+
+def answers(live: Any) -> bool:
+    try:
+        return bool(live.ask("/healthz")[0] == 200)
+    except (ConnectionError, http.client.HTTPException):
+        return False
 
 
 INTERRUPTED = """
