@@ -77,6 +77,7 @@ class Capture:
         self._live: bool | None = None  # unknown until the source was opened once
         self._state: State | None = None
         self._failures = 0  # in a row, without a frame between them
+        self._hung_since: float | None = None  # the newest of them; None: a frame came since
         self._next_number = 0
         self.lost = 0
         self.patience = 1.0
@@ -169,6 +170,7 @@ class Capture:
         """Give a hung thread up and start another; the lock is held."""
         reader.abandoned = True
         self._hung = [*(hung for hung in self._hung if hung.alive), reader]
+        self._hung_since = time.monotonic()
         self._failures += 1
         if self._state != "connecting":
             self.lost += 1
@@ -228,7 +230,7 @@ class Capture:
         with self._lock:
             if self._gone(reader):
                 return False
-            self._failures = 0
+            self._failures, self._hung_since = 0, None
             if self._live and self._state != "live":
                 self._say("live", captured.name)
             if first:
@@ -253,6 +255,11 @@ class Capture:
                 delay = min(delay, left)
             elif not self._live or self._exhausted():
                 raise lost
+            elif self._held():
+                raise SourceLostError(
+                    f"{lost} A thread still hangs in the driver and may hold the device, which only the end of the "
+                    f"program releases. 'dmesg' may say more."
+                )
             elif self._state != "connecting":  # else it is still the loss before
                 self.lost += 1
             self._say("lost", f"{lost} Trying again in {delay:.1f} s.")
@@ -260,6 +267,11 @@ class Capture:
 
     def _exhausted(self) -> bool:
         return self._retry.limit is not None and self._failures > self._retry.limit
+
+    def _held(self) -> bool:
+        """Whether it is to be given up beside a thread that hangs; the lock is held."""
+        since = self._hung_since
+        return since is not None and time.monotonic() - since > self._retry.held and self._hung[-1].alive
 
     def _gone(self, reader: Watched) -> bool:
         return reader.abandoned or self._stopping.is_set()

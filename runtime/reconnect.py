@@ -43,6 +43,8 @@ class Retry:
         hung_read, hung_open: seconds in one driver call after which its thread is left behind and the source opened
             anew. Longer than the sources' own time limits, which end a wait in an orderly way.
         most_hung: threads left behind at a time. With one more the run ends: only a new process gets rid of them.
+        held: seconds without one frame after a thread began to hang, and still does, after which the run ends, too: the
+            driver may hold the device in that thread, so that nobody else can open it.
         backoff: the waits between two attempts.
     """
 
@@ -52,6 +54,7 @@ class Retry:
     hung_read: float = 20.0
     hung_open: float = 60.0
     most_hung: int = 3
+    held: float = 120.0
     backoff: Backoff = field(default_factory=Backoff)
 
     def __post_init__(self) -> None:

@@ -191,6 +191,40 @@ def test_hung_threads_are_bounded() -> None:
     release.set()
 
 
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_device_that_a_hung_thread_holds_ends_the_run_so_that_a_new_process_may_have_it(
+    comes_back: bool,
+) -> None:
+    release, camera = threading.Event(), Camera(sessions=1 + comes_back, frames=1)
+
+    class Hangs(Session):
+        def read(self) -> Captured | None:
+            if not self.left and self.camera.opened == 1:
+                release.wait(60)
+            return super().read()
+
+    def opened() -> FrameSource:
+        camera()
+        return Hangs(camera)
+
+    # It hangs, and nobody else can open it: "no such device", again and again. No limit of attempts is set.
+    retry = Retry(limit=300 if comes_back else None, stall=0.01, hung_read=0.05, held=0.3, backoff=SOON)
+    begin = time.monotonic()
+    records, log = go(opened, retry)
+    decisions = [record for record in records if "event" not in record]
+    if comes_back:  # the thread that still hangs holds nothing: the loss after that is as any other
+        assert len(decisions) == 2
+        assert camera.asked > 300
+        assert "no such device" in log
+        assert "still hangs" not in log
+    else:
+        assert len(decisions) == 1
+        assert camera.asked > 10
+        assert time.monotonic() - begin > 0.3
+        assert "no such device. A thread still hangs in the driver and may hold the device" in log
+    release.set()
+
+
 def test_a_frame_is_answered_once_whatever_is_lost_around_it() -> None:
     capture = Capture(Camera(sessions=3, frames=2), "none", Retry(limit=0, backoff=SOON))
     with capture:
