@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
+import hashlib
 import socket
 import ssl
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,7 +18,10 @@ _OPTIONS = ("ca", "cert", "key", "qos", "client_id", "buffer", "password_file")
 
 @dataclass(frozen=True)
 class Broker:
-    """Where and how to connect. ``password`` is left out of the repr. Paths are those of PEM files."""
+    """Where and how to connect. ``password`` is left out of the repr. Paths are those of PEM files.
+
+    ``client_id``: None: :func:`device_client_id`.
+    """
 
     host: str
     port: int
@@ -29,7 +33,7 @@ class Broker:
     cert: str | None
     key: str | None
     qos: int
-    client_id: str
+    client_id: str | None
     buffer: int
 
     def __repr__(self) -> str:
@@ -84,11 +88,25 @@ def parse_broker(uri: str) -> Broker:
         user=user,
         password=password,
         qos=options.whole("qos", 1, 0, 2),
-        client_id=options.text("client_id")
-        or f"tgkt-edge-{socket.gethostname()[:40]}-{secrets.token_hex(4)}",
+        client_id=options.text("client_id"),
         buffer=options.whole("buffer", 10_000, 1, 10_000_000),
         **files,
     )
+
+
+def device_client_id(topic: str, source: str) -> str:
+    """A client ID that this machine, topic and source always have, and no other.
+
+    After a power cut the broker takes the device for connected until its keep-alive has passed. A device that comes
+    back with the same ID ends that old session at once; with another one, the old session's last will would put
+    ``offline`` over the new ``online``. Cloned disks share machine ID and host name, but not the network card.
+    """
+    try:
+        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        machine = ""
+    told = "\n".join((machine, socket.gethostname(), f"{uuid.getnode():x}", topic, source))
+    return f"tgkt-edge-{socket.gethostname()[:40]}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
 
 
 def _read_password(shown: str, file: str) -> str:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import stat
 import sys
 from collections import deque
 from pathlib import Path
@@ -87,6 +88,7 @@ class JsonlSink(Sink):
         self._buffer = buffer
         self._fd: int | None = None
         self._size = 0  # bytes of whole lines in the file
+        self._device = False  # nothing to rotate
 
     def open(self, info: RunInfo) -> None:
         """Open the file for appending and mend a last line that was cut off.
@@ -138,7 +140,7 @@ class JsonlSink(Sink):
             self._attach()
         while self._waiting:
             line = self._waiting[0]
-            if self._size and self._size + len(line) > self._max_bytes:
+            if self._size and self._size + len(line) > self._max_bytes and not self._device:
                 self._detach()
                 rotate(self._path, self._keep)
                 self._attach()
@@ -171,11 +173,20 @@ class JsonlSink(Sink):
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             _lock(fd)
-            self._size = self._mend(fd)
+            found = os.fstat(fd)
+            self._device = not stat.S_ISREG(found.st_mode)
+            # A power cut left the file's length without its first bytes.
+            zeros = not self._device and found.st_size > 0 and os.pread(fd, 1, 0) == b"\0"
+            self._size = 0 if zeros or self._device else self._mend(fd)
         except BaseException:
             os.close(fd)
             raise
-        self._fd = fd
+        if zeros:  # whatever else it holds stays as it is, beside the new one
+            os.close(fd)
+            rotate(self._path, max(1, self._keep))
+            self._attach()
+        else:
+            self._fd = fd
 
     def _detach(self) -> None:
         if self._fd is None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tgkt_edge.extras import require
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
-from tgkt_edge.runtime.sinks.broker import Broker, parse_broker, reason_of, tls_context
+from tgkt_edge.runtime.sinks.broker import Broker, device_client_id, parse_broker, reason_of, tls_context
 from tgkt_edge.runtime.sinks.encode import encode
 
 _IN_FLIGHT = (
@@ -65,7 +65,9 @@ class MqttSink(Sink):
         """
         paho, broker = self._paho, self._broker
         client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2, client_id=broker.client_id, protocol=paho.MQTTv311
+            paho.CallbackAPIVersion.VERSION2,
+            client_id=broker.client_id or device_client_id(broker.topic, info.source),
+            protocol=paho.MQTTv311,
         )
         if broker.tls:
             client.tls_set_context(tls_context(broker))

@@ -93,6 +93,18 @@ def test_a_cut_off_last_line_never_spoils_its_neighbours(
     assert frames_in(path) == [*kept, 8]
 
 
+@pytest.mark.parametrize("keep", [0, 3])
+def test_a_file_whose_beginning_a_power_cut_lost_is_put_aside(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "log.jsonl"
+    left = bytes(4096) + b'{"frame": 6}\n'
+    path.write_bytes(left)
+    sink = opened(path, keep=keep)
+    sink.write(decision(8))
+    sink.close()
+    assert frames_in(path) == [8]
+    assert (tmp_path / "log.1.jsonl").read_bytes() == left
+
+
 def test_a_file_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("my notes without an end of line")
@@ -150,6 +162,20 @@ def test_a_full_disk_leaves_no_half_line_and_loses_nothing(tmp_path: Path) -> No
     sink.write(decision(20))
     sink.close()
     assert frames_in(path) == list(range(10, 21))
+
+
+def test_a_device_is_written_to_and_never_renamed(tmp_path: Path) -> None:
+    device = tmp_path / "terminal"
+    main, end = os.openpty()
+    device.symlink_to(os.ttyname(end))
+    sink = opened(device, max_bytes=200)
+    for number in range(20):
+        sink.write(decision(number))
+        assert json.loads(os.read(main, 4096))["frame"] == number
+    sink.close()
+    assert os.listdir(tmp_path) == ["terminal"]
+    os.close(main)
+    os.close(end)
 
 
 def test_a_device_without_room_names_the_reason() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -118,6 +119,29 @@ def test_a_killed_process_leaves_its_last_will(
         process.kill()
         process.wait(20)
         kit.until(lambda: reader.last("t/status") == "offline", "the last will")
+
+
+def test_a_device_that_comes_back_after_a_power_cut_is_not_called_offline(
+    broker: Any, repository: Path, subscriber: Any, kit: Any
+) -> None:
+    uri = f"mqtt://127.0.0.1:{broker.port}/t"
+    with subscriber(broker.port) as reader:
+        code = [sys.executable, "-c", KILLED, uri]
+        first = subprocess.Popen(code, cwd=repository)
+        kit.until(lambda: reader.last("t/status") == "online", "the first run")
+        os.kill(first.pid, signal.SIGSTOP)  # a power cut, to the broker: silence on an open connection
+        second = subprocess.Popen(code, cwd=repository)
+        try:
+            # The broker ends the old session as soon as the device is back, and not later.
+            status = ["online", "offline", "online"]
+            kit.until(
+                lambda: [payload for topic, payload, _ in reader.got if topic == "t/status"] == status, "both"
+            )
+            assert second.poll() is None
+        finally:
+            for process in (first, second):
+                process.kill()
+                process.wait()
 
 
 def test_a_broker_that_comes_late_gets_the_newest_of_the_buffer(

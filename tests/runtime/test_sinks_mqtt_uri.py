@@ -9,7 +9,7 @@ import pytest
 
 from tgkt_edge.errors import MissingDependency, UsageError
 from tgkt_edge.runtime.sinks import RunInfo, open_sink
-from tgkt_edge.runtime.sinks.broker import parse_broker
+from tgkt_edge.runtime.sinks.broker import device_client_id, parse_broker
 from tgkt_edge.sensor import PRESETS
 
 INFO = RunInfo("v4l2:///dev/video0", "onnxruntime cpu", ("a", "b"), PRESETS["depth"], 32, 1.0)
@@ -53,7 +53,15 @@ def test_the_parts_of_a_uri() -> None:
     assert broker.name == "mqtts://[::1]:8883/a/b?"
     assert "p@ss" not in repr(broker)
     assert parse_broker("mqtt://h/t").port == 1883
-    assert parse_broker("mqtt://h/t").client_id != parse_broker("mqtt://h/t").client_id
+    assert parse_broker("mqtt://h/t").client_id is None
+
+
+def test_a_device_has_one_client_id_for_each_topic_and_camera() -> None:
+    name = device_client_id("cellar/door", "v4l2:///dev/video0")
+    assert name == device_client_id("cellar/door", "v4l2:///dev/video0")
+    assert name != device_client_id("cellar/door", "v4l2:///dev/video2")
+    assert name != device_client_id("cellar", "v4l2:///dev/video0")
+    assert name.startswith("tgkt-edge-")
 
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
