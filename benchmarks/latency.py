@@ -35,8 +35,9 @@ from tgkt_edge.runtime import Captured, Engine, FrameSource, classify, open_engi
 from tgkt_edge.runtime.decide import Decider
 from tgkt_edge.runtime.drift import Drift
 from tgkt_edge.runtime.health import Health
+from tgkt_edge.runtime.lines import JsonLines
 from tgkt_edge.runtime.mailbox import Mailbox
-from tgkt_edge.runtime.output import JsonLines, answer_record
+from tgkt_edge.runtime.output import answer_record
 from tgkt_edge.runtime.stats import STAGES, Statistics
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.statistics import Statistics as AdaptationStatistics
@@ -167,7 +168,7 @@ def parts(
             "decide": lambda _: decider.decide(probabilities, captured.time),
             "record": lambda _: answer_record(captured, probabilities, classes, 3, ms, decision),
             "statistics": lambda _: count.count(classes[0], ms, time.perf_counter()),
-            "write": lambda _: lines.write(record),
+            "write": lambda _: lines.write(record, patient=True),
         }
         for name, call in work.items():
             seconds = []

@@ -1,8 +1,7 @@
-"""What a run says: JSON lines for programs, a live line and a summary for people."""
+"""What a run says: its records as JSON objects, a live line and a summary for people."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -12,8 +11,8 @@ from typing import Any, Literal, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.runtime.decide import Decision
+from tgkt_edge.runtime.lines import Room
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.runtime.stats import AGE, STAGES
 
@@ -116,35 +115,12 @@ def error_record(captured: Captured, error: str) -> dict[str, Any]:
     }
 
 
-class JsonLines:
-    """Writes one JSON object a line and flushes each, so that a reader sees it at once."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self.on_terminal = stream.isatty()
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Write one record.
-
-        Raises:
-            BrokenPipeError: nobody reads any more.
-            TgktEdgeError: (exit 1) it cannot be written, e.g. the disk is full.
-        """
-        line = json.dumps(record, allow_nan=False) + "\n"
-        try:
-            self._stream.write(line)
-            self._stream.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise TgktEdgeError(f"cannot write the results: {error.strerror or error}") from error
-
-
 class LiveLine:
     """The state of a run for people: one line rewritten in place on a terminal, else a line every few seconds.
 
     Args:
-        stream: usually stderr. One that fails is not written to again: the results matter more.
+        stream: usually stderr. One that fails is not written to again, one that nobody drains only when it has
+            room: the results matter more.
         enabled: False writes nothing.
         period: seconds between two lines where ``stream`` is not a terminal.
     """
@@ -157,6 +133,7 @@ class LiveLine:
         self._period = self._REFRESH if self._terminal else period
         self._last = time.monotonic() - (self._period if self._terminal else 0.0)
         self._shown = False
+        self._room = Room(stream)
 
     def due(self) -> bool:
         """Whether :meth:`show` would write now: asked first, so that the text is only made when needed."""
@@ -185,7 +162,8 @@ class LiveLine:
 
     def _say(self, text: str) -> None:
         try:
-            self._stream.write(text)
-            self._stream.flush()
+            if self._room.within(0.0):
+                self._stream.write(text)
+                self._stream.flush()
         except OSError:
             self._enabled = False

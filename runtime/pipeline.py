@@ -23,13 +23,9 @@ from tgkt_edge.runtime.choose import Rebuild, open_engine
 from tgkt_edge.runtime.decide import UNKNOWN, Decider
 from tgkt_edge.runtime.engine import Engine, lanes_for_files
 from tgkt_edge.runtime.fanout import Fanout
+from tgkt_edge.runtime.lines import JsonLines, ReaderGoneError
 from tgkt_edge.runtime.notify import Notifier
-from tgkt_edge.runtime.output import (
-    JsonLines,
-    LiveLine,
-    RunSummary,
-    Stopped,
-)
+from tgkt_edge.runtime.output import LiveLine, RunSummary, Stopped
 from tgkt_edge.runtime.reconnect import NEVER, Retry
 from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
 from tgkt_edge.runtime.sources import is_files, open_source
@@ -171,7 +167,12 @@ def classify(
     """
     _check_numbers(top_k, max_frames, drop)
     stop = stop or StopRequest()
-    records = JsonLines(sys.stdout if out is None else out) if stdout else None
+    records = None
+    if stdout:
+        target: TextIO | None = sys.stdout if out is None else out
+        if target is None:
+            raise UsageError("stdout is closed, where the decisions should go: open it, or give --sink")
+        records = JsonLines(target, lambda: stop.reason is not None)
     line = LiveLine(sys.stderr if log is None else log, enabled=live)
     worker = Worker(engine, spec, classes, size, top_k, decider or Decider(classes), statistics)
     fanout = Fanout(sinks, line.say)
@@ -181,7 +182,12 @@ def classify(
     stopped: Stopped = "failed"
     try:
         with fanout, closing(worker), capture, Notifier() as notifier:
-            stopped = _consume(capture, worker, records, fanout, line, notifier, max_frames, stop)
+            try:
+                stopped = _consume(capture, worker, records, fanout, line, notifier, max_frames, stop)
+                if records is not None:
+                    records.finish(fanout.patience if stop.reason is None else 2 * _POLL)
+            except ReaderGoneError:
+                stopped = "broken-pipe"
             if stop.reason is not None:
                 capture.patience = fanout.patience = _HURRY
         if stopped in ("end", "max-frames") and worker.stats.frames == worker.stats.bad:
@@ -202,7 +208,7 @@ def classify(
             labels={name: stats.labels[name] for name in (*classes, UNKNOWN) if stats.labels[name]},
             stopped=stopped,
             reconnects=capture.lost,
-            sinks=fanout.counts(),
+            sinks={**({STDOUT: (records.lost, 0)} if records else {}), **fanout.counts()},
             undelivered=fanout.undelivered(),
         )
         line.clear()
@@ -236,6 +242,8 @@ def _consume(
             if capture.ended:
                 return "end"
             notifier.waiting(waiting)
+            if records is not None:
+                records.flush()
             if line.due():
                 line.show(waiting())
             continue
@@ -250,10 +258,8 @@ def _consume(
             line.clear()
         for message in (*(Message(event) for event in events), Message(record, frame)):
             if records is not None:
-                try:
-                    records.write(message.record)
-                except BrokenPipeError:
-                    return "broken-pipe"
+                # Files can wait for a reader, the world in front of a camera cannot.
+                records.write(message.record, patient=not capture.live)
             fanout.write(message)
         for event in events:
             line.say(f"{event['flag']}: {'on' if event['active'] else 'off'} ({event['value']:g})")
