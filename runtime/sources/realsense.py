@@ -18,6 +18,7 @@ from tgkt_edge.sensor import SensorSpec
 SUFFIXES = (".bag", ".db3")
 _TIMEOUT_MS = 10_000
 _END_MS = 250  # between two looks whether a file is over
+_STOP = 1.0  # seconds for a file to end
 _ROOM = 4096  # frames a file's queue may hold; never reached, as the file is paused long before
 _ENOUGH = 16  # waiting frames at which a file is paused; librealsense delivers about a hundred more
 
@@ -229,6 +230,11 @@ class _File:
         """Close the file."""
         self._sensor.stop()
         self._sensor.close()
+        # librealsense ends the file in a thread of its own, which crashes the process if the device is gone by then.
+        end = time.monotonic() + _STOP
+        while self.device.current_status() != self._stopped and time.monotonic() < end:
+            time.sleep(0.005)
+        time.sleep(0.02)  # what that thread does after it has said so
 
 
 def _wanted(rs: Any, spec: SensorSpec) -> tuple[Any, Any, int, int]:
