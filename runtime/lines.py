@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import time
@@ -19,20 +20,23 @@ _LOOK = 0.1  # seconds between two looks at whether to stop
 
 
 class Room:
-    """Whether a stream takes text now. A file, or a stream that is none of the system's, always does."""
+    """Whether a stream takes text now. A file, or a stream that is none of the system's, always does.
+
+    Several threads may ask at once.
+    """
 
     def __init__(self, stream: TextIO) -> None:
-        self._poll: select.poll | None = None
-        try:
-            number = stream.fileno()
-        except (OSError, ValueError):  # in memory, or closed
-            return
-        self._poll = select.poll()
-        self._poll.register(number, select.POLLOUT)
+        self._number: int | None = None
+        with contextlib.suppress(OSError, ValueError):  # in memory, or closed
+            self._number = stream.fileno()
 
     def within(self, seconds: float) -> bool:
         """Wait for room at most so long. True also for a pipe without a reader: writing will say so."""
-        return self._poll is None or bool(self._poll.poll(seconds * 1e3))
+        if self._number is None:
+            return True
+        poll = select.poll()  # a new one each time: one that another thread waits with cannot be used
+        poll.register(self._number, select.POLLOUT)
+        return bool(poll.poll(seconds * 1e3))
 
 
 class ReaderGoneError(Exception):

@@ -165,6 +165,24 @@ def test_another_sink_gets_every_decision_on_a_camera_while_the_reader_of_stdout
     assert summary.sinks["jsonl:-"] == (0, 0)
 
 
+def test_several_sinks_may_complain_at_once(pipe: tuple[TextIO, TextIO]) -> None:
+    reader, writer = pipe
+    line = LiveLine(writer, period=0.0)
+
+    def complain() -> None:  # an exception in it fails this test
+        for _ in range(2000):
+            line.say("no space left")
+
+    threads = [threading.Thread(target=complain) for _ in range(8)]
+    drain = threading.Thread(target=lambda: [None for _ in reader])
+    for thread in (drain, *threads):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.close()
+    drain.join()
+
+
 def test_a_run_whose_reader_hangs_ends_on_sigterm_with_every_line_of_its_log(
     tmp_path: Path, kit: Any, depth_bundle: Bundle
 ) -> None:
