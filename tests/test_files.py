@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,64 @@ def test_the_new_file_has_the_permissions_that_open_would_give(tmp_path: Path) -
     plain.touch()
     write_text(written, "")
     assert written.stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_is_written_through_a_link(file: Path, there: bool) -> None:
+    link = file.parent / "latest.json"
+    (file.parent / "way").symlink_to(file.name)
+    link.symlink_to("way")
+    if not there:
+        file.unlink()
+    write_text(link, "new")
+    assert (link.is_symlink(), file.is_symlink()) == (True, False)
+    assert file.read_text(encoding="utf-8") == "new"
+    assert names(file.parent) == ["latest.json", "report.json", "way"]
+
+
+def test_what_is_written_to_a_fifo_reaches_its_reader(tmp_path: Path) -> None:
+    fifo, copy = tmp_path / "fifo", tmp_path / "copy"
+    os.mkfifo(fifo)
+    with copy.open("wb") as out, subprocess.Popen(["timeout", "60", "cat", str(fifo)], stdout=out) as reader:
+        with pytest.raises(ValueError, match="in the middle"), atomic_file(fifo) as temporary:
+            temporary.write_text("half", encoding="utf-8")
+            raise ValueError("in the middle")
+        write_text(fifo, "Grüße\n" * 30_000)  # more than a pipe holds
+    assert reader.returncode == 0
+    assert copy.read_text(encoding="utf-8") == "Grüße\n" * 30_000
+    assert fifo.is_fifo()
+    assert names(tmp_path) == ["copy", "fifo"]
+
+
+def test_a_device_stays_a_device(tmp_path: Path) -> None:
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        device.write_text("")
+    except PermissionError:
+        pytest.skip("no device can be made and opened here")
+    write_text(device, "new")
+    assert device.is_char_device()
+    assert names(tmp_path) == ["null"]
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_what_is_open_already_is_added_to(file: Path, name: str) -> None:
+    write = "import sys; from pathlib import Path; from tgkt_edge.files import write_text; "
+    with file.open("a", encoding="utf-8") as out:
+        command = [sys.executable, "-c", write + "write_text(Path(sys.argv[1]), 'new')", name]
+        subprocess.run(command, stdout=out, timeout=60, check=True)
+        assert file.read_text(encoding="utf-8") == OLD + "new"
+        out.write("!")
+    assert file.read_text(encoding="utf-8") == OLD + "new!"
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=60, check=True)
+    assert done.stdout == b"new"
+
+
+def test_a_folder_is_no_file_to_write(folder: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder: wanted a file"), atomic_file(folder):
+        pytest.fail("the body must not run")
+    assert names(folder.parent) == ["bundle"]
 
 
 @pytest.mark.parametrize("error", [ValueError("in the middle"), KeyboardInterrupt()])

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,28 +38,56 @@ def _sync(path: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it becomes ``path``, on any failure it is removed.
 
+    A link stays: what it leads to is replaced. A device, a FIFO and what is open already (/dev/stdout) stay, too: on
+    success all that was written goes there.
+
     Raises:
+        UsageError: ``path`` is a folder.
         TgktEdgeError: the disk refused (full, read-only): names the file; what stood at ``path`` is intact.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        end, replaceable = _end(path)
+        if replaceable:
+            end.parent.mkdir(parents=True, exist_ok=True)
+        folder = end.parent if replaceable else None
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{end.name}.", suffix=".tmp")
         os.close(handle)
     except OSError as error:
         raise TgktEdgeError(f"cannot write {path}: {error.strerror or error}") from error
     temporary = Path(name)
     try:
         yield temporary
-        _sync(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        _sync(path.parent)
+        if replaceable:
+            _sync(temporary)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, end)
+            _sync(end.parent)
+        else:
+            with temporary.open("rb") as written, end.open("ab") as out:
+                shutil.copyfileobj(written, out)
     except OSError as error:
-        raise TgktEdgeError(
-            f"cannot write {path}: {error.strerror or error}. What stood there before is intact."
-        ) from error
+        intact = " What stood there before is intact." if replaceable else ""
+        raise TgktEdgeError(f"cannot write {path}: {error.strerror or error}.{intact}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _end(path: Path) -> tuple[Path, bool]:
+    """Where ``path`` leads, and whether that is a file, or nothing yet, which a new file may replace."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return path.resolve(), True
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{path} is a folder: wanted a file to write")
+    end = path
+    while end.is_symlink():
+        if (
+            Path("/proc") in end.parent.resolve().parents
+        ):  # /dev/stdout: may be a file that others write to, too
+            return path, False
+        end = end.parent / os.readlink(end)
+    return end, stat.S_ISREG(mode)
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
