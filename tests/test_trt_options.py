@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,9 +143,18 @@ def test_timings_are_kept_by_version_and_gpu(monkeypatch: pytest.MonkeyPatch, tm
 
 # Words of the engine inspector, as published dumps of TensorRT 8 and 10 have them.
 
+DYNAMIC = "N/A due to dynamic shapes"
 
-def layer(*formats: str) -> dict[str, Any]:
-    return {"Name": "n", "Inputs": [{"Name": "x", "Format/Datatype": text} for text in formats]}
+
+def layer(*formats: str, weights: str = "", kind: str = "CaskConvolution") -> dict[str, Any]:
+    return {
+        "Name": "n", "LayerType": kind, "Inputs": [{"Name": "x", "Format/Datatype": text} for text in formats],
+        **({"Weights": {"Type": weights, "Count": 9408}} if weights else {}),
+    }  # fmt: skip
+
+
+def layer_types(*layers: Any) -> dict[str, int]:
+    return proof.layer_types(json.dumps({"Layers": layers, "Bindings": ["frame"]}))
 
 
 @pytest.mark.parametrize(
@@ -154,13 +164,29 @@ def layer(*formats: str) -> dict[str, Any]:
         (["Channel major FP16 format where channel % 8 == 0"], "fp16"),
         (["Row major linear FP32"], "fp32"),
         (["Float"], "fp32"),
+        (["BFloat16"], "bf16"),
         (["Int8"], "int8"),
         (["Thirty-two wide channel vectorized row major Int8 format"], "int8"),
         (["Int8", "Float"], "int8"),  # a convolution with its residual
+        ([DYNAMIC], "untold"),
+        ([], "untold"),
     ],
 )
 def test_the_inspectors_words_are_understood(formats: list[str], kind: str) -> None:
-    assert proof.layer_types({"Layers": [layer(*formats), layer(), "a name only"]}) == {kind: 1}
+    assert layer_types(layer(*formats), layer("Int8", kind="Reformat"), "a name only") == {kind: 1}
+
+
+@pytest.mark.parametrize(("weights", "kind"), [("Half", "fp16"), ("Float", "fp32"), ("Int8", "int8")])
+def test_with_a_range_of_batch_sizes_the_weights_tell_the_type(weights: str, kind: str) -> None:
+    assert layer_types(layer(DYNAMIC, weights=weights), layer(DYNAMIC, kind="PoolingV2")) == {kind: 1}
+    assert layer_types(layer("Float", weights=weights)) == {kind: 1}  # read, then converted by the layer
+    assert layer_types(layer("Half", kind="gemm"), layer(DYNAMIC, kind="gemm")) == {"fp16": 1, "untold": 1}
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", '{"Layers": null}', '{"Layers": ["a", "b"]}',
+                                  '{"Layers": [{}, {"Inputs": null, "Weights": 1}]}'])  # fmt: skip
+def test_an_inspector_that_is_not_understood_tells_nothing(text: str) -> None:
+    assert proof.layer_types(text) == {}
 
 
 def test_a_plan_whose_layers_lost_their_precision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,11 +204,23 @@ def test_a_plan_whose_layers_lost_their_precision_is_refused(monkeypatch: pytest
     }  # fmt: skip
 
 
-def test_an_inspector_that_tells_no_types_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proof, "engine_layers", lambda plan: {})
-    found = proof.prove(Path("model.onnx"), "fp32", {"fp32": 54}, b"plan")
-    assert (found["proven"], found["engine"]) == (False, None)
-    assert "inspector tells none" in found["how"]
+@pytest.mark.parametrize(
+    ("engine", "tells"),
+    [
+        ({}, "tells none of 54 layers"),
+        ({"untold": 54}, "tells none of 54 layers"),
+        ({"untold": 53, "fp32": 1}, "tells 1 of 54 layers"),  # one alone has no free dimension
+        ({"fp32": 2}, "tells 2 of 54 layers"),  # the others were compiled as a whole
+        ({"untold": 4, "fp32": 50}, "of those that the engine inspector tells none is fp16"),
+    ],
+)
+def test_an_inspector_that_tells_too_little_neither_proves_nor_refuses(
+    engine: dict[str, int], tells: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "engine_layers", lambda plan: engine)
+    found = proof.prove(Path("model.onnx"), "fp16", {"fp16": 54}, b"plan")
+    assert (found["proven"], found["engine"]) == (False, engine or None)
+    assert tells in found["how"]
 
 
 # The machine
