@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
+import importlib
 import platform
 import shutil
 from collections.abc import Sequence
@@ -209,4 +209,5 @@ def _tools() -> dict[str, str]:
 
 
 def _versions(*names: str) -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in names}
+    # Of the modules: the one called onnxruntime also comes as the package onnxruntime-gpu.
+    return {name: str(importlib.import_module(name).__version__) for name in names}
