@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -121,6 +121,45 @@ def test_every_option_reaches_the_builder(config: Any, rtx: trt.TensorRt, tmp_pa
     configure(config, options, as_tensorrt, ("8.7",))
     nowhere = BuildOptions(timing_cache=options.timing_cache / "under a file")
     assert keep_timings(config, nowhere, as_tensorrt).startswith("the timing cache is not kept")
+
+
+@pytest.mark.parametrize("refuses", [len, lambda kept: True], ids=["what was kept", "any"])
+def test_timings_that_tensorrt_refuses_are_left_out(
+    config: Any, rtx: trt.TensorRt, tmp_path: Path, refuses: Callable[[bytes], bool]
+) -> None:
+    """TensorRT refuses those of another GPU; TensorRT-RTX takes any, so that the refusal alone is set here."""
+
+    class Picky:
+        made: tuple[Any, bytes]
+
+        def create_timing_cache(self, kept: bytes) -> Any:
+            self.made = (config.create_timing_cache(kept), kept)
+            return self.made[0]
+
+        def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
+            assert cache is self.made[0]
+            return not refuses(self.made[1]) and config.set_timing_cache(
+                cache, ignore_mismatch=ignore_mismatch
+            )
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(config, name)
+
+    options = BuildOptions(timing_cache=tmp_path / "t.cache")
+    assert options.timing_cache is not None
+    options.timing_cache.write_bytes(b"of another GPU")
+    as_tensorrt, picky = trt.TensorRt(rtx.module, "tensorrt", "10.3.0"), Picky()
+    said = configure(picky, options, as_tensorrt, ("8.7",))  # type: ignore[arg-type]
+    assert said.startswith(
+        f"the timing cache {options.timing_cache} is begun anew: TensorRT 10.3.0 cannot use it"
+    )
+    kept = keep_timings(picky, options, as_tensorrt)  # type: ignore[arg-type]
+    if config.get_timing_cache() is None:
+        assert kept.endswith("TensorRT took none")
+        assert options.timing_cache.read_bytes() == b"of another GPU"
+    else:
+        assert kept == ""
+        assert options.timing_cache.read_bytes() == bytes(config.get_timing_cache().serialize())
 
 
 def test_targets_reach_tensorrt_rtx(config: Any, rtx: trt.TensorRt, tmp_path: Path) -> None:
