@@ -98,6 +98,10 @@ def export(
         measured, calibrated = add_precisions(
             task, others, frames, method=calibration_method, max_drop=max_drop, verify=verify, say=say
         )
+        if earlier is not None:
+            provenance.pop("calibration", None)
+            kept = earlier.int8_calibration.items()
+            calibrated = {name: about for name, about in kept if task.file(name).is_file()} | calibrated
         softened = dict(earlier.calibration) if earlier is not None else {}
         if labels is not None:
             softened = calibrate_probabilities(task, labels, skip_bad, say)
@@ -106,7 +110,7 @@ def export(
             classes=task.classes,
             sensor=task.sensor,
             size=task.size,
-            provenance={**provenance, **_tools(), **calibrated},
+            provenance={**provenance, **_tools(), **({"calibration": calibrated} if calibrated else {})},
             verification={**verification, **measured},
             calibration=softened,
         )

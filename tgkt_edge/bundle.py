@@ -43,7 +43,8 @@ class Bundle:
         sensor: what a raw frame means; its range is the one the model was adapted with.
         size: side of the network's input, pixels.
         files: relative name -> {"sha256": hex, "bytes": int}.
-        provenance: where it came from: run, checkpoint digest, tool and library versions.
+        provenance: where it came from: run, checkpoint digest, tool and library versions, and what INT8 was calibrated
+            with (:attr:`int8_calibration`).
         verification: what was measured when it was exported, by precision.
         calibration: how its probabilities were calibrated (:mod:`tgkt_edge.calibration`), with ``temperature``; empty:
             they are the network's own.
@@ -136,6 +137,20 @@ class Bundle:
     def temperature(self) -> float:
         """What logits are divided by before the softmax; 1: the network's own probabilities."""
         return float(self.calibration.get("temperature", 1.0))
+
+    @property
+    def int8_calibration(self) -> dict[str, Mapping[str, Any]]:
+        """What the ranges of each INT8 precision come from, as far as it is known: method, frames, digest of them.
+
+        Bundles from before each had an entry of its own hold one, that of the precision exported last.
+        """
+        found = self.provenance.get("calibration")
+        if not isinstance(found, dict):
+            return {}
+        entries = dict.fromkeys(MODEL_FILES, found) if "sha256" in found else found
+        return {
+            name: entries[name] for name in self.precisions if name.startswith("int8") and name in entries
+        }
 
     @property
     def precisions(self) -> tuple[str, ...]:

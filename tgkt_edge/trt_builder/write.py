@@ -118,7 +118,7 @@ def _write(
             "l4t": l4t(),
             "machine": platform.machine(),
         },
-        calibration=bundle.provenance.get("calibration") if precision == "int8" else None,
+        calibration=bundle.int8_calibration.get(precision),
         tool=__version__,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
