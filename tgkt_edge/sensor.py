@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 from dataclasses import dataclass
@@ -168,6 +169,10 @@ class SensorSpec:
         if "kind" not in values:
             raise ConfigError(f"{where}: 'kind' is missing: wanted depth or nir")
         clean = dict(values)
+        for key in ("unit_m", "near_m", "far_m", "black", "white"):
+            if isinstance(clean.get(key), str):  # YAML reads 1e-3 as text
+                with contextlib.suppress(ValueError):
+                    clean[key] = float(clean[key])
         for key in ("invalid", "size"):
             if isinstance(clean.get(key), list):
                 clean[key] = tuple(clean[key])
