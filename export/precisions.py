@@ -180,8 +180,7 @@ def add_precisions(
 
 def _too_much(name: str, result: Comparison, max_drop: float) -> str:
     return (
-        f"{name} loses {result.drop:.2%} on {result.frames} real frames (same class on {result.top1_agreement:.1%}), "
-        f"--max-drop allows {max_drop:.2%}, and twice that to change class. No bundle was written. "
+        f"{name} does not pass on {result.frames} real frames: {result.complaint(max_drop)}. No bundle was written. "
         f"Give another --max-drop, or leave {name} out."
     )
 

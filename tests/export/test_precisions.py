@@ -183,8 +183,8 @@ def test_the_layers_that_suffer_most_go_back_to_float_until_it_passes(
     assert len(names) == 52
     order = {names[40]: 0.3, names[3]: 0.2, names[9]: 0.1}
     monkeypatch.setattr(fallback, "sensitivity", lambda *given: order)
-    verdicts = iter([False, False, True])
-    monkeypatch.setattr(Comparison, "passes", lambda self, max_drop: next(verdicts))
+    verdicts = iter(["it loses 3.00%", "it loses 2.00%", ""])
+    monkeypatch.setattr(Comparison, "complaint", lambda self, max_drop: next(verdicts))
     said: list[str] = []
     out = tmp_path / "model.int8-cpu.onnx"
     result, steps = fit(
@@ -194,6 +194,12 @@ def test_the_layers_that_suffer_most_go_back_to_float_until_it_passes(
     assert [step["float_layers"] for step in steps] == [[], [names[40]], [names[40], names[3]]]
     assert [step["passed"] for step in steps] == [False, False, True]
     assert len(said) == 4  # each step, and which layers are the most sensitive
+    assert [line.partition(": not passed, ")[2] for line in said] == [
+        "it loses 3.00%",
+        "",
+        "it loses 2.00%",
+        "",
+    ]
     model = onnx.load(str(out))
     weights = initialisers(model)
     in_float = [n.name for n in model.graph.node if n.op_type == "Conv" and n.input[1] in weights]
@@ -266,7 +272,8 @@ def test_what_cannot_pass_at_all_leaves_no_bundle_and_the_old_one_whole(
     (tmp_path / "bundle" / "manifest.json").write_text("the old one")
     for out in (tmp_path / "bundle", tmp_path / "new"):
         with pytest.raises(
-            GateError, match=r"fp16 loses 100.00% on 12 real frames.*No bundle was written"
+            GateError,
+            match=r"fp16 does not pass on 12 real frames: it loses 100\.00%, .*No bundle was written",
         ) as caught:
             export(bundle.path, out, precisions=["fp16"], calibrate=data / "target", overwrite=True)
         assert caught.value.exit_code == 3
