@@ -26,7 +26,7 @@ install: $(INSTALLED)
 
 # The stamp is written last, so an interrupted installation is taken up again by the next call.
 $(INSTALLED): pyproject.toml
-	@echo '==> installing into $(VENV): once, some minutes, about 5 GB with PyTorch'
+	@echo '==> installing into $(VENV): once, some minutes, about 7 GB with PyTorch'
 	@rm -f $(INSTALLED)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + ". Name another: PYTHON=python3.12 make ...")'
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); echo 'No virtual environment could be made. On Debian and Ubuntu: apt install python3-venv'; exit 1; }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
+import importlib
 import platform
 import shutil
 from collections.abc import Sequence
@@ -98,6 +98,10 @@ def export(
         measured, calibrated = add_precisions(
             task, others, frames, method=calibration_method, max_drop=max_drop, verify=verify, say=say
         )
+        if earlier is not None:
+            provenance.pop("calibration", None)
+            kept = earlier.int8_calibration.items()
+            calibrated = {name: about for name, about in kept if task.file(name).is_file()} | calibrated
         softened = dict(earlier.calibration) if earlier is not None else {}
         if labels is not None:
             softened = calibrate_probabilities(task, labels, skip_bad, say)
@@ -106,7 +110,7 @@ def export(
             classes=task.classes,
             sensor=task.sensor,
             size=task.size,
-            provenance={**provenance, **_tools(), **calibrated},
+            provenance={**provenance, **_tools(), **({"calibration": calibrated} if calibrated else {})},
             verification={**verification, **measured},
             calibration=softened,
         )
@@ -209,4 +213,5 @@ def _tools() -> dict[str, str]:
 
 
 def _versions(*names: str) -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in names}
+    # Of the modules: the one called onnxruntime also comes as the package onnxruntime-gpu.
+    return {name: str(importlib.import_module(name).__version__) for name in names}

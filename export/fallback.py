@@ -108,7 +108,8 @@ def fit(
             say(f"{form}: most sensitive: " + ", ".join(f"{n} (KL {worst[n]:.2g})" for n in order[:3]))
         onnx.save_model(quantise(model, ranges, form, order[:number]), out)
         result = frames.measure(out, size, classes)
-        passed = result.passes(max_drop)
+        complaint = result.complaint(max_drop)
+        passed = not complaint
         steps.append(
             {
                 "float_layers": order[:number],
@@ -120,7 +121,7 @@ def fit(
         )
         say(
             f"{form}: {number} of {count} layers back in float: same class on {result.top1_agreement:.1%}, drop "
-            f"{result.drop:.2%} (allowed {max_drop:.2%}){'' if passed else ': too much'}"
+            f"{result.drop:.2%}{'' if passed else f': not passed, {complaint}'}"
         )
         if passed:
             return result, steps

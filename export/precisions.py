@@ -117,7 +117,7 @@ def add_precisions(
         frames: needed for INT8 and for verification.
 
     Returns:
-        What was verified, by precision, and the provenance of the calibration ({} without one).
+        What was verified, and for INT8 what it was calibrated with, each by precision.
 
     Raises:
         GateError: (exit 3) a precision, FP16 after INT8 included, loses more than ``max_drop``.
@@ -174,13 +174,13 @@ def add_precisions(
             }  # fmt: skip
             if steps:
                 verification[name]["steps"] = steps
-    return verification, {} if ranges is None else {"calibration": ranges.about}
+    written = [name for name in precisions if name in FORMS and task.file(name).is_file()]
+    return verification, {} if ranges is None else dict.fromkeys(written, ranges.about)
 
 
 def _too_much(name: str, result: Comparison, max_drop: float) -> str:
     return (
-        f"{name} loses {result.drop:.2%} on {result.frames} real frames (same class on {result.top1_agreement:.1%}), "
-        f"--max-drop allows {max_drop:.2%}, and twice that to change class. No bundle was written. "
+        f"{name} does not pass on {result.frames} real frames: {result.complaint(max_drop)}. No bundle was written. "
         f"Give another --max-drop, or leave {name} out."
     )
 

@@ -20,7 +20,7 @@ MAX_RELATIVE = 1e-4
 def verify_fp32(
     deployed: Deployed, path: Path, classes: tuple[str, ...], codes: NDArray[np.uint16], size: int
 ) -> Comparison:
-    """Run real frames through torch and through the file at ``path`` with ONNX Runtime, one by one.
+    """Run real frames through torch and through the file at ``path`` with ONNX Runtime, one by one, both on the CPU.
 
     Args:
         codes: (N, R, R) uint16 codes of frames (see preprocess).
@@ -32,7 +32,7 @@ def verify_fp32(
     with torch.inference_mode():
         outputs = [deployed(torch.from_numpy(x[np.newaxis])) for x in inputs]
     reference = tuple(np.concatenate([output[i].numpy() for output in outputs]) for i in (0, 1))
-    engine = OnnxRuntimeEngine(path, size, classes)
+    engine = OnnxRuntimeEngine(path, size, classes, providers=["CPUExecutionProvider"])
     try:
         found = ask(engine, inputs)
         together = engine.infer(inputs)  # the batch dimension must be free

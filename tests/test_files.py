@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,6 @@ from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.files import (
     atomic_file,
     atomic_folder,
-    refuse_existing,
-    refuse_foreign,
     sha256_of,
     write_json,
     write_text,
@@ -71,6 +70,64 @@ def test_the_new_file_has_the_permissions_that_open_would_give(tmp_path: Path) -
     plain.touch()
     write_text(written, "")
     assert written.stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_is_written_through_a_link(file: Path, there: bool) -> None:
+    link = file.parent / "latest.json"
+    (file.parent / "way").symlink_to(file.name)
+    link.symlink_to("way")
+    if not there:
+        file.unlink()
+    write_text(link, "new")
+    assert (link.is_symlink(), file.is_symlink()) == (True, False)
+    assert file.read_text(encoding="utf-8") == "new"
+    assert names(file.parent) == ["latest.json", "report.json", "way"]
+
+
+def test_what_is_written_to_a_fifo_reaches_its_reader(tmp_path: Path) -> None:
+    fifo, copy = tmp_path / "fifo", tmp_path / "copy"
+    os.mkfifo(fifo)
+    with copy.open("wb") as out, subprocess.Popen(["timeout", "60", "cat", str(fifo)], stdout=out) as reader:
+        with pytest.raises(ValueError, match="in the middle"), atomic_file(fifo) as temporary:
+            temporary.write_text("half", encoding="utf-8")
+            raise ValueError("in the middle")
+        write_text(fifo, "Grüße\n" * 30_000)  # more than a pipe holds
+    assert reader.returncode == 0
+    assert copy.read_text(encoding="utf-8") == "Grüße\n" * 30_000
+    assert fifo.is_fifo()
+    assert names(tmp_path) == ["copy", "fifo"]
+
+
+def test_a_device_stays_a_device(tmp_path: Path) -> None:
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        device.write_text("")
+    except PermissionError:
+        pytest.skip("no device can be made and opened here")
+    write_text(device, "new")
+    assert device.is_char_device()
+    assert names(tmp_path) == ["null"]
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_what_is_open_already_is_added_to(file: Path, name: str) -> None:
+    write = "import sys; from pathlib import Path; from tgkt_edge.files import write_text; "
+    with file.open("a", encoding="utf-8") as out:
+        command = [sys.executable, "-c", write + "write_text(Path(sys.argv[1]), 'new')", name]
+        subprocess.run(command, stdout=out, timeout=60, check=True)
+        assert file.read_text(encoding="utf-8") == OLD + "new"
+        out.write("!")
+    assert file.read_text(encoding="utf-8") == OLD + "new!"
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=60, check=True)
+    assert done.stdout == b"new"
+
+
+def test_a_folder_is_no_file_to_write(folder: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder: wanted a file"), atomic_file(folder):
+        pytest.fail("the body must not run")
+    assert names(folder.parent) == ["bundle"]
 
 
 @pytest.mark.parametrize("error", [ValueError("in the middle"), KeyboardInterrupt()])
@@ -167,107 +224,49 @@ def test_a_write_that_the_system_cuts_off_leaves_the_old_and_says_so(tmp_path: P
     assert done.stdout.count("File too large. What stood there before is intact.") == 2
 
 
-def test_a_full_disk_leaves_the_old_and_says_so(tmp_path: Path) -> None:
-    mount = 'mount -t tmpfs -o size=64k tmpfs "$1" && exec "$2" -c "$3" "$1" disk'
+def with_a_disk(
+    mount: str, point: Path, *command: str, arguments: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run ``command POINT ARGUMENTS`` in a name space where ``mount`` has mounted a disk at ``point``."""
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
-    command = ["unshare", *user, "--mount", "sh", "-c"]
+    shell = ["unshare", *user, "--mount", "sh", "-c"]
     try:
-        able = run_too_big([*command, 'mount -t tmpfs tmpfs "$1"', "sh", str(tmp_path)])
+        able = run_too_big([*shell, f'{mount} "$1"', "sh", str(point)])
     except FileNotFoundError:
         pytest.skip("no unshare: a small disk cannot be mounted")
     if able.returncode:
         pytest.skip(f"a small disk cannot be mounted here: {able.stderr.strip()}")
-    done = run_too_big([*command, mount, "sh", str(tmp_path), sys.executable, TOO_BIG])
+    script = f'{mount} "$1" && shift && exec "$@"'
+    return run_too_big([*shell, script, "sh", str(point), *command, str(point), *arguments])
+
+
+def test_a_full_disk_leaves_the_old_and_says_so(tmp_path: Path) -> None:
+    mount = "mount -t tmpfs -o size=64k tmpfs"
+    done = with_a_disk(mount, tmp_path, sys.executable, "-c", TOO_BIG, arguments=("disk",))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("No space left on device. What stood there before is intact.") == 2
 
 
-def test_a_folder_appears_whole(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "bundle"
-    with atomic_folder(path) as temporary:
-        write_text(temporary / "engines" / "a.txt", "a")
-        assert not path.exists()
-    assert names(path.parent) == ["bundle"]
-    assert (path / "engines" / "a.txt").read_text(encoding="utf-8") == "a"
-    plain = tmp_path / "plain"
-    plain.mkdir()
-    assert path.stat().st_mode == plain.stat().st_mode
+MOUNT_POINT = """
+import sys
+from pathlib import Path
+from tgkt_edge.errors import UsageError
+from tgkt_edge.files import atomic_folder
+try:
+    with atomic_folder(Path(sys.argv[1])):
+        print("the body must not run")
+except UsageError as error:
+    print(error)
+print([found.name for found in Path(sys.argv[1]).parent.iterdir()])
+"""
 
 
-def test_a_folder_that_holds_something_is_kept_unless_overwrite(folder: Path) -> None:
-    with (
-        pytest.raises(UsageError, match=r"already exists and is not empty.*--overwrite"),
-        atomic_folder(folder),
-    ):
-        pytest.fail("the body must not run")
-    assert names(folder) == ["old.txt"]
-    with atomic_folder(folder, overwrite=True) as temporary:
-        write_text(temporary / "new.txt", "new")
-        assert names(folder) == ["old.txt"]
-    assert names(folder) == ["new.txt"]
-    assert names(folder.parent) == ["bundle"]
-
-
-def test_an_exception_inside_leaves_the_old_folder(folder: Path) -> None:
-    with pytest.raises(ValueError, match="in the middle"), atomic_folder(folder, overwrite=True) as temporary:
-        write_text(temporary / "new.txt", "new")
-        raise ValueError("in the middle")
-    assert names(folder) == ["old.txt"]
-    assert names(folder.parent) == ["bundle"]
-
-
-def test_a_failed_rename_puts_the_old_folder_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace = os.replace
-
-    def refuse_the_new(source: Path, target: Path) -> None:
-        if source.suffix == ".tmp":
-            assert not folder.exists()  # the old one has been put aside by now
-            raise OSError(30, "Read-only file system")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", refuse_the_new)
-    with (
-        pytest.raises(TgktEdgeError, match=r"Read-only file system\. What stood there before is intact"),
-        atomic_folder(folder, overwrite=True) as temporary,
-    ):
-        (temporary / "new.txt").write_text("new", encoding="utf-8")
-    assert names(folder) == ["old.txt"]
-    assert names(folder.parent) == ["bundle"]
-
-
-def test_a_folder_replaces_a_file_and_a_link_without_leftovers(file: Path, folder: Path) -> None:
-    link = file.parent / "link"
-    link.symlink_to(folder, target_is_directory=True)
-    for path in (file, link):
-        with atomic_folder(path, overwrite=True) as temporary:
-            write_text(temporary / "new.txt", "new")
-        assert names(path) == ["new.txt"]
-        assert not path.is_symlink()
-    assert names(file.parent) == ["bundle", "link", "report.json"]
-    assert names(folder) == ["old.txt"]  # what the link pointed to is not ours to delete
-
-
-def test_refuse_existing(file: Path, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    refuse_existing(tmp_path / "empty", overwrite=False)
-    refuse_existing(tmp_path / "absent", overwrite=False)
-    refuse_existing(file, overwrite=True)
-    with pytest.raises(UsageError, match="--resume"):
-        refuse_existing(file, overwrite=False, hint="--resume")
-
-
-# What --overwrite may delete
-
-
-def test_overwrite_spares_what_another_program_wrote(tmp_path: Path) -> None:
-    refuse_foreign(tmp_path / "missing", "manifest.json", "a bundle")
-    refuse_foreign(tmp_path, "manifest.json", "a bundle")  # empty
-    (tmp_path / "thesis.txt").write_text("three years")
-    with pytest.raises(
-        UsageError, match=r"replaces a bundle only, but .* is a folder without manifest\.json"
-    ):
-        refuse_foreign(tmp_path, "manifest.json", "a bundle")
-    with pytest.raises(UsageError, match="is a file"):
-        refuse_foreign(tmp_path / "thesis.txt", "manifest.json", "a bundle")
-    (tmp_path / "manifest.json").write_text("{}")
-    refuse_foreign(tmp_path, "manifest.json", "a bundle")
+def test_a_mount_point_is_refused_at_once(tmp_path: Path) -> None:
+    point = tmp_path / "disk"
+    point.mkdir()
+    done = with_a_disk("mount -t tmpfs tmpfs", point, sys.executable, "-c", MOUNT_POINT)
+    assert done.returncode == 0, done.stderr
+    assert (
+        f"{point} cannot be replaced (Device or resource busy), as a mount point cannot. Name" in done.stdout
+    )
+    assert done.stdout.endswith("['disk']\n")

@@ -47,7 +47,11 @@ def test_the_drop_is_accuracy_with_labels_and_its_bound_without() -> None:
     result = compare(reference, found, truth)
     assert (result.reference_accuracy, result.accuracy, result.drop) == (0.75, 0.75, 0.0)
     assert not result.passes(0.24)  # half of the frames changed class: more than twice 0.24
+    assert (
+        result.complaint(0.24) == "50.00% of the frames change class, allowed are 48.00% (twice --max-drop)"
+    )
     assert result.passes(0.25)
+    assert compare(reference, found).complaint(0.49) == "it loses 50.00%, allowed are 49.00% (--max-drop)"
     assert not compare(reference, found).passes(0.49)
     assert compare(reference, found).passes(0.5)
     # The bound is one: accuracy cannot fall by more than the share of frames that change.
@@ -66,6 +70,7 @@ def test_answers_that_are_no_numbers_never_pass() -> None:
     reference, found = logits_only((1, 0)), logits_only((np.nan, 0))
     assert not compare(reference, found).passes(1.0)
     assert not compare(reference, found, np.array([0])).passes(1.0)
+    assert compare(reference, found).complaint(1.0) == "answers that are no numbers"
 
 
 class Doubling:

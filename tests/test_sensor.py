@@ -122,6 +122,18 @@ def test_a_preset_survives_yaml(name: str, tmp_path: Path) -> None:
     assert load_sensor(name) is PRESETS[name]
 
 
+def test_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
+    file = tmp_path / "sensor.yaml"
+    file.write_text("{kind: depth, unit_m: 1e-3, near_m: 3e-1, far_m: 6E0}", encoding="utf-8")
+    assert load_sensor(str(file)) == SensorSpec("depth", unit_m=0.001, near_m=0.3, far_m=6.0)
+    file.write_text("{kind: nir, black: 0, white: 1e3}", encoding="utf-8")
+    assert load_sensor(str(file)) == SensorSpec("nir", black=0, white=1000.0)
+    for bad in ("1e-3 m", "nan", "1e999", "yes"):
+        file.write_text(f"{{kind: depth, unit_m: {bad}, near_m: 0, far_m: 6}}", encoding="utf-8")
+        with pytest.raises(ConfigError, match=r"unit_m = .*: a depth sensor needs a finite number here"):
+            load_sensor(str(file))
+
+
 def test_load_sensor_names_what_is_no_preset_and_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--sensor kinect: neither a preset .*sunrgbd.* nor a YAML file"):
         load_sensor("kinect")

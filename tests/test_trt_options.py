@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -122,6 +123,45 @@ def test_every_option_reaches_the_builder(config: Any, rtx: trt.TensorRt, tmp_pa
     assert keep_timings(config, nowhere, as_tensorrt).startswith("the timing cache is not kept")
 
 
+@pytest.mark.parametrize("refuses", [len, lambda kept: True], ids=["what was kept", "any"])
+def test_timings_that_tensorrt_refuses_are_left_out(
+    config: Any, rtx: trt.TensorRt, tmp_path: Path, refuses: Callable[[bytes], bool]
+) -> None:
+    """TensorRT refuses those of another GPU; TensorRT-RTX takes any, so that the refusal alone is set here."""
+
+    class Picky:
+        made: tuple[Any, bytes]
+
+        def create_timing_cache(self, kept: bytes) -> Any:
+            self.made = (config.create_timing_cache(kept), kept)
+            return self.made[0]
+
+        def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
+            assert cache is self.made[0]
+            return not refuses(self.made[1]) and config.set_timing_cache(
+                cache, ignore_mismatch=ignore_mismatch
+            )
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(config, name)
+
+    options = BuildOptions(timing_cache=tmp_path / "t.cache")
+    assert options.timing_cache is not None
+    options.timing_cache.write_bytes(b"of another GPU")
+    as_tensorrt, picky = trt.TensorRt(rtx.module, "tensorrt", "10.3.0"), Picky()
+    said = configure(picky, options, as_tensorrt, ("8.7",))  # type: ignore[arg-type]
+    assert said.startswith(
+        f"the timing cache {options.timing_cache} is begun anew: TensorRT 10.3.0 cannot use it"
+    )
+    kept = keep_timings(picky, options, as_tensorrt)  # type: ignore[arg-type]
+    if config.get_timing_cache() is None:
+        assert kept.endswith("TensorRT took none")
+        assert options.timing_cache.read_bytes() == b"of another GPU"
+    else:
+        assert kept == ""
+        assert options.timing_cache.read_bytes() == bytes(config.get_timing_cache().serialize())
+
+
 def test_targets_reach_tensorrt_rtx(config: Any, rtx: trt.TensorRt, tmp_path: Path) -> None:
     options = BuildOptions(timing_cache=tmp_path / "t.cache")
     configure(config, options, rtx, ("8.6", "12.0"))
@@ -142,9 +182,18 @@ def test_timings_are_kept_by_version_and_gpu(monkeypatch: pytest.MonkeyPatch, tm
 
 # Words of the engine inspector, as published dumps of TensorRT 8 and 10 have them.
 
+DYNAMIC = "N/A due to dynamic shapes"
 
-def layer(*formats: str) -> dict[str, Any]:
-    return {"Name": "n", "Inputs": [{"Name": "x", "Format/Datatype": text} for text in formats]}
+
+def layer(*formats: str, weights: str = "", kind: str = "CaskConvolution") -> dict[str, Any]:
+    return {
+        "Name": "n", "LayerType": kind, "Inputs": [{"Name": "x", "Format/Datatype": text} for text in formats],
+        **({"Weights": {"Type": weights, "Count": 9408}} if weights else {}),
+    }  # fmt: skip
+
+
+def layer_types(*layers: Any) -> dict[str, int]:
+    return proof.layer_types(json.dumps({"Layers": layers, "Bindings": ["frame"]}))
 
 
 @pytest.mark.parametrize(
@@ -154,13 +203,29 @@ def layer(*formats: str) -> dict[str, Any]:
         (["Channel major FP16 format where channel % 8 == 0"], "fp16"),
         (["Row major linear FP32"], "fp32"),
         (["Float"], "fp32"),
+        (["BFloat16"], "bf16"),
         (["Int8"], "int8"),
         (["Thirty-two wide channel vectorized row major Int8 format"], "int8"),
         (["Int8", "Float"], "int8"),  # a convolution with its residual
+        ([DYNAMIC], "untold"),
+        ([], "untold"),
     ],
 )
 def test_the_inspectors_words_are_understood(formats: list[str], kind: str) -> None:
-    assert proof.layer_types({"Layers": [layer(*formats), layer(), "a name only"]}) == {kind: 1}
+    assert layer_types(layer(*formats), layer("Int8", kind="Reformat"), "a name only") == {kind: 1}
+
+
+@pytest.mark.parametrize(("weights", "kind"), [("Half", "fp16"), ("Float", "fp32"), ("Int8", "int8")])
+def test_with_a_range_of_batch_sizes_the_weights_tell_the_type(weights: str, kind: str) -> None:
+    assert layer_types(layer(DYNAMIC, weights=weights), layer(DYNAMIC, kind="PoolingV2")) == {kind: 1}
+    assert layer_types(layer("Float", weights=weights)) == {kind: 1}  # read, then converted by the layer
+    assert layer_types(layer("Half", kind="gemm"), layer(DYNAMIC, kind="gemm")) == {"fp16": 1, "untold": 1}
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", '{"Layers": null}', '{"Layers": ["a", "b"]}',
+                                  '{"Layers": [{}, {"Inputs": null, "Weights": 1}]}'])  # fmt: skip
+def test_an_inspector_that_is_not_understood_tells_nothing(text: str) -> None:
+    assert proof.layer_types(text) == {}
 
 
 def test_a_plan_whose_layers_lost_their_precision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,11 +243,23 @@ def test_a_plan_whose_layers_lost_their_precision_is_refused(monkeypatch: pytest
     }  # fmt: skip
 
 
-def test_an_inspector_that_tells_no_types_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proof, "engine_layers", lambda plan: {})
-    found = proof.prove(Path("model.onnx"), "fp32", {"fp32": 54}, b"plan")
-    assert (found["proven"], found["engine"]) == (False, None)
-    assert "inspector tells none" in found["how"]
+@pytest.mark.parametrize(
+    ("engine", "tells"),
+    [
+        ({}, "tells none of 54 layers"),
+        ({"untold": 54}, "tells none of 54 layers"),
+        ({"untold": 53, "fp32": 1}, "tells 1 of 54 layers"),  # one alone has no free dimension
+        ({"fp32": 2}, "tells 2 of 54 layers"),  # the others were compiled as a whole
+        ({"untold": 4, "fp32": 50}, "of those that the engine inspector tells none is fp16"),
+    ],
+)
+def test_an_inspector_that_tells_too_little_neither_proves_nor_refuses(
+    engine: dict[str, int], tells: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "engine_layers", lambda plan: engine)
+    found = proof.prove(Path("model.onnx"), "fp16", {"fp16": 54}, b"plan")
+    assert (found["proven"], found["engine"]) == (False, engine or None)
+    assert tells in found["how"]
 
 
 # The machine

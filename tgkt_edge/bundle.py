@@ -43,7 +43,8 @@ class Bundle:
         sensor: what a raw frame means; its range is the one the model was adapted with.
         size: side of the network's input, pixels.
         files: relative name -> {"sha256": hex, "bytes": int}.
-        provenance: where it came from: run, checkpoint digest, tool and library versions.
+        provenance: where it came from: run, checkpoint digest, tool and library versions, and what INT8 was calibrated
+            with (:attr:`int8_calibration`).
         verification: what was measured when it was exported, by precision.
         calibration: how its probabilities were calibrated (:mod:`tgkt_edge.calibration`), with ``temperature``; empty:
             they are the network's own.
@@ -64,24 +65,26 @@ class Bundle:
         """Read and check the manifest. Files are checked when they are asked for (:meth:`file`).
 
         Raises:
-            BundleError: (exit 4) no bundle, a damaged manifest, or one of a newer version.
+            BundleError: (exit 4) no bundle, a manifest that is damaged or cannot be read, or one of a newer version.
         """
         manifest = path / MANIFEST
-        if not manifest.is_file():
-            what = (
-                "has no manifest.json"
-                if path.is_dir()
-                else "does not exist"
-                if not path.exists()
-                else "is a file"
-            )
-            raise BundleError(
-                f"{path} {what}: wanted a bundle folder, as 'tgkt-edge export RUN -o BUNDLE' writes"
-            )
         try:
+            if not manifest.is_file():
+                what = (
+                    "has no manifest.json"
+                    if path.is_dir()
+                    else "does not exist"
+                    if not path.exists()
+                    else "is a file"
+                )
+                raise BundleError(
+                    f"{path} {what}: wanted a bundle folder, as 'tgkt-edge export RUN -o BUNDLE' writes"
+                )
             values = json.loads(manifest.read_text(encoding="utf-8"))
             if not isinstance(values, dict):
                 raise ValueError(f"holds a {type(values).__name__}, not an object")
+        except OSError as error:
+            raise BundleError(f"{manifest} cannot be read: {error.strerror or error}") from error
         except (ValueError, UnicodeDecodeError) as error:
             raise BundleError(f"{manifest} is damaged: {error}. Export the bundle again.") from error
         schema, tool = values.get("schema"), values.get("tool")
@@ -136,6 +139,20 @@ class Bundle:
         return float(self.calibration.get("temperature", 1.0))
 
     @property
+    def int8_calibration(self) -> dict[str, Mapping[str, Any]]:
+        """What the ranges of each INT8 precision come from, as far as it is known: method, frames, digest of them.
+
+        Bundles from before each had an entry of its own hold one, that of the precision exported last.
+        """
+        found = self.provenance.get("calibration")
+        if not isinstance(found, dict):
+            return {}
+        entries = dict.fromkeys(MODEL_FILES, found) if "sha256" in found else found
+        return {
+            name: entries[name] for name in self.precisions if name.startswith("int8") and name in entries
+        }
+
+    @property
     def precisions(self) -> tuple[str, ...]:
         """The ONNX precisions this bundle holds."""
         return tuple(name for name, file in MODEL_FILES.items() if file in self.files)
@@ -158,23 +175,26 @@ class Bundle:
         """Path of one file of the bundle, its checksum verified.
 
         Raises:
-            BundleError: (exit 4) not in the manifest, missing, truncated or altered.
+            BundleError: (exit 4) not in the manifest, missing, truncated, altered, or it cannot be read.
         """
         entry, path = self.files.get(name), self.path / name
         if entry is None:
             raise BundleError(
                 f"{path} is not named in the manifest, so it is not trusted. Export the bundle again."
             )
-        if not path.is_file():
-            raise BundleError(
-                f"{path} is missing although the manifest names it. Copy the whole bundle again."
-            )
-        size = path.stat().st_size
-        if "bytes" in entry and size != entry["bytes"]:
-            raise BundleError(
-                f"{path} has {size} bytes, the manifest says {entry['bytes']}: truncated? Copy the bundle again."
-            )
-        found = sha256_of(path)
+        try:
+            if not path.is_file():
+                raise BundleError(
+                    f"{path} is missing although the manifest names it. Copy the whole bundle again."
+                )
+            size = path.stat().st_size
+            if "bytes" in entry and size != entry["bytes"]:
+                raise BundleError(
+                    f"{path} has {size} bytes, the manifest says {entry['bytes']}: truncated? Copy the bundle again."
+                )
+            found = sha256_of(path)
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error.strerror or error}") from error
         if found != entry["sha256"]:
             raise BundleError(
                 f"{path} was altered: its sha256 is {found[:12]}..., the manifest says {entry['sha256'][:12]}.... "

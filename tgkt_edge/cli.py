@@ -6,6 +6,7 @@ answers at once and a device needs only what it uses.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -44,6 +45,14 @@ class _Group(typer.core.TyperGroup):
                 traceback.print_exception(error)
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
+        except OSError as error:  # of a file that nothing above expected to fail
+            if error.errno == errno.EPIPE:  # nobody reads our output any more: not an error of ours
+                raise
+            if ctx.params.get("debug"):
+                traceback.print_exception(error)
+            where = "" if error.filename is None else f"{error.filename}: "
+            typer.echo(f"error: {where}{error.strerror or error}", err=True)
+            raise typer.Exit(TgktEdgeError.exit_code) from None
 
 
 # No rich markup: plain help reads the same in a terminal, a pipe and a bug report.
@@ -73,6 +82,8 @@ def main() -> None:
 
 def _settle_stdout() -> None:
     """Flush stdout; if its reader is gone, let the rest go nowhere instead of failing at interpreter exit."""
+    if sys.stdout is None:  # closed before we were started
+        return
     try:
         sys.stdout.flush()
     except OSError:

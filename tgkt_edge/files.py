@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,28 +39,56 @@ def _sync(path: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it becomes ``path``, on any failure it is removed.
 
+    A link stays: what it leads to is replaced. A device, a FIFO and what is open already (/dev/stdout) stay, too: on
+    success all that was written goes there.
+
     Raises:
+        UsageError: ``path`` is a folder.
         TgktEdgeError: the disk refused (full, read-only): names the file; what stood at ``path`` is intact.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        end, replaceable = _end(path)
+        if replaceable:
+            end.parent.mkdir(parents=True, exist_ok=True)
+        folder = end.parent if replaceable else None
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{end.name}.", suffix=".tmp")
         os.close(handle)
     except OSError as error:
         raise TgktEdgeError(f"cannot write {path}: {error.strerror or error}") from error
     temporary = Path(name)
     try:
         yield temporary
-        _sync(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        _sync(path.parent)
+        if replaceable:
+            _sync(temporary)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, end)
+            _sync(end.parent)
+        else:
+            with temporary.open("rb") as written, end.open("ab") as out:
+                shutil.copyfileobj(written, out)
     except OSError as error:
-        raise TgktEdgeError(
-            f"cannot write {path}: {error.strerror or error}. What stood there before is intact."
-        ) from error
+        intact = " What stood there before is intact." if replaceable else ""
+        raise TgktEdgeError(f"cannot write {path}: {error.strerror or error}.{intact}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _end(path: Path) -> tuple[Path, bool]:
+    """Where ``path`` leads, and whether that is a file, or nothing yet, which a new file may replace."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return path.resolve(), True
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{path} is a folder: wanted a file to write")
+    end = path
+    while end.is_symlink():
+        if (
+            Path("/proc") in end.parent.resolve().parents
+        ):  # /dev/stdout: may be a file that others write to, too
+            return path, False
+        end = end.parent / os.readlink(end)
+    return end, stat.S_ISREG(mode)
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
@@ -93,40 +123,74 @@ def write_json(path: Path, value: Any) -> None:
 def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; on success it is renamed to ``path``, on any failure removed.
 
+    A link stays: the folder that it leads to is replaced.
+
     Raises:
-        UsageError: ``path`` exists, is not empty, and ``overwrite`` is false.
+        UsageError: ``path`` exists, is not empty, and ``overwrite`` is false; or it is a folder that cannot be
+            replaced: a mount point, or one that this process is in.
         TgktEdgeError: the disk refused.
+        OSError: reading or writing elsewhere, which the body did, failed.
     """
     refuse_existing(path, overwrite=overwrite)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
-    except OSError as error:
-        raise TgktEdgeError(f"cannot write {path}: {error.strerror or error}") from error
+        end = path.resolve()
+        end.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=end.parent, prefix=f".{end.name}.", suffix=".tmp"))
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle, before Python 3.13
+        raise TgktEdgeError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     old = temporary.with_suffix(".old")
     try:
+        _refuse_immovable(path, end, temporary)
         yield temporary
         for written in [*temporary.rglob("*"), temporary]:
             if not written.is_symlink():
                 _sync(written)
         os.chmod(temporary, 0o777 & ~_umask())
-        if path.exists():
-            os.replace(path, old)
+        if end.exists():
+            os.replace(end, old)
         try:
-            os.replace(temporary, path)
+            os.replace(temporary, end)
         except OSError:
             if old.exists():
-                os.replace(old, path)
+                os.replace(old, end)
             raise
-        _sync(path.parent)
+        _sync(end.parent)
     except OSError as error:
+        names = [Path(str(name)) for name in (error.filename, error.filename2) if name is not None]
+        if names and not any(temporary in (name, *name.parents) or name == end for name in names):
+            raise  # of a file that the body read, say: it names that one
         raise TgktEdgeError(
             f"cannot write {path}: {error.strerror or error}. What stood there before is intact."
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if path.exists():
+        if end.exists():
             _remove(old)
+
+
+def _refuse_immovable(path: Path, end: Path, temporary: Path) -> None:
+    """Raise UsageError if ``end``, to which ``path`` leads, is a folder that :func:`atomic_folder` cannot replace.
+
+    Args:
+        temporary: an empty folder beside it.
+    """
+    if not end.is_dir():
+        return
+    inside = f"Name a new folder inside it, e.g. {path / 'out'}."
+    here = Path.cwd()
+    if end in (here, *here.parents):
+        raise UsageError(f"{path} cannot be replaced: you are in it. {inside}")
+    probe = temporary / "probe"
+    probe.touch()
+    try:
+        os.rename(end, temporary)  # fails always: a folder that is not empty is never replaced
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            why = error.strerror or error
+            raise UsageError(
+                f"{path} cannot be replaced ({why}), as a mount point cannot. {inside}"
+            ) from error
+    probe.unlink()
 
 
 def _remove(path: Path) -> None:

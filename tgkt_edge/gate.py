@@ -63,12 +63,20 @@ class Comparison:
 
         The last matters with labels only: equal accuracy on few frames can hide classes that trade places.
         """
+        return not self.complaint(max_drop)
+
+    def complaint(self, max_drop: float) -> str:
+        """Which condition of :meth:`passes` is not met, in words; empty if all are."""
+        if not math.isfinite(self.max_logit_difference):
+            return "answers that are no numbers"
+        if self.drop > max_drop + _ROUNDING:
+            return f"it loses {self.drop:.2%}, allowed are {max_drop:.2%} (--max-drop)"
         changed = 1.0 - self.top1_agreement
-        return (
-            math.isfinite(self.max_logit_difference)
-            and self.drop <= max_drop + _ROUNDING
-            and changed <= 2 * max_drop + _ROUNDING
-        )
+        if changed > 2 * max_drop + _ROUNDING:
+            return (
+                f"{changed:.2%} of the frames change class, allowed are {2 * max_drop:.2%} (twice --max-drop)"
+            )
+        return ""
 
     def to_dict(self) -> dict[str, Any]:
         """For the manifest."""

@@ -21,18 +21,26 @@ def inspect(path: Path) -> dict[str, Any]:
         that are missing or altered, each in words.
 
     Raises:
-        UsageError: (exit 2) nothing is there. IncompatibleError, BundleError: (exit 4) it is none of these, or damaged.
+        UsageError: (exit 2) nothing is there. IncompatibleError, BundleError: (exit 4) it is none of these, damaged, or
+            cannot be read.
     """
-    if not path.exists():
-        raise UsageError(f"{path}: no such file or folder. Wanted a bundle, an ONNX file or a TensorRT plan.")
-    if path.is_dir():
-        if not (path / MANIFEST).is_file():
+    try:
+        if not path.exists():
+            raise UsageError(
+                f"{path}: no such file or folder. Wanted a bundle, an ONNX file or a TensorRT plan."
+            )
+        folder, start = path.is_dir(), b""
+        if folder and not (path / MANIFEST).is_file():
             raise IncompatibleError(
                 f"{path}: no bundle: {MANIFEST} is missing. Wanted what 'export -o' wrote."
             )
+        if not folder:
+            with path.open("rb") as file:
+                start = file.read(4)
+    except OSError as error:
+        raise IncompatibleError(f"{path} cannot be read: {error.strerror or error}") from error
+    if folder:
         return _bundle(path)
-    with path.open("rb") as file:
-        start = file.read(4)
     return inspect_plan(path) if is_plan(start) else _onnx(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 from dataclasses import dataclass
@@ -168,6 +169,10 @@ class SensorSpec:
         if "kind" not in values:
             raise ConfigError(f"{where}: 'kind' is missing: wanted depth or nir")
         clean = dict(values)
+        for key in ("unit_m", "near_m", "far_m", "black", "white"):
+            if isinstance(clean.get(key), str):  # YAML reads 1e-3 as text
+                with contextlib.suppress(ValueError):
+                    clean[key] = float(clean[key])
         for key in ("invalid", "size"):
             if isinstance(clean.get(key), list):
                 clean[key] = tuple(clean[key])
@@ -185,20 +190,22 @@ def load_sensor(name: str) -> SensorSpec:
     """A preset's name or the path of a YAML file to a SensorSpec.
 
     Raises:
-        ConfigError: neither; or the file is not YAML, has unknown fields or bad values.
+        ConfigError: neither; or the file cannot be read, is not YAML, has unknown fields or bad values.
     """
     if name in PRESETS:
         return PRESETS[name]
     path = Path(name)
-    if not path.is_file():
-        raise ConfigError(
-            f"--sensor {name}: neither a preset ({', '.join(PRESETS)}) nor a YAML file. "
-            f"A file holds the fields of a SensorSpec: kind, dtype, unit_m, near_m, far_m, ..."
-        )
     import yaml
 
     try:
+        if not path.is_file():
+            raise ConfigError(
+                f"--sensor {name}: neither a preset ({', '.join(PRESETS)}) nor a YAML file. "
+                f"A file holds the fields of a SensorSpec: kind, dtype, unit_m, near_m, far_m, ..."
+            )
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--sensor {name} cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     return SensorSpec.from_dict(values, where=str(path))

@@ -44,7 +44,7 @@ class Sidecar:
         compute_capabilities: GPUs it was built for, e.g. ("8.7",); at least one.
         device: name of the GPU it was built on; None where it was built without one.
         precision: {"asked": "fp16", "network": {type: layers}, "engine": {type: layers} or None, "proven": whether the
-            engine inspector was asked, "how": in words}. Layers are the multiplying ones, by what they multiply.
+            engine inspector told it, "how": in words}. Layers are the multiplying ones, by what they multiply.
         profile: batch sizes.
         inputs, outputs: name -> {"dtype", "shape"}; a free dimension is -1.
         version_compatible: newer versions of the same major one load it, too; it then carries a runtime of its own,

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
@@ -53,8 +54,8 @@ def test_the_manifest_says_what_the_device_must_know(bundle: Bundle, run: Path) 
     assert bundle.files == {"model.onnx": {"sha256": sha256_of(model), "bytes": model.stat().st_size}}
     assert bundle.provenance["run"] == "run"
     assert bundle.provenance["target_sha256"] == sha256_of(Run(run).target)
-    for library in ("torch", "onnx", "onnxruntime"):
-        assert bundle.provenance[library] == importlib.metadata.version(library)
+    for library in (torch, onnx, onnxruntime):
+        assert bundle.provenance[library.__name__] == library.__version__
 
 
 def test_the_manifest_says_what_was_verified(bundle: Bundle) -> None:
@@ -200,6 +201,29 @@ def test_without_target_frames_there_is_no_verification(run: Path, data: Path, t
     assert export(run, tmp_path / "unverified", verify=False).verification == {}
     other = export(run, tmp_path / "verified", calibrate=data / "clip")
     assert other.verification["fp32"]["frames"] == 6
+
+
+def test_onnx_runtime_may_be_installed_as_another_package(
+    bundle: Bundle, deployed: Deployed, codes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime-gpu brings the same module, and takes CUDA unless told: TF32 there would exceed MAX_RELATIVE."""
+
+    def unknown(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    asked: list[Any] = []
+
+    class Watched(OnnxRuntimeEngine):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            asked.append(more.get("providers"))
+            super().__init__(*args, **more)
+
+    monkeypatch.setattr(importlib.metadata, "version", unknown)
+    made = export(bundle.path, tmp_path / "again")
+    assert made.provenance["onnxruntime"] == onnxruntime.__version__
+    monkeypatch.setattr("tgkt_edge.export.verify.OnnxRuntimeEngine", Watched)
+    verify_fp32(deployed, bundle.model(), CLASSES, codes[:2], SIZE)
+    assert asked == [["CPUExecutionProvider"]]
 
 
 def test_unfinished_and_damaged_runs(run: Path, tmp_path: Path) -> None:

@@ -143,8 +143,8 @@ def test_the_manifest_tells_what_each_precision_costs(full: tuple[Bundle, list[s
         assert found["held_out"] is False
     assert made.verification["fp16"]["max_logit_difference"] < 5e-3 * made.verification["fp16"]["max_logit"]
     assert made.verification["int8"]["steps"][-1]["passed"]
-    calibration = made.provenance["calibration"]
-    assert calibration == {"method": "minmax", "frames": 12, "sha256": digest(inputs)}
+    calibration = {"method": "minmax", "frames": 12, "sha256": digest(inputs)}
+    assert made.provenance["calibration"] == {"int8": calibration, "int8-cpu": calibration}
     assert made.provenance["run"] == "run"  # of the bundle it came from
     assert made.verification["fp32"]["against"] == "torch"
     assert any("only 12 calibration frames" in line for line in said)
@@ -152,6 +152,26 @@ def test_the_manifest_tells_what_each_precision_costs(full: tuple[Bundle, list[s
     assert [line.split()[0] for line in lines[1:6]] == ["precision", *made.precisions]
     recorded = json.loads((made.path / "manifest.json").read_text())["verification"]
     assert recorded == made.verification
+
+
+def test_each_int8_file_keeps_its_own_calibration(
+    full: tuple[Bundle, list[str]], data: Path, tmp_path: Path
+) -> None:
+    old = full[0].provenance["calibration"]["int8"]
+    options: Any = {"calibrate": data / "target", "calibration_frames": 5, "verify": False}
+    again = export(full[0].path, tmp_path / "again", precisions=["int8-cpu"], **options)
+    assert again.int8_calibration["int8"] == old
+    assert again.int8_calibration["int8-cpu"]["frames"] == 5
+    assert export(again.path, tmp_path / "third").provenance["calibration"] == again.provenance["calibration"]
+    # as it was recorded before: one for all
+    manifest = again.path / "manifest.json"
+    values = json.loads(manifest.read_text())
+    values["provenance"]["calibration"] = old
+    manifest.write_text(json.dumps(values))
+    assert Bundle.open(again.path).int8_calibration == {"int8": old, "int8-cpu": old}
+    newer = export(again.path, tmp_path / "newer", precisions=["int8"], **options)
+    assert newer.provenance["calibration"]["int8-cpu"] == old
+    assert newer.provenance["calibration"]["int8"]["frames"] == 5
 
 
 def test_the_layers_that_suffer_most_go_back_to_float_until_it_passes(
@@ -163,8 +183,8 @@ def test_the_layers_that_suffer_most_go_back_to_float_until_it_passes(
     assert len(names) == 52
     order = {names[40]: 0.3, names[3]: 0.2, names[9]: 0.1}
     monkeypatch.setattr(fallback, "sensitivity", lambda *given: order)
-    verdicts = iter([False, False, True])
-    monkeypatch.setattr(Comparison, "passes", lambda self, max_drop: next(verdicts))
+    verdicts = iter(["it loses 3.00%", "it loses 2.00%", ""])
+    monkeypatch.setattr(Comparison, "complaint", lambda self, max_drop: next(verdicts))
     said: list[str] = []
     out = tmp_path / "model.int8-cpu.onnx"
     result, steps = fit(
@@ -174,6 +194,12 @@ def test_the_layers_that_suffer_most_go_back_to_float_until_it_passes(
     assert [step["float_layers"] for step in steps] == [[], [names[40]], [names[40], names[3]]]
     assert [step["passed"] for step in steps] == [False, False, True]
     assert len(said) == 4  # each step, and which layers are the most sensitive
+    assert [line.partition(": not passed, ")[2] for line in said] == [
+        "it loses 3.00%",
+        "",
+        "it loses 2.00%",
+        "",
+    ]
     model = onnx.load(str(out))
     weights = initialisers(model)
     in_float = [n.name for n in model.graph.node if n.op_type == "Conv" and n.input[1] in weights]
@@ -246,7 +272,8 @@ def test_what_cannot_pass_at_all_leaves_no_bundle_and_the_old_one_whole(
     (tmp_path / "bundle" / "manifest.json").write_text("the old one")
     for out in (tmp_path / "bundle", tmp_path / "new"):
         with pytest.raises(
-            GateError, match=r"fp16 loses 100.00% on 12 real frames.*No bundle was written"
+            GateError,
+            match=r"fp16 does not pass on 12 real frames: it loses 100\.00%, .*No bundle was written",
         ) as caught:
             export(bundle.path, out, precisions=["fp16"], calibrate=data / "target", overwrite=True)
         assert caught.value.exit_code == 3

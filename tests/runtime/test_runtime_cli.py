@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,8 @@ from typer.testing import CliRunner
 
 from tgkt_edge import __version__
 from tgkt_edge.cli import app
+
+NO_BUNDLE = ["run", "/no/bundle", "--camera", "."]
 
 HEAVY = (
     "torch",
@@ -74,6 +79,14 @@ def test_version_goes_to_stdout(kit: Any) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"tgkt-edge {__version__}\n", "")
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], NO_BUNDLE])
+def test_a_closed_stdout_is_no_error_of_its_own(kit: Any, arguments: list[str]) -> None:
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *kit.command(*arguments)]
+    done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, env=kit.environment(), check=False)
+    assert done.returncode == (4 if arguments == NO_BUNDLE else 0)
+    assert "Traceback" not in done.stderr
+
+
 def test_help_is_plain_text(kit: Any) -> None:
     done = invoke(kit, "run", "--help", COLUMNS="80")
     assert done.returncode == 0
@@ -87,9 +100,6 @@ def test_usage_errors_exit_2(arguments: list[str]) -> None:
     assert done.exit_code == 2
     assert done.stdout == ""
     assert "Usage:" in done.stderr
-
-
-NO_BUNDLE = ["run", "/no/bundle", "--camera", "."]
 
 
 def test_errors_are_one_line_without_a_traceback(kit: Any) -> None:
@@ -106,3 +116,59 @@ def test_debug_shows_the_traceback(flags: list[str], env: dict[str, str]) -> Non
     assert done.exit_code == 4
     assert "Traceback" in done.stderr
     assert "error: /no/bundle does not exist" in done.stderr
+
+
+# Files that may not be read
+
+
+@pytest.fixture
+def as_a_user() -> list[str]:
+    """What to put before a command so that permissions hold for it, even if root runs the tests."""
+    if os.geteuid() != 0:
+        return []
+    caps = "-dac_override,-dac_read_search"
+    command = ["setpriv", f"--bounding-set={caps}", f"--inh-caps={caps}"]
+    try:
+        subprocess.run([*command, "true"], capture_output=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("root reads every file, and there is no setpriv to give that up")
+    return command
+
+
+SPEC = "kind: depth\nunit_m: 0.001\nnear_m: 0\nfar_m: 8\n"
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code", "named"),
+    [
+        ("bundle/manifest.json", ["inspect", "bundle"], 4, "bundle/manifest.json cannot be read"),
+        ("bundle/manifest.json", ["verify", "bundle", "--frames", "frames"], 4, "manifest.json cannot be read"),
+        ("bundle/model.onnx", ["inspect", "bundle"], 4, "1 of its files cannot be trusted"),
+        ("bundle/model.onnx", ["inspect", "bundle/model.onnx"], 2, "is not readable"),
+        ("bundle/model.onnx", ["verify", "bundle", "--frames", "frames"], 4, "model.onnx cannot be read"),
+        ("bundle/model.onnx", ["run", "bundle", "--camera", "frames"], 4, "model.onnx cannot be read"),
+        ("bundle", ["inspect", "bundle"], 2, "is not readable"),
+        ("bundle", ["inspect", "bundle/model.onnx"], 4, "model.onnx cannot be read"),
+        ("bundle", ["run", "bundle", "--camera", "frames"], 2, "is not readable"),
+        ("spec.yaml", ["run", "bundle", "--camera", "frames", "--sensor", "spec.yaml"], 2, "--sensor spec.yaml cannot"),
+        ("config.yaml", ["adapt", "--target", "frames", "--paired", "frames", "--sensor", "depth", "--config",
+                         "config.yaml", "-o", "run"], 1, "error: config.yaml: Permission denied"),
+    ],
+)  # fmt: skip
+def test_what_may_not_be_read_is_named(
+    closed: str, arguments: list[str], code: int, named: str, tmp_path: Path, kit: Any, depth_bundle: Any,
+    as_a_user: list[str],
+) -> None:  # fmt: skip
+    shutil.copytree(depth_bundle.path, tmp_path / "bundle")
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    (tmp_path / "config.yaml").write_text("batch: 4\n")
+    kit.save_frames(tmp_path / "frames", kit.make_frames(1))
+    (tmp_path / closed).chmod(0)
+    done = subprocess.run(
+        [*as_a_user, *kit.command(*arguments)], capture_output=True, text=True, env=kit.environment(), cwd=tmp_path,
+        check=False,
+    )  # fmt: skip
+    (tmp_path / closed).chmod(0o700)
+    assert done.returncode == code, done.stderr
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr

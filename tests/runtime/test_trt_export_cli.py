@@ -112,6 +112,11 @@ def test_without_a_gpu_the_target_must_be_named(kit: Any, bundle: Bundle, rtx: t
     ("arguments", "code", "message"),
     [
         (["--trt", "--target-sm", "89", "--precision", "fp16"], 4, "holds no fp16 model to build from"),
+        (["--trt", "--target-sm", "89", "--precision", "int8"], 4, "--precision int8 --calibrate FRAMES --trt"),
+        (["--trt", "--calibrate", "/no", "--labels", "/no", "--max-drop", "7", "--overwrite"], 2,
+         "--calibrate, --labels, --max-drop, --overwrite: without effect"),
+        (["--trt", "--calibration-frames", "9", "--calibration-method", "minmax", "--no-verify", "--skip-bad"], 2,
+         "--calibration-frames, --calibration-method, --no-verify, --skip-bad: without effect"),
         (["--trt", "--target-sm", "89", "--precision", "int8-cpu"], 2, "made for ONNX Runtime on CPUs"),
         (["--trt", "--max-batch", "0"], 2, "--max-batch 0: wanted 1 <= min <= opt <= max"),
         (["--trt", "--target-sm", "ada"], 2, "--target-sm ada: wanted a compute capability"),
@@ -120,7 +125,7 @@ def test_without_a_gpu_the_target_must_be_named(kit: Any, bundle: Bundle, rtx: t
         (["--max-batch", "4", "-o", "out"], 2, "give --trt, too"),
         (["--optimisation", "5", "-o", "out"], 2, "--optimisation is for TensorRT plans: give --trt, too"),
     ],
-)
+)  # fmt: skip
 def test_what_does_not_fit_is_refused_and_nothing_is_written(
     kit: Any, bundle: Bundle, rtx: trt.TensorRt, arguments: list[str], code: int, message: str
 ) -> None:

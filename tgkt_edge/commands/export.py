@@ -128,6 +128,22 @@ def export_command(
             raise UsageError(
                 f"-o BUNDLE is missing: where is the bundle of {run} to be written? Only --trt of a bundle needs none."
             )
+        without_effect = {
+            "--calibrate": calibrate is not None,
+            "--calibration-frames": calibration_frames != 512,
+            "--calibration-method": calibration_method != "percentile",
+            "--labels": labels is not None,
+            "--max-drop": max_drop != 0.01,
+            "--no-verify": not verify,
+            "--skip-bad": skip_bad,
+            "--overwrite": overwrite,
+        }
+        if any(without_effect.values()):
+            flags = ", ".join(flag for flag, given in without_effect.items() if given)
+            raise UsageError(
+                f"{flags}: without effect where --trt builds plans of the ONNX files that {run} holds. Leave out what "
+                f"is named, or give -o BUNDLE to make those files anew."
+            )
         _only_plans(run, precision or (), options)
         return
     if trt:

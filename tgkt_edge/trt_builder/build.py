@@ -96,7 +96,7 @@ def build_plan(
     profile.set_shape(INPUT_NAME, shapes[0], shapes[1], shapes[2])
     if config.add_optimization_profile(profile) < 0:
         raise IncompatibleError(f"{found.text} refused batch {batch.text()}: {errors.last}")
-    configure(config, options, found, capabilities)
+    warnings = [configure(config, options, found, capabilities)]
     with watched(config, progress):
         plan = builder.build_serialized_network(network, config)
     if plan is None:
@@ -105,7 +105,7 @@ def build_plan(
             f"--workspace MIB, a smaller --max-batch, or close other programs."
         )
     data = bytes(plan)
-    warning = keep_timings(config, options, found)
+    warnings.append(keep_timings(config, options, found))
     local = gpu is not None and gpu.compute_capability in capabilities
     return Built(
         plan=data,
@@ -121,7 +121,7 @@ def build_plan(
             "tf32": False,
             "seconds": round(time.monotonic() - started, 1),
         },
-        warning=warning,
+        warning="; ".join(line for line in warnings if line),
     )
 
 

@@ -129,8 +129,8 @@ _FLAGS = {
 
 def configure(
     config: trt.IBuilderConfig, options: BuildOptions, found: trt.TensorRt, capabilities: tuple[str, ...]
-) -> None:
-    """Set every option but profile and progress."""
+) -> str:
+    """Set every option but profile and progress. Returns what a person should know of them, or ""."""
     config.builder_optimization_level = options.level
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the inspector then tells types
     config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32
@@ -150,18 +150,33 @@ def configure(
         for index, one in enumerate(capabilities):
             rtx.set_compute_capability(getattr(_capability(), f"SM{one.replace('.', '')}"), index)
     elif options.timing_cache is not None:
-        kept = options.timing_cache.read_bytes() if options.timing_cache.is_file() else b""
-        cache: trt.ITimingCache | None = config.create_timing_cache(kept)
-        if cache is None:  # damaged: begin anew
-            cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, ignore_mismatch=False)
+        return _use_timings(config, options.timing_cache, found)
+    return ""
+
+
+def _use_timings(config: trt.IBuilderConfig, path: Path, found: trt.TensorRt) -> str:
+    """Give the builder what ``path`` keeps; where it cannot use that, an empty cache, and a line that says so."""
+    kept, why = b"", ""
+    try:
+        kept = path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        why = error.strerror or str(error)
+    for data in (kept, b""):
+        cache: trt.ITimingCache | None = config.create_timing_cache(data)  # None: damaged
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            break
+        why = why or f"{found.text} cannot use it; it is damaged, or another GPU's or version's"
+    return f"the timing cache {path} is begun anew: {why}" if why else ""
 
 
 def keep_timings(config: trt.IBuilderConfig, options: BuildOptions, found: trt.TensorRt) -> str:
     """Write what the builder measured to ``options.timing_cache``; what hindered it, as a line for a person, or ""."""
     if found.flavour == "tensorrt" and options.timing_cache is not None:
         try:
-            data = bytes(config.get_timing_cache().serialize())
+            cache = config.get_timing_cache()
+            if cache is None:
+                return "the timing cache is not kept, the next build takes as long: TensorRT took none"
+            data = bytes(cache.serialize())
             with atomic_file(options.timing_cache) as temporary:
                 temporary.write_bytes(data)
         except TgktEdgeError as error:  # the plan is there: minutes of work are not lost for this

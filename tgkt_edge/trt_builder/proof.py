@@ -13,7 +13,8 @@ from tgkt_edge.errors import IncompatibleError, TgktEdgeError
 from tgkt_edge.plan import TYPES
 from tgkt_edge.trt_log import make_logger
 
-_WORDS = {"int8": ("int8",), "fp16": ("fp16", "half"), "fp32": ("fp32", "float")}
+_WORDS = {"int8": ("int8",), "fp16": ("fp16", "half"), "bf16": ("bf16", "bfloat"), "fp32": ("fp32", "float")}
+_MULTIPLYING = ("conv", "gemm", "matmul", "matrixmultiply")  # in a layer's type, as the inspector has it
 
 
 def network_layers(network: trt.INetworkDefinition) -> dict[str, int]:
@@ -50,7 +51,7 @@ def check_network(onnx: Path, precision: str, layers: Mapping[str, int]) -> None
 
 
 def engine_layers(plan: bytes) -> dict[str, int]:
-    """What TensorRT's engine inspector says of a plan: layers by the type of what they read. Needs the GPU.
+    """What TensorRT's engine inspector says of a plan's layers, see :func:`layer_types`. Needs the GPU.
 
     Raises:
         TgktEdgeError: the plan does not load here.
@@ -61,27 +62,43 @@ def engine_layers(plan: bytes) -> dict[str, int]:
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise TgktEdgeError(f"the plan just built does not load here: {errors.last} No plan was written.")
-    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    return layer_types(json.loads(text))
+    return layer_types(
+        engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    )
 
 
-def layer_types(information: Mapping[str, Any]) -> dict[str, int]:
-    """Count an engine inspector's layers by the narrowest type they read.
+def layer_types(text: str) -> dict[str, int]:
+    """Count an engine inspector's multiplying layers by the type of their weights, else the narrowest they read.
 
     Args:
-        information: its JSON. A tensor's type is part of a text such as "Half", "Int8" or "Channel major FP16 format
-            where channel % 8 == 0", as the version has it.
+        text: its JSON. A type is part of a text such as "Half", "Int8" or "Channel major FP16 format where channel % 8
+            == 0", as the version has it. Of tensors with a free dimension TensorRT says "N/A due to dynamic shapes",
+            so that with a range of batch sizes only the weights' types are told.
+
+    Returns:
+        type -> layers; "untold" for those without a type. Empty where the text is none that is understood.
     """
+    try:
+        information = json.loads(text)
+    except ValueError:
+        return {}
+    layers = information.get("Layers") if isinstance(information, dict) else None
     count: Counter[str] = Counter()
-    for entry in information["Layers"]:
+    for entry in layers if isinstance(layers, list) else ():
         if not isinstance(entry, dict):  # only names: built without detailed verbosity
             continue
-        text = " ".join(str(read.get("Format/Datatype", "")) for read in entry.get("Inputs", ())).lower()
-        for name, words in _WORDS.items():
-            if any(word in text for word in words):
-                count[name] += 1
-                break
+        weights, reads = entry.get("Weights"), entry.get("Inputs")
+        told = str(weights.get("Type", "")) if isinstance(weights, dict) else ""
+        kind = f"{entry.get('LayerType')} {entry.get('ParameterType')}".lower()
+        if told or any(word in kind for word in _MULTIPLYING):
+            tensors = [one for one in reads if isinstance(one, dict)] if isinstance(reads, list) else []
+            count[_type(told or " ".join(str(one.get("Format/Datatype", "")) for one in tensors))] += 1
     return dict(count)
+
+
+def _type(text: str) -> str:
+    """The narrowest type that a text of the inspector names, or "untold"."""
+    return next((name for name, words in _WORDS.items() if any(w in text.lower() for w in words)), "untold")
 
 
 def prove(onnx: Path, precision: str, layers: Mapping[str, int], plan: bytes | None) -> dict[str, Any]:
@@ -91,19 +108,25 @@ def prove(onnx: Path, precision: str, layers: Mapping[str, int], plan: bytes | N
         layers: of the network. plan: to ask the engine inspector about; None: no GPU here runs it.
 
     Raises:
-        IncompatibleError: (exit 4) the inspector finds no layer of the precision.
+        IncompatibleError: (exit 4) the inspector tells the type of every layer, and none has the precision.
     """
     about = {"asked": precision, "network": dict(layers)}
     if plan is None:
         how = "types of the strongly typed network; the engine inspector needs the GPU"
         return {**about, "engine": None, "proven": False, "how": how}
     kinds = engine_layers(plan)
-    if not kinds:
-        how = "types of the strongly typed network; the engine inspector tells none"
-        return {**about, "engine": None, "proven": False, "how": how}
-    if not kinds.get(precision):
-        raise IncompatibleError(
-            f"{onnx} was to become a plan in {precision}, but the engine inspector finds no such layer ({kinds}). "
-            f"No plan was written."
+    told, of = sum(kinds.values()) - kinds.get("untold", 0), sum(layers.values())
+    if 2 * told <= of:  # the others may be in layers that TensorRT compiled as a whole: too few to go by
+        how = (
+            f"types of the strongly typed network; the engine inspector tells {told or 'none'} of {of} layers"
         )
-    return {**about, "engine": kinds, "proven": True, "how": "engine inspector"}
+        return {**about, "engine": kinds or None, "proven": False, "how": how}
+    if kinds.get(precision):
+        return {**about, "engine": kinds, "proven": True, "how": "engine inspector"}
+    if kinds.get("untold"):
+        how = f"types of the strongly typed network; of those that the engine inspector tells none is {precision}"
+        return {**about, "engine": kinds, "proven": False, "how": how}
+    raise IncompatibleError(
+        f"{onnx} was to become a plan in {precision}, but the engine inspector finds no such layer ({kinds}). "
+        f"No plan was written."
+    )

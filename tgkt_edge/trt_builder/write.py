@@ -56,7 +56,7 @@ def build_plans(
         if precision not in bundle.precisions:
             raise BundleError(
                 f"{path} holds no {precision} model to build from; it has: {', '.join(bundle.precisions) or 'none'}. "
-                f"Export it first: tgkt-edge export {path} -o OUT --precision {precision} --trt"
+                f"Export it first: tgkt-edge export {path} -o OUT --precision {precision} --calibrate FRAMES --trt"
             )
     for precision in chosen:
         say(f"{precision}: building with {found.text}, batch {options.profile.text()}")
@@ -118,7 +118,7 @@ def _write(
             "l4t": l4t(),
             "machine": platform.machine(),
         },
-        calibration=bundle.provenance.get("calibration") if precision == "int8" else None,
+        calibration=bundle.int8_calibration.get(precision),
         tool=__version__,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
