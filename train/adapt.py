@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,14 +11,22 @@ import torch
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data import Images, load_frames, load_images, load_pairs
 from tgkt_edge.errors import ConfigError, DataError, IncompatibleError, UsageError
+from tgkt_edge.extras import require
 from tgkt_edge.files import refuse_existing, refuse_foreign, remove_leftovers
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.checkpoint import Header, load_classifier, load_imagenet, load_tensors
+from tgkt_edge.train.checkpoint import (
+    Header,
+    load_classifier,
+    load_imagenet,
+    load_tensors,
+    save_checkpoint,
+)
 from tgkt_edge.train.compute import open_compute
 from tgkt_edge.train.holdout import no_pairs, split_pairs
 from tgkt_edge.train.log import RunLog, truncate_metrics
 from tgkt_edge.train.model import SceneClassifier
+from tgkt_edge.train.replace import replaced, restore
 from tgkt_edge.train.run import WITHOUT_PAIRS, Run, RunInputs, differences, write_config
 from tgkt_edge.train.stages import Loaded, train_stages
 
@@ -49,21 +56,23 @@ def adapt(
         UsageError: ``out`` holds a run; bad data, device or configuration. CheckpointError: a bad source model.
     """
     # Everything that can be wrong is found before anything is written.
+    require("torch.utils.tensorboard.writer", "train", "Adapting")
+    restore(out)  # of a run that was killed before it wrote its first file
     if resume:
         _check_resume(inputs, sensor, out, config)
     else:
-        remove_leftovers(out, "config.yaml")  # of a run that was killed while it wrote its first file
         refuse_existing(out, overwrite=overwrite, hint="--resume to go on with it or --overwrite")
         refuse_foreign(out, "config.yaml", "an earlier run")
-        _refuse_inside(out, inputs)
+        _refuse_inside(out, inputs, config)
     compute = open_compute(config)
     loaded = _load(inputs, sensor, config, skip_bad)
-    if not resume and out.exists():
-        shutil.rmtree(out)
-    if not resume:
-        write_config(out, inputs, sensor, config)  # first, so that whatever is killed later can be resumed
-    (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     run = Run(out)
+    if not resume:
+        with replaced(out):
+            if loaded.source is not None:
+                save_checkpoint(run.source, *loaded.source)  # it may have lain here
+            write_config(out, inputs, sensor, config)  # whatever is killed from now on can be resumed
+    (out / "checkpoints").mkdir(exist_ok=True)
     if resume:
         _forget_unsaved(run, config)
     with RunLog(out) as log:
@@ -111,14 +120,13 @@ def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: 
     return Loaded(images, target, pairs, held, held_runs, pinned, source)
 
 
-def _refuse_inside(out: Path, inputs: RunInputs) -> None:
+def _refuse_inside(out: Path, inputs: RunInputs, config: AdaptConfig) -> None:
     """Refuse to write where data lies: ``--overwrite`` would delete it. A source model is read before, and copied."""
-    for name, value in dataclasses.asdict(inputs).items():
-        if (
-            name != "source_model"
-            and value is not None
-            and Path(value).resolve().is_relative_to(out.resolve())
-        ):
+    places: dict[str, str | None] = {**dataclasses.asdict(inputs), "source_model": None}
+    if config.weights not in ("imagenet", "none"):
+        places["weights"] = config.weights
+    for name, value in places.items():
+        if value is not None and Path(value).resolve().is_relative_to(out.resolve()):
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"-o {out}: {flag} {value} lies inside it. Choose another output folder.")
 
