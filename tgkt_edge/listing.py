@@ -63,10 +63,16 @@ def labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]
 
 
 def in_folder(folder: Path, flag: str) -> list[Path]:
-    """All images below ``folder``. Raises DataError, naming ``flag``, if there is none."""
+    """All images below ``folder``. Raises DataError, naming ``flag``, if there is none, or a folder is unreadable."""
     if not folder.exists():
         raise DataError(f"{flag} {folder}: does not exist. Wanted a folder of images or a CSV file.")
-    files = find_images(folder)
+    try:
+        files = find_images(folder)
+    except OSError as error:
+        raise DataError(
+            f"{flag} {folder}: {error.filename or folder} cannot be read: {error.strerror or error}. Its images would "
+            f"be missing. Give yourself access, or move it elsewhere."
+        ) from error
     if not files:
         raise DataError(f"{flag} {folder}: holds no image (searched recursively for PNG, TIFF, JPEG, ...)")
     return files
@@ -81,6 +87,8 @@ def listed(path: Path, flag: str, files: tuple[str, ...], text: tuple[str, ...] 
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{flag} {path}: not a CSV file in UTF-8: {error}") from error
+    except OSError as error:
+        raise DataError(f"{flag} {path}: cannot be read: {error.strerror or error}") from error
     for column in files + text:
         if column not in header:
             raise DataError(
