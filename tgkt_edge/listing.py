@@ -10,6 +10,7 @@ from typing import Any
 
 from tgkt_edge.errors import DataError
 from tgkt_edge.images import find_images
+from tgkt_edge.recording import is_recording, read_index
 
 SHOWN = 8
 """Files named in one error."""
@@ -60,6 +61,22 @@ def labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]
         files.append(file)
         labels.append(parts[0])
     return files, labels
+
+
+def frame_places(path: Path, flag: str) -> list[tuple[Path, int | None]]:
+    """Where each target frame lies: its file, and its position in it if that is a video.
+
+    Args:
+        path: a folder, one that ``tgkt-edge record`` wrote, or a CSV with a column ``frame``.
+
+    Raises:
+        DataError: there is none.
+    """
+    if path.is_file():
+        return [(file, None) for file in listed(path, flag, ("frame",))["frame"]]
+    if is_recording(path):
+        return [(path / entry.file, entry.video) for entry in read_index(path)]
+    return [(file, None) for file in in_folder(path, flag)]
 
 
 def in_folder(folder: Path, flag: str) -> list[Path]:

@@ -17,12 +17,14 @@ from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.checkpoint import (
     Header,
+    digest,
     load_classifier,
     load_imagenet,
     load_tensors,
     save_checkpoint,
 )
 from tgkt_edge.train.compute import open_compute
+from tgkt_edge.train.contents import contents
 from tgkt_edge.train.holdout import no_pairs, split_pairs
 from tgkt_edge.train.log import RunLog, truncate_metrics
 from tgkt_edge.train.model import SceneClassifier
@@ -65,13 +67,16 @@ def adapt(
         refuse_foreign(out, "config.yaml", "an earlier run")
         _refuse_inside(out, inputs, config)
     compute = open_compute(config)
-    loaded = _load(inputs, sensor, config, skip_bad)
     run = Run(out)
-    if not resume:
+    loaded = _load(inputs, sensor, config, skip_bad, run.source if resume else None)
+    now = contents(inputs)
+    if resume:
+        _check_contents(run, now)
+    else:
         with replaced(out):
             if loaded.source is not None:
                 save_checkpoint(run.source, *loaded.source)  # it may have lain here
-            write_config(out, inputs, sensor, config)  # whatever is killed from now on can be resumed
+            write_config(out, inputs, sensor, config, now)  # whatever is killed from now on can be resumed
     (out / "checkpoints").mkdir(exist_ok=True)
     if resume:
         _forget_unsaved(run, config)
@@ -84,7 +89,10 @@ def adapt(
         return train_stages(run, loaded, config, compute, log)
 
 
-def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: bool) -> Loaded:
+def _load(
+    inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: bool, kept: Path | None
+) -> Loaded:
+    """Read everything; ``kept`` is where a run that goes on has its copy of the source model, if it has one already."""
     side = resize_side(config.image_size)
     source: tuple[SceneClassifier, Header] | None = None
     images: Images | None = None
@@ -93,7 +101,7 @@ def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: 
             "give either --source-model FILE (a source checkpoint) or --source SRC (labelled RGB)"
         )
     if inputs.source_model is not None:
-        source = load_classifier(Path(inputs.source_model), "source")
+        source = _source_model(Path(inputs.source_model), kept)
     else:
         images = load_images(Path(cast(str, inputs.source)), side, skip_bad=skip_bad)
         _enough("--source", len(images), config)
@@ -118,6 +126,35 @@ def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: 
         # A trial, so that a bad --weights is refused before anything is written.
         load_imagenet(SceneClassifier(2), config.weights)
     return Loaded(images, target, pairs, held, held_runs, pinned, source)
+
+
+def _source_model(file: Path, kept: Path | None) -> tuple[SceneClassifier, Header]:
+    """The user's source model, or the copy that the run began with, which has to be the same if both are there."""
+    if kept is None or not kept.is_file():
+        return load_classifier(file, "source")
+    begun = load_classifier(kept, "source")
+    if file.exists():
+        given = load_classifier(file, "source")
+        then, now = (
+            f"{model.num_classes} classes, sha256 {digest(model.state_dict())[:12]}..."
+            for model, _ in (begun, given)
+        )
+        if (then, begun[1].classes) != (now, given[1].classes):
+            raise ConfigError(
+                f"--source-model {file}: holds another model than the run was started with, which lies in {kept}: then "
+                f"{then}, now {now}. Give that one, or another -o."
+            )
+    return begun
+
+
+def _check_contents(run: Run, now: dict[str, str]) -> None:
+    then = run.contents()
+    changed = [f"--{name}: then {then[name]}, now {now[name]}" for name in then if then[name] != now[name]]
+    if changed:
+        raise ConfigError(
+            f"--resume {run.path}: started with other files: {'; '.join(changed)}. Bring them back as they were, or "
+            f"give another -o."
+        )
 
 
 def _refuse_inside(out: Path, inputs: RunInputs, config: AdaptConfig) -> None:
