@@ -6,9 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.train.compute import Compute
 from tgkt_edge.train.model import SceneClassifier, normalise
 from tgkt_edge.train.views import Store, center_views
+
+ADVICE = (
+    "Lower the learning rate (--set STAGE.lr=...), bring more images, train the source model longer, or try "
+    "--precision fp32."
+)
 
 
 @torch.no_grad()
@@ -19,14 +25,19 @@ def predict_target(
     batch: int,
     compute: Compute,
     translator: nn.Module | None = None,
+    name: str = "the network",
 ) -> tuple[Tensor, Tensor]:
     """Features and logits of every image in ``frames``, in order; ``model`` is left in evaluation mode.
 
     Args:
         translator: if given, frames go through it first (the TGMB path); otherwise they enter as they are.
+        name: what an error calls the network.
 
     Returns:
         (N, 256) and (N, K) float32 on the device.
+
+    Raises:
+        TgktEdgeError: some of them are infinite or not a number: the network diverged, whatever its losses said.
     """
     model.eval()
     features, logits = [], []
@@ -37,7 +48,33 @@ def predict_target(
             f = model.features(x if translator is None else translator(x))
             logits.append(model.classifier(f).float())
         features.append(f.float())
-    return torch.cat(features), torch.cat(logits)
+    found = torch.cat(features), torch.cat(logits)
+    lost = ~(found[0].isfinite().all(1) & found[1].isfinite().all(1))  # (N,)
+    if lost.any():
+        raise TgktEdgeError(
+            f"{name}: its answers to {int(lost.sum())} of {len(frames)} images are infinite or not a number: it "
+            f"diverged. {ADVICE}"
+        )
+    return found
+
+
+def refuse_diverged(
+    name: str,
+    model: SceneClassifier,
+    frames: Store,
+    size: int,
+    batch: int,
+    compute: Compute,
+    translator: nn.Module | None = None,
+) -> None:
+    """Raise TgktEdgeError unless what the stage ``name`` trained, and its float32 answers to ``frames``, are finite.
+
+    Losses do not show it all: they are taken before an update, with the statistics of the batch.
+    """
+    for path, tensor in (model if translator is None else translator).state_dict().items():
+        if not tensor.isfinite().all():
+            raise TgktEdgeError(f"{name}: {path} became infinite or not a number: it diverged. {ADVICE}")
+    predict_target(model, frames, size, batch, Compute(compute.device, "fp32"), translator, name)
 
 
 @torch.no_grad()

@@ -134,24 +134,25 @@ def gather(material: Material) -> Findings:
     exact = Compute(material.device, "fp32")
     config = material.config
 
-    def ask(model: Model, images: Store) -> Answers:
+    def ask(name: str, model: Model, images: Store) -> Answers:
         features, logits = predict_target(
-            model.network, images, config.image_size, config.batch, exact, model.translator
+            model.network, images, config.image_size, config.batch, exact, model.translator, name
         )
         return Answers(features.cpu().numpy(), logits.softmax(1).cpu().numpy())
 
     def ask_all(images: Store) -> dict[str, Answers]:
         known: dict[int, Answers] = {}
-        for model in material.models.values():
+        for name, model in material.models.items():
             if id(model) not in known:
-                known[id(model)] = ask(model, images)
+                known[id(model)] = ask(name, model, images)
         return {name: known[id(model)] for name, model in material.models.items()}
 
     held: dict[str, Answers] = {}
     rgb = None
     if len(material.held):
         held = ask_all(Store(material.held.codes, material.device))
-        rgb = ask(Model(material.models["source-only"].network), Store(material.held.rgb, material.device))
+        source = Model(material.models["source-only"].network)
+        rgb = ask("source-only", source, Store(material.held.rgb, material.device))
     return Findings(
         ask_all(Store(material.target.codes, material.device)),
         held,
