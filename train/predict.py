@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.train.compute import Compute
-from tgkt_edge.train.model import SceneClassifier, normalise
+from tgkt_edge.train.model import SceneClassifier, Translator, normalise
 from tgkt_edge.train.views import Store, center_views
 
 ADVICE = (
@@ -60,21 +60,28 @@ def predict_target(
 
 def refuse_diverged(
     name: str,
-    model: SceneClassifier,
+    trained: SceneClassifier | Translator,
+    source: SceneClassifier,
     frames: Store,
     size: int,
     batch: int,
     compute: Compute,
-    translator: nn.Module | None = None,
 ) -> None:
-    """Raise TgktEdgeError unless what the stage ``name`` trained, and its float32 answers to ``frames``, are finite.
+    """Raise TgktEdgeError unless what the stage ``name`` trained, and float32 answers to ``frames``, are finite.
 
     Losses do not show it all: they are taken before an update, with the statistics of the batch.
+
+    Args:
+        source: what answers where ``trained`` is a translation net.
     """
-    for path, tensor in (model if translator is None else translator).state_dict().items():
+    for path, tensor in trained.state_dict().items():
         if not tensor.isfinite().all():
             raise TgktEdgeError(f"{name}: {path} became infinite or not a number: it diverged. {ADVICE}")
-    predict_target(model, frames, size, batch, Compute(compute.device, "fp32"), translator, name)
+    exact = Compute(compute.device, "fp32")
+    if isinstance(trained, Translator):
+        predict_target(source, frames, size, batch, exact, trained, name)
+    else:
+        predict_target(trained, frames, size, batch, exact, None, name)
 
 
 @torch.no_grad()

@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from torch import nn
-
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data import Frames, Images, Pairs
 from tgkt_edge.sensor import SensorSpec
@@ -29,7 +27,7 @@ from tgkt_edge.train.tgkt import train_tgkt
 from tgkt_edge.train.tgmb import train_tgmb
 from tgkt_edge.train.views import Store
 
-N = TypeVar("N", bound=nn.Module)
+N = TypeVar("N", SceneClassifier, Translator)
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,7 @@ def train_stages(
             return frozen(compute.place(load(files[name])))
         state = _state(run, name, config)
         network = _timed(name, compute, log, lambda: train(state=state))
-        asked = (source, network) if kind == "translator" else (network, None)
-        refuse_diverged(name, asked[0], target, config.image_size, config.batch, compute, asked[1])
+        refuse_diverged(name, network, source, target, config.image_size, config.batch, compute)
         save_checkpoint(files[name], network, dataclasses.replace(about, kind=kind))
         state.clear()
         return frozen(compute.place(network))
@@ -127,7 +124,7 @@ def _source(
     assert images is not None
     state = _state(run, "source", config)
     model = _timed("source", compute, log, lambda: train_source(images, config, compute, log, state))
-    refuse_diverged("source", model, target, config.image_size, config.batch, compute)
+    refuse_diverged("source", model, model, target, config.image_size, config.batch, compute)
     header = Header("source", images.classes, config.image_size)
     save_checkpoint(run.source, model, header)
     state.clear()

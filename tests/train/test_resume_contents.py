@@ -113,7 +113,7 @@ def test_nothing_changed_and_the_source_model_may_be_gone(paused: Paused) -> Non
 def test_another_model_under_the_old_name_is_refused(paused: Paused) -> None:
     network, header = load_classifier(paused.model)
     with torch.no_grad():
-        network.bottleneck.linear.bias += 1
+        network.bottleneck.linear.bias.add_(1)
     save_checkpoint(paused.model, network, header)
     with pytest.raises(ConfigError, match="holds another model than the run was started with") as caught:
         paused.go_on()
