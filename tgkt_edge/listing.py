@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,6 +58,11 @@ def labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]
             raise DataError(
                 f"{flag} {path}: {file.name} lies outside any class folder. Wanted {path}/CLASS/IMAGE, "
                 f"or a CSV with columns {column},label."
+            )
+        if shown(parts[0]) != parts[0]:
+            raise DataError(
+                f"{flag} {path}: the name of the class folder {shown(parts[0])} is not UTF-8, and decisions could not "
+                f"name the class. Rename the folder."
             )
         files.append(file)
         labels.append(parts[0])
@@ -138,6 +144,11 @@ def _gone(missing: Sequence[str]) -> str:
         culprits.add(path)
     folder = culprits.pop()
     return "" if culprits or str(folder) in missing else f"; there is no folder {folder}"
+
+
+def shown(text: str) -> str:
+    r"""``text`` as UTF-8 can say it: bytes of a file name that are none, such as Latin-1's ü, become ``\xfc``."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def some(names: Sequence[str]) -> str:

@@ -211,7 +211,8 @@ def describe(report: dict[str, Any], out: Path) -> list[str]:
             f"tgkt-edge evaluate {out} --data LABELLED; only a target network can be exported (--method tgkt)"
         )
     else:
-        then = f"tgkt-edge export {out} -o BUNDLE; to be sure, tgkt-edge audit {out} --frames 60"
+        frames = min(60, report["target_frames"])
+        then = f"tgkt-edge export {out} -o BUNDLE; to be sure, tgkt-edge audit {out} --frames {frames}"
     return [
         "classes given to the target frames: "
         + ", ".join(f"{name} {count}" for name, count in counts.items()),

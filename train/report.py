@@ -36,6 +36,7 @@ from tgkt_edge import __version__
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data import Frames, Pairs
 from tgkt_edge.files import write_json, write_text
+from tgkt_edge.listing import shown
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.statistics import Statistics
 from tgkt_edge.train.checkpoint import load_tensors
@@ -113,7 +114,7 @@ def write_report(material: Material) -> dict[str, Any]:
     findings = gather(material)
     report = summarise(material, findings)
     _write_statistics(material, findings.answers["target"])
-    write_text(material.run.path / "report.html", render(material, findings, report))
+    write_text(material.run.path / "report.html", shown(render(material, findings, report)))
     write_json(material.run.path / "report.json", report)  # last: it marks the run as finished
     return report
 
