@@ -113,11 +113,14 @@ def _load(
         # The same sensor took the pairs, but a set of other scenes may be stored at another resolution.
         pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=skip_bad)
         pairs, held, held_runs = split_pairs(pairs, config.holdout, config.seed)
-    if config.method not in WITHOUT_PAIRS:
+    with_f = config.method == "shot" and config.shot.f > 0
+    if config.method not in WITHOUT_PAIRS or with_f:
         if inputs.paired is None:
+            what = f"--method {config.method}" + (f" with shot.f = {config.shot.f}" if with_f else "")
+            other = "shot.f = 0" if with_f else f"--method {' or '.join(WITHOUT_PAIRS)}"
             raise UsageError(
-                f"--method {config.method} learns from pairs: give --paired SRC (a folder with rgb/ and frame/, or a "
-                f"CSV rgb,frame of other scenes), or --method {' or '.join(WITHOUT_PAIRS)}"
+                f"{what} learns from pairs: give --paired SRC (a folder with rgb/ and frame/, or a CSV rgb,frame of "
+                f"other scenes), or {other}"
             )
         _enough(
             "--paired", len(pairs), config, f" beside the {len(held)} held out (holdout = {config.holdout})"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.train.compute import Compute
 from tgkt_edge.train.model import SceneClassifier, Translator, normalise
-from tgkt_edge.train.views import Store, center_views
+from tgkt_edge.train.views import Store, center_views, pieces
 
 ADVICE = (
     "Lower the learning rate (--set STAGE.lr=...), bring more images, train the source model longer, or try "
@@ -108,7 +108,7 @@ def reestimate_batch_norm(
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average instead of a decaying one
         norm.train()
-    for index in np.array_split(np.arange(len(frames)), -(-len(frames) // batch)):
+    for index in pieces(np.arange(len(frames)), batch):
         x = normalise(frames.take(center_views(index, frames.side, size), size))
         with compute.autocast():
             model(x if translator is None else translator(x))
