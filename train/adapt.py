@@ -23,7 +23,7 @@ from tgkt_edge.train.checkpoint import (
     load_tensors,
     save_checkpoint,
 )
-from tgkt_edge.train.compute import open_compute
+from tgkt_edge.train.compute import memory_told, open_compute
 from tgkt_edge.train.contents import contents
 from tgkt_edge.train.holdout import no_pairs, split_pairs
 from tgkt_edge.train.log import RunLog, truncate_metrics
@@ -56,6 +56,7 @@ def adapt(
 
     Raises:
         UsageError: ``out`` holds a run; bad data, device or configuration. CheckpointError: a bad source model.
+        TgktEdgeError: training diverged, or the disk or the GPU's memory is full.
     """
     # Everything that can be wrong is found before anything is written.
     require("torch.utils.tensorboard.writer", "train", "Adapting")
@@ -80,7 +81,7 @@ def adapt(
     (out / "checkpoints").mkdir(exist_ok=True)
     if resume:
         _forget_unsaved(run, config)
-    with RunLog(out) as log:
+    with RunLog(out) as log, memory_told(compute.device):
         log.say(
             f"{len(loaded.target)} target frames, {len(loaded.pairs)} pairs, {len(loaded.held)} more held out; "
             f"{config.image_size} pixels, batch "

@@ -13,7 +13,7 @@ from tgkt_edge.data import Frames
 from tgkt_edge.errors import IncompatibleError
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.checkpoint import load_classifier, load_into, load_tensors, read_header
-from tgkt_edge.train.compute import open_compute
+from tgkt_edge.train.compute import memory_told, open_compute
 from tgkt_edge.train.model import SceneClassifier, Translator
 from tgkt_edge.train.predict import predict_target
 from tgkt_edge.train.run import Run
@@ -47,13 +47,13 @@ def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int,
     def ask(name: str, load: Callable[[], tuple[SceneClassifier, Translator | None]]) -> Ask:
         def answer(frames: Frames) -> NDArray[np.float32]:
             model, translator = load()
-            model = compute.place(model)
-            translator = compute.place(translator).eval() if translator is not None else None
-            store = Store(frames.codes, compute.device)
-            logits = predict_target(model, store, size, config.batch, compute, translator, f"{path}, {name}")[
-                1
-            ]
-            probabilities: NDArray[np.float32] = logits.softmax(1).cpu().numpy()
+            with memory_told(compute.device):
+                model = compute.place(model)
+                translator = compute.place(translator).eval() if translator is not None else None
+                store = Store(frames.codes, compute.device)
+                asked = f"{path}, {name}"
+                logits = predict_target(model, store, size, config.batch, compute, translator, asked)[1]
+                probabilities: NDArray[np.float32] = logits.softmax(1).cpu().numpy()
             return probabilities
 
         return answer
