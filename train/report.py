@@ -169,7 +169,9 @@ def kept_epochs(run: Run, shape: tuple[int, int]) -> list[tuple[str, int, Floats
     for file in (run.path / "epochs").glob("*.safetensors"):
         tensors, about = load_tensors(file)
         probabilities = tensors["probabilities"].numpy()
-        if probabilities.shape == shape:
+        if (
+            probabilities.shape == shape and np.isfinite(probabilities).all()
+        ):  # of an epoch that found back, too
             found.append((str(about["stage"]), int(about["epochs"]), probabilities))
     order = list(run.stage_costs())
     return sorted(
