@@ -154,3 +154,26 @@ def test_a_hidden_folder_above_the_data_hides_nothing(tmp_path: Path) -> None:
     folder = tmp_path / ".cache" / "data"
     write(folder / "1.png", picture())
     assert find_images(folder) == [folder / "1.png"]
+
+
+def test_links_are_followed_but_never_round_in_a_circle(tmp_path: Path) -> None:
+    """A class folder that is a link is a class folder like any other."""
+    for name in ("elsewhere/1.png", "elsewhere/deep/2.png", "data/office/3.png"):
+        write(tmp_path / name, picture())
+    (tmp_path / "data" / "kitchen").symlink_to("../elsewhere", target_is_directory=True)
+    (tmp_path / "data" / "office" / "again").symlink_to("..", target_is_directory=True)
+    (tmp_path / "data" / "office" / "4.png").symlink_to("3.png")
+    (tmp_path / "data" / "gone.png").symlink_to("nowhere.png")
+    names = [path.relative_to(tmp_path / "data").as_posix() for path in find_images(tmp_path / "data")]
+    assert names == ["kitchen/1.png", "kitchen/deep/2.png", "office/3.png", "office/4.png"]
+
+
+def test_without_links_the_order_is_that_of_the_whole_paths(tmp_path: Path) -> None:
+    """What random numbers of a seed stand for hangs on it."""
+    names = [f"{a}{b}{c}/{d}.png" for a in ("A", "a") for b in ("", "-", "1") for c in range(3) for d in "b1"]
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    everything = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert find_images(tmp_path) == sorted(everything, key=natural_key)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import DataError
 from tgkt_edge.images import read_frame, read_rgb
-from tgkt_edge.listing import SHOWN, in_folder, labelled, listed, matched, some
+from tgkt_edge.listing import SHOWN, frame_places, labelled, listed, matched, some
 from tgkt_edge.preprocess import encode, encode_rgb, invalid_share
-from tgkt_edge.recording import Entry, is_recording, read_index, video_frames
+from tgkt_edge.recording import video_frames
 from tgkt_edge.sensor import SensorSpec
 
 Progress = Callable[[str, int, int], None]
@@ -90,17 +90,13 @@ def load_frames(
     Raises:
         DataError: nothing there; unreadable or unfitting frames (named, with counts) unless ``skip_bad``.
     """
-    if path.is_dir() and is_recording(path):
-        entries = read_index(path)
-        if at_most is not None:
-            entries = [entries[i] for i in spread(len(entries), at_most)]
-        if entries[0].video is not None:
-            return _from_video(path, entries, spec, side, skip_bad, progress, flag)
-        files = [path / entry.file for entry in entries]
-    else:
-        files = listed(path, flag, ("frame",))["frame"] if path.is_file() else in_folder(path, flag)
-        if at_most is not None:
-            files = [files[i] for i in spread(len(files), at_most)]
+    places = frame_places(path, flag)
+    if at_most is not None:
+        places = [places[i] for i in spread(len(places), at_most)]
+    files = [file for file, _ in places]
+    positions = {position for _, position in places if position is not None}
+    if positions:
+        return _from_video(files[0], positions, spec, side, skip_bad, progress, f"{flag} {path}")
     codes, invalid, kept, spec = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
     return Frames(codes, tuple(str(files[i]) for i in kept), invalid=invalid), spec
 
@@ -231,20 +227,19 @@ def _read_frames(
 
 
 def _from_video(
-    folder: Path,
-    entries: Sequence[Entry],
+    path: Path,
+    positions: set[int],
     spec: SensorSpec,
     side: int,
     skip_bad: bool,
     progress: Progress | None,
-    flag: str,
+    what: str,
 ) -> tuple[Frames, SensorSpec]:
     """Those frames of a recording in one video, decoded in order: they are not all held in memory at once."""
-    path, codes, names, bad = folder / entries[0].file, [], [], []
+    codes, names, bad = [], [], []
     invalid: list[float] = []
-    wanted = {entry.video for entry in entries}
     for position, frame in enumerate(video_frames(path)):
-        if position not in wanted:
+        if position not in positions:
             continue
         if spec.size is None and frame.ndim == 2:
             spec = spec.with_size(frame.shape[1], frame.shape[0])
@@ -256,10 +251,10 @@ def _from_video(
         except DataError as error:
             bad.append(str(error))
         if progress is not None:
-            progress(f"{flag} {folder}", len(bad) + len(codes), len(entries))
-    _report(bad, bool(codes), len(bad) + len(codes), skip_bad, f"{flag} {folder}")
+            progress(what, len(bad) + len(codes), len(positions))
+    _report(bad, bool(codes), len(bad) + len(codes), skip_bad, what)
     if not codes:
-        raise DataError(f"{flag} {folder}: {path.name} holds no frame: the recording was cut off")
+        raise DataError(f"{what}: {path.name} holds no frame: the recording was cut off")
     return Frames(np.stack(codes), tuple(names), invalid=np.array(invalid, np.float32)), spec
 
 

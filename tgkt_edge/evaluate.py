@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tgkt_edge import calibration
 from tgkt_edge.bundle import MANIFEST, Bundle
 from tgkt_edge.data import Frames, load_labelled_frames
-from tgkt_edge.errors import IncompatibleError, UsageError
+from tgkt_edge.errors import IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.extras import require
 from tgkt_edge.files import write_text
 from tgkt_edge.preprocess import center_crop, resize_side, to_unit
@@ -49,6 +49,7 @@ def evaluate(
 
     Raises:
         UsageError, DataError: bad arguments or data. IncompatibleError: ``path`` is neither run nor bundle.
+        TgktEdgeError: a model's answers are no numbers.
     """
     if (path / MANIFEST).is_file():
         classes, frames, answers = _bundle_answers(path, data, models, sensor, precision, skip_bad)
@@ -57,6 +58,13 @@ def evaluate(
     else:
         raise IncompatibleError(f"{path}: neither a run folder (config.yaml) nor a bundle ({MANIFEST})")
     assert frames.labels is not None
+    for name, p in answers.items():
+        lost = int((~np.isfinite(p).all(1)).sum())
+        if lost:
+            raise TgktEdgeError(
+                f"{path}, {name}: its answers to {lost} of {len(p)} frames are infinite or not a number: nothing can "
+                f"be measured. Adapt or export it again."
+            )
     if predictions is not None:
         lines = [
             json.dumps({"model": name, "frame": frames.names[i], **answer(classes, probabilities[i])})

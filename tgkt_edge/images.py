@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,33 @@ def natural_key(path: Path) -> list[tuple[int, int | str]]:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All image files below ``folder``, in natural order. Hidden files and folders are passed over."""
-    found = (
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    """All image files below ``folder``, in natural order. Links are followed, but for those that lead back to a folder
+    in which they lie; hidden files and folders are passed over.
+
+    Raises:
+        OSError: a folder cannot be listed; with its name.
+    """
+    found = (path for path in _files(folder) if path.suffix.lower() in SUFFIXES and path.is_file())
     return sorted(found, key=natural_key)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All that is no folder below ``folder``, but for hidden names."""
+
+    def stop(error: OSError) -> None:
+        raise error  # os.walk would go on, and a class would be missing
+
+    above: dict[str, tuple[str, ...]] = {
+        str(folder): ()
+    }  # of each folder, the real paths of those it lies in
+    for place, below, files in os.walk(folder, followlinks=True, onerror=stop):
+        real, outer = os.path.realpath(place), above.pop(place)
+        if real in outer:
+            below.clear()
+            continue
+        below[:] = [name for name in below if not name.startswith(".")]
+        above.update({os.path.join(place, name): (*outer, real) for name in below})
+        yield from (Path(place, name) for name in files if not name.startswith("."))
 
 
 def read_frame(path: Path) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from tgkt_edge.errors import DataError
 from tgkt_edge.images import find_images
+from tgkt_edge.recording import is_recording, read_index
 
 SHOWN = 8
 """Files named in one error."""
@@ -57,16 +59,43 @@ def labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]
                 f"{flag} {path}: {file.name} lies outside any class folder. Wanted {path}/CLASS/IMAGE, "
                 f"or a CSV with columns {column},label."
             )
+        if shown(parts[0]) != parts[0]:
+            raise DataError(
+                f"{flag} {path}: the name of the class folder {shown(parts[0])} is not UTF-8, and decisions could not "
+                f"name the class. Rename the folder."
+            )
         files.append(file)
         labels.append(parts[0])
     return files, labels
 
 
+def frame_places(path: Path, flag: str) -> list[tuple[Path, int | None]]:
+    """Where each target frame lies: its file, and its position in it if that is a video.
+
+    Args:
+        path: a folder, one that ``tgkt-edge record`` wrote, or a CSV with a column ``frame``.
+
+    Raises:
+        DataError: there is none.
+    """
+    if path.is_file():
+        return [(file, None) for file in listed(path, flag, ("frame",))["frame"]]
+    if is_recording(path):
+        return [(path / entry.file, entry.video) for entry in read_index(path)]
+    return [(file, None) for file in in_folder(path, flag)]
+
+
 def in_folder(folder: Path, flag: str) -> list[Path]:
-    """All images below ``folder``. Raises DataError, naming ``flag``, if there is none."""
+    """All images below ``folder``. Raises DataError, naming ``flag``, if there is none, or a folder is unreadable."""
     if not folder.exists():
         raise DataError(f"{flag} {folder}: does not exist. Wanted a folder of images or a CSV file.")
-    files = find_images(folder)
+    try:
+        files = find_images(folder)
+    except OSError as error:
+        raise DataError(
+            f"{flag} {folder}: {error.filename or folder} cannot be read: {error.strerror or error}. Its images would "
+            f"be missing. Give yourself access, or move it elsewhere."
+        ) from error
     if not files:
         raise DataError(f"{flag} {folder}: holds no image (searched recursively for PNG, TIFF, JPEG, ...)")
     return files
@@ -81,6 +110,8 @@ def listed(path: Path, flag: str, files: tuple[str, ...], text: tuple[str, ...] 
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{flag} {path}: not a CSV file in UTF-8: {error}") from error
+    except OSError as error:
+        raise DataError(f"{flag} {path}: cannot be read: {error.strerror or error}") from error
     for column in files + text:
         if column not in header:
             raise DataError(
@@ -113,6 +144,11 @@ def _gone(missing: Sequence[str]) -> str:
         culprits.add(path)
     folder = culprits.pop()
     return "" if culprits or str(folder) in missing else f"; there is no folder {folder}"
+
+
+def shown(text: str) -> str:
+    r"""``text`` as UTF-8 can say it: bytes of a file name that are none, such as Latin-1's ü, become ``\xfc``."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def some(names: Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,14 +11,24 @@ import torch
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data import Images, load_frames, load_images, load_pairs
 from tgkt_edge.errors import ConfigError, DataError, IncompatibleError, UsageError
+from tgkt_edge.extras import require
 from tgkt_edge.files import refuse_existing, refuse_foreign, remove_leftovers
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.checkpoint import Header, load_classifier, load_imagenet, load_tensors
-from tgkt_edge.train.compute import open_compute
+from tgkt_edge.train.checkpoint import (
+    Header,
+    digest,
+    load_classifier,
+    load_imagenet,
+    load_tensors,
+    save_checkpoint,
+)
+from tgkt_edge.train.compute import memory_told, open_compute
+from tgkt_edge.train.contents import contents
 from tgkt_edge.train.holdout import no_pairs, split_pairs
 from tgkt_edge.train.log import RunLog, truncate_metrics
 from tgkt_edge.train.model import SceneClassifier
+from tgkt_edge.train.replace import replaced, restore
 from tgkt_edge.train.run import WITHOUT_PAIRS, Run, RunInputs, differences, write_config
 from tgkt_edge.train.stages import Loaded, train_stages
 
@@ -47,26 +56,32 @@ def adapt(
 
     Raises:
         UsageError: ``out`` holds a run; bad data, device or configuration. CheckpointError: a bad source model.
+        TgktEdgeError: training diverged, or the disk or the GPU's memory is full.
     """
     # Everything that can be wrong is found before anything is written.
+    require("torch.utils.tensorboard.writer", "train", "Adapting")
+    restore(out)  # of a run that was killed before it wrote its first file
     if resume:
         _check_resume(inputs, sensor, out, config)
     else:
-        remove_leftovers(out, "config.yaml")  # of a run that was killed while it wrote its first file
         refuse_existing(out, overwrite=overwrite, hint="--resume to go on with it or --overwrite")
         refuse_foreign(out, "config.yaml", "an earlier run")
-        _refuse_inside(out, inputs)
+        _refuse_inside(out, inputs, config)
     compute = open_compute(config)
-    loaded = _load(inputs, sensor, config, skip_bad)
-    if not resume and out.exists():
-        shutil.rmtree(out)
-    if not resume:
-        write_config(out, inputs, sensor, config)  # first, so that whatever is killed later can be resumed
-    (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     run = Run(out)
+    loaded = _load(inputs, sensor, config, skip_bad, run.source if resume else None)
+    now = contents(inputs)
+    if resume:
+        _check_contents(run, now)
+    else:
+        with replaced(out):
+            if loaded.source is not None:
+                save_checkpoint(run.source, *loaded.source)  # it may have lain here
+            write_config(out, inputs, sensor, config, now)  # whatever is killed from now on can be resumed
+    (out / "checkpoints").mkdir(exist_ok=True)
     if resume:
         _forget_unsaved(run, config)
-    with RunLog(out) as log:
+    with RunLog(out) as log, memory_told(compute.device):
         log.say(
             f"{len(loaded.target)} target frames, {len(loaded.pairs)} pairs, {len(loaded.held)} more held out; "
             f"{config.image_size} pixels, batch "
@@ -75,7 +90,10 @@ def adapt(
         return train_stages(run, loaded, config, compute, log)
 
 
-def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: bool) -> Loaded:
+def _load(
+    inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: bool, kept: Path | None
+) -> Loaded:
+    """Read everything; ``kept`` is where a run that goes on has its copy of the source model, if it has one already."""
     side = resize_side(config.image_size)
     source: tuple[SceneClassifier, Header] | None = None
     images: Images | None = None
@@ -84,7 +102,7 @@ def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: 
             "give either --source-model FILE (a source checkpoint) or --source SRC (labelled RGB)"
         )
     if inputs.source_model is not None:
-        source = load_classifier(Path(inputs.source_model), "source")
+        source = _source_model(Path(inputs.source_model), kept)
     else:
         images = load_images(Path(cast(str, inputs.source)), side, skip_bad=skip_bad)
         _enough("--source", len(images), config)
@@ -96,11 +114,14 @@ def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: 
         # The same sensor took the pairs, but a set of other scenes may be stored at another resolution.
         pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=skip_bad)
         pairs, held, held_runs = split_pairs(pairs, config.holdout, config.seed)
-    if config.method not in WITHOUT_PAIRS:
+    with_f = config.method == "shot" and config.shot.f > 0
+    if config.method not in WITHOUT_PAIRS or with_f:
         if inputs.paired is None:
+            what = f"--method {config.method}" + (f" with shot.f = {config.shot.f}" if with_f else "")
+            other = "shot.f = 0" if with_f else f"--method {' or '.join(WITHOUT_PAIRS)}"
             raise UsageError(
-                f"--method {config.method} learns from pairs: give --paired SRC (a folder with rgb/ and frame/, or a "
-                f"CSV rgb,frame of other scenes), or --method {' or '.join(WITHOUT_PAIRS)}"
+                f"{what} learns from pairs: give --paired SRC (a folder with rgb/ and frame/, or a CSV rgb,frame of "
+                f"other scenes), or {other}"
             )
         _enough(
             "--paired", len(pairs), config, f" beside the {len(held)} held out (holdout = {config.holdout})"
@@ -111,14 +132,42 @@ def _load(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: 
     return Loaded(images, target, pairs, held, held_runs, pinned, source)
 
 
-def _refuse_inside(out: Path, inputs: RunInputs) -> None:
+def _source_model(file: Path, kept: Path | None) -> tuple[SceneClassifier, Header]:
+    """The user's source model, or the copy that the run began with, which has to be the same if both are there."""
+    if kept is None or not kept.is_file():
+        return load_classifier(file, "source")
+    begun = load_classifier(kept, "source")
+    if file.exists():
+        given = load_classifier(file, "source")
+        then, now = (
+            f"{model.num_classes} classes, sha256 {digest(model.state_dict())[:12]}..."
+            for model, _ in (begun, given)
+        )
+        if (then, begun[1].classes) != (now, given[1].classes):
+            raise ConfigError(
+                f"--source-model {file}: holds another model than the run was started with, which lies in {kept}: then "
+                f"{then}, now {now}. Give that one, or another -o."
+            )
+    return begun
+
+
+def _check_contents(run: Run, now: dict[str, str]) -> None:
+    then = run.contents()
+    changed = [f"--{name}: then {then[name]}, now {now[name]}" for name in then if then[name] != now[name]]
+    if changed:
+        raise ConfigError(
+            f"--resume {run.path}: started with other files: {'; '.join(changed)}. Bring them back as they were, or "
+            f"give another -o."
+        )
+
+
+def _refuse_inside(out: Path, inputs: RunInputs, config: AdaptConfig) -> None:
     """Refuse to write where data lies: ``--overwrite`` would delete it. A source model is read before, and copied."""
-    for name, value in dataclasses.asdict(inputs).items():
-        if (
-            name != "source_model"
-            and value is not None
-            and Path(value).resolve().is_relative_to(out.resolve())
-        ):
+    places: dict[str, str | None] = {**dataclasses.asdict(inputs), "source_model": None}
+    if config.weights not in ("imagenet", "none"):
+        places["weights"] = config.weights
+    for name, value in places.items():
+        if value is not None and Path(value).resolve().is_relative_to(out.resolve()):
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"-o {out}: {flag} {value} lies inside it. Choose another output folder.")
 
@@ -166,7 +215,8 @@ def describe(report: dict[str, Any], out: Path) -> list[str]:
             f"tgkt-edge evaluate {out} --data LABELLED; only a target network can be exported (--method tgkt)"
         )
     else:
-        then = f"tgkt-edge export {out} -o BUNDLE; to be sure, tgkt-edge audit {out} --frames 60"
+        frames = min(60, report["target_frames"])
+        then = f"tgkt-edge export {out} -o BUNDLE; to be sure, tgkt-edge audit {out} --frames {frames}"
     return [
         "classes given to the target frames: "
         + ", ".join(f"{name} {count}" for name, count in counts.items()),

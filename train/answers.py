@@ -13,7 +13,7 @@ from tgkt_edge.data import Frames
 from tgkt_edge.errors import IncompatibleError
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.checkpoint import load_classifier, load_into, load_tensors, read_header
-from tgkt_edge.train.compute import open_compute
+from tgkt_edge.train.compute import memory_told, open_compute
 from tgkt_edge.train.model import SceneClassifier, Translator
 from tgkt_edge.train.predict import predict_target
 from tgkt_edge.train.run import Run
@@ -29,7 +29,8 @@ def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int,
     Evaluation is in float32 whatever the training precision was, because that is what is exported.
 
     Raises:
-        IncompatibleError: (exit 4) the run is damaged or not finished.
+        IncompatibleError: (exit 4) the run is damaged or not finished. The functions raise TgktEdgeError where a model
+            answers with what is no number.
     """
     run = Run(path)
     _, _, config = run.read_config()
@@ -43,14 +44,16 @@ def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int,
     assert header.sensor is not None
     size = header.image_size
 
-    def ask(load: Callable[[], tuple[SceneClassifier, Translator | None]]) -> Ask:
+    def ask(name: str, load: Callable[[], tuple[SceneClassifier, Translator | None]]) -> Ask:
         def answer(frames: Frames) -> NDArray[np.float32]:
             model, translator = load()
-            model = compute.place(model)
-            translator = compute.place(translator).eval() if translator is not None else None
-            store = Store(frames.codes, compute.device)
-            logits = predict_target(model, store, size, config.batch, compute, translator)[1]
-            probabilities: NDArray[np.float32] = logits.softmax(1).cpu().numpy()
+            with memory_told(compute.device):
+                model = compute.place(model)
+                translator = compute.place(translator).eval() if translator is not None else None
+                store = Store(frames.codes, compute.device)
+                asked = f"{path}, {name}"
+                logits = predict_target(model, store, size, config.batch, compute, translator, asked)[1]
+                probabilities: NDArray[np.float32] = logits.softmax(1).cpu().numpy()
             return probabilities
 
         return answer
@@ -60,9 +63,9 @@ def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int,
         load_into(translator, load_tensors(run.translator)[0], run.translator)
         return load_classifier(run.source)[0], translator
 
-    models = {"source-only": ask(lambda: (load_classifier(run.source)[0], None))}
+    models = {"source-only": ask("source-only", lambda: (load_classifier(run.source)[0], None))}
     if config.method in ("tgmb", "tgkt"):
-        models["tgmb"] = ask(with_translator)
+        models["tgmb"] = ask("tgmb", with_translator)
     if config.method != "tgmb":
-        models["target"] = ask(lambda: (load_classifier(run.target, "target")[0], None))
+        models["target"] = ask("target", lambda: (load_classifier(run.target, "target")[0], None))
     return header.classes, size, header.sensor, models

@@ -6,7 +6,7 @@ import csv
 import difflib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -19,14 +19,13 @@ from scipy.stats import binomtest
 from tgkt_edge.data import Frames
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.files import write_text
-from tgkt_edge.images import read_frame
-from tgkt_edge.listing import in_folder, listed, some
+from tgkt_edge.listing import some
 from tgkt_edge.preprocess import encode, resize_side
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.answers import run_answers
+from tgkt_edge.train.audit_frames import reader, target_frames
 from tgkt_edge.train.report_images import raw_frame_uri
 from tgkt_edge.train.report_style import page
-from tgkt_edge.train.run import Run
 
 CANNOT_TELL = "?"
 """What a person writes for a frame that shows none of the classes, or nothing at all. It is left out."""
@@ -74,21 +73,24 @@ def pick(
             raise UsageError(
                 f"{file} exists and may hold labels. Give another -o, or --overwrite to replace it."
             )
-    files = _target_files(path)
-    if not 0 < frames <= len(files):
-        raise UsageError(f"--frames {frames}: the run has {len(files)} target frames; wanted 1 to that")
+    there = target_frames(path)
+    if not 0 < frames <= len(there):
+        raise UsageError(f"--frames {frames}: the run has {len(there)} target frames; wanted 1 to that")
     pictures: dict[Path, str] = {}
     unreadable: list[str] = []
-    for i in np.random.default_rng([seed, *b"audit"]).permutation(len(files)):
-        if len(pictures) == frames:
-            break
-        try:
-            pictures[files[i].resolve()] = _picture(files[i], sensor)
-        except DataError:
-            unreadable.append(str(files[i]))  # adapt --skip-bad left it out too
+    order = [there[i] for i in np.random.default_rng([seed, *b"audit"]).permutation(len(there))]
+    while order and len(pictures) < frames:
+        missing = frames - len(pictures)
+        drawn, order = order[:missing], order[missing:]
+        read = reader(drawn)
+        for frame in drawn:
+            try:
+                pictures[frame.name] = _picture(read(frame), sensor, frame.name)
+            except DataError:
+                unreadable.append(str(frame.name))  # adapt --skip-bad left it out too
     write_text(table, _as_csv([(str(file), "") for file in pictures]))
     write_text(sheet, _sheet(pictures, classes, table.name))
-    return Picked(table, sheet, len(pictures), len(files), tuple(unreadable))
+    return Picked(table, sheet, len(pictures), len(there), tuple(unreadable))
 
 
 def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
@@ -99,29 +101,33 @@ def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
 
     Returns:
         ``labelled``, ``unlabelled`` and ``cannot_tell`` (frames), ``models``: {name: ``right``, ``accuracy``, ``low``,
-        ``high``}, a 95 % Wilson interval; ``comparison`` of target with source-only: frames that ``only_target`` or
-        ``only_source`` got right, ``difference`` of accuracies, and ``p``, the exact two-sided McNemar test.
+        ``high``}, a 95 % Wilson interval; ``comparison`` of ``model`` (target, or tgmb where a run has no target
+        network) with source-only: frames that ``only_target`` (that model) or ``only_source`` got right,
+        ``difference`` of accuracies, and ``p``, the exact two-sided McNemar test.
 
     Raises:
         DataError: a label that is no class, a frame that is not the run's, a frame twice, or nothing labelled.
     """
     classes, size, sensor, ask = run_answers(path, device)
-    rows = _labelled_rows(answers, classes, {file.resolve() for file in _target_files(path)})
-    told = [(file, label) for file, label in rows if label not in ("", CANNOT_TELL)]
+    known = {frame.name: frame for frame in target_frames(path)}
+    rows = _labelled_rows(answers, classes, known)
+    told = [(known[name], label) for name, label in rows if label not in ("", CANNOT_TELL)]
     if not told:
         raise DataError(f"--answers {answers}: no row has a label yet. Classes: {', '.join(classes)}")
     side = resize_side(size)
-    codes = np.stack([encode(read_frame(file), sensor, side, str(file)) for file, _ in told])
+    read = reader([frame for frame, _ in told])
+    codes = np.stack([encode(read(frame), sensor, side, str(frame.name)) for frame, _ in told])
     truth = np.array([classes.index(label) for _, label in told])
-    frames = Frames(codes, tuple(str(file) for file, _ in told), truth, classes)
+    frames = Frames(codes, tuple(str(frame.name) for frame, _ in told), truth, classes)
     right = {name: answer(frames).argmax(1) == truth for name, answer in ask.items()}
+    adapted = "target" if "target" in right else "tgmb"
     return {
         "frames": len(rows),
         "labelled": len(told),
         "unlabelled": [str(file) for file, label in rows if label == ""],
         "cannot_tell": [str(file) for file, label in rows if label == CANNOT_TELL],
         "models": {name: share(int(hits.sum()), len(hits)) for name, hits in right.items()},
-        "comparison": paired(right["target"], right["source-only"]),
+        "comparison": {"model": adapted, **paired(right[adapted], right["source-only"])},
     }
 
 
@@ -161,31 +167,28 @@ def describe(result: dict[str, Any]) -> list[str]:
     sure = c["p"] < 0.05
     word = "better" if c["difference"] > 0 else "worse"
     lines.append(
-        f"target against source-only: {100 * c['difference']:+.1f} points; alone right on {c['only_target']} and "
+        f"{c['model']} against source-only: {100 * c['difference']:+.1f} points; alone right on {c['only_target']} and "
         f"{c['only_source']} frames, p = {c['p']:.2g} (exact McNemar): "
-        + (f"the target network is {word}" if sure else "too few frames to tell them apart")
+        + (f"{c['model']} is {word}" if sure else "too few frames to tell them apart")
     )
     return lines
 
 
-def _target_files(path: Path) -> list[Path]:
-    target = Path(Run(path).read_config()[0].target)
-    if target.is_file():
-        return [Path(file) for file in listed(target, "--target", ("frame",))["frame"]]
-    return in_folder(target, "--target")
-
-
-def _labelled_rows(answers: Path, classes: Sequence[str], known: set[Path]) -> list[tuple[Path, str]]:
+def _labelled_rows(answers: Path, classes: Sequence[str], known: Collection[Path]) -> list[tuple[Path, str]]:
     """(file, class or "" or CANNOT_TELL) of each row; labels may differ in case and blanks."""
     where = f"--answers {answers}"
     if not answers.is_file():
-        raise DataError(f"{where}: no such file. Write one with: tgkt-edge audit RUN --frames 60")
+        raise DataError(
+            f"{where}: no such file. Write one with: tgkt-edge audit RUN --frames {min(60, len(known))}"
+        )
     try:
         with answers.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             header, rows = reader.fieldnames or [], list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{where}: not a CSV file in UTF-8: {error}") from error
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read: {error.strerror or error}") from error
     missing = [name for name in ("frame", "label") if name not in header]
     if missing:
         raise DataError(f"{where}: has no column '{missing[0]}'; its header is {','.join(header) or 'empty'}")
@@ -212,9 +215,8 @@ def _labelled_rows(answers: Path, classes: Sequence[str], known: set[Path]) -> l
     return list(found.items())
 
 
-def _picture(file: Path, sensor: SensorSpec) -> str:
-    frame = read_frame(file)
-    sensor.check(frame, str(file))
+def _picture(frame: NDArray[Any], sensor: SensorSpec, name: Path) -> str:
+    sensor.check(frame, str(name))
     return raw_frame_uri(frame, sensor, PICTURE)
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tgkt_edge import __version__
-from tgkt_edge.errors import CheckpointError, UsageError
+from tgkt_edge.errors import CheckpointError, TgktEdgeError, UsageError
 from tgkt_edge.files import atomic_file
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.model import SceneClassifier
@@ -64,10 +64,19 @@ def save_checkpoint(path: Path, model: nn.Module, header: Header) -> None:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Write named tensors and a JSON-able description, atomically, with a digest of the tensors."""
+    """Write named tensors and a JSON-able description, atomically, with a digest of the tensors.
+
+    Raises:
+        TgktEdgeError: the disk refused (full, read-only): names the file; what stood at ``path`` is intact.
+    """
     metadata = {"format": FORMAT, "tool": __version__, "about": json.dumps(about), "sha256": digest(tensors)}
     with atomic_file(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        try:
+            save_file(tensors, temporary, metadata)
+        except safetensors.SafetensorError as error:  # its word for an OSError
+            raise TgktEdgeError(
+                f"cannot write {path}: {error}. What stood there before is intact."
+            ) from error
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

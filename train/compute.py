@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from tgkt_edge.config import AdaptConfig
-from tgkt_edge.errors import UsageError
+from tgkt_edge.errors import TgktEdgeError, UsageError
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -56,7 +57,10 @@ class Compute:
 
 
 def open_compute(config: AdaptConfig) -> Compute:
-    """Resolve ``--device`` and ``--precision``.
+    """Resolve ``--device`` and ``--precision``. From then on float32 is float32 in this process: no TF32.
+
+    On a GPU cuDNN tries which of its algorithms is fastest, and they round differently: one seed gives nearly, not
+    exactly, one result there.
 
     Raises:
         UsageError: a device that torch does not know or cannot see.
@@ -74,9 +78,25 @@ def open_compute(config: AdaptConfig) -> Compute:
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(device) else "fp32"
+    # By default, convolutions of GPUs from Ampere on keep 10 of float32's 23 bits. Every torch has these names; one
+    # that has newer ones refuses a mixture of the two.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
     return Compute(device, precision)
+
+
+@contextlib.contextmanager
+def memory_told(device: torch.device) -> Iterator[None]:
+    """Turn torch's OutOfMemoryError, which a GPU raises, into TgktEdgeError with what helps."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise TgktEdgeError(
+            f"--device {device}: its memory is too small: {str(error).partition('. ')[0]}. Give adapt a smaller "
+            f"--batch or --image-size, end what else runs there, or give --device cpu."
+        ) from error
 
 
 def has_bf16(device: torch.device) -> bool:

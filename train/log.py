@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from rich.console import Console
@@ -31,6 +31,17 @@ PLAIN_LINE_EVERY_S = 10.0
 _STEPS_A_RECORD = 10
 
 
+@contextmanager
+def _writing(path: object) -> Iterator[None]:
+    """Turn a disk's refusal into TgktEdgeError, which names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise TgktEdgeError(
+            f"cannot write {path}: {error.strerror or error}. Make room, then go on with --resume."
+        ) from error
+
+
 class RunLog:
     """The log of one run folder. A context manager.
 
@@ -44,21 +55,28 @@ class RunLog:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.console = Console(stderr=True, highlight=False)
-        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8") if folder else None
+        self._metrics: TextIO | None = None
         self._board: Any = None
         if folder:
             from torch.utils.tensorboard.writer import SummaryWriter
 
-            self._board = SummaryWriter(str(folder / "tensorboard"))
+            with _writing(folder / "metrics.jsonl"):
+                self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+            with _writing(folder / "tensorboard"):
+                self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        if self._metrics:
-            self._metrics.close()
-        if self._board:
-            self._board.close()
+        try:
+            for file in (self._metrics, self._board):
+                if file:
+                    with _writing(self.folder):
+                        file.close()
+        except TgktEdgeError:
+            if kind is None:  # else it is what could not be written before, which is told already
+                raise
 
     def say(self, text: str) -> None:
         """A line for the person watching, on stderr."""
@@ -67,14 +85,16 @@ class RunLog:
     def record(self, values: Mapping[str, Any]) -> None:
         """One line of metrics.jsonl, on disk at once."""
         if self._metrics:
-            self._metrics.write(json.dumps(dict(values)) + "\n")
-            self._metrics.flush()
+            with _writing(self._metrics.name):
+                self._metrics.write(json.dumps(dict(values)) + "\n")
+                self._metrics.flush()
 
     def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         """The same numbers for TensorBoard."""
         if self._board:
-            for name, value in values.items():
-                self._board.add_scalar(f"{stage}/{name}", value, step)
+            with _writing(self._board.log_dir):
+                for name, value in values.items():
+                    self._board.add_scalar(f"{stage}/{name}", value, step)
 
     @contextmanager
     def stage(self, name: str, epochs: int, steps_per_epoch: int, done_epochs: int = 0) -> Iterator[StageLog]:

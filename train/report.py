@@ -36,6 +36,7 @@ from tgkt_edge import __version__
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data import Frames, Pairs
 from tgkt_edge.files import write_json, write_text
+from tgkt_edge.listing import shown
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.statistics import Statistics
 from tgkt_edge.train.checkpoint import load_tensors
@@ -113,7 +114,7 @@ def write_report(material: Material) -> dict[str, Any]:
     findings = gather(material)
     report = summarise(material, findings)
     _write_statistics(material, findings.answers["target"])
-    write_text(material.run.path / "report.html", render(material, findings, report))
+    write_text(material.run.path / "report.html", shown(render(material, findings, report)))
     write_json(material.run.path / "report.json", report)  # last: it marks the run as finished
     return report
 
@@ -134,24 +135,25 @@ def gather(material: Material) -> Findings:
     exact = Compute(material.device, "fp32")
     config = material.config
 
-    def ask(model: Model, images: Store) -> Answers:
+    def ask(name: str, model: Model, images: Store) -> Answers:
         features, logits = predict_target(
-            model.network, images, config.image_size, config.batch, exact, model.translator
+            model.network, images, config.image_size, config.batch, exact, model.translator, name
         )
         return Answers(features.cpu().numpy(), logits.softmax(1).cpu().numpy())
 
     def ask_all(images: Store) -> dict[str, Answers]:
         known: dict[int, Answers] = {}
-        for model in material.models.values():
+        for name, model in material.models.items():
             if id(model) not in known:
-                known[id(model)] = ask(model, images)
+                known[id(model)] = ask(name, model, images)
         return {name: known[id(model)] for name, model in material.models.items()}
 
     held: dict[str, Answers] = {}
     rgb = None
     if len(material.held):
         held = ask_all(Store(material.held.codes, material.device))
-        rgb = ask(Model(material.models["source-only"].network), Store(material.held.rgb, material.device))
+        source = Model(material.models["source-only"].network)
+        rgb = ask("source-only", source, Store(material.held.rgb, material.device))
     return Findings(
         ask_all(Store(material.target.codes, material.device)),
         held,
@@ -167,7 +169,9 @@ def kept_epochs(run: Run, shape: tuple[int, int]) -> list[tuple[str, int, Floats
     for file in (run.path / "epochs").glob("*.safetensors"):
         tensors, about = load_tensors(file)
         probabilities = tensors["probabilities"].numpy()
-        if probabilities.shape == shape:
+        if (
+            probabilities.shape == shape and np.isfinite(probabilities).all()
+        ):  # of an epoch that found back, too
             found.append((str(about["stage"]), int(about["epochs"]), probabilities))
     order = list(run.stage_costs())
     return sorted(

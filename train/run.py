@@ -130,6 +130,11 @@ class Run:
         values = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
         return str(values.get("tool"))
 
+    def contents(self) -> dict[str, str]:
+        """What :mod:`tgkt_edge.train.contents` found as this run began; empty for a run from before there was that."""
+        values = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        return dict(values.get("contents") or {})
+
     def stage_costs(self) -> dict[str, Any]:
         """Seconds and peak bytes (``Compute.peak_memory``) of each trained stage; of a resumed one, its last part."""
         costs: dict[str, Any] = {}
@@ -140,9 +145,16 @@ class Run:
         return costs
 
 
-def write_config(out: Path, inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig) -> None:
-    """Write ``out/config.yaml``."""
-    write_text(out / "config.yaml", yaml.safe_dump(_plain(inputs, sensor, config), sort_keys=False))
+def write_config(
+    out: Path,
+    inputs: RunInputs,
+    sensor: SensorSpec,
+    config: AdaptConfig,
+    contents: dict[str, str] | None = None,
+) -> None:
+    """Write ``out/config.yaml``; a run without ``contents`` goes on with whatever the data holds then."""
+    values = {**_plain(inputs, sensor, config), **({"contents": contents} if contents else {})}
+    write_text(out / "config.yaml", yaml.safe_dump(values, sort_keys=False))
 
 
 def differences(run: Run, inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig) -> list[str]:

@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from torch import nn
-
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data import Frames, Images, Pairs
 from tgkt_edge.sensor import SensorSpec
@@ -19,6 +17,7 @@ from tgkt_edge.train.checkpoint import Header, load_classifier, load_into, load_
 from tgkt_edge.train.compute import Compute
 from tgkt_edge.train.log import RunLog
 from tgkt_edge.train.model import SceneClassifier, Translator, frozen
+from tgkt_edge.train.predict import refuse_diverged
 from tgkt_edge.train.report import Material, Model, write_report
 from tgkt_edge.train.run import Run
 from tgkt_edge.train.shot import train_shot
@@ -28,7 +27,7 @@ from tgkt_edge.train.tgkt import train_tgkt
 from tgkt_edge.train.tgmb import train_tgmb
 from tgkt_edge.train.views import Store
 
-N = TypeVar("N", bound=nn.Module)
+N = TypeVar("N", SceneClassifier, Translator)
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,9 @@ def train_stages(
     run: Run, loaded: Loaded, config: AdaptConfig, compute: Compute, log: RunLog
 ) -> dict[str, Any]:
     """Train what is not there yet, then write the report; returns what ``report.json`` holds."""
-    source, header = _source(run, loaded, config, compute, log)
-    source = frozen(compute.place(source))
     target = Store(loaded.target.codes, compute.device)
+    source, header = _source(run, loaded, target, config, compute, log)
+    source = frozen(compute.place(source))
     rgb, frames = Store(loaded.pairs.rgb, compute.device), Store(loaded.pairs.codes, compute.device)
     about = dataclasses.replace(header, image_size=config.image_size, sensor=loaded.sensor)
     files = run.stages(config)
@@ -62,6 +61,7 @@ def train_stages(
             return frozen(compute.place(load(files[name])))
         state = _state(run, name, config)
         network = _timed(name, compute, log, lambda: train(state=state))
+        refuse_diverged(name, network, source, target, config.image_size, config.batch, compute)
         save_checkpoint(files[name], network, dataclasses.replace(about, kind=kind))
         state.clear()
         return frozen(compute.place(network))
@@ -111,7 +111,7 @@ def train_stages(
 
 
 def _source(
-    run: Run, loaded: Loaded, config: AdaptConfig, compute: Compute, log: RunLog
+    run: Run, loaded: Loaded, target: Store, config: AdaptConfig, compute: Compute, log: RunLog
 ) -> tuple[SceneClassifier, Header]:
     """The source model: the user's, that of the run, or one trained now."""
     if loaded.source is not None:
@@ -124,6 +124,7 @@ def _source(
     assert images is not None
     state = _state(run, "source", config)
     model = _timed("source", compute, log, lambda: train_source(images, config, compute, log, state))
+    refuse_diverged("source", model, model, target, config.image_size, config.batch, compute)
     header = Header("source", images.classes, config.image_size)
     save_checkpoint(run.source, model, header)
     state.clear()

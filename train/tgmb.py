@@ -46,7 +46,8 @@ def train_tgmb(
     d1, d2 = discriminator().to(compute.device), discriminator().to(compute.device)
     optimiser = translator_optimiser(translator, cfg)
     adam = torch.optim.Adam([*d1.parameters(), *d2.parameters()], lr=cfg.d_lr, betas=(0.5, 0.9))
-    steps = len(batches(np.random.default_rng(0), len(target), config.batch))
+    # A frame is never alone: T gets it together with paired frames.
+    steps = len(batches(np.random.default_rng(0), len(target), config.batch, least=1))
     modules = {"translator": translator, "d1": d1, "d2": d2}
     optimisers: dict[str, torch.optim.Optimizer] = {"sgd": optimiser, "adam": adam}
     done = state.load(modules, optimisers)
@@ -54,7 +55,7 @@ def train_tgmb(
     with log.stage(name, cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
             rng = epoch_rng(config.seed, name, epoch)
-            tr_batches = batches(rng, len(target), config.batch)
+            tr_batches = batches(rng, len(target), config.batch, least=1)
             ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
             for step, (tr, ti) in enumerate(zip(tr_batches, ti_batches, strict=True), start=epoch * steps):
                 set_rates(optimiser, annealed(step, cfg.epochs * steps))

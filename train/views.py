@@ -52,12 +52,18 @@ def epoch_rng(seed: int, stage: str, epoch: int) -> np.random.Generator:
     return np.random.default_rng([seed, epoch, *stage.encode()])
 
 
-def batches(rng: np.random.Generator, n: int, batch: int) -> list[Ints]:
-    """A random order of range(n) in ceil(n / batch) pieces whose sizes differ by one at most.
+def pieces(order: Ints, batch: int, least: int = 2) -> list[Ints]:
+    """``order`` in ceil(n / batch) pieces whose sizes differ by one at most; in fewer if one were less than ``least``.
 
-    Equal pieces rather than a small remainder: batch norm needs company.
+    Equal pieces rather than a small remainder: batch norm needs company. So a piece may be of ``batch`` + 1.
     """
-    return list(np.array_split(rng.permutation(n), -(-n // batch)))
+    n = len(order)
+    return list(np.array_split(order, max(1, min(-(-n // batch), n // least))))
+
+
+def batches(rng: np.random.Generator, n: int, batch: int, least: int = 2) -> list[Ints]:
+    """A random order of range(n), in :func:`pieces`."""
+    return pieces(rng.permutation(n), batch, least)
 
 
 def endless(rng: np.random.Generator, n: int, sizes: list[int]) -> list[Ints]:

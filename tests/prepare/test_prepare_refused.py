@@ -61,6 +61,18 @@ def test_what_the_flags_cannot_mean(sun: Path, tmp_path: Path) -> None:
     assert [path.name for path in out.iterdir()] == ["precious.txt"]
 
 
+def test_what_cannot_be_read_is_named_as_that(sun: Path, tmp_path: Path) -> None:
+    """Not as if it were the folder that is written."""
+    scene = next(sun.rglob("scene.txt"))
+    scene.unlink()
+    scene.symlink_to("/proc/self/mem")  # a file that opens, and whose first byte cannot be read
+    with pytest.raises(DataError, match=r"cannot be read: Input/output error") as caught:
+        prepare("sunrgbd", sun, tmp_path / "out")
+    assert str(caught.value).startswith(f"{sun}")
+    assert caught.value.exit_code == 2
+    assert not list(tmp_path.glob("*out*"))
+
+
 def test_moved_files_are_counted_and_named_by_adapt(sun: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     prepare("sunrgbd", sun, out, source_domain="kv1", target_domain="kv1")

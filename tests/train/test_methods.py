@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -102,6 +103,31 @@ def test_methods_that_learn_from_pairs_ask_for_them(
     with pytest.raises(UsageError, match=f"--method {method} learns from pairs: give --paired"):
         adapt(inputs, DEPTH, tmp_path / "run", tiny.config(f"method={method}"))
     assert not (tmp_path / "run").exists()
+
+
+def test_shot_with_a_feature_loss_asks_for_pairs(tiny: Tiny, finished: Run, tmp_path: Path) -> None:
+    inputs = replace(with_source(tiny, finished), paired=None)
+    config = tiny.config("method=shot", "shot.f=0.5")
+    with pytest.raises(UsageError, match=r"shot with shot\.f = 0\.5 learns from pairs: .* or shot\.f = 0$"):
+        adapt(inputs, DEPTH, tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_frames_a_step_do_for_an_odd_number_of_frames(tiny: Tiny, finished: Run, tmp_path: Path) -> None:
+    (tmp_path / "five").mkdir()
+    for file in sorted((tiny.data / "target").iterdir())[:5]:
+        shutil.copy(file, tmp_path / "five")
+    inputs = replace(with_source(tiny, finished), target=str(tmp_path / "five"), paired=None)
+    # A small step: what is proved is that there is one.
+    sets = (
+        "batch=2",
+        "method=shot",
+        "shot.epochs=1",
+        "shot.student_norm=target",
+        "shot.lr=1e-6",
+        "shot.head_lr=1e-6",
+    )
+    assert adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*sets))["target_frames"] == 5
 
 
 def test_two_rounds_go_on_from_the_first(tiny: Tiny, finished: Run, tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_killed_while_its_first_file_is_written_the_run_is_simply_started_again(
     out = tmp_path / "run"
     sets = [*tiny.small, f"weights={tiny.weights}"]
     assert attempt(tiny.inputs, sets, out, False, "write", "config.yaml", 1) == -signal.SIGKILL
-    assert [path.suffix for path in out.iterdir()] == [".tmp"]
+    assert all(path.name.startswith(".") for path in out.iterdir())
     with pytest.raises(IncompatibleError, match="no run here"):
         adapt(tiny.inputs, load_sensor("depth"), out, tiny.config(), resume=True)
     assert attempt(tiny.inputs, sets, out, False, "step", "source", 1) == -signal.SIGKILL

@@ -16,6 +16,7 @@ from tgkt_edge.train.views import (
     center_views,
     endless,
     epoch_rng,
+    pieces,
     random_views,
 )
 
@@ -113,12 +114,26 @@ def test_views_can_be_selected_as_arrays_are() -> None:
 
 @pytest.mark.parametrize(("n", "batch"), [(10, 4), (8, 4), (33, 32), (5, 7), (64, 3)])
 def test_batches_take_everything_once_in_pieces_of_nearly_one_size(n: int, batch: int) -> None:
-    pieces = batches(np.random.default_rng(0), n, batch)
-    assert sorted(np.concatenate(pieces).tolist()) == list(range(n))
-    sizes = [len(piece) for piece in pieces]
+    found = batches(np.random.default_rng(0), n, batch)
+    assert sorted(np.concatenate(found).tolist()) == list(range(n))
+    sizes = [len(piece) for piece in found]
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= batch
-    assert len(pieces) == -(-n // batch)
+    assert len(found) == -(-n // batch)
+
+
+def test_no_batch_is_of_one_image_alone() -> None:
+    """Batch norm has nothing to norm by then. Every other division is the one into ceil(n / batch)."""
+    for n in range(2, 60):
+        for batch in range(2, 40):
+            found = [piece.tolist() for piece in pieces(np.arange(n), batch)]
+            plain = [piece.tolist() for piece in np.array_split(np.arange(n), -(-n // batch))]
+            if min(map(len, plain)) > 1:
+                assert found == plain
+            else:
+                assert (n % 2, batch) == (1, 2)
+                assert sorted(map(len, found)) == [2] * (n // 2 - 1) + [3]
+            assert [piece.tolist() for piece in pieces(np.arange(n), batch, least=1)] == plain
 
 
 def test_batches_are_shuffled_anew_by_each_generator() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tgkt_edge.demo.write import write_demo_data
-from tgkt_edge.errors import TgktEdgeError
+from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.extras import require
 from tgkt_edge.files import refuse_existing, refuse_foreign
 
@@ -55,16 +55,18 @@ def demo(
         Accuracy (0 to 1) of each model on the target frames and of the engine on the clip, and its latency in ms.
 
     Raises:
-        UsageError: ``out`` is not empty. MissingDependency: the extras train, export and cpu are not installed.
+        UsageError: ``out`` is not empty, or the sensor, seed or weights cannot be used. MissingDependency: the extras
+            train, export and cpu are not installed.
         TgktEdgeError: one of the commands failed; its own message stands above.
     """
     for module, extra in (("torch", "train"), ("onnx", "export"), ("onnxruntime", "cpu"), ("cv2", "cpu")):
         require(module, extra, "The demo")
+    _check(out, sensor, seed, weights)
     refuse_existing(out, overwrite=overwrite)
     for part, marker in (("data", "clip_labels.csv"), ("run", "config.yaml"), ("bundle", "manifest.json")):
         refuse_foreign(out / part, marker, "an earlier demo")
-    for part in _PARTS:
-        shutil.rmtree(out / part) if (out / part).is_dir() else (out / part).unlink(missing_ok=True)
+    for path in (out / part for part in _PARTS):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
     start = time.monotonic()
     data, run, bundle, decisions = (out / part for part in _PARTS)
 
@@ -92,6 +94,25 @@ def demo(
     for line in report(result, out, time.monotonic() - start):
         say(line)
     return result
+
+
+def _check(out: Path, sensor: str, seed: int, weights: str) -> None:
+    """Refuse what ``adapt`` would refuse after everything is rendered and an earlier demo is deleted."""
+    if sensor not in ("depth", "nir"):
+        raise UsageError(f"--sensor {sensor}: the demo renders depth or nir. Wanted one of them.")
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: wanted 0 or more")
+    if weights == "none":
+        return
+    from tgkt_edge.train.checkpoint import load_imagenet
+    from tgkt_edge.train.model import SceneClassifier
+
+    load_imagenet(SceneClassifier(2), weights)
+    for part in _PARTS:
+        if Path(weights).resolve().is_relative_to((out / part).resolve()):
+            raise UsageError(
+                f"--weights {weights}: lies in {out / part}, which is replaced. Put it elsewhere."
+            )
 
 
 def _command(say: Say, words: Sequence[object], keep: bool = False) -> str:

@@ -125,6 +125,17 @@ def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
 
 
 def _read(name: str, src: Path, depth: str, out: Path) -> Found:
+    """What the set's reader finds. Raises DataError, also for what the system does not let it read."""
+    try:
+        return _read_or_guess(name, src, depth, out)
+    except OSError as error:
+        file = Path(str(error.filename)) if error.filename is not None else src
+        if file.is_relative_to(out):
+            raise  # who writes there says that
+        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
+
+
+def _read_or_guess(name: str, src: Path, depth: str, out: Path) -> Found:
     try:
         if name == "nyuv2":
             return nyuv2.read(src, depth, out)

@@ -6,13 +6,12 @@ millimetres; SCENE is numbered ("12. Livingroom"). The layout is known from publ
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from tgkt_edge.errors import DataError
 from tgkt_edge.images import natural_key
-from tgkt_edge.prepare.scenes import Found, Pair, Split, contents
+from tgkt_edge.prepare.scenes import Found, Pair, Split, contents, folders
 from tgkt_edge.sensor import PRESETS
 
 # The paper's appendix C.2.
@@ -41,7 +40,7 @@ def read(src: Path, depth: str) -> Found:
     """
     scenes = _scenes(src)
     if not scenes:
-        full = [Path(place) for place, below, _ in os.walk(src) if {"col", "up_png"} <= set(below)]
+        full = [place for place, below, _ in folders(src) if {"col", "up_png"} <= set(below)]
         more = (
             f" This is the full set ({full[0]} has col/ and up_png/); the paper used its indoor sample."
             if full
@@ -72,4 +71,4 @@ def read(src: Path, depth: str) -> Found:
 
 
 def _scenes(src: Path) -> list[Path]:
-    return [Path(place) for place, below, _ in os.walk(src) if {"color", "depth_filled"} <= set(below)]
+    return [place for place, below, _ in folders(src) if {"color", "depth_filled"} <= set(below)]

@@ -9,6 +9,8 @@ with columns image,depth,scene and 8-bit depth, 255 counts to 9.995 m.
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +93,9 @@ def _read_mat(src: Path, depth: str, out: Path) -> Found:
     h5py = require("h5py", "data", "Reading NYU Depth v2's .mat file")
     cv2 = require("cv2", "cpu", "Writing images")
     found = Found([], PRESETS["depth"])
-    with h5py.File(src) as mat:
+    for folder in ("rgb", "depth"):
+        (out / folder).mkdir()
+    with _reading(src), h5py.File(src) as mat:
         lacking = [name for name in ("images", DEPTH[depth], "sceneTypes") if name not in mat]
         if lacking:
             raise DataError(
@@ -107,8 +111,6 @@ def _read_mat(src: Path, depth: str, out: Path) -> Found:
                 f"{src}: images {images.shape} {images.dtype}, {DEPTH[depth]} {depths.shape}, {count} scene types: "
                 f"wanted (N, 3, width, height) uint8, (N, width, height) and N"
             )
-        for folder in ("rgb", "depth"):
-            (out / folder).mkdir()
         for i, scene in enumerate(scenes):
             rgb, frame = Path("rgb") / f"{i:04d}.png", Path("depth") / f"{i:04d}.png"
             bgr = np.ascontiguousarray(images[i].T[:, :, ::-1])  # (H, W, 3)
@@ -118,6 +120,18 @@ def _read_mat(src: Path, depth: str, out: Path) -> Found:
             found.pairs.append(Pair(rgb, frame, scene))
     found.notes.append(f"depth from {DEPTH[depth]}, in millimetres, rounded; 0 where there is no measurement")
     return found
+
+
+@contextmanager
+def _reading(src: Path) -> Iterator[None]:
+    """Turn what h5py raises about a damaged file into DataError; which of these, it depends on where the damage is."""
+    try:
+        yield
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        words = error.args[0] if error.args else type(error).__name__
+        raise DataError(
+            f"{src}: cannot be read: damaged, or not all of it was copied: {words}. Download it again."
+        ) from error
 
 
 def _text(codes: Any) -> str:

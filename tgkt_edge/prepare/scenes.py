@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +61,21 @@ class Found:
 def letters(name: str) -> str:
     """``name`` without case, digits and punctuation: "12. Livingroom", "living_room" and "Living Room" are one."""
     return re.sub(r"[^a-z]", "", name.lower())
+
+
+def folders(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Every folder below ``top`` with the names of its folders, of which some may be struck out, and files.
+
+    Raises:
+        OSError: one cannot be listed, and what lies below would silently be missing.
+    """
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    if top.is_dir():
+        for place, below, files in os.walk(top, onerror=stop):
+            yield Path(place), below, files
 
 
 def contents(folder: Path, most: int = 6) -> str:

@@ -6,12 +6,11 @@ and ``depth_bfx/*.png`` (holes filled by the authors); samples lie at various de
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from tgkt_edge.errors import DataError
 from tgkt_edge.images import natural_key
-from tgkt_edge.prepare.scenes import Found, Pair, Split, contents, only_file
+from tgkt_edge.prepare.scenes import Found, Pair, Split, contents, folders, only_file
 from tgkt_edge.sensor import PRESETS
 
 DOMAINS = ("kv1", "kv2", "realsense", "xtion")
@@ -94,8 +93,8 @@ def read(src: Path, depth: str) -> Found:
 def _samples(folder: Path) -> list[Path]:
     """Folders with scene.txt below ``folder``; nothing below a sample is searched."""
     samples = []
-    for place, below, files in os.walk(folder):
+    for place, below, files in folders(folder):
         if "scene.txt" in files:
-            samples.append(Path(place))
+            samples.append(place)
             below.clear()
     return samples

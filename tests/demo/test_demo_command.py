@@ -1,0 +1,30 @@
+"""``tgkt-edge demo``: what it refuses, before it renders anything or deletes what an earlier one left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tgkt_edge.cli import app
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--sensor", "nir8"], "--sensor nir8: the demo renders depth or nir"),
+        (["--seed", "-1"], "--seed -1: wanted 0 or more"),
+        (["--weights", "none.safetensors"], "--weights none.safetensors: no such file"),
+        (["--weights", __file__], "truncated or not safetensors"),
+    ],
+)
+def test_what_adapt_would_refuse_is_refused_at_once(words: list[str], message: str, tmp_path: Path) -> None:
+    for name in ("data/clip_labels.csv", "run/config.yaml", "bundle/manifest.json", "run.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    before = sorted(tmp_path.rglob("*"))
+    told = CliRunner().invoke(app, ["demo", "-o", str(tmp_path), "--overwrite", *words])
+    assert told.exit_code == 2, told.output
+    assert message in told.stderr
+    assert sorted(tmp_path.rglob("*")) == before
