@@ -215,3 +215,13 @@ def unchanged(file: Path) -> bool:
     size = file.stat().st_size
     time.sleep(0.5)
     return file.stat().st_size == size
+
+
+def test_a_closed_stdout_is_said(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
+    folder = kit.save_frames(tmp_path / "f", kit.make_frames(1))
+    words = " ".join(kit.command("run", depth_bundle.path, "--camera", folder))
+    run = ["bash", "-c", f"{words} >&-"]
+    done = subprocess.run(run, capture_output=True, text=True, env=kit.environment(), timeout=60, check=False)
+    assert done.returncode == 2
+    assert "stdout is closed" in done.stderr
+    assert "Traceback" not in done.stderr
