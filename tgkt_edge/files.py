@@ -184,6 +184,9 @@ def _refuse_immovable(path: Path, end: Path, temporary: Path) -> None:
     probe.touch()
     try:
         os.rename(end, temporary)  # fails always: a folder that is not empty is never replaced
+        os.rename(temporary, end)  # on a file system that does not know that
+        temporary.mkdir()
+        return
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             why = error.strerror or error

@@ -159,8 +159,8 @@ def _use_timings(config: trt.IBuilderConfig, path: Path, found: trt.TensorRt) ->
     kept, why = b"", ""
     try:
         kept = path.read_bytes() if path.is_file() else b""
-    except OSError as error:
-        why = error.strerror or str(error)
+    except OSError as unread:
+        why = unread.strerror or str(unread)
     for data in (kept, b""):
         cache: trt.ITimingCache | None = config.create_timing_cache(data)  # None: damaged
         if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
