@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TextIO
 
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.runtime.decide import Decision
-from tgkt_edge.runtime.lines import Room
+from tgkt_edge.runtime.outlet import Outlet
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.runtime.stats import AGE, STAGES
 
@@ -115,25 +117,37 @@ def error_record(captured: Captured, error: str) -> dict[str, Any]:
     }
 
 
+_SAID = 1000  # texts that wait at most
+
+
 class LiveLine:
     """The state of a run for people: one line rewritten in place on a terminal, else a line every few seconds.
 
     Args:
-        stream: usually stderr. One that fails is not written to again, one that nobody drains only when it has
-            room: the results matter more.
+        stream: usually stderr. One that fails is not written to again, and nobody waits for one that is not drained:
+            the results matter more. What was to be said waits until there is room, or :meth:`finish`.
         enabled: False writes nothing.
         period: seconds between two lines where ``stream`` is not a terminal.
+        stopping: whether the run was told to end; then :meth:`finish` hurries.
     """
 
     _REFRESH = 0.1  # seconds between two rewrites on a terminal
 
-    def __init__(self, stream: TextIO, *, enabled: bool = True, period: float = 5.0) -> None:
-        self._stream, self._enabled = stream, enabled
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        enabled: bool = True,
+        period: float = 5.0,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._enabled = enabled
         self._terminal = stream.isatty()
         self._period = self._REFRESH if self._terminal else period
         self._last = time.monotonic() - (self._period if self._terminal else 0.0)
         self._shown = False
-        self._room = Room(stream)
+        self._outlet = Outlet(stream, _SAID, stopping)
+        self._lock = threading.Lock()  # sinks complain in threads of their own
 
     def due(self) -> bool:
         """Whether :meth:`show` would write now: asked first, so that the text is only made when needed."""
@@ -142,7 +156,9 @@ class LiveLine:
     def show(self, text: str) -> None:
         """Write ``text`` in place of the line before it."""
         self._last = time.monotonic()
-        if self._terminal:
+        if self._outlet.waits:
+            self._say("")  # what was said comes first
+        elif self._terminal:
             width = shutil.get_terminal_size().columns - 1
             self._say(f"\r{text[:width]}\x1b[K")
             self._shown = True
@@ -161,9 +177,13 @@ class LiveLine:
         self._say(text + "\n")
 
     def _say(self, text: str) -> None:
-        try:
-            if self._room.within(0.0):
-                self._stream.write(text)
-                self._stream.flush()
-        except OSError:
-            self._enabled = False
+        with self._lock:
+            try:
+                self._outlet.put(text)
+            except OSError:
+                self._enabled = False
+
+    def finish(self, seconds: float) -> None:
+        """Give the reader ``seconds`` to take what was said."""
+        with self._lock, contextlib.suppress(OSError):
+            self._outlet.finish(seconds)

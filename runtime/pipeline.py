@@ -11,13 +11,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 from tgkt_edge.bundle import Bundle
-from tgkt_edge.errors import UsageError
+from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.runtime.capture import Capture, Drop
 from tgkt_edge.runtime.choose import Rebuild, open_engine
 from tgkt_edge.runtime.decide import UNKNOWN, Decider
@@ -25,6 +25,7 @@ from tgkt_edge.runtime.engine import Engine, lanes_for_files
 from tgkt_edge.runtime.fanout import Fanout
 from tgkt_edge.runtime.lines import JsonLines, ReaderGoneError
 from tgkt_edge.runtime.notify import Notifier
+from tgkt_edge.runtime.outlet import PATIENCE
 from tgkt_edge.runtime.output import LiveLine, RunSummary, Stopped
 from tgkt_edge.runtime.reconnect import NEVER, Retry
 from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
@@ -172,8 +173,8 @@ def classify(
         target: TextIO | None = sys.stdout if out is None else out
         if target is None:
             raise UsageError("stdout is closed, where the decisions should go: open it, or give --sink")
-        records = JsonLines(target, lambda: stop.reason is not None)
-    line = LiveLine(sys.stderr if log is None else log, enabled=live)
+        records = JsonLines(target, stop.asked)
+    line = LiveLine(sys.stderr if log is None else log, enabled=live, stopping=stop.asked)
     worker = Worker(engine, spec, classes, size, top_k, decider or Decider(classes), statistics)
     fanout = Fanout(sinks, line.say)
     fanout.open(RunInfo(redacted(name), engine.name, classes, spec, size, time.time()))
@@ -185,9 +186,14 @@ def classify(
             try:
                 stopped = _consume(capture, worker, records, fanout, line, notifier, max_frames, stop)
                 if records is not None:
-                    records.finish(fanout.patience if stop.reason is None else 2 * _POLL)
+                    records.finish(PATIENCE)
             except ReaderGoneError:
                 stopped = "broken-pipe"
+            except Exception:
+                if records is not None:
+                    with suppress(ReaderGoneError, TgktEdgeError):
+                        records.finish(PATIENCE)
+                raise
             if stop.reason is not None:
                 capture.patience = fanout.patience = _HURRY
         if stopped in ("end", "max-frames") and worker.stats.frames == worker.stats.bad:
@@ -214,6 +220,7 @@ def classify(
         line.clear()
         if stats.frames or stopped != "failed":
             line.say(summary.text())
+        line.finish(PATIENCE)
     return summary
 
 

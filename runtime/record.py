@@ -14,6 +14,7 @@ from typing import TextIO
 
 from tgkt_edge.errors import FrameError, UsageError
 from tgkt_edge.recording import is_recording, read_spec
+from tgkt_edge.runtime.outlet import PATIENCE
 from tgkt_edge.runtime.output import LiveLine
 from tgkt_edge.runtime.pairing import Pairing
 from tgkt_edge.runtime.record_files import FORMATS, RecordingWriter
@@ -100,9 +101,10 @@ def record(
     """
     _check(form, max_frames, seconds, interval, rgb, max_skew_ms)
     spec = _spec(camera, sensor)
-    line = LiveLine(sys.stderr if log is None else log, enabled=live)
+    stop = StopRequest()
+    line = LiveLine(sys.stderr if log is None else log, enabled=live, stopping=stop.asked)
     tally = _Tally()
-    with StopRequest() as stop, RecordingWriter(output, spec, form) as writer, ExitStack() as readers:
+    with stop, RecordingWriter(output, spec, form) as writer, ExitStack() as readers:
         source = open_source(camera, spec)
         if rgb is not None and not source.live:
             source.close()
@@ -123,6 +125,7 @@ def record(
             )
             if writer.written or stopped != "failed":
                 line.say(summary.text())
+            line.finish(PATIENCE)
     return summary
 
 

@@ -21,6 +21,10 @@ class StopRequest:
         self.reason: Reason | None = None
         self._before: dict[int, Any] = {}
 
+    def asked(self) -> bool:
+        """Whether there is a reason."""
+        return self.reason is not None
+
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):

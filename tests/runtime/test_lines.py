@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tgkt_edge.bundle import Bundle
+from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime import Captured, FrameSource, classify, lines
 from tgkt_edge.runtime.lines import JsonLines, ReaderGoneError
 from tgkt_edge.runtime.output import LiveLine
@@ -163,6 +164,101 @@ def test_another_sink_gets_every_decision_on_a_camera_while_the_reader_of_stdout
     assert sum(map(len, got)) > PIPE
     assert [record["frame"] for record in shown if "frame" in record] == list(range(500))
     assert summary.sinks["jsonl:-"] == (0, 0)
+
+
+def test_a_long_line_that_was_begun_is_never_dropped_for_a_newer_one(
+    pipe: tuple[TextIO, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = pipe
+    monkeypatch.setattr(lines, "QUEUE", 3)
+    out = JsonLines(writer)
+    for number in range(40):
+        out.write(record(number, 15_000), patient=False)
+    got: list[int] = []
+    taking = threading.Thread(target=lambda: got.extend(json.loads(line)["frame"] for line in reader))
+    taking.start()
+    out.finish(30)
+    writer.close()
+    taking.join(30)
+    assert got[-3:] == [37, 38, 39]
+    assert len(got) + out.lost == 40
+
+
+def test_a_terminal_that_nobody_drains_holds_up_no_camera() -> None:
+    main, end = os.openpty()
+    with os.fdopen(end, "w") as terminal:
+        out = JsonLines(terminal)
+        for number in range(300):  # far more than a terminal holds
+            out.write(record(number, 1000), patient=False)
+        got = bytearray()
+
+        def read() -> None:
+            while got.count(b"\n") < 300:
+                got.extend(os.read(main, 65536))
+
+        taking = threading.Thread(target=read)
+        taking.start()
+        out.finish(30)
+        taking.join(30)
+    os.close(main)
+    assert [json.loads(text)["frame"] for text in bytes(got).splitlines()] == list(range(300))
+
+
+def test_a_camera_that_is_given_up_loses_no_line_to_a_slow_reader(pipe: tuple[TextIO, TextIO]) -> None:
+    class Lost(Camera):
+        def read(self) -> Captured | None:
+            captured = super().read()
+            if captured is None:
+                raise SourceLostError("unplugged")
+            return captured
+
+    reader, writer = pipe
+    got: list[str] = []
+
+    def read_slowly() -> None:
+        time.sleep(0.5)
+        got.extend(reader)
+
+    taking = threading.Thread(target=read_slowly)
+    taking.start()
+    with pytest.raises(SourceLostError):
+        classify(
+            Lost, Instant(), PRESETS["depth"], ("a", "b"), 8,
+            drop="none", out=writer, log=io.StringIO(), live=False,
+        )  # fmt: skip
+    writer.close()
+    taking.join(30)
+    frames = [json.loads(line).get("frame") for line in got]
+    assert [number for number in frames if number is not None] == list(range(500))
+
+
+def test_what_is_said_at_the_end_waits_for_a_slow_reader(pipe: tuple[TextIO, TextIO]) -> None:
+    reader, writer = pipe
+    line = LiveLine(writer)
+    for _ in range(100):
+        line.say("x" * 1000)
+    line.say("the summary")
+    got: list[str] = []
+    taking = threading.Thread(target=lambda: got.extend(reader))
+    taking.start()
+    line.finish(30)
+    writer.close()
+    taking.join(30)
+    assert len(got) == 101
+    assert got[-1] == "the summary\n"
+
+
+def test_a_signal_shortens_the_wait_for_a_reader(pipe: tuple[TextIO, TextIO]) -> None:
+    _, writer = pipe
+    stop = threading.Event()
+    out = JsonLines(writer, stop.is_set)
+    for number in range(100):
+        out.write(record(number, 1000), patient=False)
+    threading.Timer(0.2, stop.set).start()
+    begin = time.monotonic()
+    out.finish(300)
+    assert time.monotonic() - begin < 100
+    assert out.lost > 0
 
 
 def test_several_sinks_may_complain_at_once(pipe: tuple[TextIO, TextIO]) -> None:

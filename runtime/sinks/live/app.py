@@ -15,6 +15,9 @@ from tgkt_edge.runtime.sinks.live.metrics import Metrics
 from tgkt_edge.runtime.sinks.live.page import live_page
 from tgkt_edge.runtime.sinks.live.state import LiveState
 
+RECENT = 60
+"""Seconds of the past that a stream begins with: little enough for the first event to arrive soon on a slow line."""
+
 _POLL = 0.08  # seconds between two looks for news, for each viewer
 _BEAT = 2.0  # seconds after which a viewer hears that there is nothing new
 _WIDTHS = (160, 320, 640)
@@ -138,10 +141,11 @@ async def stream(news: News, stopping: Callable[[], bool]) -> AsyncIterator[str]
     """Server-sent events for one viewer.
 
     Each event holds the newest state, taken when the viewer has taken the one before: a slow viewer misses states in
-    between and delays nobody. Only the timeline is complete: rows are sent until the viewer has them.
+    between and delays nobody. Only the timeline is complete, from RECENT seconds before on: rows are sent until the
+    viewer has them.
     """
     yield f"event: info\ndata: {encode(about(news.state))}\n\n"
-    seen, since, spoken = -1, 0, 0.0
+    seen, since, spoken = -1, max(0, int(news.state.now) - RECENT), 0.0
     while not stopping():
         now = time.monotonic()
         if news.state.version != seen or now - spoken >= _BEAT:

@@ -75,6 +75,11 @@ class LiveState:
         """Grows with every message."""
         return self._version
 
+    @property
+    def now(self) -> float:
+        """Seconds since the run started."""
+        return time.monotonic() - self._begin
+
     def put(self, message: Message) -> int:
         """Take one message. Returns how many frames were dropped before it, by the gap in their numbers."""
         record = message.record

@@ -31,7 +31,22 @@ function thousands(number) {
   return String(number).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
+// What an earlier run said is not this one's.
+function forget() {
+  byId("label").textContent = "\u2013";
+  byId("label").classList.remove("unknown");
+  for (const id of ["probability", "flags"]) byId(id).textContent = "";
+  byId("top").replaceChildren();
+  for (const [id, text] of [["health", "nothing reported yet"], ["events", "none yet"]]) {
+    delete byId(id).dataset.key;
+    byId(id).replaceChildren(node("li", text, "quiet"));
+  }
+  byId("empty").hidden = false;
+}
+
 function showInfo(found) {
+  const other = info === null || info.started !== found.started || info.source !== found.source;
+  if (info !== null && other) forget();
   info = found;
   const sensor = info.sensor;
   byId("source").textContent = info.source;
@@ -39,8 +54,24 @@ function showInfo(found) {
   const range = sensor.kind === "depth" ? `${info.range[0]} to ${info.range[1]} m` : `counts ${info.range[0]} to ${info.range[1]}`;
   const started = new Date(info.started * 1000).toLocaleString();
   byId("about").textContent = `${info.engine} \u00b7 ${sensor.kind}, ${range} \u00b7 ${info.classes.length} classes \u00b7 since ${started}`;
-  picture.describe(info);
-  timeline.clear(info.classes);
+  if (other) {
+    picture.describe(info);
+    timeline.clear(info.classes);
+  }
+  fetchPast();
+}
+
+// The stream begins with the newest minute, so that it soon arrives on a slow line, too.
+async function fetchPast() {
+  const of = info;
+  try {
+    const answer = await fetch("api/timeline", { cache: "no-store" });
+    if (answer.status !== 200) return;
+    const past = await answer.json();
+    if (of === info) timeline.before(past.rows, past.now);
+  } catch (error) {
+    // the stream notices a lost server and says so
+  }
 }
 
 function showState(update) {
@@ -53,7 +84,7 @@ function showState(update) {
   const detail = update.state.detail ? `: ${update.state.detail}` : "";
   let text = "";
   if (name === "lost" || name === "stalled") text = `The source is ${name}${detail}`;
-  else if (name === "live" && update.silent > 5) text = `No frame for ${update.silent.toFixed(0)} s`;
+  else if (name === "live" && update.silent > 5) text = "No frame arrives";  // a number here would be read out again and again
   else if (update.error && update.latest && update.error.frame > update.latest.frame || (update.error && !update.latest)) {
     text = `The newest frame cannot be used: ${update.error.error}`;
   }
@@ -101,7 +132,8 @@ function showFigures(update) {
   figure("frames", thousands(update.counts.frames));
   figure("dropped", thousands(update.counts.dropped));
   figure("errors", thousands(update.counts.errors));
-  figure("silent", update.silent < 1 ? "now" : update.silent < 120 ? update.silent.toFixed(0) : (update.silent / 60).toFixed(0),
+  if (!update.counts.frames) figure("silent", null);
+  else figure("silent", update.silent < 1 ? "now" : update.silent < 120 ? update.silent.toFixed(0) : (update.silent / 60).toFixed(0),
     update.silent < 1 ? "" : update.silent < 120 ? "s ago" : "min ago");
 }
 
@@ -140,18 +172,23 @@ function showEvents(update) {
   }));
 }
 
-function offline() {
+async function offline() {
   const pill = byId("state");
   pill.dataset.state = "offline";
   byId("state-text").textContent = "no connection";
   byId("notice").textContent = "The run does not answer. It may have ended; this page goes on trying.";
   byId("notice").hidden = false;
+  try {  // a run that began anew with another token answers: it wants a login, which loading this page again brings
+    if ((await fetch("api/info", { cache: "no-store" })).status === 401) location.reload();
+  } catch (error) {
+    // it does not answer
+  }
 }
 
 function listen() {
   if (stream || document.hidden) return;
   stream = new EventSource("api/events");
-  stream.addEventListener("info", (event) => showInfo(JSON.parse(event.data)));
+  stream.addEventListener("info", (event) => { heard = Date.now(); showInfo(JSON.parse(event.data)); });
   stream.onmessage = (event) => {
     heard = Date.now();
     const update = JSON.parse(event.data);

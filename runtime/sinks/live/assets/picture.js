@@ -56,6 +56,7 @@ class Picture {
     this.invalid = new Set(info.sensor.invalid || []);
     this.scene = this.counts = this.size = null;  // numbers of frames begin anew with a new run
     this.drawnFor = "";
+    this.probe();
   }
 
   // Raw count to metres (depth) or intensity (NIR); the same arithmetic as SensorSpec.decode.
@@ -145,8 +146,8 @@ class Picture {
       this.canvas.width = width;
       this.canvas.height = height;
       this.canvas.style.setProperty("--ratio", width / height);
-      byId("shape").textContent = step > 1 ? `every ${step}${step === 2 ? "nd" : step === 3 ? "rd" : "th"} pixel` : "";
     }
+    byId("shape").textContent = step > 1 ? `every ${step}${step === 2 ? "nd" : step === 3 ? "rd" : "th"} pixel` : "";
     const image = this.context.createImageData(width, height);
     const out = new Uint32Array(image.data.buffer);
     for (let at = 0; at < out.length; at++) out[at] = this.rgba[this.counts[at]];

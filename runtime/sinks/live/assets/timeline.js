@@ -44,6 +44,13 @@ class Timeline {
     this.draw();
   }
 
+  // Rows of the past as of second `now`. Those that were over by then are complete, whatever the stream told of them.
+  before(rows, now) {
+    for (const row of rows) if (row[0] < Math.floor(now) || !this.rows.has(row[0])) this.rows.set(row[0], row);
+    this.rows = new Map([...this.rows].sort((a, b) => a[0] - b[0]));
+    this.draw();
+  }
+
   // One entry a column of `width` seconds: label with the most decisions, its mean probability.
   columns(width) {
     const columns = new Map();
