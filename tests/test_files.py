@@ -124,6 +124,15 @@ def test_what_is_open_already_is_added_to(file: Path, name: str) -> None:
     assert done.stdout == b"new"
 
 
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
+def test_what_is_printed_before_and_after_stays(file: Path, name: str) -> None:
+    write = "import sys; from pathlib import Path; from tgkt_edge.files import write_text; "
+    code = write + "print('before'); write_text(Path(sys.argv[1]), 'new\\n'); print('after')"
+    with file.open("w", encoding="utf-8") as out:  # as > of a shell, not >>
+        subprocess.run([sys.executable, "-c", code, name], stdout=out, timeout=60, check=True)
+    assert file.read_text(encoding="utf-8") == "before\nnew\nafter\n"
+
+
 def test_a_folder_is_no_file_to_write(folder: Path) -> None:
     with pytest.raises(UsageError, match="is a folder: wanted a file"), atomic_file(folder):
         pytest.fail("the body must not run")
@@ -261,12 +270,14 @@ print([found.name for found in Path(sys.argv[1]).parent.iterdir()])
 """
 
 
-def test_a_mount_point_is_refused_at_once(tmp_path: Path) -> None:
-    point = tmp_path / "disk"
-    point.mkdir()
-    done = with_a_disk("mount -t tmpfs tmpfs", point, sys.executable, "-c", MOUNT_POINT)
+@pytest.mark.parametrize(
+    "mount", ["mount -t tmpfs tmpfs", "mount --bind ."]
+)  # of the same disk: as docker -v
+def test_a_mount_point_is_refused_at_once(tmp_path: Path, mount: str) -> None:
+    point, empty = tmp_path / "in" / "a disk", tmp_path / "empty"
+    point.mkdir(parents=True)
+    empty.mkdir()
+    done = with_a_disk(mount.replace("EMPTY", str(empty)), point, sys.executable, "-c", MOUNT_POINT)
     assert done.returncode == 0, done.stderr
-    assert (
-        f"{point} cannot be replaced (Device or resource busy), as a mount point cannot. Name" in done.stdout
-    )
-    assert done.stdout.endswith("['disk']\n")
+    assert f"{point} cannot be replaced: it is a mount point. Name" in done.stdout
+    assert done.stdout.endswith("['a disk']\n")

@@ -168,6 +168,18 @@ def test_links_are_followed_but_never_round_in_a_circle(tmp_path: Path) -> None:
     assert names == ["kitchen/1.png", "kitchen/deep/2.png", "office/3.png", "office/4.png"]
 
 
+def test_a_link_to_a_folder_that_is_read_anyway_doubles_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "kitchen" / "1.png", picture())
+    (tmp_path / "latest").symlink_to("kitchen", target_is_directory=True)
+    assert find_images(tmp_path) == [tmp_path / "kitchen" / "1.png"]
+
+
+def test_a_disk_s_own_folders_are_passed_over(tmp_path: Path) -> None:
+    write(tmp_path / "1.png", picture())
+    write(tmp_path / "lost+found" / "2.png", picture())  # on a disk it may not even be listed
+    assert find_images(tmp_path) == [tmp_path / "1.png"]
+
+
 def test_without_links_the_order_is_that_of_the_whole_paths(tmp_path: Path) -> None:
     """What random numbers of a seed stand for hangs on it."""
     names = [f"{a}{b}{c}/{d}.png" for a in ("A", "a") for b in ("", "-", "1") for c in range(3) for d in "b1"]

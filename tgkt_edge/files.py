@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tgkt_edge.errors import TgktEdgeError, UsageError
 
@@ -64,13 +64,27 @@ def atomic_file(path: Path) -> Iterator[Path]:
             os.replace(temporary, end)
             _sync(end.parent)
         else:
-            with temporary.open("rb") as written, end.open("ab") as out:
+            with temporary.open("rb") as written, _opened(end) as out:
                 shutil.copyfileobj(written, out)
     except OSError as error:
         intact = " What stood there before is intact." if replaceable else ""
         raise TgktEdgeError(f"cannot write {path}: {error.strerror or error}.{intact}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """What is no file, to write to. What this process has open already goes on where it stands: opened anew, it would
+    have a place of its own, and what is printed later would be written over what is written now."""
+    end = path
+    while end.is_symlink():
+        if end.parent.resolve() == Path("/proc/self/fd").resolve() and end.name.isdecimal():
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+            return os.fdopen(os.dup(int(end.name)), "wb")
+        end = end.parent / os.readlink(end)
+    return path.open("ab")
 
 
 def _end(path: Path) -> tuple[Path, bool]:
@@ -140,7 +154,7 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise TgktEdgeError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     old = temporary.with_suffix(".old")
     try:
-        _refuse_immovable(path, end, temporary)
+        _refuse_immovable(path, end)
         yield temporary
         for written in [*temporary.rglob("*"), temporary]:
             if not written.is_symlink():
@@ -168,32 +182,29 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             _remove(old)
 
 
-def _refuse_immovable(path: Path, end: Path, temporary: Path) -> None:
-    """Raise UsageError if ``end``, to which ``path`` leads, is a folder that :func:`atomic_folder` cannot replace.
-
-    Args:
-        temporary: an empty folder beside it.
-    """
+def _refuse_immovable(path: Path, end: Path) -> None:
+    """Raise UsageError if ``end``, to which ``path`` leads, is a folder that :func:`atomic_folder` cannot replace."""
     if not end.is_dir():
         return
-    inside = f"Name a new folder inside it, e.g. {path / 'out'}."
     here = Path.cwd()
-    if end in (here, *here.parents):
-        raise UsageError(f"{path} cannot be replaced: you are in it. {inside}")
-    probe = temporary / "probe"
-    probe.touch()
+    why = "you are in it" if end in (here, *here.parents) else "it is a mount point" if _is_mount(end) else ""
+    if why:
+        inside = f"Name a new folder inside it, e.g. {path / 'out'}."
+        raise UsageError(f"{path} cannot be replaced: {why}. {inside}")
+
+
+def _is_mount(folder: Path) -> bool:
+    """Whether something is mounted there; the kernel's list also knows folders of the same disk (docker -v)."""
+    if os.path.ismount(folder):
+        return True
     try:
-        os.rename(end, temporary)  # fails always: a folder that is not empty is never replaced
-        os.rename(temporary, end)  # on a file system that does not know that
-        temporary.mkdir()
-        return
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            why = error.strerror or error
-            raise UsageError(
-                f"{path} cannot be replaced ({why}), as a mount point cannot. {inside}"
-            ) from error
-    probe.unlink()
+        lines = os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).splitlines()
+    except OSError:
+        return False
+    plain = (
+        str(folder).replace("\\", r"\134").replace(" ", r"\040").replace("\t", r"\011").replace("\n", r"\012")
+    )
+    return any(line.split(" ")[4] == plain for line in lines)
 
 
 def _remove(path: Path) -> None:

@@ -23,9 +23,13 @@ def natural_key(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts] + [(1, path.as_posix())]
 
 
+_SYSTEM = ("lost+found", "System Volume Information")
+"""Folders of a disk's own, which only the administrator may list."""
+
+
 def find_images(folder: Path) -> list[Path]:
-    """All image files below ``folder``, in natural order. Links are followed, but for those that lead back to a folder
-    in which they lie; hidden files and folders are passed over.
+    """All image files below ``folder``, in natural order. Links are followed, but for those to folders that are read
+    anyway; hidden files and folders and those of the file system itself are passed over.
 
     Raises:
         OSError: a folder cannot be listed; with its name.
@@ -40,6 +44,7 @@ def _files(folder: Path) -> Iterator[Path]:
     def stop(error: OSError) -> None:
         raise error  # os.walk would go on, and a class would be missing
 
+    root = Path(os.path.realpath(folder))
     above: dict[str, tuple[str, ...]] = {
         str(folder): ()
     }  # of each folder, the real paths of those it lies in
@@ -48,9 +53,18 @@ def _files(folder: Path) -> Iterator[Path]:
         if real in outer:
             below.clear()
             continue
-        below[:] = [name for name in below if not name.startswith(".")]
+        below[:] = [
+            name
+            for name in below
+            if not name.startswith(".") and name not in _SYSTEM and not _leads_back(Path(place, name), root)
+        ]
         above.update({os.path.join(place, name): (*outer, real) for name in below})
         yield from (Path(place, name) for name in files if not name.startswith("."))
+
+
+def _leads_back(path: Path, root: Path) -> bool:
+    """Whether it is a link to a folder that is read anyway, as part of ``root``."""
+    return path.is_symlink() and Path(os.path.realpath(path)).is_relative_to(root)
 
 
 def read_frame(path: Path) -> NDArray[Any]:

@@ -52,9 +52,9 @@ def restore(out: Path) -> None:
     Raises:
         TgktEdgeError: the disk refused.
     """
-    out = out.resolve()
-    moving, aside = out / _MOVING, out / _ASIDE
     try:
+        out = out.resolve()
+        moving, aside = out / _MOVING, out / _ASIDE
         remove_leftovers(out, "config.yaml")
         if aside.is_dir():
             if (out / "config.yaml").is_file():
@@ -67,5 +67,5 @@ def restore(out: Path) -> None:
             for path in list(moving.iterdir()):
                 os.replace(path, out / path.name)
             moving.rmdir()
-    except OSError as error:
-        raise TgktEdgeError(f"cannot write {out}: {error.strerror or error}") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle, before Python 3.13
+        raise TgktEdgeError(f"cannot write {out}: {getattr(error, 'strerror', None) or error}") from error
