@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def _is_hdf5(path: Path) -> bool:
 def _read_mat(src: Path, depth: str, out: Path) -> Found:
     h5py = require("h5py", "data", "Reading NYU Depth v2's .mat file")
     cv2 = require("cv2", "cpu", "Writing images")
-    found = Found([], PRESETS["depth"])
+    # The far limit of the 8-bit copy: both give the network the same inputs, but for rounding.
+    found = Found([], replace(PRESETS["depth"], far_m=PRESETS["nyuv2"].far_m))
     for folder in ("rgb", "depth"):
         (out / folder).mkdir()
     with _reading(src), h5py.File(src) as mat:
