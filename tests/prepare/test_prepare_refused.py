@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
+from tgkt_edge.cli import app
 from tgkt_edge.data import load_frames, load_pairs
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.prepare.command import prepare
@@ -71,6 +74,51 @@ def test_what_cannot_be_read_is_named_as_that(sun: Path, tmp_path: Path) -> None
         prepare("sunrgbd", sun, tmp_path / "out")
     assert str(caught.value).startswith(f"{sun}")
     assert caught.value.exit_code == 2
+    assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (b"1,1.png,1.png\n", r"1 of 2 cannot be used: .*labels\.csv, line 3: column scene is empty"),
+        (b"1,1.png\n", r"1 of 2 cannot be used: .*labels\.csv, line 3: column depth, scene is empty"),
+        (b"\n\n1\n", r"labels\.csv, line 5: column image, depth, scene is empty"),
+        (
+            b"1,1.png,1.png,b\xfcro\n",
+            r"labels\.csv, line 3: not UTF-8: invalid start byte\. Write it as a CSV",
+        ),
+        (
+            b'1,1.png,1.png,"' + bytes([97]) * 200_000,
+            r"labels\.csv, line 3: not a CSV file: field larger than",
+        ),
+    ],
+    ids=["no-scene", "no-depth", "number-after-empty-lines", "latin-1", "endless-field"],
+)
+def test_a_row_that_cannot_be_used_is_named_by_its_line(table: bytes, message: str, tmp_path: Path) -> None:
+    src = tmp_path / "nyu"
+    src.mkdir()
+    (src / "1.png").touch()
+    (src / "labels.csv").write_bytes(b"\xef\xbb\xbfindex,image,depth,scene\n0,1.png,1.png,kitchen\n" + table)
+    with pytest.raises(DataError, match=message):
+        prepare("nyuv2", src, tmp_path / "out")
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_folder_that_no_csv_in_utf8_can_name_is_refused(tmp_path: Path, write_image: Write) -> None:
+    src = tmp_path / os.fsdecode(b"b\xfccher")
+    try:
+        src.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    write_image(tmp_path / "water" / "1_rgb.tiff")
+    write_image(tmp_path / "water" / "1_nir.tiff", channels=1)
+    (tmp_path / "water").rename(src / "water")
+    told = CliRunner().invoke(app, ["data", "prepare", "rgbnir", str(src), "-o", str(tmp_path / "out")])
+    assert told.exit_code == 2
+    assert (
+        r"b\udcfccher/water/1_rgb.tiff: its name is not UTF-8, and source.csv could not hold it"
+        in told.stderr
+    )
     assert not list(tmp_path.glob("*out*"))
 
 
