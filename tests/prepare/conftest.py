@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Write = Callable[..., NDArray[Any]]
 AddSample = Callable[..., Path]
+AddDiml = Callable[..., None]
 
 
 def image(path: Path, *, bits: int = 8, channels: int = 3, seed: int = 0, side: int = 12) -> NDArray[Any]:
@@ -59,3 +60,23 @@ def sun(tmp_path: Path) -> Path:
         for index, scene in enumerate(("office", "kitchen", "bedroom", "office", "furniture_store")):
             sun_sample(root, place.format(index + 9), scene, seed=10 * number + index)
     return root
+
+
+def diml_tree(root: Path, quality: str = "LR") -> None:
+    """train/ and test/ of DIML's indoor sample in one size: six pairs of two classes, four of other scenes."""
+    scenes = {
+        "train": ("12. Livingroom", "03. Kitchen", "01. Warehouse"),
+        "test": ("12. Livingroom", "05. Cafe"),
+    }
+    for split, names in scenes.items():
+        for name in names:
+            for index in range(2):
+                stem = f"in_{split}_160217_{index}"
+                folder = root / "indoor" / split / quality / name
+                image(folder / "color" / f"{stem}_c.png")
+                image(folder / "depth_filled" / f"{stem}_depth_filled.png", bits=16, channels=1)
+
+
+@pytest.fixture
+def add_diml() -> AddDiml:
+    return diml_tree

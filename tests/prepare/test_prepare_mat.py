@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tgkt_edge.errors import DataError, MissingDependency
 from tgkt_edge.images import read_frame, read_rgb
 from tgkt_edge.prepare.command import prepare
 from tgkt_edge.prepare.nyuv2 import millimetres
-from tgkt_edge.sensor import load_sensor
+from tgkt_edge.sensor import PRESETS, load_sensor
 
 h5py = pytest.importorskip("h5py")
 
@@ -84,6 +85,20 @@ def test_filled_depth_has_no_holes_and_the_folder_may_move(tmp_path: Path) -> No
     assert (len(frames), pinned.size) == (3, (W, H))
     assert len(load_images(moved / "source.csv", 32)) == 3
     assert len(load_pairs(moved / "paired.csv", sensor, 32)) == 2
+
+
+def test_depth_reaches_as_far_as_in_the_8_bit_copy(tmp_path: Path) -> None:
+    """Frames of either form are the same input: what lies beyond 8 m differs there, and so it must here."""
+    metres = np.full((len(SCENES), W, H), 9.5, np.float32)
+    metres[:, 0] = 8.5
+    labelled_mat(tmp_path / "nyu.mat", depths=metres)
+    prepare("nyuv2", tmp_path / "nyu.mat", tmp_path / "out")
+    sensor, copy = load_sensor(str(tmp_path / "out" / "sensor.yaml")), PRESETS["nyuv2"]
+    assert sensor == replace(PRESETS["depth"], far_m=9.995)
+    assert sensor.range == copy.range
+    frame = read_frame(tmp_path / "out" / "depth" / "0000.png")
+    counts = np.round(metres[0].T / 9.995 * 255).astype(np.uint8)
+    np.testing.assert_allclose(sensor.decode(frame), copy.decode(counts), atol=0.02)  # half a count of 8 bits
 
 
 @pytest.mark.parametrize(

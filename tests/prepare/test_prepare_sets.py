@@ -22,6 +22,7 @@ from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
 
 Write = Callable[..., NDArray[Any]]
 AddSample = Callable[..., Path]
+AddDiml = Callable[..., None]
 
 FILES = {"source.csv", "target.csv", "labels.csv", "paired.csv", "sensor.yaml", "prepare.json"}
 
@@ -185,22 +186,8 @@ def test_pixels_are_what_the_files_hold(sun: Path, tmp_path: Path) -> None:
 # DIML
 
 
-def diml_tree(root: Path, write_image: Write, quality: str = "LR") -> None:
-    scenes = {
-        "train": ("12. Livingroom", "03. Kitchen", "01. Warehouse"),
-        "test": ("12. Livingroom", "05. Cafe"),
-    }
-    for split, names in scenes.items():
-        for name in names:
-            for index in range(2):
-                stem = f"in_{split}_160217_{index}"
-                folder = root / "indoor" / split / quality / name
-                write_image(folder / "color" / f"{stem}_c.png")
-                write_image(folder / "depth_filled" / f"{stem}_depth_filled.png", bits=16, channels=1)
-
-
-def test_diml(tmp_path: Path, write_image: Write) -> None:
-    diml_tree(tmp_path / "diml", write_image)
+def test_diml(tmp_path: Path, add_diml: AddDiml) -> None:
+    add_diml(tmp_path / "diml")
     (report,) = prepare("diml", tmp_path / "diml", tmp_path / "out")
     assert report["classes"] == ["kitchen", "living_room"]
     images, frames, pairs, sensor = read_all(tmp_path / "out")
@@ -209,15 +196,6 @@ def test_diml(tmp_path: Path, write_image: Write) -> None:
     assert "target frames: 6, but 693 in the paper's Table 1" in report["differs"]
     for rgb, frame in rows(tmp_path / "out" / "paired.csv")[1:]:
         assert Path(rgb).name.removesuffix("_c.png") == Path(frame).name.removesuffix("_depth_filled.png")
-
-
-def test_diml_of_two_sizes_is_taken_once(tmp_path: Path, write_image: Write) -> None:
-    for quality in ("LR", "HR"):
-        diml_tree(tmp_path / "diml", write_image, quality)
-    (report,) = prepare("diml", tmp_path / "diml", tmp_path / "out")
-    assert report["counts"]["target_frames"] == 6
-    assert all("/LR/" in path for (path,) in rows(tmp_path / "out" / "target.csv")[1:])
-    assert any("HR/" in note for note in report["notes"])
 
 
 def test_the_full_diml_set_is_told_from_the_sample(tmp_path: Path, write_image: Write) -> None:

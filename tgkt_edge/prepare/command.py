@@ -245,10 +245,19 @@ def _listed(counts: Counter[str]) -> str:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Raises DataError if a file or a scene has a name that no CSV in UTF-8 can hold."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
-        writer.writerows(rows)
+        for row in rows:
+            try:
+                writer.writerow(row)
+            except UnicodeEncodeError as error:
+                names = [str(cell).encode("utf-8", "backslashreplace").decode() for cell in row]
+                odd = next(name for name, cell in zip(names, row, strict=True) if name != str(cell))
+                raise DataError(
+                    f"{odd}: its name is not UTF-8, and {path.name} could not hold it. Rename it, or the folder above."
+                ) from error
 
 
 def _write_sensor(path: Path, sensor: SensorSpec) -> None:

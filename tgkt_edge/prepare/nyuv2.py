@@ -9,8 +9,10 @@ with columns image,depth,scene and 8-bit depth, 255 counts to 9.995 m.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,23 +63,41 @@ def read(src: Path, depth: str, out: Path) -> Found:
         )
     if depth == "raw":
         raise DataError(f"--depth raw: {src} holds filled depth only; the .mat file has both")
-    with table.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        lacking = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-        if lacking:
-            raise DataError(
-                f"{table}: has no column {', '.join(lacking)}; its header is {','.join(reader.fieldnames or ())}"
-            )
-        rows = list(reader)
     found = Found([], PRESETS["nyuv2"])
-    for row in rows:
+    for line, row in _rows(table):
+        empty = [name for name in _COLUMNS if not row[name]]
+        if empty:
+            found.bad.append(f"{table}, line {line}: column {', '.join(empty)} is empty")
+            continue
         image, frame = src / row["image"], src / row["depth"]
         missing = [str(path) for path in (image, frame) if not path.is_file()]
         if missing:
-            found.bad.append(f"{table}: lists {' and '.join(missing)}, which is not there")
+            found.bad.append(f"{table}, line {line}: lists {' and '.join(missing)}, which is not there")
         else:
             found.pairs.append(Pair(image, frame, row["scene"]))
     return found
+
+
+def _rows(table: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Rows of a CSV with the line that each ends in; what a short row lacks is None. Raises DataError."""
+    try:
+        text = table.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{table}, line {line}: not UTF-8: {error.reason}. Write it as a CSV file in UTF-8."
+        ) from error
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    lines = reader.reader  # DictReader's own count is behind after an empty line, and before an error
+    try:
+        header = reader.fieldnames or ()
+        rows = [(lines.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{table}, line {lines.line_num}: not a CSV file: {error}") from error
+    lacking = [name for name in _COLUMNS if name not in header]
+    if lacking:
+        raise DataError(f"{table}: has no column {', '.join(lacking)}; its header is {','.join(header)}")
+    return rows
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -92,7 +112,8 @@ def _is_hdf5(path: Path) -> bool:
 def _read_mat(src: Path, depth: str, out: Path) -> Found:
     h5py = require("h5py", "data", "Reading NYU Depth v2's .mat file")
     cv2 = require("cv2", "cpu", "Writing images")
-    found = Found([], PRESETS["depth"])
+    # The far limit of the 8-bit copy: both give the network the same inputs, but for rounding.
+    found = Found([], replace(PRESETS["depth"], far_m=PRESETS["nyuv2"].far_m))
     for folder in ("rgb", "depth"):
         (out / folder).mkdir()
     with _reading(src), h5py.File(src) as mat:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tgkt_edge.errors import DataError
 from tgkt_edge.images import SUFFIXES, natural_key, read_frame
-from tgkt_edge.prepare.scenes import Found, Pair, Split, contents
+from tgkt_edge.prepare.scenes import Found, Pair, Split, contents, files_in
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
 # The paper's appendix C.3.
@@ -26,7 +26,7 @@ SPLIT = Split(
 
 def looks_like(src: Path) -> bool:
     """Whether there are class folders with ``*_rgb`` images."""
-    return bool(_photos(src))
+    return bool(_named(src, "_rgb"))
 
 
 def read(src: Path, depth: str) -> Found:
@@ -35,24 +35,32 @@ def read(src: Path, depth: str) -> Found:
     Raises:
         DataError: no such images; NIR images of several kinds, or with three channels.
     """
-    photos = _photos(src)
+    photos = _named(src, "_rgb")
     if not photos:
         raise DataError(
             f"{src}: not RGB-NIR Scene: looked for class folders with ID_rgb.tiff and ID_nir.tiff (or .jpg, .png); "
             f"found {contents(src)}. Unpack the authors' nirscene1.zip."
         )
     pairs, bad = [], []
+    frames = dict.fromkeys(_named(src, "_nir"))
     for photo in photos:
         frame = photo.with_name(f"{photo.stem.removesuffix('_rgb')}_nir{photo.suffix}")
+        frames.pop(frame, None)
         if frame.is_file():
             pairs.append(Pair(photo, frame, photo.parent.name))
         else:
             bad.append(f"{photo}: has no {frame.name} beside it")
+    for frame in frames:
+        photo = frame.with_name(f"{frame.stem.removesuffix('_nir')}_rgb{frame.suffix}")
+        bad.append(f"{frame}: has no {photo.name} beside it")
     return Found(pairs, _sensor(pairs), bad)
 
 
-def _photos(src: Path) -> list[Path]:
-    found = (path for path in src.glob("*/*_rgb.*") if path.suffix.lower() in SUFFIXES)
+def _named(src: Path, end: str) -> list[Path]:
+    """Images of the class folders whose names end with ``end``, in natural order."""
+    below = src.iterdir() if src.is_dir() else ()
+    classes = [path for path in below if path.is_dir() and path.name[0] != "."]
+    found = [path for folder in classes for path in files_in(folder, SUFFIXES) if path.stem.endswith(end)]
     return sorted(found, key=natural_key)
 
 

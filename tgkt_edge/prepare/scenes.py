@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tgkt_edge.images import natural_key
 from tgkt_edge.sensor import SensorSpec
 
 
@@ -64,7 +65,8 @@ def letters(name: str) -> str:
 
 
 def folders(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Every folder below ``top`` with the names of its folders, of which some may be struck out, and files.
+    """Every folder below ``top`` with the names of its folders, of which some may be struck out, and files. Hidden
+    folders are passed over.
 
     Raises:
         OSError: one cannot be listed, and what lies below would silently be missing.
@@ -75,6 +77,7 @@ def folders(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
     if top.is_dir():
         for place, below, files in os.walk(top, onerror=stop):
+            below[:] = [name for name in below if name[0] != "."]
             yield Path(place), below, files
 
 
@@ -90,9 +93,18 @@ def contents(folder: Path, most: int = 6) -> str:
     )
 
 
-def only_file(folder: Path, suffixes: Sequence[str]) -> Path | None:
-    """The one file with one of ``suffixes`` in ``folder``; None if there is none, or more than one."""
-    if not folder.is_dir():
-        return None
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files with one of ``suffixes`` (lower case) in ``folder``, in natural order. Hidden ones are passed over:
+    macOS puts ``._0001.png``, which is no image, beside every ``0001.png``.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
     files = [path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.name[0] != "."]
+    return sorted(files, key=natural_key)
+
+
+def only_file(folder: Path, suffixes: Collection[str]) -> Path | None:
+    """The one file with one of ``suffixes`` in ``folder``; None if there is none, or more than one."""
+    files = files_in(folder, suffixes) if folder.is_dir() else []
     return files[0] if len(files) == 1 else None

@@ -52,8 +52,11 @@ class Metrics:
         self._told = False  # whether the pipeline says its state itself; else frames are proof enough
         self._newest = make(gauge, "newest_frame_timestamp_seconds", "Timestamp of the newest frame, Unix.")
         make(gauge, "start_timestamp_seconds", "When the run started, Unix.").set(info.started)
+        source = info.source.encode(
+            "utf-8", "backslashreplace"
+        ).decode()  # a file may have any bytes as its name
         make(prometheus.Info, "run", "What runs.").info(
-            {"engine": info.engine, "source": info.source, "sensor": info.sensor.kind}
+            {"engine": info.engine, "source": source, "sensor": info.sensor.kind}
         )
 
     def count(self, message: Message, dropped: int) -> None:

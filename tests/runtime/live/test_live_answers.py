@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -133,6 +135,16 @@ def test_metrics_parse_and_count(live: Any, listen: Any) -> None:
     code, headers, body = live.ask("/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert headers["content-type"].startswith("application/openmetrics-text")
     assert values(body.decode(), parse_openmetrics)["tgkt_edge_frames_total{}"] == 5
+
+
+def test_metrics_of_a_source_whose_name_is_not_utf8(listen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "INFO", replace(listen.INFO, source=os.fsdecode(b"/data/b\xfcro")))
+    with closing(listen()) as live:
+        for accept in ("text/plain", "application/openmetrics-text; version=1.0.0"):
+            code, _, body = live.ask("/metrics", Accept=accept)
+            assert code == 200
+            assert rb'source="/data/b\\udcfcro"' in body
+        assert live.ask_json("/api/info")["source"] == os.fsdecode(b"/data/b\xfcro")
 
 
 def test_distances_from_the_adaptation_frames_are_gauges_and_shown_before_a_flag_is_raised(
