@@ -271,7 +271,7 @@ print([found.name for found in Path(sys.argv[1]).parent.iterdir()])
 
 
 @pytest.mark.parametrize(
-    "mount", ["mount -t tmpfs tmpfs", "mount --bind ."]
+    "mount", ["mount -t tmpfs tmpfs", "mount --bind EMPTY"]
 )  # of the same disk: as docker -v
 def test_a_mount_point_is_refused_at_once(tmp_path: Path, mount: str) -> None:
     point, empty = tmp_path / "in" / "a disk", tmp_path / "empty"
