@@ -11,11 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import cv2
 import numpy as np
@@ -277,3 +277,11 @@ def mosquitto() -> type[Broker]:
 def subscriber() -> type[Reader]:
     """The class of real subscribers."""
     return Reader
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[TextIO, TextIO]]:
+    """The reading and the writing end of a pipe."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as taken, os.fdopen(writer, "w") as given:
+        yield taken, given

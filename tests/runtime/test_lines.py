@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import signal
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from tgkt_edge.bundle import Bundle
-from tgkt_edge.errors import SourceLostError
-from tgkt_edge.runtime import Captured, FrameSource, classify, lines
+from tgkt_edge.runtime import lines
 from tgkt_edge.runtime.lines import JsonLines, ReaderGoneError
 from tgkt_edge.runtime.output import LiveLine
-from tgkt_edge.runtime.sinks.jsonl import JsonlSink
-from tgkt_edge.sensor import PRESETS
 
 PIPE = 64 * 1024  # bytes that Linux keeps in a pipe
 
 
-@pytest.fixture
-def pipe() -> Iterator[tuple[TextIO, TextIO]]:
-    """The reading and the writing end of a pipe."""
-    reader, writer = os.pipe()
-    with os.fdopen(reader) as taken, os.fdopen(writer, "w") as given:
-        yield taken, given
-
-
 def record(number: int, length: int = 0) -> dict[str, Any]:
     return {"frame": number, "pad": "x" * length}
+
+
+def read_late(reader: TextIO, out: JsonLines, writer: TextIO) -> list[int]:
+    """The frames of every line, by a reader that begins only now."""
+    got: list[int] = []
+    taking = threading.Thread(target=lambda: got.extend(json.loads(line)["frame"] for line in reader))
+    taking.start()
+    out.finish(30)
+    writer.close()
+    taking.join(30)
+    return got
 
 
 def test_a_reader_that_stopped_holds_up_no_frame_of_a_camera_and_gets_every_line_later(
@@ -47,12 +39,7 @@ def test_a_reader_that_stopped_holds_up_no_frame_of_a_camera_and_gets_every_line
     out = JsonLines(writer)
     for number in range(300):
         out.write(record(number, 1000), patient=False)  # five times what the pipe holds; none waits
-    got: list[int] = []
-    taking = threading.Thread(target=lambda: got.extend(json.loads(line)["frame"] for line in reader))
-    taking.start()
-    out.finish(30)
-    writer.close()
-    taking.join(30)
+    got = read_late(reader, out, writer)
     assert got == list(range(300))
     assert out.lost == 0
 
@@ -112,60 +99,6 @@ def test_a_live_line_that_nobody_reads_holds_up_nothing(pipe: tuple[TextIO, Text
         line.show("y" * 1000)
 
 
-class Camera(FrameSource):
-    """Five hundred frames, as fast as they are taken."""
-
-    live, number = True, 0
-
-    def read(self) -> Captured | None:
-        self.number += 1
-        frame = np.full((8, 8), self.number, np.uint16)
-        return Captured(frame, self.number - 1, time.time(), "camera") if self.number <= 500 else None
-
-    def close(self) -> None:
-        pass
-
-
-class Instant:
-    name, lanes = "instant", 1
-
-    def infer(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        answer = np.array([[0.75, 0.25]], np.float32)
-        return np.log(answer), answer
-
-    def close(self) -> None:
-        pass
-
-
-def test_another_sink_gets_every_decision_on_a_camera_while_the_reader_of_stdout_hangs(
-    tmp_path: Path, pipe: tuple[TextIO, TextIO], kit: Any
-) -> None:
-    reader, writer = pipe
-    log, got = tmp_path / "log.jsonl", list[str]()
-
-    def frames() -> list[int]:
-        found = map(json.loads, log.read_text().splitlines() if log.exists() else ())
-        return [record["frame"] for record in found if "frame" in record]
-
-    def read_late() -> None:
-        kit.until(lambda: len(frames()) == 500, "the other sink to have everything")
-        got.extend(reader)
-
-    late = threading.Thread(target=read_late)
-    late.start()
-    summary = classify(
-        Camera, Instant(), PRESETS["depth"], ("a", "b"), 8,
-        drop="none", sinks=[JsonlSink(log)], out=writer, log=io.StringIO(), live=False,
-    )  # fmt: skip
-    writer.close()
-    late.join(30)
-    assert frames() == list(range(500))
-    shown = [json.loads(line) for line in got]
-    assert sum(map(len, got)) > PIPE
-    assert [record["frame"] for record in shown if "frame" in record] == list(range(500))
-    assert summary.sinks["jsonl:-"] == (0, 0)
-
-
 def test_a_long_line_that_was_begun_is_never_dropped_for_a_newer_one(
     pipe: tuple[TextIO, TextIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,12 +107,7 @@ def test_a_long_line_that_was_begun_is_never_dropped_for_a_newer_one(
     out = JsonLines(writer)
     for number in range(40):
         out.write(record(number, 15_000), patient=False)
-    got: list[int] = []
-    taking = threading.Thread(target=lambda: got.extend(json.loads(line)["frame"] for line in reader))
-    taking.start()
-    out.finish(30)
-    writer.close()
-    taking.join(30)
+    got = read_late(reader, out, writer)
     assert got[-3:] == [37, 38, 39]
     assert len(got) + out.lost == 40
 
@@ -202,34 +130,6 @@ def test_a_terminal_that_nobody_drains_holds_up_no_camera() -> None:
         taking.join(30)
     os.close(main)
     assert [json.loads(text)["frame"] for text in bytes(got).splitlines()] == list(range(300))
-
-
-def test_a_camera_that_is_given_up_loses_no_line_to_a_slow_reader(pipe: tuple[TextIO, TextIO]) -> None:
-    class Lost(Camera):
-        def read(self) -> Captured | None:
-            captured = super().read()
-            if captured is None:
-                raise SourceLostError("unplugged")
-            return captured
-
-    reader, writer = pipe
-    got: list[str] = []
-
-    def read_slowly() -> None:
-        time.sleep(0.5)
-        got.extend(reader)
-
-    taking = threading.Thread(target=read_slowly)
-    taking.start()
-    with pytest.raises(SourceLostError):
-        classify(
-            Lost, Instant(), PRESETS["depth"], ("a", "b"), 8,
-            drop="none", out=writer, log=io.StringIO(), live=False,
-        )  # fmt: skip
-    writer.close()
-    taking.join(30)
-    frames = [json.loads(line).get("frame") for line in got]
-    assert [number for number in frames if number is not None] == list(range(500))
 
 
 def test_what_is_said_at_the_end_waits_for_a_slow_reader(pipe: tuple[TextIO, TextIO]) -> None:
@@ -277,47 +177,3 @@ def test_several_sinks_may_complain_at_once(pipe: tuple[TextIO, TextIO]) -> None
         thread.join()
     writer.close()
     drain.join()
-
-
-def test_a_run_whose_reader_hangs_ends_on_sigterm_with_every_line_of_its_log(
-    tmp_path: Path, kit: Any, depth_bundle: Bundle
-) -> None:
-    folder, log = kit.save_frames(tmp_path / "f", kit.make_frames(3)), tmp_path / "log.jsonl"
-    process = subprocess.Popen(
-        kit.command("run", depth_bundle.path, "--camera", folder, "--loop", "--sink", "jsonl:-",
-                    "--sink", f"jsonl:{log}"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=kit.environment(),
-    )  # fmt: skip
-    try:
-        kit.until(lambda: log.exists() and log.stat().st_size > PIPE // 2, "the pipe to be full")
-        kit.until(lambda: unchanged(log), "the frames to wait")
-        begin = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-        assert time.monotonic() - begin < 2
-        stdout, stderr = process.communicate()
-    finally:
-        process.kill()
-    assert "ended by: terminated" in stderr
-    shown = [json.loads(line)["frame"] for line in stdout.splitlines()]
-    kept = [json.loads(line)["frame"] for line in log.read_text().splitlines()]
-    assert shown == list(range(len(shown)))
-    assert kept == list(range(len(kept)))
-    assert len(kept) - len(shown) == 1  # the one that waited
-    assert "jsonl:-: 1 messages lost" in stderr
-
-
-def unchanged(file: Path) -> bool:
-    size = file.stat().st_size
-    time.sleep(0.5)
-    return file.stat().st_size == size
-
-
-def test_a_closed_stdout_is_said(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
-    folder = kit.save_frames(tmp_path / "f", kit.make_frames(1))
-    words = " ".join(kit.command("run", depth_bundle.path, "--camera", folder))
-    run = ["bash", "-c", f"{words} >&-"]
-    done = subprocess.run(run, capture_output=True, text=True, env=kit.environment(), timeout=60, check=False)
-    assert done.returncode == 2
-    assert "stdout is closed" in done.stderr
-    assert "Traceback" not in done.stderr

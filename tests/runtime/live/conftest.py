@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ import pytest
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
 from tgkt_edge.sensor import PRESETS
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WAIT = 30_000  # milliseconds; Chromium on a busy machine
 MS = {"capture": 1.0, "preprocess": 2.0, "inference": 10.0, "total": 13.5}
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -97,6 +101,13 @@ class Live:
         return Message({"time": 1_700_000_000.0, "event": "state", "state": name, "detail": detail})
 
     @staticmethod
+    def ramp(number: int, label: str = "bedroom") -> Message:
+        """1 m at the left edge to 1.063 m at the right, 4 rows of holes at the top."""
+        frame = np.tile(np.arange(1000, 1064, dtype=np.uint16), (48, 1))
+        frame[:4] = 0
+        return Message(Live.decision(number, label).record, frame)
+
+    @staticmethod
     def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> None:
         end = time.monotonic() + seconds
         while not condition():
@@ -121,3 +132,56 @@ def locked() -> Iterator[Live]:
     """One that wants a token."""
     with closing(Live(token=Live.TOKEN)) as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+class Tab:
+    """A page that must stay silent: no error, no refused policy, no request to anybody but its server."""
+
+    def __init__(self, browser: Any, url: str, **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(WAIT)
+        self.said: list[str] = []
+        self.asked: set[str] = set()
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.add(request.url))
+        self.page.goto(url)
+
+    def wait(self, script: str) -> None:
+        """Until it is true. Asked from outside: the page's policy forbids what wait_for_function would put into it."""
+        end = time.monotonic() + WAIT / 1000
+        while not self.page.evaluate(script):
+            assert time.monotonic() < end, f"waited for: {script}"
+            self.page.wait_for_timeout(50)
+
+    def text(self, selector: str) -> str:
+        return str(self.page.locator(selector).inner_text())
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@pytest.fixture
+def tab(browser: Any, live: Any) -> Iterator[Tab]:
+    with closing(Tab(browser, live.url)) as one:
+        yield one
+        assert [text for text in one.said if "willReadFrequently" not in text] == []  # PIXEL's own reading
+        assert all(url.startswith((live.url, "data:")) for url in one.asked), one.asked
+
+
+@pytest.fixture
+def open_tab(browser: Any) -> Callable[..., Tab]:
+    """Opens a page in a tab of its own, to be closed."""
+    return partial(Tab, browser)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
-import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,65 +11,8 @@ import pytest
 
 from tgkt_edge.runtime.sinks import Message
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-WAIT = 30_000  # milliseconds; Chromium on a busy machine
 
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-class Tab:
-    """A page that must stay silent: no error, no refused policy, no request to anybody but its server."""
-
-    def __init__(self, browser: Any, url: str, **options: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(WAIT)
-        self.said: list[str] = []
-        self.asked: set[str] = set()
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.add(request.url))
-        self.page.goto(url)
-
-    def wait(self, script: str) -> None:
-        """Until it is true. Asked from outside: the page's policy forbids what wait_for_function would put into it."""
-        end = time.monotonic() + WAIT / 1000
-        while not self.page.evaluate(script):
-            assert time.monotonic() < end, f"waited for: {script}"
-            self.page.wait_for_timeout(50)
-
-    def text(self, selector: str) -> str:
-        return str(self.page.locator(selector).inner_text())
-
-    def close(self) -> None:
-        self.context.close()
-
-
-@pytest.fixture
-def tab(browser: Any, live: Any) -> Iterator[Tab]:
-    with closing(Tab(browser, live.url)) as one:
-        yield one
-        assert [text for text in one.said if "willReadFrequently" not in text] == []  # PIXEL's own reading
-        assert all(url.startswith((live.url, "data:")) for url in one.asked), one.asked
-
-
-def ramp(number: int, listen: Any, label: str = "bedroom") -> Message:
-    """1 m at the left edge to 1.063 m at the right, 4 rows of holes at the top."""
-    frame = np.tile(np.arange(1000, 1064, dtype=np.uint16), (48, 1))
-    frame[:4] = 0
-    return Message(listen.decision(number, label).record, frame)
-
-
-def test_it_shows_decision_figures_health_and_events(tab: Tab, live: Any, listen: Any) -> None:
+def test_it_shows_decision_figures_health_and_events(tab: Any, live: Any, listen: Any) -> None:
     assert "waiting for the first frame" in tab.text("#empty")
     live.write(listen.state("live", "opened"))
     live.write(
@@ -82,7 +21,7 @@ def test_it_shows_decision_figures_health_and_events(tab: Tab, live: Any, listen
         )
     )
     for number in (0, 1, 3):
-        live.write(ramp(number, listen))
+        live.write(listen.ramp(number))
     tab.wait(
         "document.getElementById('label').textContent === 'bedroom' && document.getElementById('empty').hidden"
     )
@@ -101,13 +40,13 @@ def test_it_shows_decision_figures_health_and_events(tab: Tab, live: Any, listen
     assert "raised" in tab.text("#health")
     assert "live: opened" in tab.text("#events")
     assert tab.page.title() == "bedroom \u00b7 tgkt-edge"
-    live.write(ramp(4, listen, "kitchen"))
+    live.write(listen.ramp(4, "kitchen"))
     tab.wait("document.getElementById('label').textContent === 'kitchen'")
     assert "Last minute: " in tab.page.locator("#timeline").get_attribute("aria-label")
 
 
-def test_metres_under_the_pointer_and_by_keyboard(tab: Tab, live: Any, listen: Any) -> None:
-    live.write(ramp(0, listen))
+def test_metres_under_the_pointer_and_by_keyboard(tab: Any, live: Any, listen: Any) -> None:
+    live.write(listen.ramp(0))
     tab.wait("document.getElementById('empty').hidden")
     box = tab.page.locator("#picture").bounding_box()
     tab.page.mouse.move(box["x"] + box["width"] * 40.5 / 64, box["y"] + box["height"] * 30.5 / 48)
@@ -125,9 +64,9 @@ def test_metres_under_the_pointer_and_by_keyboard(tab: Tab, live: Any, listen: A
     assert tab.page.locator("#probe").is_hidden()
 
 
-def test_a_low_window_still_points_at_the_right_pixel(tab: Tab, live: Any, listen: Any) -> None:
+def test_a_low_window_still_points_at_the_right_pixel(tab: Any, live: Any, listen: Any) -> None:
     tab.page.set_viewport_size({"width": 1600, "height": 420})
-    live.write(ramp(0, listen))
+    live.write(listen.ramp(0))
     tab.wait("document.getElementById('empty').hidden")
     box = tab.page.locator("#picture").bounding_box()
     assert box["height"] <= 300
@@ -139,8 +78,8 @@ def test_a_low_window_still_points_at_the_right_pixel(tab: Tab, live: Any, liste
 PIXEL = "([x, y]) => [...document.getElementById('picture').getContext('2d').getImageData(x, y, 1, 1).data]"
 
 
-def test_pixels_have_the_colours_of_the_table(tab: Tab, live: Any, listen: Any) -> None:
-    live.write(ramp(0, listen))
+def test_pixels_have_the_colours_of_the_table(tab: Any, live: Any, listen: Any) -> None:
+    live.write(listen.ramp(0))
     tab.wait("document.getElementById('empty').hidden")
     assert tab.page.evaluate(PIXEL, [0, 2]) == [48, 46, 56, 255]  # a hole
     assert tab.page.evaluate(PIXEL, [0, 40]) == [0x44, 0x01, 0x54, 255]  # viridis' ends
@@ -152,14 +91,14 @@ def test_pixels_have_the_colours_of_the_table(tab: Tab, live: Any, listen: Any) 
     red, green, blue, _ = tab.page.evaluate(PIXEL, [30, 40])
     assert red == green == blue
     tab.page.locator("#pause").click()
-    live.write(Message(ramp(1, listen, "kitchen").record, np.full((48, 64), 5000, np.uint16)))
+    live.write(Message(listen.ramp(1, "kitchen").record, np.full((48, 64), 5000, np.uint16)))
     tab.wait("document.getElementById('label').textContent === 'kitchen'")  # the rest goes on
     assert tab.page.evaluate(PIXEL, [30, 40])[0] == red
     tab.page.locator("#pause").click()
     tab.wait(f"({PIXEL})([30, 40])[0] !== {red}")
 
 
-def test_text_from_outside_stays_text(tab: Tab, live: Any, listen: Any) -> None:
+def test_text_from_outside_stays_text(tab: Any, live: Any, listen: Any) -> None:
     evil = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
     live.write(listen.decision(0, evil))
     live.write(listen.state("lost", evil))
@@ -172,96 +111,10 @@ def test_text_from_outside_stays_text(tab: Tab, live: Any, listen: Any) -> None:
     assert tab.page.locator("script").count() == 1
 
 
-def test_it_says_when_the_source_or_the_run_is_gone_and_comes_back(browser: Any, listen: Any) -> None:
-    first = listen()
-    with closing(Tab(browser, first.url)) as tab:
-        first.write(ramp(500, listen))
-        tab.wait("document.getElementById('label').textContent === 'bedroom'")
-        first.write(listen.state("lost", "unplugged"))
-        tab.wait("document.getElementById('notice').textContent === 'The source is lost: unplugged'")
-        assert tab.page.locator("#notice").is_visible()
-        first.close()
-        tab.wait("document.getElementById('state-text').textContent === 'no connection'")
-        with closing(listen(first.url)) as second:
-            second.write(ramp(0, listen, "kitchen"))
-            tab.wait("document.getElementById('label').textContent === 'kitchen'")
-            assert tab.text("#state-text") == "live"
-            assert tab.page.locator("#notice").is_hidden()
-
-
-def test_another_run_at_the_same_address_begins_with_nothing_of_the_one_before(
-    browser: Any, listen: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = listen()
-    with closing(Tab(browser, first.url)) as tab:
-        first.write(ramp(7, listen))
-        first.write(
-            Message(
-                {"time": 1.0, "event": "health", "flag": "frozen", "active": True, "value": 9, "limit": 1}
-            )
-        )
-        tab.wait("document.getElementById('empty').hidden && document.querySelector('#health .raised')")
-        first.close()
-        tab.wait("document.getElementById('state-text').textContent === 'no connection'")
-        other = dataclasses.replace(listen.INFO, started=listen.INFO.started + 60, classes=("cafe", "church"))
-        monkeypatch.setattr(listen, "INFO", other)
-        with closing(listen(first.url)) as second:
-            second.write(listen.state("lost", "unplugged"))
-            tab.wait("document.getElementById('state-text').textContent === 'lost'")
-            assert "2 classes" in tab.text("#about")
-            assert (tab.text("#label"), tab.text("#probability")) == ("\u2013", "")
-            assert tab.page.locator("#top li").count() == 0
-            assert tab.text("#health") == "nothing reported yet"
-            assert "frozen" not in tab.text("#events")
-            assert tab.page.locator("#empty").is_visible()
-            assert tab.text("#silent") == "\u2013"
-
-
-def test_a_held_picture_and_its_colours_outlast_a_lost_connection(tab: Tab, live: Any, listen: Any) -> None:
-    live.write(ramp(0, listen))
-    tab.wait("document.getElementById('empty').hidden")
-    tab.page.locator("#colours").select_option("turbo")
-    tab.page.get_by_role("button", name="Hold").click()
-    tab.page.evaluate("leave(); info.seen = true; listen()")
-    tab.wait("!info.seen")  # told anew by the server
-    assert tab.page.locator("#colours").input_value() == "turbo"
-    tab.page.locator("#picture").press("ArrowRight")
-    assert "column 33" in tab.text("#probe-said")
-
-
-def test_the_past_comes_after_the_newest_minute(browser: Any, live: Any, listen: Any) -> None:
-    live.write(listen.decision(0, "kitchen"))
-    live.sink._state._begin -= 600  # ten minutes later
-    live.write(listen.decision(1))
-    stream = live.stream()
-    first = next(listen.events(stream))
-    stream.close()
-    assert [(row[1], row[3]) for row in first["timeline"]] == [("bedroom", 1)]
-    with closing(Tab(browser, live.url)) as tab:
-        tab.wait("timeline.rows.size === 2")
-        rows = tab.page.evaluate("[...timeline.rows.values()].map((row) => row[1])")
-        assert rows == [
-            "kitchen",
-            "bedroom",
-        ]  # in order, so that what is older than an hour is found and dropped
-
-
-def test_a_new_token_is_asked_for(browser: Any, listen: Any) -> None:
-    first = listen(token=listen.TOKEN)
-    with closing(Tab(browser, f"{first.url}/?token={listen.TOKEN}")) as tab:
-        tab.page.locator("#state-text").wait_for()
-        first.close()
-        tab.wait("document.getElementById('state-text').textContent === 'no connection'")
-        with closing(listen(first.url, token="another-token-of-this-run")):
-            tab.page.get_by_label("Token").fill("another-token-of-this-run")
-            tab.page.keyboard.press("Enter")
-            tab.page.locator("#state-text", has_text="connecting").wait_for()
-
-
 SIZES = ((320, 568), (390, 844), (844, 390), (1920, 1080))
 
 
-def test_nothing_hangs_over_and_text_stands_out(tab: Tab, live: Any, listen: Any) -> None:
+def test_nothing_hangs_over_and_text_stands_out(tab: Any, live: Any, listen: Any) -> None:
     live.write(listen.decision(0, "a_rather_long_name_of_a_class_without_any_space_in_it"))
     tab.wait("document.getElementById('label').textContent.startsWith('a_rather')")
     for width, height in SIZES:
@@ -291,7 +144,7 @@ CONTRAST = """(selector) => {
 }"""
 
 
-def test_every_control_is_reached_by_tab_and_has_a_name(tab: Tab, live: Any, listen: Any) -> None:
+def test_every_control_is_reached_by_tab_and_has_a_name(tab: Any, live: Any, listen: Any) -> None:
     live.write(listen.decision(0))
     tab.wait("document.getElementById('label').textContent === 'bedroom'")
     reached = []
@@ -317,9 +170,9 @@ def test_every_control_is_reached_by_tab_and_has_a_name(tab: Tab, live: Any, lis
     assert tab.page.evaluate(unnamed) == 0
 
 
-def test_the_form_lets_the_token_in(browser: Any, locked: Any, listen: Any) -> None:
+def test_the_form_lets_the_token_in(open_tab: Any, locked: Any, listen: Any) -> None:
     locked.write(listen.decision(0))
-    with closing(Tab(browser, locked.url)) as tab:
+    with closing(open_tab(locked.url)) as tab:
         tab.page.get_by_label("Token").fill("not the right one")
         tab.page.keyboard.press("Enter")
         tab.page.get_by_role("alert").wait_for()
