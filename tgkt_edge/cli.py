@@ -7,6 +7,7 @@ answers at once and a device needs only what it uses.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -72,6 +73,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of ``tgkt-edge``. Never returns: raises SystemExit with the exit code."""
+    # A class name that the terminal's encoding does not have is shown as \u2026, not as a traceback.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="tgkt-edge")
     except KeyboardInterrupt:

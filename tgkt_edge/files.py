@@ -76,14 +76,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def _opened(path: Path) -> IO[bytes]:
     """What is no file, to write to. What this process has open already goes on where it stands: opened anew, it would
     have a place of its own, and what is printed later would be written over what is written now."""
-    end = path
-    while end.is_symlink():
-        if end.parent.resolve() == Path("/proc/self/fd").resolve() and end.name.isdecimal():
+    own = Path("/proc/self/fd").resolve()
+    for step in _along(path):
+        if step.parent.resolve() == own and step.name.isdecimal():
             for stream in (sys.stdout, sys.stderr):
                 if stream is not None:
                     stream.flush()
-            return os.fdopen(os.dup(int(end.name)), "wb")
-        end = end.parent / os.readlink(end)
+            return os.fdopen(os.dup(int(step.name)), "wb")
     return path.open("ab")
 
 
@@ -95,14 +94,18 @@ def _end(path: Path) -> tuple[Path, bool]:
         return path.resolve(), True
     if stat.S_ISDIR(mode):
         raise UsageError(f"{path} is a folder: wanted a file to write")
-    end = path
-    while end.is_symlink():
-        if (
-            Path("/proc") in end.parent.resolve().parents
-        ):  # /dev/stdout: may be a file that others write to, too
-            return path, False
-        end = end.parent / os.readlink(end)
+    *links, end = _along(path)
+    if any(Path("/proc") in link.parent.resolve().parents for link in links):
+        return path, False  # /dev/stdout: may be a file that others write to, too
     return end, stat.S_ISREG(mode)
+
+
+def _along(path: Path) -> Iterator[Path]:
+    """``path`` and, while it is a link, what it leads to."""
+    yield path
+    while path.is_symlink():
+        path = path.parent / os.readlink(path)
+        yield path
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:

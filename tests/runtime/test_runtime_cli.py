@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -172,3 +173,14 @@ def test_what_may_not_be_read_is_named(
     assert done.returncode == code, done.stderr
     assert named in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_the_terminal_cannot_spell_is_no_traceback(tmp_path: Path, kit: Any) -> None:
+    bundle = kit.save_bundle(tmp_path / "bundle")
+    dataclasses.replace(bundle, classes=("b\u00fcro", "\U0001f373 kitchen", "office")).write()
+    done = subprocess.run(
+        kit.command("inspect", bundle.path), capture_output=True, check=False,
+        env=kit.environment(PYTHONIOENCODING="latin-1:strict"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "\\U0001f373 kitchen" in done.stdout.decode("latin-1")
