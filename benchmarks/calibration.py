@@ -26,16 +26,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tgkt_edge.calibration import ece, fit_temperature, measure, nll, soften
-from tgkt_edge.data import load_images, load_labelled_frames, load_pairs
+from tgkt_edge.data.loading import load_images, load_labelled_frames, load_pairs
+from tgkt_edge.evaluation.temperature import ece, fit_temperature, measure, nll, soften
 from tgkt_edge.preprocess import resize_side
-from tgkt_edge.train.checkpoint import load_classifier, load_into, load_tensors
-from tgkt_edge.train.compute import Compute
+from tgkt_edge.train.batches import Store
 from tgkt_edge.train.holdout import split_pairs
-from tgkt_edge.train.model import SceneClassifier, Translator
-from tgkt_edge.train.predict import predict_target
-from tgkt_edge.train.run import Run
-from tgkt_edge.train.views import Store
+from tgkt_edge.train.nn.checkpoint import load_classifier, load_into, load_tensors
+from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.model import SceneClassifier, Translator
+from tgkt_edge.train.nn.predict import predict_target
+from tgkt_edge.train.run_folder.folder import Run
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -24,19 +24,19 @@ from paper_figures import Row
 
 from tgkt_edge import __version__
 from tgkt_edge.config import AdaptConfig, build_config
-from tgkt_edge.data import load_images
+from tgkt_edge.data.loading import load_images
 from tgkt_edge.errors import ConfigError
-from tgkt_edge.evaluate import evaluate
-from tgkt_edge.files import atomic_folder, sha256_of, write_json
+from tgkt_edge.evaluation.evaluate import evaluate
+from tgkt_edge.io.atomic import atomic_folder, sha256_of, write_json
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
-from tgkt_edge.train.checkpoint import Header, load_classifier, save_checkpoint
-from tgkt_edge.train.compute import Compute, open_compute
-from tgkt_edge.train.log import RunLog
-from tgkt_edge.train.run import Run, RunInputs, write_config
-from tgkt_edge.train.source import train_source
-from tgkt_edge.train.state import StageState
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.source import train_source
+from tgkt_edge.train.nn.checkpoint import Header, load_classifier, save_checkpoint
+from tgkt_edge.train.nn.device import Compute, open_compute
+from tgkt_edge.train.resume_state import StageState
+from tgkt_edge.train.run_folder.folder import Run, RunInputs, write_config
 
 ANSWERS = {"source-only": "source-only", "tgmb": "tgmb"}
 """Which of a run's models is a method's result, where it is not "target"."""

@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tgkt_edge.listing import listed
-from tgkt_edge.prepare.command import prepare as prepare_data
+from tgkt_edge.data.discovery import listed
+from tgkt_edge.data.public.prepare import prepare as prepare_data
 
 SETS = {"nyuv2-5": ("nyuv2", "nyuv2"), "epfl-6": ("rgbnir", "epfl-rgbnir")}
 """Our name: its reader, and its folder in TGKT_EDGE_DATA."""

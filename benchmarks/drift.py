@@ -31,18 +31,18 @@ import yaml
 from numpy.typing import NDArray
 from real import tool
 
-from tgkt_edge.bundle import Bundle
-from tgkt_edge.images import read_frame
-from tgkt_edge.listing import in_folder, listed
-from tgkt_edge.novelty import describe
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.data.discovery import in_folder, listed
+from tgkt_edge.io.images import read_frame
+from tgkt_edge.monitoring.class_windows import STREAM_FRAMES, Views
+from tgkt_edge.monitoring.input_distance import describe
+from tgkt_edge.monitoring.orientation import tilt
+from tgkt_edge.monitoring.reference_stats import Statistics, of_bundle
 from tgkt_edge.preprocess import invalid_share, preprocess
 from tgkt_edge.runtime import open_engine
-from tgkt_edge.runtime.drift import Drift
+from tgkt_edge.runtime.health.drift import Drift
 from tgkt_edge.sensor import RawFrame
-from tgkt_edge.statistics import Statistics, of_bundle
-from tgkt_edge.train.run import Run
-from tgkt_edge.upright import tilt
-from tgkt_edge.windows import STREAM_FRAMES, Views
+from tgkt_edge.train.run_folder.folder import Run
 
 STRETCHES = 40
 DRAWS = 40

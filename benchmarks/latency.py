@@ -28,19 +28,19 @@ import numpy as np
 from numpy.typing import NDArray
 from run_overhead import export_resnet50, quantise_for_cpu, synthetic_frames
 
-from tgkt_edge.bundle import Bundle
-from tgkt_edge.novelty import describe
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.monitoring.input_distance import describe
+from tgkt_edge.monitoring.reference_stats import Statistics as AdaptationStatistics
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import Captured, Engine, FrameSource, classify, open_engine
-from tgkt_edge.runtime.decide import Decider
-from tgkt_edge.runtime.drift import Drift
-from tgkt_edge.runtime.health import Health
-from tgkt_edge.runtime.lines import JsonLines
-from tgkt_edge.runtime.mailbox import Mailbox
-from tgkt_edge.runtime.output import answer_record
-from tgkt_edge.runtime.stats import STAGES, Statistics
+from tgkt_edge.runtime.capture.buffer import Mailbox
+from tgkt_edge.runtime.health.drift import Drift
+from tgkt_edge.runtime.health.sensor_flags import Health
+from tgkt_edge.runtime.infer.smoothing import Decider
+from tgkt_edge.runtime.output.lines import JsonLines
+from tgkt_edge.runtime.output.metrics import STAGES, Statistics
+from tgkt_edge.runtime.output.records import answer_record
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.statistics import Statistics as AdaptationStatistics
 
 
 class Paced(FrameSource):

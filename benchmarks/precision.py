@@ -36,17 +36,17 @@ import torchvision
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from tgkt_edge.bundle import Bundle
-from tgkt_edge.data import load_labelled_frames
-from tgkt_edge.export.calibrate import calibrate
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.data.loading import load_labelled_frames
+from tgkt_edge.evaluation.accuracy_gate import network_inputs, settle
 from tgkt_edge.export.export import describe, export
 from tgkt_edge.export.fp16 import write_fp16
 from tgkt_edge.export.graph import Deployed, export_onnx
 from tgkt_edge.export.int8 import quantise
-from tgkt_edge.gate import network_inputs, settle
+from tgkt_edge.export.int8_calibration import calibrate
 from tgkt_edge.preprocess import resize_side
-from tgkt_edge.train.checkpoint import load_classifier
-from tgkt_edge.train.run import Run
+from tgkt_edge.train.nn.checkpoint import load_classifier
+from tgkt_edge.train.run_folder.folder import Run
 
 PRECISIONS = ("fp16", "int8", "int8-cpu")
 MATMUL = 1024  # side of the matrices of the bound

@@ -23,7 +23,7 @@ from datasets import DataSet, data_root, prepare
 
 def tool(*words: object) -> str:
     """Run ``tgkt-edge`` and return its standard output."""
-    command = [sys.executable, "-m", "tgkt_edge.cli", *map(str, words)]
+    command = [sys.executable, "-m", "tgkt_edge", *map(str, words)]
     print("$ tgkt-edge", *words, file=sys.stderr, flush=True)
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 

@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.bundle import INPUT_NAME, MODEL_FILES, OUTPUT_NAMES, Bundle
+from tgkt_edge.bundle.bundle import INPUT_NAME, MODEL_FILES, OUTPUT_NAMES, Bundle
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import Captured, Engine, FrameSource, classify, open_engine
-from tgkt_edge.runtime.engine import lanes_for_files
+from tgkt_edge.runtime.engines.onnxruntime import lanes_for_files
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
 NAMES = ("bare", "run", "bare side by side", "run side by side")
@@ -109,8 +109,8 @@ def quantise_for_cpu(bundle: Bundle, frames: Sequence[NDArray[Any]]) -> Bundle:
     """``bundle`` with its ``int8-cpu`` file; speed does not depend on the ranges, so few frames calibrate it."""
     import onnx
 
-    from tgkt_edge.export.calibrate import calibrate
     from tgkt_edge.export.int8 import quantise
+    from tgkt_edge.export.int8_calibration import calibrate
 
     inputs = np.stack([preprocess(frame, bundle.sensor, bundle.size) for frame in frames])
     ranges = calibrate(bundle.model(), inputs, "minmax").ranges

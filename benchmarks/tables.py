@@ -34,7 +34,7 @@ from table_text import Cells, Failures, margins, markdown, summarise
 from tgkt_edge import __version__
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.errors import TgktEdgeError
-from tgkt_edge.files import write_json, write_text
+from tgkt_edge.io.atomic import write_json, write_text
 
 NOTES = {
     "epfl-6": "RGB -> NIR, 152 frames. The paper's figures are for all 315 of its set; this is the part at hand.",

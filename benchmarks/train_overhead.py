@@ -25,16 +25,16 @@ import numpy as np
 import torch
 
 from tgkt_edge.config import build_config
-from tgkt_edge.data import Images
+from tgkt_edge.data.loading import Images
 from tgkt_edge.preprocess import resize_side
-from tgkt_edge.train.compute import open_compute
-from tgkt_edge.train.log import RunLog
-from tgkt_edge.train.model import SceneClassifier, Translator, frozen, normalise
-from tgkt_edge.train.source import train_source
-from tgkt_edge.train.state import StageState
-from tgkt_edge.train.tgkt import train_tgkt
-from tgkt_edge.train.tgmb import train_tgmb
-from tgkt_edge.train.views import Store
+from tgkt_edge.train.batches import Store
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.source import train_source
+from tgkt_edge.train.methods.tgkt import train_tgkt
+from tgkt_edge.train.methods.tgmb import train_tgmb
+from tgkt_edge.train.nn.device import open_compute
+from tgkt_edge.train.nn.model import SceneClassifier, Translator, frozen, normalise
+from tgkt_edge.train.resume_state import StageState
 
 CLASSES = 6
 

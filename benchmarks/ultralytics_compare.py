@@ -38,9 +38,9 @@ import numpy as np
 from numpy.typing import NDArray
 from run_overhead import export_resnet50, quantise_for_cpu, speed_of_run, synthetic_frames
 
-from tgkt_edge.bundle import Bundle
+from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.runtime import open_engine
-from tgkt_edge.runtime.engine import lanes_for_files
+from tgkt_edge.runtime.engines.onnxruntime import lanes_for_files
 from tgkt_edge.sensor import SensorSpec
 
 # Without their dependencies: those that importing and predicting need and that are not in this environment.

@@ -32,19 +32,19 @@ from cells import Workshop
 from datasets import DataSet, open_data
 from paper_figures import Row
 
-from tgkt_edge.data import load_frames, load_pairs
+from tgkt_edge.data.discovery import listed
+from tgkt_edge.data.loading import load_frames, load_pairs
 from tgkt_edge.errors import TgktEdgeError
-from tgkt_edge.evaluate import evaluate
-from tgkt_edge.files import atomic_file, write_json, write_text
-from tgkt_edge.listing import listed
+from tgkt_edge.evaluation.evaluate import evaluate
+from tgkt_edge.io.atomic import atomic_file, write_json, write_text
 from tgkt_edge.preprocess import resize_side
-from tgkt_edge.train.checkpoint import load_classifier, load_into, load_tensors
-from tgkt_edge.train.compute import Compute
 from tgkt_edge.train.holdout import no_pairs, split_pairs
-from tgkt_edge.train.model import Translator
-from tgkt_edge.train.report import Material, Model, evidence, gather
-from tgkt_edge.train.run import Run
-from tgkt_edge.train.verdict import Evidence, judge
+from tgkt_edge.train.nn.checkpoint import load_classifier, load_into, load_tensors
+from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.model import Translator
+from tgkt_edge.train.report.summary import Material, Model, evidence, gather
+from tgkt_edge.train.report.verdict import Evidence, judge
+from tgkt_edge.train.run_folder.folder import Run
 
 _SHORT = ("tgkt.epochs=2", "shot.epochs=2", "socket.epochs=2")
 BROKEN = (

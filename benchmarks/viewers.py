@@ -30,7 +30,7 @@ from latency import Lines
 from numpy.typing import NDArray
 from run_overhead import MemorySource, export_resnet50, synthetic_frames
 
-from tgkt_edge.bundle import Bundle
+from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.runtime import Captured, Engine, classify, open_engine
 from tgkt_edge.runtime.sinks import open_sink
 from tgkt_edge.sensor import SensorSpec

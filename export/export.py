@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tgkt_edge import __version__, calibration
-from tgkt_edge.bundle import MANIFEST, MODEL_FILES, Bundle
-from tgkt_edge.data import load_frames
+from tgkt_edge import __version__
+from tgkt_edge.bundle.bundle import MANIFEST, MODEL_FILES, Bundle
+from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import DataError, UsageError
-from tgkt_edge.export.calibrate import FRAMES, check_method
+from tgkt_edge.evaluation import temperature as calibration
+from tgkt_edge.evaluation.accuracy_gate import MAX_DROP, table
+from tgkt_edge.export.int8_calibration import FRAMES, check_method
 from tgkt_edge.export.precisions import RealFrames, Say, Task, add_precisions, load_real_frames
-from tgkt_edge.export.statistics import add_statistics
+from tgkt_edge.export.reference_stats import add_statistics
 from tgkt_edge.export.temperature import calibrate_probabilities
-from tgkt_edge.files import atomic_folder, refuse_foreign, sha256_of
-from tgkt_edge.gate import MAX_DROP, table
+from tgkt_edge.io.atomic import atomic_folder, refuse_foreign, sha256_of
 from tgkt_edge.preprocess import resize_side
 
 VERIFIED_FRAMES = 64
@@ -43,7 +44,7 @@ def export(
 ) -> Bundle:
     """Export the target network of a run, or further precisions of an earlier bundle (then without torch).
 
-    The statistics of the adaptation frames (:mod:`tgkt_edge.statistics`) come along.
+    The statistics of the adaptation frames (:mod:`tgkt_edge.monitoring.reference_stats`) come along.
 
     Args:
         run: folder written by ``adapt``, or a bundle; with a bundle all it holds is taken over.
@@ -147,9 +148,9 @@ def _from_run(
 ) -> tuple[Task, Path, dict[str, Any], dict[str, Any]]:
     """Write ``model.onnx`` of a run's target network, compared with torch."""
     from tgkt_edge.export.graph import OPSET, Deployed, export_onnx
-    from tgkt_edge.export.verify import verify_fp32
-    from tgkt_edge.train.checkpoint import load_classifier
-    from tgkt_edge.train.run import Run
+    from tgkt_edge.export.verify_fp32 import verify_fp32
+    from tgkt_edge.train.nn.checkpoint import load_classifier
+    from tgkt_edge.train.run_folder.folder import Run
 
     inputs, _, _ = Run(run).read_config()
     model, header = load_classifier(Run(run).target_checkpoint(), "target")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from tgkt_edge.extras import require
+from tgkt_edge.optional_deps import require
 
 _FP16_MAX, _FP16_TINY = 65504.0, 2.0**-24  # largest finite, smallest positive number
 

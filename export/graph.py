@@ -13,11 +13,11 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from tgkt_edge.bundle import INPUT_NAME, OUTPUT_NAMES
+from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES
 from tgkt_edge.errors import GateError
-from tgkt_edge.export.fold import Folded
+from tgkt_edge.export.fuse import Folded
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.model import SceneClassifier, normalise
+from tgkt_edge.train.nn.model import SceneClassifier, normalise
 
 OPSET = 18
 """ONNX opset of the graphs: the parsers of TensorRT 10.3 and later and ONNX Runtime read it."""
@@ -56,7 +56,7 @@ def export_onnx(
     """Write the graph with a free batch dimension, classes and SensorSpec in its metadata, and check it.
 
     Args:
-        fold: make it for speed, see :mod:`tgkt_edge.export.fold`. False: the plain network, to compare with.
+        fold: make it for speed, see :mod:`tgkt_edge.export.fuse`. False: the plain network, to compare with.
 
     Raises:
         GateError: (exit 3) onnx.checker refuses the graph.

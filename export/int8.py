@@ -36,7 +36,7 @@ def quantise(model: Path, ranges: TensorsData, form: str, keep: Collection[str] 
     """Put Q/DQ nodes into an FP32 graph.
 
     Args:
-        ranges: of the activations, from :func:`tgkt_edge.export.calibrate.calibrate` on this very graph.
+        ranges: of the activations, from :func:`tgkt_edge.export.int8_calibration.calibrate` on this very graph.
         form: one of FORMS.
         keep: names of layers (see :func:`layers`) that stay in float.
     """

@@ -11,16 +11,16 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from tgkt_edge.bundle import MODEL_FILES
-from tgkt_edge.data import Frames, load_frames, load_labelled_frames, spread
+from tgkt_edge.bundle.bundle import MODEL_FILES
+from tgkt_edge.data.loading import Frames, load_frames, load_labelled_frames, spread
 from tgkt_edge.errors import GateError, UsageError
-from tgkt_edge.export.calibrate import Ranges, calibrate
-from tgkt_edge.export.fallback import GateFrames, answers, fit
+from tgkt_edge.evaluation.accuracy_gate import GATE_FRAMES, Comparison, network_inputs, time_engines
 from tgkt_edge.export.fp16 import write_fp16
 from tgkt_edge.export.int8 import FORMS, quantise
-from tgkt_edge.gate import GATE_FRAMES, Comparison, network_inputs, time_engines
+from tgkt_edge.export.int8_calibration import Ranges, calibrate
+from tgkt_edge.export.mixed_precision import GateFrames, answers, fit
 from tgkt_edge.preprocess import resize_side
-from tgkt_edge.runtime.engine import OnnxRuntimeEngine
+from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tgkt_edge.sensor import SensorSpec
 
 Say = Callable[[str], None]
@@ -35,7 +35,7 @@ class Task:
 
     Attributes:
         folder: where ``model.onnx`` lies and the others are written.
-        classes, sensor, size: as in :class:`tgkt_edge.bundle.Bundle`.
+        classes, sensor, size: as in :class:`tgkt_edge.bundle.bundle.Bundle`.
     """
 
     folder: Path

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tgkt_edge.calibration import FEWEST, describe, helps, measure
-from tgkt_edge.data import load_labelled_frames
-from tgkt_edge.export.fallback import answers
+from tgkt_edge.data.loading import load_labelled_frames
+from tgkt_edge.evaluation.accuracy_gate import network_inputs
+from tgkt_edge.evaluation.temperature import FEWEST, describe, helps, measure
+from tgkt_edge.export.mixed_precision import answers
 from tgkt_edge.export.precisions import Say, Task
-from tgkt_edge.gate import network_inputs
 from tgkt_edge.preprocess import resize_side
 
 
@@ -17,8 +17,8 @@ def calibrate_probabilities(task: Task, labels: Path, skip_bad: bool, say: Say) 
     """Fit a temperature to the answers of ``model.onnx`` to labelled frames.
 
     Returns:
-        What :func:`tgkt_edge.calibration.measure` found, for the manifest; empty, and ``say`` is told why, where there
-        are too few frames or it does not help on frames that it was not fitted on.
+        What :func:`tgkt_edge.evaluation.temperature.measure` found, for the manifest; empty, and ``say`` is told why,
+        where there are too few frames or it does not help on frames that it was not fitted on.
 
     Raises:
         DataError: (exit 2) frames that cannot be used, named, unless ``skip_bad``; or labels of other classes.

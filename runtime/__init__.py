@@ -7,10 +7,10 @@ an engine is opened, so that ``import tgkt_edge.runtime`` needs nothing but nump
 >>> summary = run(Path("bundle"), "frames/", max_frames=100)
 """
 
-from tgkt_edge.runtime.choose import ENGINES, open_engine
-from tgkt_edge.runtime.engine import Engine, OnnxRuntimeEngine
-from tgkt_edge.runtime.engine_trt import TensorRtEngine
-from tgkt_edge.runtime.output import RunSummary
+from tgkt_edge.runtime.engines.onnxruntime import Engine, OnnxRuntimeEngine
+from tgkt_edge.runtime.engines.select import ENGINES, open_engine
+from tgkt_edge.runtime.engines.tensorrt import TensorRtEngine
+from tgkt_edge.runtime.output.records import RunSummary
 from tgkt_edge.runtime.pipeline import classify, run
 from tgkt_edge.runtime.sources import Captured, FrameSource, open_source
 

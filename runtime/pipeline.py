@@ -16,27 +16,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from tgkt_edge.bundle import Bundle
+from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import TgktEdgeError, UsageError
-from tgkt_edge.runtime.capture import Capture, Drop
-from tgkt_edge.runtime.choose import Rebuild, open_engine
-from tgkt_edge.runtime.decide import UNKNOWN, Decider
-from tgkt_edge.runtime.engine import Engine, lanes_for_files
-from tgkt_edge.runtime.fanout import Fanout
-from tgkt_edge.runtime.lines import JsonLines, ReaderGoneError
-from tgkt_edge.runtime.notify import Notifier
-from tgkt_edge.runtime.outlet import PATIENCE
-from tgkt_edge.runtime.output import LiveLine, RunSummary, Stopped
-from tgkt_edge.runtime.reconnect import NEVER, Retry
+from tgkt_edge.monitoring.reference_stats import Statistics as AdaptationStatistics
+from tgkt_edge.monitoring.reference_stats import of_bundle
+from tgkt_edge.runtime.capture.reader import Capture, Drop
+from tgkt_edge.runtime.capture.retry import NEVER, Retry
+from tgkt_edge.runtime.engines.onnxruntime import Engine, lanes_for_files
+from tgkt_edge.runtime.engines.select import Rebuild, open_engine
+from tgkt_edge.runtime.health.systemd import Notifier
+from tgkt_edge.runtime.infer.processor import Worker
+from tgkt_edge.runtime.infer.smoothing import UNKNOWN, Decider
+from tgkt_edge.runtime.output.dispatcher import Fanout
+from tgkt_edge.runtime.output.lines import JsonLines, ReaderGoneError
+from tgkt_edge.runtime.output.metrics import Statistics
+from tgkt_edge.runtime.output.nonblocking import PATIENCE
+from tgkt_edge.runtime.output.records import LiveLine, RunSummary, Stopped
+from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
 from tgkt_edge.runtime.sources import is_files, open_source
 from tgkt_edge.runtime.sources.base import FrameSource, redacted
-from tgkt_edge.runtime.stats import Statistics
-from tgkt_edge.runtime.stop import StopRequest
-from tgkt_edge.runtime.worker import Worker
 from tgkt_edge.sensor import SensorSpec, load_sensor
-from tgkt_edge.statistics import Statistics as AdaptationStatistics
-from tgkt_edge.statistics import of_bundle
 
 STDOUT = "jsonl:-"
 _HURRY = (
@@ -72,7 +72,8 @@ def run(
         bundle: folder that ``tgkt-edge export`` wrote.
         camera: see :func:`tgkt_edge.runtime.sources.open_source`.
         precision: one of the bundle's, or "auto".
-        engine, rebuild: see :func:`tgkt_edge.runtime.choose.open_engine`. What was chosen and why goes to ``log``.
+        engine, rebuild: see :func:`tgkt_edge.runtime.engines.select.open_engine`. What was chosen and why goes to
+        ``log``.
         sensor: preset or YAML file, if this camera writes its frames differently than the one that the bundle was
             adapted with. The range stays the bundle's.
         top_k: classes listed a frame; more than there are means all.
@@ -83,7 +84,7 @@ def run(
         retry: what happens when a camera is lost; None: it is opened again for ever.
         sinks: URIs for :func:`tgkt_edge.runtime.sinks.open_sink`. None given, or ``jsonl:-`` among them: JSON lines on
             stdout. token: what viewers of an ``http://`` sink must present.
-        smooth, min_confidence: see :class:`tgkt_edge.runtime.decide.Decider`.
+        smooth, min_confidence: see :class:`tgkt_edge.runtime.infer.smoothing.Decider`.
         out: takes the JSON lines instead of stdout.
         log: takes the live line and the summary; None: stderr.
         live: show the live line.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tgkt_edge import trt
 from tgkt_edge.errors import MissingDependency
+from tgkt_edge.trt import library as trt
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tgkt_edge.config import NAMED, AdaptConfig, TgktConfig, TgmbConfig, build_config
+from tgkt_edge.config_parsing import from_dict
 from tgkt_edge.errors import ConfigError
-from tgkt_edge.parsing import from_dict
 
 
 def refused(*sets: str, file: str | None = None, flags: dict[str, Any] | None = None) -> str:

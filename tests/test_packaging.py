@@ -19,7 +19,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tgkt_edge.bundle import Bundle
+from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.sensor import PRESETS
 
 HEAVY = (
@@ -72,12 +72,12 @@ print(json.dumps(brought))
 """
 
 
-@pytest.mark.parametrize("first", ["tgkt_edge.cli", "tgkt_edge.runtime", "all"])
+@pytest.mark.parametrize("first", ["tgkt_edge.cli.main", "tgkt_edge.runtime", "all"])
 def test_the_command_line_and_the_runtime_load_nothing_heavy(
     repository: Path, layout: Any, first: str
 ) -> None:
     names = layout.light if first == "all" else [first]
-    assert {"tgkt_edge.cli", "tgkt_edge.preprocess", "tgkt_edge.runtime.pipeline"} <= set(layout.light)
+    assert {"tgkt_edge.cli.main", "tgkt_edge.preprocess", "tgkt_edge.runtime.pipeline"} <= set(layout.light)
     argument = json.dumps([names, HEAVY])
     done = run([sys.executable, "-c", REPORT_HEAVY, argument], repository)
     assert done.returncode == 0, done.stderr
@@ -127,7 +127,7 @@ def test_the_wheel_holds_every_module_and_installs_no_generic_name(
     wanted = {f"tgkt_edge/runtime/sinks/live/assets/{file.name}" for file in page.iterdir()}
     assert {name for name in names if "/assets/" in name} == wanted
     assert any(name.endswith("/LICENSE") for name in names)
-    assert "tgkt-edge = tgkt_edge.cli:main" in entries
+    assert "tgkt-edge = tgkt_edge.cli.main:main" in entries
     assert "Requires-Python: >=3.10" in metadata
     base = [
         line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line
@@ -222,7 +222,7 @@ def test_all_but_train_and_export_imports_without_pytorch(
 
 
 def test_the_installed_command_explains_itself(bare: Path, tmp_path: Path) -> None:
-    for command in ([bare / "tgkt-edge"], [bare / "python", "-m", "tgkt_edge.cli"]):
+    for command in ([bare / "tgkt-edge"], [bare / "python", "-m", "tgkt_edge"]):
         for flags in (["--help"], ["run", "--help"]):
             done = run([*command, *flags], tmp_path)
             assert done.returncode == 0, done.stderr

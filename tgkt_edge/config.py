@@ -30,8 +30,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tgkt_edge.config_parsing import check, from_dict, merge, nested
 from tgkt_edge.errors import ConfigError
-from tgkt_edge.parsing import check, from_dict, merge, nested
 
 Distance = Literal["mean", "sum", "frobenius"]
 

@@ -9,13 +9,15 @@ from typing import Any, cast
 import torch
 
 from tgkt_edge.config import AdaptConfig
-from tgkt_edge.data import Images, load_frames, load_images, load_pairs
+from tgkt_edge.data.loading import Images, load_frames, load_images, load_pairs
 from tgkt_edge.errors import ConfigError, DataError, IncompatibleError, UsageError
-from tgkt_edge.extras import require
-from tgkt_edge.files import refuse_existing, refuse_foreign, remove_leftovers
+from tgkt_edge.io.atomic import refuse_existing, refuse_foreign, remove_leftovers
+from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.checkpoint import (
+from tgkt_edge.train.holdout import no_pairs, split_pairs
+from tgkt_edge.train.logger import RunLog, truncate_metrics
+from tgkt_edge.train.nn.checkpoint import (
     Header,
     digest,
     load_classifier,
@@ -23,14 +25,12 @@ from tgkt_edge.train.checkpoint import (
     load_tensors,
     save_checkpoint,
 )
-from tgkt_edge.train.compute import memory_told, open_compute
-from tgkt_edge.train.contents import contents
-from tgkt_edge.train.holdout import no_pairs, split_pairs
-from tgkt_edge.train.log import RunLog, truncate_metrics
-from tgkt_edge.train.model import SceneClassifier
-from tgkt_edge.train.replace import replaced, restore
-from tgkt_edge.train.run import WITHOUT_PAIRS, Run, RunInputs, differences, write_config
-from tgkt_edge.train.stages import Loaded, train_stages
+from tgkt_edge.train.nn.device import memory_told, open_compute
+from tgkt_edge.train.nn.model import SceneClassifier
+from tgkt_edge.train.pipeline import Loaded, train_stages
+from tgkt_edge.train.run_folder.contents import contents
+from tgkt_edge.train.run_folder.folder import WITHOUT_PAIRS, Run, RunInputs, differences, write_config
+from tgkt_edge.train.run_folder.swap import replaced, restore
 
 
 def adapt(

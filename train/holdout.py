@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.data import Pairs
+from tgkt_edge.data.loading import Pairs
 
 FEWEST = 4
 """Pairs held out at least, where that is no more than a third of all."""

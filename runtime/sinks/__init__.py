@@ -10,7 +10,7 @@ from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.jsonl import open_jsonl
 from tgkt_edge.runtime.sinks.live.server import open_live
 from tgkt_edge.runtime.sinks.mqtt import open_mqtt
-from tgkt_edge.runtime.sinks.options import redact
+from tgkt_edge.runtime.sinks.uri_options import redact
 from tgkt_edge.runtime.sinks.video import open_video
 
 __all__ = ["KINDS", "SCHEMES", "Message", "RunInfo", "Sink", "open_sink"]

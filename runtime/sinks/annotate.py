@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.extras import require
-from tgkt_edge.runtime.sinks import colours
+from tgkt_edge.optional_deps import require
+from tgkt_edge.runtime.sinks import colormaps as colours
 from tgkt_edge.sensor import RawFrame, SensorSpec
 
 STRIP = 92
@@ -45,7 +45,7 @@ def annotate(
 
     Args:
         frame: (H, W) raw counts of the dtype that ``spec`` says. Another shape than the first is fitted in.
-        record: a decision, as ``runtime/output.py`` makes it.
+        record: a decision, as ``runtime/output/records.py`` makes it.
         table: one of ``colours.NAMES``.
         size: (width, height) of the result; see :func:`canvas_size`.
 

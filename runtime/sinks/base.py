@@ -39,7 +39,8 @@ class Message:
 
     Attributes:
         record: a JSON object. With ``"event"`` it is an event (a change of state or of a health flag); otherwise the
-            decision on one frame, or with ``"error"`` a frame that could not be used. See ``runtime/output.py``.
+            decision on one frame, or with ``"error"`` a frame that could not be used. See
+            ``runtime/output/records.py``.
         frame: (H, W) raw counts as captured, never written to; None for events and unreadable frames.
     """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tgkt_edge.errors import UsageError
-from tgkt_edge.runtime.sinks.options import Options, redact
+from tgkt_edge.runtime.sinks.uri_options import Options, redact
 
 _OPTIONS = ("ca", "cert", "key", "qos", "client_id", "buffer", "password_file")
 

@@ -14,9 +14,9 @@ from typing import TextIO
 
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
-from tgkt_edge.runtime.sinks.encode import encode
-from tgkt_edge.runtime.sinks.options import Options
-from tgkt_edge.runtime.sinks.rotate import rotate
+from tgkt_edge.runtime.sinks.json_encoding import encode
+from tgkt_edge.runtime.sinks.rotation import rotate
+from tgkt_edge.runtime.sinks.uri_options import Options
 
 _TAIL = 1 << 20  # bytes at the end of a file in which its last line must begin
 

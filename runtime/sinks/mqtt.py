@@ -14,10 +14,10 @@ import time
 from collections import deque
 from typing import Any
 
-from tgkt_edge.extras import require
+from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.broker import Broker, device_client_id, parse_broker, reason_of, tls_context
-from tgkt_edge.runtime.sinks.encode import encode
+from tgkt_edge.runtime.sinks.json_encoding import encode
 
 _IN_FLIGHT = (
     50  # messages given to the client and not yet acknowledged: they cannot be dropped for newer ones

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import UsageError
-from tgkt_edge.extras import require
-from tgkt_edge.runtime.sinks import colours
+from tgkt_edge.optional_deps import require
+from tgkt_edge.runtime.sinks import colormaps as colours
 from tgkt_edge.runtime.sinks.annotate import annotate, canvas_size
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
-from tgkt_edge.runtime.sinks.options import Options
-from tgkt_edge.runtime.sinks.rotate import rotate
+from tgkt_edge.runtime.sinks.rotation import rotate
+from tgkt_edge.runtime.sinks.uri_options import Options
 
 # Both can be played when the run was cut off; an .mp4 could not, its index comes last. OpenCV's wheels and JetPack's
 # build write them; none of these has an H.264 encoder of its own.

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from tgkt_edge.errors import SourceLostError, UsageError
-from tgkt_edge.images import SUFFIXES
-from tgkt_edge.recording import is_recording
+from tgkt_edge.io.images import SUFFIXES
+from tgkt_edge.io.recording_format import is_recording
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, redacted
 from tgkt_edge.runtime.sources.gstreamer import open_csi, open_gstreamer
 from tgkt_edge.runtime.sources.images import ImageSource, find_by_glob, find_in_folder

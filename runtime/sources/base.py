@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import FrameError, SourceLostError
-from tgkt_edge.extras import require
+from tgkt_edge.optional_deps import require
 from tgkt_edge.sensor import SensorSpec
 
 _UNIT_TOLERANCE = 1e-3  # devices keep their scale in float32

@@ -7,7 +7,7 @@ from typing import Any
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime.sources.base import opencv, redacted
-from tgkt_edge.runtime.sources.stream import OpenCvStream, wanted_backend
+from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, wanted_backend
 from tgkt_edge.sensor import SensorSpec
 
 _BUILD = (

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tgkt_edge import images
 from tgkt_edge.errors import DataError, SourceLostError
+from tgkt_edge.io import images
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, opencv
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime.sources.base import opencv, redacted
-from tgkt_edge.runtime.sources.stream import OpenCvStream, wanted_backend
+from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, wanted_backend
 from tgkt_edge.sensor import SensorSpec
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}

@@ -6,7 +6,7 @@ import re
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime.sources.base import check_unit, opencv
-from tgkt_edge.runtime.sources.stream import OpenCvStream, wanted_backend
+from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, wanted_backend
 from tgkt_edge.sensor import SensorSpec
 
 _UNIT_M = 0.001  # CAP_OBSENSOR_DEPTH_MAP is in millimetres, invalid 0

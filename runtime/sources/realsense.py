@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tgkt_edge.errors import SourceLostError, UsageError
-from tgkt_edge.extras import require
+from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, check_first, check_unit
 from tgkt_edge.sensor import SensorSpec
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tgkt_edge import images
 from tgkt_edge.errors import ConfigError, DataError, SourceLostError
-from tgkt_edge.recording import Entry, read_index, read_spec
+from tgkt_edge.io import images
+from tgkt_edge.io.recording_format import Entry, read_index, read_spec
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, opencv
 from tgkt_edge.runtime.sources.video import VideoSource
 from tgkt_edge.sensor import SensorSpec

@@ -9,10 +9,10 @@ import pytest
 from calibration import Logits, table, temperatures
 from drift import row, spoilers
 
-from tgkt_edge.calibration import soften
-from tgkt_edge.novelty import describe
-from tgkt_edge.statistics import Statistics
-from tgkt_edge.upright import tilt
+from tgkt_edge.evaluation.temperature import soften
+from tgkt_edge.monitoring.input_distance import describe
+from tgkt_edge.monitoring.orientation import tilt
+from tgkt_edge.monitoring.reference_stats import Statistics
 
 
 def units(count: int, seed: int) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tgkt_edge.cli import app
+from tgkt_edge.cli.main import app
 
 
 @pytest.mark.parametrize(

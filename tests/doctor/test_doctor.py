@@ -11,17 +11,17 @@ from pathlib import Path
 import onnx
 import pytest
 
-from tgkt_edge import trt
 from tgkt_edge.doctor import libraries, machine
 from tgkt_edge.doctor.findings import Finding, scrub
 from tgkt_edge.doctor.probe import probe
+from tgkt_edge.trt import library as trt
 
 
 def doctor(repository: Path, *flags: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """`tgkt-edge doctor` with a folder of libraries in front of all others."""
     search = os.pathsep.join(str(entry) for entry in (path, repository) if entry)
     return subprocess.run(
-        [sys.executable, "-m", "tgkt_edge.cli", "doctor", *flags],
+        [sys.executable, "-m", "tgkt_edge", "doctor", *flags],
         capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "PYTHONPATH": search},
     )  # fmt: skip
 
@@ -69,7 +69,7 @@ def test_whether_plans_can_run_is_told_where_there_is_a_gpu_and_tensorrt(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trt, "installed", lambda: ["tensorrt"])
-    monkeypatch.setenv("PYTHONPATH", f"{repository / 'tests/runtime/trt/fakes'}:{repository}")
+    monkeypatch.setenv("PYTHONPATH", f"{repository / 'tests/runtime/engines/fakes'}:{repository}")
     assert libraries.cuda(gpu=False) == []
     (finding,) = libraries.cuda(gpu=True)
     assert (finding.level, finding.text) == ("ok", "TensorRT plans can run: CUDA answers.")

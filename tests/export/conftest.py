@@ -11,20 +11,20 @@ import torch
 from torch import nn
 from torchvision.models.resnet import Bottleneck
 
-from tgkt_edge.bundle import Bundle
+from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.config import build_config
-from tgkt_edge.data import load_frames, load_images
+from tgkt_edge.data.loading import load_frames, load_images
 from tgkt_edge.demo.write import write_demo_data
-from tgkt_edge.export.calibrate import Ranges, calibrate
+from tgkt_edge.evaluation.accuracy_gate import network_inputs
 from tgkt_edge.export.export import export
 from tgkt_edge.export.graph import Deployed
-from tgkt_edge.gate import network_inputs
+from tgkt_edge.export.int8_calibration import Ranges, calibrate
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
-from tgkt_edge.train.checkpoint import Header, load_classifier, save_checkpoint
-from tgkt_edge.train.model import SceneClassifier, normalise
-from tgkt_edge.train.run import Run, RunInputs
+from tgkt_edge.train.nn.checkpoint import Header, load_classifier, save_checkpoint
+from tgkt_edge.train.nn.model import SceneClassifier, normalise
+from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 CLASSES = ("bedroom", "corridor", "kitchen", "office", "staircase", "warehouse")
 SIZE = 32

@@ -19,21 +19,21 @@ from onnx import numpy_helper
 from torch import nn
 
 from tgkt_edge import __version__
-from tgkt_edge.bundle import Bundle
-from tgkt_edge.data import load_frames
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import CheckpointError, GateError, IncompatibleError, UsageError
-from tgkt_edge.evaluate import evaluate
+from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.export import graph as module
 from tgkt_edge.export.export import export
 from tgkt_edge.export.graph import Deployed, export_onnx
-from tgkt_edge.export.verify import MAX_RELATIVE, verify_fp32
-from tgkt_edge.files import sha256_of
+from tgkt_edge.export.verify_fp32 import MAX_RELATIVE, verify_fp32
+from tgkt_edge.io.atomic import sha256_of
 from tgkt_edge.preprocess import resize_side, to_unit
-from tgkt_edge.runtime.engine import OnnxRuntimeEngine
+from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tgkt_edge.sensor import load_sensor
-from tgkt_edge.train.checkpoint import load_classifier
-from tgkt_edge.train.model import normalise
-from tgkt_edge.train.run import Run
+from tgkt_edge.train.nn.checkpoint import load_classifier
+from tgkt_edge.train.nn.model import normalise
+from tgkt_edge.train.run_folder.folder import Run
 
 CLASSES = ("bedroom", "corridor", "kitchen", "office", "staircase", "warehouse")
 SIZE = 32
@@ -221,7 +221,7 @@ def test_onnx_runtime_may_be_installed_as_another_package(
     monkeypatch.setattr(importlib.metadata, "version", unknown)
     made = export(bundle.path, tmp_path / "again")
     assert made.provenance["onnxruntime"] == onnxruntime.__version__
-    monkeypatch.setattr("tgkt_edge.export.verify.OnnxRuntimeEngine", Watched)
+    monkeypatch.setattr("tgkt_edge.export.verify_fp32.OnnxRuntimeEngine", Watched)
     verify_fp32(deployed, bundle.model(), CLASSES, codes[:2], SIZE)
     assert asked == [["CPUExecutionProvider"]]
 

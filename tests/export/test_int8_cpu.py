@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from tgkt_edge.bundle import Bundle
-from tgkt_edge.export.calibrate import Ranges
-from tgkt_edge.export.fallback import answers
+from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.export.int8 import layers, pool_before_relu, quantise
+from tgkt_edge.export.int8_calibration import Ranges
+from tgkt_edge.export.mixed_precision import answers
 
 CLASSES = ("bedroom", "corridor", "kitchen", "office", "staircase", "warehouse")
 SIZE = 32

@@ -14,15 +14,15 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from tgkt_edge.bundle import MODEL_FILES, Bundle
+from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
 from tgkt_edge.errors import GateError
-from tgkt_edge.export import fallback
-from tgkt_edge.export.calibrate import Ranges, digest
+from tgkt_edge.evaluation.accuracy_gate import Comparison, compare
+from tgkt_edge.export import mixed_precision as fallback
 from tgkt_edge.export.export import describe, export
-from tgkt_edge.export.fallback import GateFrames, answers, fit
 from tgkt_edge.export.int8 import layers, quantise
-from tgkt_edge.files import sha256_of
-from tgkt_edge.gate import Comparison, compare
+from tgkt_edge.export.int8_calibration import Ranges, digest
+from tgkt_edge.export.mixed_precision import GateFrames, answers, fit
+from tgkt_edge.io.atomic import sha256_of
 
 CLASSES = ("bedroom", "corridor", "kitchen", "office", "staircase", "warehouse")
 SIZE = 32

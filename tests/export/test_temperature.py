@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tgkt_edge.bundle import MANIFEST, Bundle
-from tgkt_edge.calibration import soften
+from tgkt_edge.bundle.bundle import MANIFEST, Bundle
+from tgkt_edge.bundle.inspect_bundle import describe as inspected
+from tgkt_edge.bundle.inspect_bundle import inspect
 from tgkt_edge.errors import BundleError
-from tgkt_edge.evaluate import evaluate
+from tgkt_edge.evaluation.accuracy_gate import ask
+from tgkt_edge.evaluation.evaluate import evaluate
+from tgkt_edge.evaluation.temperature import soften
+from tgkt_edge.evaluation.verify import verify
 from tgkt_edge.export import temperature
 from tgkt_edge.export.export import describe, export
-from tgkt_edge.gate import ask
-from tgkt_edge.inspect import describe as inspected
-from tgkt_edge.inspect import inspect
 from tgkt_edge.runtime import open_engine, run
-from tgkt_edge.verify import verify
 
 
 @pytest.fixture(scope="module")

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tgkt_edge import trt
-from tgkt_edge.bundle import MODEL_FILES, Bundle
-from tgkt_edge.cli import app
-from tgkt_edge.engines import Plan, fitting, plans, read_plan
+from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
+from tgkt_edge.bundle.engine_metadata import Here, Profile
+from tgkt_edge.bundle.engines import Plan, fitting, plans, read_plan
+from tgkt_edge.cli.main import app
 from tgkt_edge.export.export import export
-from tgkt_edge.files import sha256_of
-from tgkt_edge.sidecar import Here, Profile
-from tgkt_edge.trt_builder.flavours import BuildOptions
-from tgkt_edge.trt_builder.write import build_plans
-from tgkt_edge.trt_log import make_logger
+from tgkt_edge.io.atomic import sha256_of
+from tgkt_edge.trt import library as trt
+from tgkt_edge.trt.messages import make_logger
+from tgkt_edge.trt.options import BuildOptions
+from tgkt_edge.trt.write import build_plans
 
 ADA = Here("tensorrt_rtx", None, "8.9", "NVIDIA GeForce RTX 4090", "x86_64")
 SIZE = 32

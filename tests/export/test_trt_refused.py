@@ -16,15 +16,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tgkt_edge.bundle import MODEL_FILES, Bundle
-from tgkt_edge.engines import fitting, plans, read_plan
+from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
+from tgkt_edge.bundle.engine_metadata import Here, sidecar_path
+from tgkt_edge.bundle.engines import fitting, plans, read_plan
 from tgkt_edge.errors import BundleError, IncompatibleError, TgktEdgeError, UsageError
-from tgkt_edge.files import sha256_of
+from tgkt_edge.io.atomic import sha256_of
 from tgkt_edge.sensor import PRESETS
-from tgkt_edge.sidecar import Here, sidecar_path
-from tgkt_edge.trt_builder.build import build_plan
-from tgkt_edge.trt_builder.flavours import BuildOptions
-from tgkt_edge.trt_builder.write import build_plans
+from tgkt_edge.trt.build import build_plan
+from tgkt_edge.trt.options import BuildOptions
+from tgkt_edge.trt.write import build_plans
 
 pytestmark = pytest.mark.usefixtures("rtx")
 

@@ -15,12 +15,12 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from tgkt_edge.bundle import Bundle
-from tgkt_edge.cli import app
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.cli.main import app
 from tgkt_edge.errors import BundleError, DataError, UsageError
+from tgkt_edge.evaluation.accuracy_gate import network_inputs
+from tgkt_edge.evaluation.verify import check, verify
 from tgkt_edge.export.export import export
-from tgkt_edge.gate import network_inputs
-from tgkt_edge.verify import check, verify
 
 SIZE = 32
 
@@ -112,7 +112,7 @@ WITHOUT = """
 import sys
 for name in ("torch", "torchvision", "onnx", "onnxconverter_common", "onnxscript", "sklearn"):
     sys.modules[name] = None  # importing it raises ImportError, as on a device that lacks it
-from tgkt_edge.cli import main
+from tgkt_edge.cli.main import main
 main()
 """
 
@@ -137,7 +137,7 @@ def test_polygraphy_reads_and_runs_our_files(
     from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
     from polygraphy.comparator import Comparator, RunResults, SimpleCompareFunc
 
-    from tgkt_edge.runtime.choose import open_engine
+    from tgkt_edge.runtime.engines.select import open_engine
 
     path = str(several.model(precision))
     graph = infer_shapes(onnx_from_path(path)).graph

@@ -24,7 +24,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from tgkt_edge.bundle import Bundle
+from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
 CLASSES = ("bedroom", "kitchen", "office")
@@ -107,7 +107,7 @@ class Finished:
 
 def command(*arguments: object) -> list[str]:
     """The command line that starts tgkt-edge in this interpreter."""
-    return [sys.executable, "-m", "tgkt_edge.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "tgkt_edge", *map(str, arguments)]
 
 
 def environment(**more: str) -> dict[str, str]:

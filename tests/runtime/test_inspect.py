@@ -14,14 +14,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
-from tgkt_edge.bundle import Bundle
-from tgkt_edge.cli import app
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.bundle.engine_header import read_header
+from tgkt_edge.bundle.engine_metadata import Here
+from tgkt_edge.bundle.inspect_bundle import describe, inspect
+from tgkt_edge.bundle.inspect_engine import inspect_plan
+from tgkt_edge.bundle.onnx_file import OnnxTensor, read_onnx
+from tgkt_edge.cli.main import app
 from tgkt_edge.errors import BundleError, IncompatibleError, UsageError
-from tgkt_edge.inspect import describe, inspect
-from tgkt_edge.inspect_plan import inspect_plan
-from tgkt_edge.onnx_file import OnnxTensor, read_onnx
-from tgkt_edge.plan import read_header
-from tgkt_edge.sidecar import Here
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_it_needs_no_library(kit: Any, depth_bundle: Bundle) -> None:
     code = (
         "import sys\n"
         "sys.modules.update(dict.fromkeys(('onnx', 'onnxruntime', 'torch', 'tensorrt', 'cv2')))\n"
-        "from pathlib import Path\nfrom tgkt_edge.inspect import inspect\n"
+        "from pathlib import Path\nfrom tgkt_edge.bundle.inspect_bundle import inspect\n"
         f"assert inspect(Path({str(depth_bundle.path)!r}))['models']['fp32']['opset']\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=kit.environment())

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tgkt_edge import __version__
-from tgkt_edge.cli import app
+from tgkt_edge.cli.main import app
 
 NO_BUNDLE = ["run", "/no/bundle", "--camera", "."]
 
@@ -47,8 +47,8 @@ def loaded_after(kit: Any, code: str) -> set[str]:
 @pytest.mark.parametrize(
     "code",
     [
-        "sys.argv[1:] = ['--help']; from tgkt_edge.cli import main; main()",
-        "sys.argv[1:] = ['run', '--help']; from tgkt_edge.cli import main; main()",
+        "sys.argv[1:] = ['--help']; from tgkt_edge.cli.main import main; main()",
+        "sys.argv[1:] = ['run', '--help']; from tgkt_edge.cli.main import main; main()",
         "import tgkt_edge.runtime",
     ],
 )
@@ -64,7 +64,7 @@ def test_running_loads_neither_torch_nor_training(tmp_path: Any, kit: Any, depth
     kit.save_frames(tmp_path, kit.make_frames(1))
     code = (
         f"sys.argv[1:] = ['run', {str(depth_bundle.path)!r}, '--camera', {str(tmp_path)!r}]; "
-        f"from tgkt_edge.cli import main; main()"
+        f"from tgkt_edge.cli.main import main; main()"
     )
     assert loaded_after(kit, code) == {"onnxruntime", "cv2"}
 

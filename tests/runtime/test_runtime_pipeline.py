@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import Captured, FrameSource, classify
-from tgkt_edge.runtime.capture import Arrived, Capture
-from tgkt_edge.runtime.output import LiveLine
-from tgkt_edge.runtime.prepare import Pending, prepare
-from tgkt_edge.runtime.reconnect import NEVER
-from tgkt_edge.runtime.stop import StopRequest
+from tgkt_edge.runtime.capture.reader import Arrived, Capture
+from tgkt_edge.runtime.capture.retry import NEVER
+from tgkt_edge.runtime.infer.preprocess_stage import Pending, prepare
+from tgkt_edge.runtime.output.records import LiveLine
+from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.sensor import PRESETS
 
 CLASSES = ("a", "b")

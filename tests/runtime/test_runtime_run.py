@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tgkt_edge.bundle import Bundle
-from tgkt_edge.cli import app
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.cli.main import app
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import open_engine
 from tgkt_edge.sensor import PRESETS

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from tgkt_edge import trt
-from tgkt_edge.bundle import Bundle
-from tgkt_edge.engines import plans
-from tgkt_edge.gpu import find_gpu
-from tgkt_edge.sidecar import Profile
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.bundle.engine_metadata import Profile
+from tgkt_edge.bundle.engines import plans
+from tgkt_edge.system.gpu import find_gpu
+from tgkt_edge.trt import library as trt
 
 WITHOUT = """
 import sys
 sys.modules.update(dict.fromkeys({absent!r}))
 sys.argv[1:] = {arguments!r}
-from tgkt_edge.cli import main
+from tgkt_edge.cli.main import main
 main()
 """
 NO_TENSORRT = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")

@@ -15,13 +15,13 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck
 
 from tgkt_edge.config import AdaptConfig, build_config
-from tgkt_edge.data import load_images
+from tgkt_edge.data.loading import load_images
 from tgkt_edge.demo.write import write_demo_data
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
-from tgkt_edge.train.model import SceneClassifier, frozen, normalise
-from tgkt_edge.train.run import Run, RunInputs
-from tgkt_edge.train.views import Store
+from tgkt_edge.train.batches import Store
+from tgkt_edge.train.nn.model import SceneClassifier, frozen, normalise
+from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 # Precision by name: "auto" is bf16 on some CPUs, and evaluation is always in float32.
 SMALL = (

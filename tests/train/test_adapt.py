@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from tgkt_edge.config import AdaptConfig
-from tgkt_edge.data import load_frames
+from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import CheckpointError, DataError, IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import PRESETS, load_sensor
 from tgkt_edge.train.adapt import adapt
-from tgkt_edge.train.answers import run_answers
-from tgkt_edge.train.checkpoint import load_classifier, load_tensors
-from tgkt_edge.train.run import Run, RunInputs
+from tgkt_edge.train.nn.checkpoint import load_classifier, load_tensors
+from tgkt_edge.train.report.model_outputs import run_answers
+from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 CLASSES = ("bedroom", "corridor", "kitchen", "office", "staircase", "warehouse")
 DEPTH = load_sensor("depth")

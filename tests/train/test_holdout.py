@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from tgkt_edge.config import AdaptConfig, build_config
-from tgkt_edge.data import Pairs, load_pairs
+from tgkt_edge.data.loading import Pairs, load_pairs
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
-from tgkt_edge.train.checkpoint import load_tensors
 from tgkt_edge.train.holdout import RUNS, held_out, split_pairs
-from tgkt_edge.train.run import Run, RunInputs
+from tgkt_edge.train.nn.checkpoint import load_tensors
+from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 DEPTH = load_sensor("depth")
 

@@ -12,8 +12,8 @@ import yaml
 from typer.testing import CliRunner
 
 from tgkt_edge import __version__
-from tgkt_edge.cli import app
-from tgkt_edge.train.run import Run, RunInputs
+from tgkt_edge.cli.main import app
+from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 
 class Tiny(Protocol):

@@ -21,9 +21,9 @@ from tgkt_edge.config import AdaptConfig
 from tgkt_edge.errors import CheckpointError, ConfigError, IncompatibleError
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
-from tgkt_edge.train.checkpoint import load_tensors
-from tgkt_edge.train.log import truncate_metrics
-from tgkt_edge.train.run import Run, RunInputs
+from tgkt_edge.train.logger import truncate_metrics
+from tgkt_edge.train.nn.checkpoint import load_tensors
+from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 DEPTH = load_sensor("depth")
 
@@ -35,7 +35,7 @@ from pathlib import Path
 from tgkt_edge.config import build_config
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
-from tgkt_edge.train.run import RunInputs
+from tgkt_edge.train.run_folder.folder import RunInputs
 inputs, sets, out = json.loads(sys.argv[1])
 adapt(RunInputs(*inputs), load_sensor("depth"), Path(out), build_config(None, sets))
 """

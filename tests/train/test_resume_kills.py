@@ -24,11 +24,11 @@ import yaml
 import tgkt_edge
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.errors import IncompatibleError
-from tgkt_edge.files import remove_leftovers
+from tgkt_edge.io.atomic import remove_leftovers
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
-from tgkt_edge.train.checkpoint import load_tensors
-from tgkt_edge.train.run import Run, RunInputs
+from tgkt_edge.train.nn.checkpoint import load_tensors
+from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 STAGES = (("source", "source"), ("tgmb", "translator"), ("tgkt", "target"))
 """Of the default method: each stage and the checkpoint that it ends with."""
@@ -39,12 +39,12 @@ HELPER = """
 import json, os, signal, sys, traceback
 from pathlib import Path
 import cv2, sklearn.decomposition, sklearn.manifold, torch, torch.utils.tensorboard.writer, torchvision
-import tgkt_edge.files as files
+import tgkt_edge.io.atomic as files
 from tgkt_edge.config import build_config
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train import adapt as job
-from tgkt_edge.train.log import StageLog
-from tgkt_edge.train.run import RunInputs
+from tgkt_edge.train.logger import StageLog
+from tgkt_edge.train.run_folder.folder import RunInputs
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)

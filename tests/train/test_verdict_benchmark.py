@@ -15,10 +15,10 @@ import verdict as bench
 from cells import Workshop
 from datasets import DataSet
 
-from tgkt_edge.evaluate import evaluate
-from tgkt_edge.listing import listed, matched
-from tgkt_edge.train.run import Run
-from tgkt_edge.train.verdict import judge
+from tgkt_edge.data.discovery import listed, matched
+from tgkt_edge.evaluation.evaluate import evaluate
+from tgkt_edge.train.report.verdict import judge
+from tgkt_edge.train.run_folder.folder import Run
 
 
 class Tiny(Protocol):

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from tgkt_edge import __version__
 from tgkt_edge.benchmark import ROUNDS, SECONDS
 from tgkt_edge.benchmark.rows import Row
-from tgkt_edge.bundle import Bundle
-from tgkt_edge.clocks import ROOT, Limits, free_memory, limits, machine_state
+from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import UsageError
-from tgkt_edge.gate import compare
+from tgkt_edge.evaluation.accuracy_gate import compare
+from tgkt_edge.evaluation.verify import real_inputs
 from tgkt_edge.preprocess import CODE_MAX, to_unit
 from tgkt_edge.runtime import ENGINES
 from tgkt_edge.sensor import SensorSpec, unit_table
-from tgkt_edge.verify import real_inputs
+from tgkt_edge.system.hardware_state import ROOT, Limits, free_memory, limits, machine_state
 
 WARM_UP_SECONDS = 10.0
 """A row that is not steady by then is measured as it is, and marked."""
@@ -72,9 +72,11 @@ def benchmark(
     Returns:
         ``rows``, one for each that was asked for, those that did not run with ``why`` (see :meth:`Row.result`).
         Beside what was measured they hold ``speed`` against FP32 on the same engine at the same batch
-        (:func:`speed`), ``agreement`` with FP32 (:class:`tgkt_edge.gate.Comparison`, and ``against`` whom) and
+        (:func:`speed`), ``agreement`` with FP32 (:class:`tgkt_edge.evaluation.accuracy_gate.Comparison`, and
+        ``against`` whom) and
         ``accuracy``, each None where it was not measured. ``state``: what the machine tells ``before`` and ``after``
-        the rounds (:func:`tgkt_edge.clocks.machine_state`), and ``limited_by``, what slowed it down meanwhile.
+        the rounds (:func:`tgkt_edge.system.hardware_state.machine_state`), and ``limited_by``, what slowed it down
+        meanwhile.
         ``frames``: ``kind``, "synthetic", "frames" or "labelled", and ``count``. ``interrupted``: after Ctrl-C it is
         true, and the rest is what was measured until then. Also ``bundle``, ``tool``, ``rounds``, ``seconds`` and
         ``threads``.

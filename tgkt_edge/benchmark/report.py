@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tgkt_edge.benchmark.timing import STEADY, VARIES
-from tgkt_edge.clocks import describe_state
 from tgkt_edge.errors import IncompatibleError, MissingDependency, TgktEdgeError, UsageError
-from tgkt_edge.gate import aligned
+from tgkt_edge.evaluation.accuracy_gate import aligned
+from tgkt_edge.system.hardware_state import describe_state
 
 FEW_CALLS = 100
 """With fewer calls the p99 is nothing but the slowest of them."""

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from tgkt_edge.benchmark.timing import percentiles, stability
-from tgkt_edge.clocks import nvidia_smi, read
 from tgkt_edge.errors import TgktEdgeError
-from tgkt_edge.runtime.engine import Answer
+from tgkt_edge.runtime.engines.onnxruntime import Answer
+from tgkt_edge.system.hardware_state import nvidia_smi, read
 
 _PATIENCE = 5.0  # seconds that an idle process gets to end
 

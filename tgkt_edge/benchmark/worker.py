@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.benchmark.timing import warm_up
-from tgkt_edge.bundle import Bundle
-from tgkt_edge.clocks import read
+from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import TgktEdgeError, UsageError
-from tgkt_edge.gate import settle
+from tgkt_edge.evaluation.accuracy_gate import settle
 from tgkt_edge.runtime import Engine, open_engine
+from tgkt_edge.system.hardware_state import read
 
 TIMED_FRAMES = 32
 """About so many different frames take turns in the timed calls."""

@@ -15,8 +15,8 @@ from typing import Any
 
 from tgkt_edge.demo.write import write_demo_data
 from tgkt_edge.errors import TgktEdgeError, UsageError
-from tgkt_edge.extras import require
-from tgkt_edge.files import refuse_existing, refuse_foreign
+from tgkt_edge.io.atomic import refuse_existing, refuse_foreign
+from tgkt_edge.optional_deps import require
 
 # Small frames and ResNet-50 from scratch, because no ImageNet weights come with the package: larger learning rates
 # than for fine-tuning, and few enough steps for two CPU cores. A network from scratch is seldom right about sensor
@@ -104,8 +104,8 @@ def _check(out: Path, sensor: str, seed: int, weights: str) -> None:
         raise UsageError(f"--seed {seed}: wanted 0 or more")
     if weights == "none":
         return
-    from tgkt_edge.train.checkpoint import load_imagenet
-    from tgkt_edge.train.model import SceneClassifier
+    from tgkt_edge.train.nn.checkpoint import load_imagenet
+    from tgkt_edge.train.nn.model import SceneClassifier
 
     load_imagenet(SceneClassifier(2), weights)
     for part in _PARTS:
@@ -120,7 +120,7 @@ def _command(say: Say, words: Sequence[object], keep: bool = False) -> str:
     arguments = [str(word) for word in words]
     say(f"\n$ tgkt-edge {shlex.join(arguments)}")
     done = subprocess.run(
-        [sys.executable, "-m", "tgkt_edge.cli", *arguments],
+        [sys.executable, "-m", "tgkt_edge", *arguments],
         stdout=subprocess.PIPE if keep else None,
         text=True,
     )

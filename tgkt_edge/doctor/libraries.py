@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import metadata, util
 from pathlib import Path
 
-from tgkt_edge import trt
 from tgkt_edge.doctor.findings import Finding
 from tgkt_edge.doctor.probe import TIMEOUT, probe
+from tgkt_edge.trt import library as trt
 
 _OPENCV = (
     "opencv-python",
@@ -176,7 +176,7 @@ def cuda(gpu: bool, timeout: float = TIMEOUT) -> list[Finding]:
     """What TensorRT's plans run through, where there is a GPU and TensorRT."""
     if not gpu or not trt.installed():
         return []
-    code = "import json; from tgkt_edge.runtime.cuda import Cuda; Cuda(); print(json.dumps({}))"
+    code = "import json; from tgkt_edge.runtime.engines.cuda import Cuda; Cuda(); print(json.dumps({}))"
     answer = probe(code, timeout)
     if answer.error:
         error = answer.error.removeprefix("tgkt_edge.errors.").rstrip(".")

@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 
 from tgkt_edge import __version__
-from tgkt_edge.clocks import power_mode, read
 from tgkt_edge.doctor.findings import Finding
 from tgkt_edge.doctor.probe import TIMEOUT, probe
+from tgkt_edge.system.hardware_state import power_mode, read
 
 _JETPACK = {"36": "6", "38": "7"}  # L4T's major number to JetPack's, as NVIDIA pairs them
 

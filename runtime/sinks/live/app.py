@@ -7,9 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
-from tgkt_edge.extras import require
-from tgkt_edge.runtime.sinks import colours
-from tgkt_edge.runtime.sinks.encode import encode
+from tgkt_edge.optional_deps import require
+from tgkt_edge.runtime.sinks import colormaps as colours
+from tgkt_edge.runtime.sinks.json_encoding import encode
 from tgkt_edge.runtime.sinks.live.guard import App
 from tgkt_edge.runtime.sinks.live.metrics import Metrics
 from tgkt_edge.runtime.sinks.live.page import live_page

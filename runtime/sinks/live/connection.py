@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tgkt_edge.extras import require
+from tgkt_edge.optional_deps import require
 
 MOST = 512
 """Connections at a time, two a browser; from there on requests are answered 503."""

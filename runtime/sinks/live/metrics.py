@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tgkt_edge.extras import require
+from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.sinks.base import Message, RunInfo
 
 _STATES = ["connecting", "live", "stalled", "lost"]

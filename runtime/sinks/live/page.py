@@ -7,7 +7,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from tgkt_edge.runtime.sinks.colours import INVALID, table
+from tgkt_edge.runtime.sinks.colormaps import INVALID, table
 
 _FOLDER = Path(__file__).parent / "assets"
 _SCRIPTS = ("picture.js", "timeline.js", "page.js")

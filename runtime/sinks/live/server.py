@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tgkt_edge.errors import UsageError
-from tgkt_edge.extras import require
+from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.broker import load_certificate, reason_of
 from tgkt_edge.runtime.sinks.live.app import make_app
@@ -21,7 +21,7 @@ from tgkt_edge.runtime.sinks.live.guard import Guard
 from tgkt_edge.runtime.sinks.live.metrics import Metrics
 from tgkt_edge.runtime.sinks.live.page import login_page
 from tgkt_edge.runtime.sinks.live.state import LiveState
-from tgkt_edge.runtime.sinks.options import Options, redact
+from tgkt_edge.runtime.sinks.uri_options import Options, redact
 
 _TOKEN = 12  # characters of a token at least
 _UNHEARD = 20_000  # milliseconds after which a viewer whose machine no longer answers is given up

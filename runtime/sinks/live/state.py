@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tgkt_edge.runtime.output.metrics import FrameRate
 from tgkt_edge.runtime.sinks.base import Message, RunInfo
-from tgkt_edge.runtime.sinks.options import redact
-from tgkt_edge.runtime.stats import FrameRate
+from tgkt_edge.runtime.sinks.uri_options import redact
 
 SECONDS = 3600  # length of the timeline; one entry a second, whatever the frame rate
 _EVENTS = 50  # events kept for the list

@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import pytest
 
-from tgkt_edge.bundle import MODEL_FILES, Bundle
+from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
 
 QUICK = ("--seconds", "0.2", "--rounds", "4", "--threads", "1")
 

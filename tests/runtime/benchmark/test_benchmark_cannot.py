@@ -9,13 +9,13 @@ from typing import Any
 import onnx
 import pytest
 
-from tgkt_edge import trt
 from tgkt_edge.benchmark.command import benchmark
 from tgkt_edge.benchmark.report import check
-from tgkt_edge.bundle import MODEL_FILES, Bundle
+from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
 from tgkt_edge.errors import TgktEdgeError
-from tgkt_edge.trt_builder.flavours import BuildOptions
-from tgkt_edge.trt_builder.write import build_plans
+from tgkt_edge.trt import library as trt
+from tgkt_edge.trt.options import BuildOptions
+from tgkt_edge.trt.write import build_plans
 
 Measure = Callable[..., Any]
 Without = Callable[..., dict[str, str]]

@@ -11,7 +11,7 @@ import pytest
 from tgkt_edge.benchmark.command import benchmark, engine_names, speed, synthetic
 from tgkt_edge.benchmark.report import describe
 from tgkt_edge.benchmark.worker import batches, padded
-from tgkt_edge.bundle import Bundle
+from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.runtime import ENGINES
 from tgkt_edge.sensor import PRESETS, SensorSpec
 

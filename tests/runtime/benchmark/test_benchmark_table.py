@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tgkt_edge.benchmark.command import speed
-from tgkt_edge.bundle import Bundle
+from tgkt_edge.bundle.bundle import Bundle
 
 Measure = Callable[..., Any]
 Without = Callable[..., dict[str, str]]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tgkt_edge.bundle import Bundle
+from tgkt_edge.bundle.bundle import Bundle
 
 CAMERA = "v4l2:///dev/video42"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tgkt_edge.bundle import Bundle
+from tgkt_edge.bundle.bundle import Bundle
 
 CAMERA = "v4l2:///dev/video42"
 UNPLUGGED, RESTARTS, SPOILT = 200, 50, 10_000
@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 import paho.mqtt.client as mqtt
 from tgkt_edge.runtime.pipeline import run
-from tgkt_edge.runtime.reconnect import Backoff, Retry
+from tgkt_edge.runtime.capture.retry import Backoff, Retry
 delays = mqtt.Client.reconnect_delay_set
 mqtt.Client.reconnect_delay_set = lambda client, *_: delays(client, 0.02, 0.05)
 bundle, camera, *sinks = sys.argv[1:]

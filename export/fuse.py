@@ -1,0 +1,97 @@
+"""The graph made for speed: what can be computed once, at export, is not computed at every frame.
+
+All of it is exact in real arithmetic and done in float64, so that what is left is float32 rounding of the result:
+
+- every batch norm goes into the layer before it;
+- channel repeat and ImageNet normalisation go into the first convolution (:func:`fold_repeat`);
+- bottleneck and classifier have no activation between them, so they are one matrix.
+
+The plain network, :class:`tgkt_edge.export.graph.Deployed`, stays the reference for every
+exported file.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torchvision.models.resnet import Bottleneck
+
+from tgkt_edge.train.nn.model import IMAGENET_MEAN, IMAGENET_STD, SceneClassifier
+
+
+class Folded(nn.Module):
+    """``frame`` (N, 1, S, S) float32 in [0, 1] -> logits (N, K) and probabilities (N, K), as Deployed gives them.
+
+    Args:
+        model: in evaluation mode; its classifier a plain linear layer. Left as it is.
+    """
+
+    def __init__(self, model: SceneClassifier) -> None:
+        super().__init__()
+        model = copy.deepcopy(model).eval().double()
+        backbone = model.backbone
+        self.first = fold_repeat(fuse_conv_bn_eval(backbone.conv1, backbone.bn1)).float()
+        self.blocks = nn.Sequential(
+            *(
+                _fold_block(block)
+                for layer in (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)
+                for block in layer
+            )
+        ).float()
+        hidden = fuse_linear_bn_eval(model.bottleneck.linear, model.bottleneck.norm)
+        self.head = _join(hidden, model.classifier).float()
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
+        ones = F.pad(frame, (0, 0, 0, 0, 0, 1), value=1.0)  # (N, 2, S, S): the frame, and a channel of ones
+        x = F.max_pool2d(F.relu(self.first(ones)), kernel_size=3, stride=2, padding=1)  # (N, 64, S/4, S/4)
+        pooled = self.blocks(x).mean((2, 3))  # (N, 2048)
+        logits = self.head(pooled)
+        return logits, logits.softmax(1)
+
+
+def fold_repeat(conv: nn.Conv2d) -> nn.Conv2d:
+    """A convolution of three equal, normalised channels as one of two channels: the frame x and ones.
+
+    The sum over channels c of W_c * (x - m_c) / s_c is (sum W_c / s_c) * x - (sum W_c m_c / s_c) * 1. The second part
+    is no bias: at the border the kernel meets padding, which is zero *after* the normalisation. As a second channel of
+    ones, zero-padded like the first, it is exact there, too.
+
+    Args:
+        conv: 3 input channels, zero padding, with bias.
+
+    Returns:
+        The same convolution with 2 input channels, in the dtype of ``conv``.
+    """
+    if conv.in_channels != 3 or conv.groups != 1 or conv.padding_mode != "zeros" or conv.bias is None:
+        raise ValueError(f"{conv}: wanted 3 ungrouped channels, zero padding and a bias")
+    mean, std = (conv.weight.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    weight = conv.weight.detach()
+    of_frame = (weight / std).sum(1)
+    of_ones = -(weight * mean / std).sum(1)
+    folded = copy.deepcopy(conv)
+    folded.in_channels = 2
+    folded.weight = nn.Parameter(torch.stack((of_frame, of_ones), dim=1), requires_grad=False)
+    return folded
+
+
+def _fold_block(block: Bottleneck) -> Bottleneck:
+    """A residual block without its batch norms."""
+    block = copy.deepcopy(block)
+    for i in (1, 2, 3):
+        setattr(block, f"conv{i}", fuse_conv_bn_eval(getattr(block, f"conv{i}"), getattr(block, f"bn{i}")))
+        setattr(block, f"bn{i}", nn.Identity())
+    if block.downsample is not None:
+        block.downsample = fuse_conv_bn_eval(block.downsample[0], block.downsample[1])
+    return block
+
+
+def _join(first: nn.Linear, second: nn.Linear) -> nn.Linear:
+    """``second(first(x))`` as one linear layer."""
+    joined = nn.Linear(first.in_features, second.out_features, dtype=first.weight.dtype)
+    joined.weight = nn.Parameter((second.weight @ first.weight).detach(), requires_grad=False)
+    joined.bias = nn.Parameter((second.weight @ first.bias + second.bias).detach(), requires_grad=False)
+    return joined

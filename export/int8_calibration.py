@@ -1,0 +1,119 @@
+"""Calibration: the range of every activation on the target's own unlabelled frames, which INT8 scales come from."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
+from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+
+from tgkt_edge.bundle.bundle import INPUT_NAME
+from tgkt_edge.errors import UsageError
+
+METHODS = {
+    "percentile": CalibrationMethod.Percentile,
+    "entropy": CalibrationMethod.Entropy,
+    "minmax": CalibrationMethod.MinMax,
+}
+"""``--calibration-method``: the range that holds all but 0.01 % of the values; the one whose 8-bit histogram loses
+least information (KL divergence); or everything that was seen."""
+
+FRAMES = 512
+"""Default of ``--calibration-frames``."""
+
+FEWEST = 100
+"""Fewer frames than this are warned of: ranges of rare scenes are missed."""
+
+PERCENTILE = 99.99
+
+CALIBRATED_OPERATORS = ("Conv", "Add", "MaxPool")
+
+_TOGETHER = 8  # frames whose activations are in memory at once: about 0.1 GB each at 224 pixels
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What calibration found.
+
+    Attributes:
+        ranges: of every activation, as onnxruntime.quantization takes them.
+        about: method, frames and digest of the set, for the manifest.
+    """
+
+    ranges: TensorsData
+    about: dict[str, Any]
+
+
+def check_method(method: str) -> None:
+    """Raise UsageError unless ``method`` is one of METHODS."""
+    if method not in METHODS:
+        raise UsageError(f"--calibration-method {method}: unknown; wanted one of {', '.join(METHODS)}")
+
+
+def digest(inputs: NDArray[np.float32]) -> str:
+    """SHA-256 of the calibration set as the network sees it: shape, then values in order."""
+    found = hashlib.sha256(repr(inputs.shape).encode())
+    found.update(np.ascontiguousarray(inputs, dtype="<f4").tobytes())
+    return found.hexdigest()
+
+
+def calibrate(
+    model: Path,
+    inputs: NDArray[np.float32],
+    method: str = "percentile",
+    say: Callable[[str], None] = lambda line: None,
+) -> Ranges:
+    """Run frames through an FP32 graph and find the range of every activation.
+
+    Args:
+        inputs: (N, 1, S, S) float32 in [0, 1], from :func:`tgkt_edge.preprocess.preprocess`, N >= 1.
+        method: one of METHODS.
+        say: takes a warning for a person.
+
+    Raises:
+        UsageError: (exit 2) an unknown method, or no frames.
+    """
+    check_method(method)
+    if not len(inputs):
+        raise UsageError("calibration needs at least one frame")
+    if len(inputs) < FEWEST:
+        say(
+            f"warning: only {len(inputs)} calibration frames; under {FEWEST} the ranges of rarer scenes are missed. "
+            f"Give more with --calibrate."
+        )
+    # ONNX Runtime keeps all activations of all frames it is handed; in portions it merges their histograms instead.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        calibrator = create_calibrator(
+            model,
+            list(CALIBRATED_OPERATORS),
+            augmented_model_path=str(Path(folder) / "augmented.onnx"),
+            calibrate_method=METHODS[method],
+            extra_options={"symmetric": False, "percentile": PERCENTILE},
+        )
+        for first in range(0, len(inputs), _TOGETHER):
+            calibrator.collect_data(_Portion(inputs[first : first + _TOGETHER]))
+        ranges = calibrator.compute_data()
+    about = {"method": method, "frames": len(inputs), "sha256": digest(inputs)}
+    if method == "percentile":
+        about["percentile"] = PERCENTILE
+    return Ranges(ranges, about)
+
+
+class _Portion(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """One batch."""
+
+    def __init__(self, batch: NDArray[np.float32]) -> None:
+        self._left = [{INPUT_NAME: batch}]
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        """The batch, then None."""
+        return self._left.pop() if self._left else None

@@ -1,0 +1,1 @@
+"""Inference engines behind one interface, and which of them a machine uses."""

@@ -1,0 +1,44 @@
+"""Inputs and outputs of a TensorRT plan, compared with what its bundle says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES, Bundle
+from tgkt_edge.bundle.engine_header import TYPES
+from tgkt_edge.bundle.engine_metadata import Profile
+from tgkt_edge.trt import library as trt
+
+Tensors = Mapping[str, Mapping[str, Any]]
+"""name -> {"dtype": "fp32", "shape": [-1, ...]}, as a sidecar lists them."""
+
+
+def tensors_of(engine: trt.ICudaEngine) -> tuple[Tensors, Tensors]:
+    """Inputs and outputs of a plan that is loaded."""
+    inputs: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        dtype, shape = engine.get_tensor_dtype(name).name, engine.get_tensor_shape(name)
+        into = inputs if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else outputs
+        into[name] = {"dtype": TYPES.get(dtype, dtype), "shape": [int(shape[i]) for i in range(len(shape))]}
+    return inputs, outputs
+
+
+def disagreements(bundle: Bundle, profile: Profile, inputs: Tensors, outputs: Tensors) -> list[str]:
+    """How a plan's inputs and outputs differ from its bundle's, in words; empty if they do not."""
+    given: Tensors = {INPUT_NAME: {"dtype": "fp32", "shape": [-1, 1, bundle.size, bundle.size]}}
+    answers: Tensors = {name: {"dtype": "fp32", "shape": [-1, len(bundle.classes)]} for name in OUTPUT_NAMES}
+    wrong = []
+    for what, found, wanted in (("input", inputs, given), ("output", outputs, answers)):
+        if sorted(found) != sorted(wanted):
+            wrong.append(f"it has {what}s {sorted(found)}, wanted {sorted(wanted)}")
+            continue
+        for name, tensor in wanted.items():
+            dtype, shape = found[name]["dtype"], list(found[name]["shape"])
+            if profile.min == profile.max and shape[:1] == [profile.max]:
+                shape[0] = -1  # a plan for one batch size may say so
+            if {"dtype": dtype, "shape": shape} != tensor:
+                wrong.append(f"its {what} {name} is {dtype} {shape}, wanted fp32 {tensor['shape']}")
+    return wrong

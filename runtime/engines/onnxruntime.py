@@ -1,0 +1,247 @@
+"""Engines: preprocessed frames in, logits and probabilities out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES
+from tgkt_edge.errors import IncompatibleError, TgktEdgeError, UsageError
+from tgkt_edge.optional_deps import require
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+"""ONNX Runtime's names of its back-ends."""
+
+CLASSES_KEY = "tgkt_edge.classes"
+"""Key of the class names, a JSON list, in the metadata of the graph that ``tgkt-edge export`` writes."""
+
+Answer = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""logits (N, K) and probabilities (N, K), float32."""
+
+
+class Engine(Protocol):
+    """What the pipeline needs of a back-end."""
+
+    @property
+    def name(self) -> str:
+        """Library and device, for people: "onnxruntime, CPU"."""
+
+    @property
+    def lanes(self) -> int:
+        """How many threads may call :meth:`infer` at once. More than 1: each call takes one core, not all of them."""
+
+    def infer(self, batch: NDArray[np.float32]) -> Answer:
+        """Classify a batch.
+
+        Args:
+            batch: (N, 1, S, S) float32 in [0, 1], N >= 1, as :func:`tgkt_edge.preprocess.preprocess` makes it.
+
+        Returns:
+            logits (N, K) and probabilities (N, K), float32, in the order of the bundle's classes.
+
+        Raises:
+            ValueError: another dtype or shape, or the engine is closed.
+            TgktEdgeError: (exit 1) the back-end failed.
+        """
+
+    def close(self) -> None:
+        """Free the model. Closing twice is harmless."""
+
+
+MOST_LANES = 16
+"""Each lane takes memory, and one thread cannot decode files faster than so many answer them."""
+
+
+def lanes_for_files() -> int:
+    """Inferences side by side with which files are answered: one a core that this process may run on, to MOST_LANES."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_LANES)
+
+
+def check_batch(batch: NDArray[Any], size: int) -> None:
+    """Raise ValueError unless ``batch`` is (N, 1, size, size) float32 with N >= 1."""
+    if not isinstance(batch, np.ndarray) or batch.dtype != np.float32:
+        found = getattr(batch, "dtype", type(batch).__name__)
+        raise ValueError(f"batch of {found}: wanted float32 in [0, 1], as preprocess() returns it")
+    if batch.ndim != 4 or batch.shape[1:] != (1, size, size) or batch.shape[0] < 1:
+        raise ValueError(f"batch of shape {batch.shape}: wanted (N, 1, {size}, {size}) with N >= 1")
+
+
+class OnnxRuntimeEngine:
+    """An ONNX graph on ONNX Runtime. Loading it ends with one inference on zeros, so that the first frame is not slow.
+
+    Args:
+        model_path: the .onnx file; its checksum is the caller's business (:meth:`Bundle.model`).
+        size: side S of the network's input, pixels.
+        classes: the K names that the graph must agree with.
+        providers: ONNX Runtime's execution providers in order, the first of which must work; None: CUDA where this
+            build has it and it works, then CPU.
+        threads: CPU threads for one inference; None: one a physical core.
+        lanes: inferences side by side on the CPU, of one thread each: more frames a second than one after the other on
+            all cores, each of them later. Without effect on CUDA.
+
+    Raises:
+        ValueError: ``lanes`` below 1, or more than one and ``threads``.
+        IncompatibleError: (exit 4) no loadable ONNX file, inputs, outputs or classes that disagree, or a provider
+            that does not work here.
+        UsageError: (exit 2) a provider that this ONNX Runtime lacks.
+        MissingDependency: (exit 6) ONNX Runtime is not installed.
+    """
+
+    def __init__(
+        self,
+        model_path: Path,
+        size: int,
+        classes: Sequence[str],
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+        lanes: int = 1,
+    ) -> None:
+        if lanes < 1 or (lanes > 1 and threads is not None):
+            raise ValueError(
+                f"lanes = {lanes}, threads = {threads}: wanted 1 lane or more, of one thread each if more"
+            )
+        self._ort = require("onnxruntime", "cpu", "running a bundle")
+        self._path, self._size, self._classes = model_path, size, tuple(classes)
+        options = self._ort.SessionOptions()
+        options.log_severity_level = 3  # errors; warnings about every folded node help nobody on a device
+        chosen = self._choose(providers)
+        if chosen[0] != CPU:
+            lanes = 1
+        if lanes > 1:
+            threads = 1  # the calling thread itself, so that calls share nothing but the weights
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            # Without its fallback, which would print to stdout, where our records go.
+            self._session: Any = self._ort.InferenceSession(
+                str(model_path), options, providers=chosen, enable_fallback=0
+            )
+        except self._errors() as error:
+            where, advice = "", "Export the bundle again, or install a newer ONNX Runtime."
+            if chosen[0] != CPU:
+                where, advice = (
+                    f" with {chosen[0]}",
+                    "Whether that works here at all, 'tgkt-edge doctor' tells.",
+                )
+            raise IncompatibleError(
+                f"{model_path} cannot be loaded by ONNX Runtime {self._ort.__version__}{where}: {_first_line(error)} "
+                f"{advice}"
+            ) from error
+        self._check_session()
+        active = self._session.get_providers()[0]
+        if providers is not None and active != chosen[0]:  # it lists a provider whose libraries do not load
+            raise IncompatibleError(
+                f"ONNX Runtime {self._ort.__version__} has {chosen[0]} but cannot use it here: its CUDA or cuDNN is "
+                f"missing or of another version, or there is no GPU. 'tgkt-edge doctor' tells more."
+            )
+        self._name = f"onnxruntime, {active.removesuffix('ExecutionProvider')}"
+        self._lanes = lanes
+        # The first inference allocates memory and picks kernels: that is no frame's latency, and fails here if ever.
+        self.infer(np.zeros((1, 1, size, size), np.float32))
+
+    @property
+    def name(self) -> str:
+        """Library and the device it really uses."""
+        return self._name
+
+    @property
+    def lanes(self) -> int:
+        """See :attr:`Engine.lanes`."""
+        return self._lanes
+
+    def infer(self, batch: NDArray[np.float32]) -> Answer:
+        """Classify a batch; see :meth:`Engine.infer`."""
+        if self._session is None:
+            raise ValueError(f"the engine of {self._path} is closed")
+        check_batch(batch, self._size)
+        try:
+            logits, probabilities = self._session.run(list(OUTPUT_NAMES), {INPUT_NAME: batch})
+        except self._errors() as error:
+            raise TgktEdgeError(f"{self._path}: inference failed: {_first_line(error)}") from error
+        wanted = (len(batch), len(self._classes))
+        if logits.shape != wanted or probabilities.shape != wanted:
+            raise IncompatibleError(
+                f"{self._path}: answered {logits.shape} and {probabilities.shape}, wanted {wanted} twice. "
+                f"Export the bundle again."
+            )
+        return logits, probabilities
+
+    def close(self) -> None:
+        """Free the session."""
+        self._session = None
+
+    def _errors(self) -> tuple[type[Exception], ...]:
+        """What ONNX Runtime raises: its own exceptions have no common base but Exception."""
+        state = self._ort.capi.onnxruntime_pybind11_state
+        own = [
+            kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)
+        ]
+        return (*own, RuntimeError)
+
+    def _choose(self, providers: Sequence[str] | None) -> list[str]:
+        available = self._ort.get_available_providers()
+        if providers is None:
+            return [name for name in (CUDA, CPU) if name in available]
+        for name in providers:
+            if name not in available:
+                raise UsageError(f"ONNX Runtime here has no '{name}'; it has: {', '.join(available)}")
+        return list(providers)
+
+    def _check_session(self) -> None:
+        """Raise IncompatibleError unless the graph is the one that the bundle describes."""
+        count, size = len(self._classes), self._size
+        inputs = {node.name: node for node in self._session.get_inputs()}
+        outputs = {node.name: node for node in self._session.get_outputs()}
+        problem = ""
+        if list(inputs) != [INPUT_NAME]:
+            problem = f"inputs {list(inputs)}, wanted only '{INPUT_NAME}'"
+        elif not set(OUTPUT_NAMES) <= set(outputs):
+            problem = f"outputs {list(outputs)}, wanted {list(OUTPUT_NAMES)}"
+        else:
+            wanted = {INPUT_NAME: (None, 1, size, size)} | dict.fromkeys(OUTPUT_NAMES, (None, count))
+            for name, shape in wanted.items():
+                problem = problem or _disagreement(inputs.get(name) or outputs[name], shape)
+        recorded = self._session.get_modelmeta().custom_metadata_map.get(CLASSES_KEY)
+        if not problem and recorded is not None and _class_names(recorded) != self._classes:
+            problem = f"its metadata names the classes {recorded}, the manifest {list(self._classes)}"
+        if problem:
+            raise IncompatibleError(
+                f"{self._path} does not fit its manifest: {problem}. Export the bundle again; do not mix files of two."
+            )
+
+
+def _disagreement(node: Any, wanted: tuple[int | None, ...]) -> str:
+    """How an input or output differs from float32 of shape ``wanted`` (None: any, so must be dynamic); or nothing.
+
+    A dimension that the graph leaves open (a name or None) agrees with every number.
+    """
+    shape = tuple(node.shape)
+    if node.type != "tensor(float)":
+        return f"{node.name} is {node.type}, wanted tensor(float), that is float32"
+    if len(shape) != len(wanted):
+        return f"{node.name} has shape {shape}, wanted {len(wanted)} dimensions"
+    for found, want in zip(shape, wanted, strict=True):
+        if isinstance(found, int) and want is not None and found != want:
+            return f"{node.name} has shape {shape}, wanted {('N', *wanted[1:])}"
+    return ""
+
+
+def _class_names(recorded: str) -> tuple[str, ...]:
+    """Class names in the graph's metadata, a JSON list; a text that is none of that is one odd class."""
+    try:
+        names = json.loads(recorded)
+    except ValueError:
+        return (recorded,)
+    return tuple(str(name) for name in names) if isinstance(names, list) else (recorded,)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".") + "."

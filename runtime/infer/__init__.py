@@ -1,0 +1,1 @@
+"""From a captured frame to its decision: check, preprocess, classify, smooth."""

@@ -1,0 +1,189 @@
+"""What a run says: its records as JSON objects, a live line and a summary for people."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.runtime.infer.smoothing import Decision
+from tgkt_edge.runtime.output.metrics import AGE, STAGES
+from tgkt_edge.runtime.output.nonblocking import Outlet
+from tgkt_edge.runtime.sources.base import Captured
+
+Stopped = Literal["end", "max-frames", "interrupted", "terminated", "broken-pipe", "failed"]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What one run did.
+
+    Attributes:
+        source: the camera's URI as given.
+        engine: library and device.
+        frames: frames answered on stdout, with a label or with an error.
+        bad: those among them answered with an error: unreadable, of another format, without a valid pixel.
+        dropped: frames replaced by a newer one before inference was free.
+        seconds: from the first request for a frame to the last answer.
+        fps: ``frames / seconds``.
+        ms: by stage (capture, preprocess, inference, total; age of a live source's decisions) p50, p90 and p99 in
+            milliseconds, within 1 %.
+        labels: how many frames each class won.
+        stopped: why the run ended: the recording's end, ``max_frames``, SIGINT, SIGTERM, nobody read stdout any
+            more, or a failure that follows as an exception.
+        reconnects: how often a camera was lost and opened again.
+        sinks: by sink, messages that were lost (it was too slow, or its buffer full) and messages that it did not write
+            at the first try; those it kept and wrote later count, too.
+        undelivered: by sink that delivered not one of its messages, why.
+    """
+
+    source: str
+    engine: str
+    frames: int
+    bad: int
+    dropped: int
+    seconds: float
+    fps: float
+    ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    stopped: Stopped = "end"
+    reconnects: int = 0
+    sinks: dict[str, tuple[int, int]] = field(default_factory=dict)
+    undelivered: dict[str, str] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The summary for people, several lines, without a final newline."""
+        counts = f"{self.frames} frames ({self.bad} bad, {self.dropped} dropped)"
+        lines = [
+            f"{counts} in {self.seconds:.1f} s: {self.fps:.1f} fps, {self.engine}, ended by: {self.stopped}"
+        ]
+        if self.reconnects:
+            lines.append(f"  camera lost {self.reconnects} times")
+        lines += [
+            f"  {name}: {lost} messages lost, {failed} not written at the first try"
+            for name, (lost, failed) in self.sinks.items()
+            if lost or failed
+        ]
+        if self.ms:
+            lines.append(f"  {'ms':<12}{'p50':>10}{'p90':>10}{'p99':>10}")
+            for stage, values in self.ms.items():
+                lines.append(f"  {stage:<12}" + "".join(f"{values[p]:>10.2f}" for p in ("p50", "p90", "p99")))
+        width = max((len(label) for label in self.labels), default=0)
+        lines += [f"  {label:<{width}}  {count}" for label, count in self.labels.items()]
+        return "\n".join(lines)
+
+
+def answer_record(
+    captured: Captured,
+    probabilities: NDArray[np.float32],
+    classes: Sequence[str],
+    top_k: int,
+    ms: dict[str, float],
+    decision: Decision,
+) -> dict[str, Any]:
+    """The JSON object of a classified frame: ``label`` and ``probability`` are the decision, ``top`` this frame's own.
+
+    Args:
+        probabilities: (K,) float32; written with all digits, so that they read back bit for bit.
+        ms: milliseconds by stage, and AGE if it is known; rounded to whole microseconds.
+    """
+    order = np.argsort(-probabilities, kind="stable")[:top_k]
+    top = [{"label": classes[index], "probability": float(probabilities[index])} for index in order]
+    return {
+        "time": round(captured.time, 6),
+        "frame": captured.number,
+        "source": captured.name,
+        "label": decision.label,
+        "probability": decision.probability,
+        "top": top,
+        "ms": {stage: round(ms[stage], 3) for stage in (*STAGES, AGE) if stage in ms},
+    }
+
+
+def error_record(captured: Captured, error: str) -> dict[str, Any]:
+    """The JSON object of a frame that could not be used."""
+    return {
+        "time": round(captured.time, 6),
+        "frame": captured.number,
+        "source": captured.name,
+        "error": error,
+    }
+
+
+_SAID = 1000  # texts that wait at most
+
+
+class LiveLine:
+    """The state of a run for people: one line rewritten in place on a terminal, else a line every few seconds.
+
+    Args:
+        stream: usually stderr. One that fails is not written to again, and nobody waits for one that is not drained:
+            the results matter more. What was to be said waits until there is room, or :meth:`finish`.
+        enabled: False writes nothing.
+        period: seconds between two lines where ``stream`` is not a terminal.
+        stopping: whether the run was told to end; then :meth:`finish` hurries.
+    """
+
+    _REFRESH = 0.1  # seconds between two rewrites on a terminal
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        enabled: bool = True,
+        period: float = 5.0,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._enabled = enabled
+        self._terminal = stream.isatty()
+        self._period = self._REFRESH if self._terminal else period
+        self._last = time.monotonic() - (self._period if self._terminal else 0.0)
+        self._shown = False
+        self._outlet = Outlet(stream, _SAID, stopping)
+        self._lock = threading.Lock()  # sinks complain in threads of their own
+
+    def due(self) -> bool:
+        """Whether :meth:`show` would write now: asked first, so that the text is only made when needed."""
+        return self._enabled and time.monotonic() - self._last >= self._period
+
+    def show(self, text: str) -> None:
+        """Write ``text`` in place of the line before it."""
+        self._last = time.monotonic()
+        if self._outlet.waits:
+            self._say("")  # what was said comes first
+        elif self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            self._say(f"\r{text[:width]}\x1b[K")
+            self._shown = True
+        else:
+            self._say(text + "\n")
+
+    def clear(self) -> None:
+        """Take the line away, before other text is written to the same terminal."""
+        if self._shown:
+            self._say("\r\x1b[K")
+            self._shown = False
+
+    def say(self, text: str) -> None:
+        """Write ``text`` as lines of their own, whether the live line is enabled or not."""
+        self.clear()
+        self._say(text + "\n")
+
+    def _say(self, text: str) -> None:
+        with self._lock:
+            try:
+                self._outlet.put(text)
+            except OSError:
+                self._enabled = False
+
+    def finish(self, seconds: float) -> None:
+        """Give the reader ``seconds`` to take what was said."""
+        with self._lock, contextlib.suppress(OSError):
+            self._outlet.finish(seconds)

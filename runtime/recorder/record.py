@@ -1,0 +1,309 @@
+"""``tgkt-edge record``: frames of a camera to disk, bit for bit, alone or with a colour camera's beside them."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from tgkt_edge.errors import FrameError, UsageError
+from tgkt_edge.io.recording_format import is_recording, read_spec
+from tgkt_edge.runtime.output.nonblocking import PATIENCE
+from tgkt_edge.runtime.output.records import LiveLine
+from tgkt_edge.runtime.output.shutdown import StopRequest
+from tgkt_edge.runtime.recorder.pair_matcher import Pairing
+from tgkt_edge.runtime.recorder.writer import FORMATS, RecordingWriter
+from tgkt_edge.runtime.sources import Captured, FrameSource, open_colour, open_source, redacted
+from tgkt_edge.runtime.sources.base import check_first
+from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
+
+_AHEAD = 32  # frames that may wait for the disk
+_POLL = 0.1  # seconds after which a wait for a frame looks at the stop request
+
+
+@dataclass(frozen=True)
+class RecordSummary:
+    """What was recorded.
+
+    Attributes:
+        output: the folder.
+        frames: written; in a paired recording, pairs.
+        bad: could not be read, or contradicted the SensorSpec. Left out.
+        alone: had no colour frame near enough in time. Left out.
+        seconds: from the first to the last frame written, by their own times.
+        stopped: "end" (of a recording), "max-frames", "seconds", "interrupted", "terminated".
+    """
+
+    output: Path
+    frames: int
+    bad: int
+    alone: int
+    seconds: float
+    stopped: str
+
+    def text(self) -> str:
+        """For people, one line."""
+        rest = "".join(
+            f", {count} {what}"
+            for count, what in ((self.bad, "bad"), (self.alone, "without a partner"))
+            if count
+        )
+        rate = f", {(self.frames - 1) / self.seconds:.1f} fps" if self.frames > 1 and self.seconds > 0 else ""
+        return f"{self.output}: {self.frames} frames in {self.seconds:.1f} s{rate}{rest} (stopped: {self.stopped})"
+
+
+def record(
+    camera: str,
+    output: Path,
+    *,
+    sensor: str | None = None,
+    form: str = "png",
+    max_frames: int | None = None,
+    seconds: float | None = None,
+    interval: float = 0.0,
+    rgb: str | None = None,
+    max_skew_ms: float = 20.0,
+    log: TextIO | None = None,
+    live: bool = True,
+) -> RecordSummary:
+    """Write a camera's frames, their times and their SensorSpec to a folder that ``run`` replays and ``adapt`` reads.
+
+    Args:
+        camera: see :func:`tgkt_edge.runtime.sources.open_source`.
+        output: new or empty folder; see :mod:`tgkt_edge.io.recording_format` for what it will hold.
+        sensor: preset or YAML file: what the counts mean. None: the one that ``camera`` was recorded with, if it is a
+            recording.
+        form: "png" or "ffv1"; both lossless.
+        max_frames: stop after so many frames were written.
+        seconds: stop this long after the first frame: of a camera by a clock that nobody sets, of a recording by the
+            frames' own times.
+        interval: leave out frames that follow a written one in less than so many seconds.
+        rgb: a second, colour camera. Each frame is written with the colour frame nearest in time as a pair, to
+            ``frame/`` and ``rgb/`` with equal names; ``adapt --paired`` takes the folder as it is.
+        max_skew_ms: milliseconds that the two frames of a pair may lie apart.
+        log: takes the live line and the summary; None: stderr.
+        live: show the live line.
+
+    Returns:
+        What was recorded, also after SIGINT and SIGTERM; see ``stopped``.
+
+    Raises:
+        UsageError: (exit 2) a bad argument, or ``output`` holds something.
+        SourceLostError: (exit 5) a camera cannot be used or was lost. What was recorded until then is valid.
+        TgktEdgeError: (exit 1) the disk is full or refuses. The frames before are valid.
+        MissingDependency: (exit 6) OpenCV, or the library of this kind of camera.
+    """
+    _check(form, max_frames, seconds, interval, rgb, max_skew_ms)
+    spec = _spec(camera, sensor)
+    stop = StopRequest()
+    line = LiveLine(sys.stderr if log is None else log, enabled=live, stopping=stop.asked)
+    tally = _Tally()
+    with stop, RecordingWriter(output, spec, form) as writer, ExitStack() as readers:
+        source = open_source(camera, spec)
+        if rgb is not None and not source.live:
+            source.close()
+            raise UsageError(f"--rgb pairs two cameras by time; {redacted(camera)} is a recording")
+        frames = readers.enter_context(_Reader(source))
+        stopped = "failed"
+        try:
+            if rgb is None:
+                pairs: Iterator[tuple[Captured, Captured | None] | None] = _single(frames)
+            else:
+                colours = readers.enter_context(_Reader(open_colour(rgb)))
+                pairs = _paired(frames, colours, Pairing(max_skew_ms / 1e3), tally)
+            stopped = _write(pairs, writer, tally, stop, line, max_frames, seconds, interval, source.live)
+        finally:
+            line.clear()
+            summary = RecordSummary(
+                output, writer.written, tally.bad, tally.alone, tally.last - tally.first, stopped
+            )
+            if writer.written or stopped != "failed":
+                line.say(summary.text())
+            line.finish(PATIENCE)
+    return summary
+
+
+@dataclass
+class _Tally:
+    """Counts of one recording; ``first``, ``last``: times of frames written, Unix seconds; ``begin``: that of
+    the first by the clock that ``seconds`` is measured with.
+    """
+
+    bad: int = 0
+    alone: int = 0
+    first: float = 0.0
+    last: float = 0.0
+    begin: float = 0.0
+
+
+def _write(
+    pairs: Iterator[tuple[Captured, Captured | None] | None],
+    writer: RecordingWriter,
+    tally: _Tally,
+    stop: StopRequest,
+    line: LiveLine,
+    max_frames: int | None,
+    seconds: float | None,
+    interval: float,
+    live: bool,
+) -> str:
+    """Write until there is a reason to stop; return it. A None among ``pairs`` is a moment without a frame."""
+    for pair in pairs:
+        if stop.reason is not None:
+            return stop.reason
+        if pair is not None:
+            captured, colour = pair
+            if captured.frame is None or (colour is not None and colour.frame is None):
+                tally.bad += 1
+                continue
+            now = time.monotonic() if live else captured.time
+            if writer.written and seconds is not None and now - tally.begin >= seconds:
+                return "seconds"
+            if writer.written and 0 <= captured.time - tally.last < interval:  # below 0: a clock was set back
+                continue
+            if not writer.written:
+                check_first(captured.frame, writer.spec, captured.name, "Say with --sensor what does arrive.")
+            try:
+                writer.add(captured, colour)
+            except FrameError:
+                tally.bad += 1
+                continue
+            if writer.written == 1:
+                tally.first, tally.begin = captured.time, now
+            tally.last = captured.time
+            if writer.written == max_frames:
+                return "max-frames"
+        if line.due():
+            line.show(f"{writer.written} frames, {tally.bad} bad, {tally.alone} without a partner")
+    return "end"
+
+
+def _single(reader: _Reader) -> Iterator[tuple[Captured, Captured | None] | None]:
+    while True:
+        item = reader.take()
+        if item is None and reader.over:
+            return
+        yield None if item is None else (item, None)
+
+
+def _paired(
+    frames: _Reader, colours: _Reader, pairing: Pairing, tally: _Tally
+) -> Iterator[tuple[Captured, Captured | None] | None]:
+    while not frames.over and not colours.over:
+        arrived = False
+        while (captured := frames.take(0)) is not None:
+            arrived = True
+            if captured.frame is None:
+                tally.bad += 1
+            else:
+                pairing.add_frame(captured)
+        while (colour := colours.take(0)) is not None:
+            arrived = True
+            if colour.frame is not None:
+                pairing.add_colour(colour)
+        for frame, partner in pairing.resolve():
+            if partner is None:
+                tally.alone += 1
+            else:
+                yield frame, partner
+        yield None
+        if not arrived:
+            time.sleep(0.002)
+
+
+class _Reader:
+    """Reads a source in a thread of its own, so that a slow disk does not hold up the camera; a context manager.
+
+    As in the pipeline, the source belongs to the thread, which closes it; one that hangs in its driver is left behind.
+    """
+
+    def __init__(self, source: FrameSource) -> None:
+        self._source = source
+        self._queue: queue.Queue[Captured | BaseException | None] = queue.Queue(_AHEAD)
+        self._stopping = threading.Event()
+        self.over = False
+        self._thread = threading.Thread(target=self._work, name="tgkt-edge record", daemon=True)
+
+    def __enter__(self) -> _Reader:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        self._stopping.set()
+        self._thread.join(2.0)
+
+    def take(self, timeout: float = _POLL) -> Captured | None:
+        """The next frame; None after ``timeout`` seconds without one, or at the end: then ``over`` is true.
+
+        Raises:
+            Exception: whatever reading raised, once the frames before it are taken.
+        """
+        try:
+            item = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
+        except queue.Empty:
+            return None
+        if isinstance(item, BaseException):
+            raise item
+        self.over = item is None
+        return item
+
+    def _work(self) -> None:
+        last: BaseException | None = None
+        try:
+            with self._source:
+                while not self._stopping.is_set():
+                    captured = self._source.read()
+                    if captured is None or not self._put(captured):
+                        break
+        except Exception as error:  # noqa: BLE001 - raised again by take(), in the main thread
+            last = error
+        self._put(last)
+
+    def _put(self, item: Captured | BaseException | None) -> bool:
+        while not self._stopping.is_set():
+            try:
+                self._queue.put(item, timeout=_POLL)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+def _spec(camera: str, sensor: str | None) -> SensorSpec:
+    if sensor is not None:
+        return load_sensor(sensor)
+    spec = read_spec(Path(camera)) if is_recording(Path(camera)) else None
+    if spec is None:
+        raise UsageError(
+            f"--sensor is missing: it says what the counts of {redacted(camera)} mean. Wanted a preset "
+            f"({', '.join(PRESETS)}) or a YAML file."
+        )
+    return spec
+
+
+def _check(
+    form: str,
+    max_frames: int | None,
+    seconds: float | None,
+    interval: float,
+    rgb: str | None,
+    max_skew_ms: float,
+) -> None:
+    if form not in FORMATS:
+        raise UsageError(f"--format {form}: wanted {' or '.join(FORMATS)}")
+    if max_frames is not None and max_frames < 1:
+        raise UsageError(f"--max-frames {max_frames}: wanted at least 1")
+    if seconds is not None and not seconds > 0:
+        raise UsageError(f"--seconds {seconds}: wanted more than 0")
+    if not interval >= 0:
+        raise UsageError(f"--interval {interval}: wanted 0 or more seconds")
+    if not max_skew_ms > 0:
+        raise UsageError(f"--max-skew-ms {max_skew_ms}: wanted more than 0")
+    if rgb is not None and form != "png":
+        raise UsageError("--rgb: pairs are written as PNG, which 'adapt --paired' reads. Leave --format out.")

@@ -1,0 +1,85 @@
+"""The statistics of the adaptation frames come along into every bundle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tgkt_edge.bundle.bundle import STATISTICS, Bundle
+from tgkt_edge.errors import BundleError
+from tgkt_edge.evaluation.accuracy_gate import ask
+from tgkt_edge.export.export import export
+from tgkt_edge.monitoring import reference_stats as statistics
+from tgkt_edge.monitoring.reference_stats import Statistics, of_bundle
+from tgkt_edge.runtime import open_engine
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 frames of 16-bit depth, a quarter of each without a measurement."""
+    folder, rng = tmp_path_factory.mktemp("frames"), np.random.default_rng(0)
+    for number in range(24):
+        frame = np.kron(rng.integers(500, 6000, (6, 8)), np.ones((5, 5))).astype(np.uint16)
+        frame[:, :10] = 0
+        cv2.imwrite(str(folder / f"{number:02}.png"), frame)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(bundle: Bundle, frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle from before there were statistics, exported again with frames to measure them on."""
+    return export(bundle.path, tmp_path_factory.mktemp("measured") / "bundle", calibrate=frames)
+
+
+def test_an_old_bundle_is_measured_on_frames_that_are_given(measured: Bundle, inputs: Any) -> None:
+    found = of_bundle(measured)
+    assert found is not None
+    assert found.summary["frames"] == 24
+    assert found.summary["invalid"] == {f"p{percent}": 0.25 for percent in (1, 10, 50, 90, 99)}
+    engine = open_engine(measured)
+    predicted = np.bincount(ask(engine, inputs)[1].argmax(1), minlength=6)
+    engine.close()
+    assert len(found.summary["predicted"]) == len(predicted)
+    assert sum(found.summary["predicted"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_bundle_made_from_another_has_the_same(measured: Bundle, tmp_path: Path) -> None:
+    again = export(measured.path, tmp_path / "again")
+    assert (again.path / STATISTICS).read_bytes() == (measured.path / STATISTICS).read_bytes()
+    assert again.files[STATISTICS] == measured.files[STATISTICS]
+
+
+def test_without_frames_it_says_so_and_goes_on(bundle: Bundle, run: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    assert of_bundle(export(bundle.path, tmp_path / "a", say=said.append)) is None
+    assert "--calibrate" in said[-1]
+    said.clear()
+    assert of_bundle(export(run, tmp_path / "b", say=said.append, verify=False)) is None
+    assert "only 12 target frames, fewer than 20" in said[-1]
+
+
+def test_the_run_s_own_are_taken_as_they_are(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: Path
+) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    values = Statistics.of(
+        np.random.default_rng(0).normal(size=(30, 20)).astype(np.float32), np.full((30, 6), 1 / 6, np.float32)
+    )
+    assert values is not None
+    values.write(copied / STATISTICS)
+    monkeypatch.setattr(statistics, "FEWEST", 1)  # so that measuring anew would succeed, too
+    made = export(copied, tmp_path / "bundle", verify=False)
+    assert (made.path / STATISTICS).read_bytes() == (copied / STATISTICS).read_bytes()
+    damaged = json.loads((copied / STATISTICS).read_text())
+    del damaged["input"]
+    (copied / STATISTICS).write_text(json.dumps(damaged))
+    with pytest.raises(BundleError, match="is damaged"):
+        export(copied, tmp_path / "none", verify=False)
+    assert not (tmp_path / "none").exists()

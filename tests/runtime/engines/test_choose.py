@@ -1,0 +1,268 @@
+"""Which engine answers, and what is said of those that were passed over."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
+from tgkt_edge.bundle.engines import plan_names
+from tgkt_edge.errors import BundleError, IncompatibleError, MissingDependency, TgktEdgeError, UsageError
+from tgkt_edge.runtime import open_engine
+from tgkt_edge.runtime.engines.select import ENGINES
+
+TENSORRT = "engine: TensorRT 10.3.0, Orin; "
+CPU = "engine: onnxruntime, CPU; "
+
+
+def chosen(bundle: Bundle, *arguments: Any, **keywords: Any) -> list[str]:
+    """What is said while an engine is opened, which is closed again."""
+    said: list[str] = []
+    open_engine(bundle, *arguments, say=said.append, **keywords).close()
+    return said
+
+
+def all_precisions(bundle: Bundle) -> Bundle:
+    for name in MODEL_FILES.values():
+        (bundle.path / name).write_bytes((bundle.path / "model.onnx").read_bytes())
+    return bundle.write()
+
+
+def test_a_plan_that_loads_comes_first_and_nothing_was_passed_over(fake: Any, bundle: Bundle) -> None:
+    (line,) = chosen(fake.add_plan(bundle))
+    assert line == f"{TENSORRT}engines/fp32-sm87-00000000.plan, fp32, batch 1 to 8, made for 1"
+    assert fake.machine.alive == 0
+
+
+def test_without_plan_and_cuda_the_cpu_answers_and_both_reasons_are_said(bundle: Bundle) -> None:
+    tensorrt, cuda, answers = chosen(bundle)
+    assert tensorrt.startswith("engine tensorrt is passed over: the bundle holds no plan")
+    assert f"tgkt-edge export {bundle.path} --trt" in tensorrt
+    assert cuda.startswith("engine cuda is passed over: ONNX Runtime ")
+    assert "no CUDAExecutionProvider" in cuda
+    assert "tgkt-edge[gpu]" in cuda
+    assert answers == f"{CPU}model.onnx, fp32"
+
+
+def another_gpu(fake: Any, bundle: Bundle) -> Bundle:
+    return fake.add_plan(bundle, sidecar={"compute_capabilities": ["8.6"], "device": "RTX 3080"})  # type: ignore[no-any-return]
+
+
+def another_version(fake: Any, bundle: Bundle) -> Bundle:
+    return fake.add_plan(bundle, version="10.2.0")  # type: ignore[no-any-return]
+
+
+def another_flavour(fake: Any, bundle: Bundle) -> Bundle:
+    return fake.add_plan(bundle, sidecar={"flavour": "tensorrt_rtx"})  # type: ignore[no-any-return]
+
+
+def another_precision(fake: Any, bundle: Bundle) -> Bundle:
+    return fake.add_plan(all_precisions(bundle), "fp16")  # type: ignore[no-any-return]
+
+
+def changed_onnx(fake: Any, bundle: Bundle) -> Bundle:
+    made: Bundle = fake.add_plan(bundle)
+    with made.model().open("ab") as file:
+        file.write(b"\x72\x00")  # an empty metadata entry: as good a graph as before
+    return made.replace_files(["model.onnx"])
+
+
+def altered(fake: Any, bundle: Bundle) -> Bundle:
+    made: Bundle = fake.add_plan(bundle)
+    path = made.path / plan_names(made)[0]
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    return made
+
+
+def edited_sidecar(fake: Any, bundle: Bundle) -> Bundle:
+    made: Bundle = fake.add_plan(bundle)
+    path = made.path / f"{plan_names(made)[0]}.json"
+    path.write_text(path.read_text().replace('"8.7"', '"8.6"'))
+    return made
+
+
+def not_named(fake: Any, bundle: Bundle) -> Bundle:
+    fake.add_plan(bundle)  # the manifest that names it is lost
+    return bundle.replace_files([])
+
+
+NEVER_LOADED: list[tuple[Any, str]] = [
+    (
+        another_gpu,
+        r"built for RTX 3080 \(compute capability 8.6\), the GPU here is Orin \(compute capability 8.7\)",
+    ),
+    (another_version, r"built with TensorRT 10.2.0 and needs that version; here is 10.3.0"),
+    (another_flavour, r"built with TensorRT-RTX 10.3.0, installed here is TensorRT 10.3.0"),
+    (another_precision, "the bundle holds no fp32 plan"),
+    (changed_onnx, r"model.onnx has changed since it was built"),
+    (altered, r"was altered or truncated: .* its manifest says"),
+    (edited_sidecar, r"plan.json was altered: its sha256"),
+    (not_named, "the bundle holds no"),
+]
+
+
+@pytest.mark.parametrize(("prepare", "why"), NEVER_LOADED)
+def test_a_plan_that_does_not_fit_is_passed_over_in_words_and_never_run(
+    fake: Any, bundle: Bundle, prepare: Any, why: str
+) -> None:
+    made = prepare(fake, bundle)
+    tensorrt, _, answers = chosen(made)
+    assert tensorrt.startswith("engine tensorrt is passed over: ")
+    assert answers == f"{CPU}model.onnx, fp32"
+    with pytest.raises(IncompatibleError, match=why) as caught:
+        open_engine(made, engine="tensorrt")
+    assert caught.value.exit_code == 4
+    assert "run with --rebuild" in str(caught.value)
+    assert fake.deserialised == 0
+    assert fake.machine.alive == 0
+
+
+def test_what_tensorrt_or_the_gpu_refuses_is_passed_over(fake: Any, bundle: Bundle) -> None:
+    broken = fake.add_plan(bundle, damaged=True)
+    assert "kMAGIC_TAG" in chosen(broken)[0]
+    with pytest.raises(IncompatibleError, match="kMAGIC_TAG"):
+        open_engine(broken, engine="tensorrt")
+    fake.machine.fails["cudaMalloc"] = fake.cuda.cudaError_t.cudaErrorMemoryAllocation
+    good = fake.add_plan(bundle)
+    assert "GPU memory is used up" in chosen(good)[0]
+    with pytest.raises(TgktEdgeError, match="GPU memory is used up"):
+        open_engine(good, engine="tensorrt")
+
+
+def test_why_graphs_are_not_used_is_said(fake: Any, bundle: Bundle) -> None:
+    assert chosen(fake.add_plan(bundle, capturable=False))[1].startswith("CUDA graphs are not used")
+
+
+def test_a_missing_library_is_exit_6_if_asked_for_and_passed_over_if_not(
+    fake: Any, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = fake.add_plan(bundle)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
+    with pytest.raises(MissingDependency, match="cuda-bindings"):
+        open_engine(made, engine="tensorrt")
+    assert "cuda-bindings" in chosen(made)[0]
+    for name in ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings"):
+        monkeypatch.setitem(sys.modules, name, None)
+    from tgkt_edge.trt import library as trt
+
+    trt.find.cache_clear()
+    with pytest.raises(MissingDependency, match="On JetPack 6: sudo apt install python3-libnvinfer"):
+        open_engine(made, engine="tensorrt")
+    assert "On JetPack 6" in chosen(made)[0]
+    with pytest.raises(MissingDependency, match=r"has no CUDAExecutionProvider.*tgkt-edge\[gpu\]"):
+        open_engine(made, engine="cuda")
+
+
+def test_cuda_that_is_listed_but_does_not_work_is_passed_over(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As onnxruntime-gpu does without its CUDA libraries: it makes a session that runs on the CPU."""
+    ort: Any = pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(
+        ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
+        _, cuda, answers = chosen(bundle)
+    assert "has CUDAExecutionProvider but cannot use it here" in cuda
+    assert answers == f"{CPU}model.onnx, fp32"
+    with (
+        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
+        pytest.raises(IncompatibleError, match="cannot use it here"),
+    ):
+        open_engine(bundle, engine="cuda")
+    assert capfd.readouterr().out == ""  # where the records of a run go
+
+
+def test_a_damaged_plan_does_not_hide_a_sound_one(fake: Any, bundle: Bundle) -> None:
+    made = edited_sidecar(fake, bundle)
+    both = fake.add_plan(made, name="sm87-11111111")
+    assert chosen(both)[0].startswith(f"{TENSORRT}engines/fp32-sm87-11111111.plan")
+
+
+def test_auto_precision_is_what_the_engine_is_fastest_with(fake: Any, bundle: Bundle) -> None:
+    several = all_precisions(bundle)
+    assert chosen(several, "auto")[-1] == f"{CPU}model.onnx, fp32"
+    full = fake.add_plan(several)
+    assert "fp32-sm87" in chosen(full, "auto")[-1]
+    half = fake.add_plan(full, "fp16")
+    assert chosen(half, "auto") == [
+        f"{TENSORRT}engines/fp16-sm87-00000000.plan, fp16, batch 1 to 8, made for 1"
+    ]
+    assert "model.int8.onnx, int8" in chosen(half, "int8")[-1]
+
+
+def test_what_is_made_for_cpus_runs_there_without_a_word_on_others(fake: Any, bundle: Bundle) -> None:
+    made = fake.add_plan(all_precisions(bundle))
+    assert chosen(made, "int8-cpu") == [f"{CPU}model.int8-cpu.onnx, int8-cpu"]
+    with pytest.raises(
+        UsageError, match="int8-cpu is made for ONNX Runtime on CPUs; plans are fp32, fp16, int8"
+    ):
+        open_engine(made, "int8-cpu", "tensorrt")
+
+
+def test_an_engine_that_is_named_is_the_only_one_tried(fake: Any, bundle: Bundle) -> None:
+    made = fake.add_plan(bundle)
+    assert chosen(made, engine="cpu") == [f"{CPU}model.onnx, fp32"]
+    assert [line[:12] for line in chosen(made, engine="onnxruntime")] == ["engine cuda ", "engine: onnx"]
+    assert fake.deserialised == 0
+    assert set(ENGINES) == {"auto", "tensorrt", "cuda", "cpu", "onnxruntime"}
+
+
+def test_the_last_engine_in_line_raises_its_own_error(bundle: Bundle) -> None:
+    (bundle.path / "model.onnx").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"model.onnx has 0 bytes"):
+        open_engine(bundle)
+
+
+# Building what does not load
+
+
+@pytest.mark.parametrize("prepare", [lambda fake, bundle: bundle, *(prepare for prepare, _ in NEVER_LOADED)])
+def test_rebuild_builds_what_does_not_load_and_loads_it(fake: Any, bundle: Bundle, prepare: Any) -> None:
+    asked: list[tuple[Path, str]] = []
+
+    def rebuild(old: Bundle, precision: str) -> Bundle:
+        asked.append((old.path, precision))
+        return fake.add_plan(old, precision, name="sm87-22222222")  # type: ignore[no-any-return]
+
+    (line,) = chosen(prepare(fake, bundle), engine="tensorrt", rebuild=rebuild)
+    assert line.startswith(f"{TENSORRT}engines/fp32-sm87-22222222.plan")
+    assert asked == [(bundle.path, "fp32")]
+
+
+def test_rebuild_leaves_a_plan_alone_that_loads(fake: Any, bundle: Bundle) -> None:
+    made = fake.add_plan(bundle)
+    assert "00000000" in chosen(made, rebuild=lambda *_: pytest.fail("it loads"))[0]
+
+
+def test_a_build_that_fails_is_an_error_or_passed_over(fake: Any, bundle: Bundle) -> None:
+    def rebuild(old: Bundle, precision: str) -> Bundle:
+        raise IncompatibleError("TensorRT could not build it")
+
+    with pytest.raises(IncompatibleError, match="could not build it"):
+        open_engine(bundle, engine="tensorrt", rebuild=rebuild)
+    tensorrt, _, answers = chosen(bundle, rebuild=rebuild)
+    assert tensorrt == "engine tensorrt is passed over: TensorRT could not build it"
+    assert answers.startswith(CPU)
+
+
+def test_nothing_is_built_where_it_could_not_run(
+    bundle: Bundle, rtx: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "tgkt_edge.bundle.engines.find_gpu", lambda: (None, "there is no NVIDIA GPU here: none at all")
+    )
+    with pytest.raises(
+        IncompatibleError, match="holds no fp32 plan; there is no NVIDIA GPU here: none at all"
+    ):
+        open_engine(bundle, engine="tensorrt", rebuild=lambda *_: pytest.fail("was built"))
+    for engine in ("cpu", "cuda", "onnxruntime"):
+        with pytest.raises(
+            UsageError, match=f"--rebuild builds a TensorRT plan, which --engine {engine} does not"
+        ):
+            open_engine(bundle, engine=engine, rebuild=lambda *_: pytest.fail("was built"))

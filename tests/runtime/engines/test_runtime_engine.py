@@ -1,0 +1,102 @@
+"""An ONNX file that is not the bundle's is refused before the first frame. What all engines share: trt/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.errors import BundleError, IncompatibleError, UsageError
+from tgkt_edge.runtime import OnnxRuntimeEngine, open_engine
+
+
+def unit(count: int, size: int = 32) -> Any:
+    return np.random.default_rng(1).random((count, 1, size, size), dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"input": "image"}, r"inputs \['image'\], wanted only 'frame'"),
+        ({"output": "softmax"}, r"outputs \['logits', 'softmax'\]"),
+        ({"size": 48}, r"frame has shape .*48.*wanted \('N', 1, 32, 32\)"),
+        ({"classes": ("a", "b")}, r"logits has shape .*2.*wanted \('N', 3\)"),
+        ({"metadata": ("bedroom", "office", "kitchen")}, "metadata names the classes"),
+    ],
+)
+def test_graph_that_disagrees_with_the_manifest(
+    tmp_path: Path, kit: Any, changes: dict[str, Any], text: str
+) -> None:
+    kit.save_model(tmp_path / "model.onnx", **changes)
+    with pytest.raises(IncompatibleError, match=text):
+        OnnxRuntimeEngine(tmp_path / "model.onnx", kit.size, kit.classes)
+
+
+def test_double_precision_graph_is_refused(tmp_path: Path, kit: Any) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    info = [helper.make_tensor_value_info("frame", TensorProto.DOUBLE, ["N", 1, 32, 32])]
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.DOUBLE, None) for name in ("logits", "probabilities")
+    ]
+    nodes = [
+        helper.make_node("Flatten", ["frame"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"]),
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "double", info, outputs),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
+    onnx.save_model(model, tmp_path / "model.onnx")
+    with pytest.raises(IncompatibleError, match=r"frame is tensor\(double\), wanted tensor\(float\)"):
+        OnnxRuntimeEngine(tmp_path / "model.onnx", kit.size, kit.classes)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an onnx file", None])
+def test_file_that_is_no_onnx(tmp_path: Path, kit: Any, content: bytes | None) -> None:
+    path = tmp_path / "model.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(IncompatibleError, match=r"model\.onnx cannot be loaded by ONNX Runtime"):
+        OnnxRuntimeEngine(path, kit.size, kit.classes)
+
+
+def test_unknown_provider_is_refused(depth_bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match=r"no 'NoExecutionProvider'; it has: .*CPUExecutionProvider"):
+        OnnxRuntimeEngine(
+            depth_bundle.model(), depth_bundle.size, depth_bundle.classes, providers=["NoExecutionProvider"]
+        )
+
+
+def test_one_thread_gives_the_same_classes(depth_bundle: Bundle) -> None:
+    one = OnnxRuntimeEngine(depth_bundle.model(), depth_bundle.size, depth_bundle.classes, threads=1)
+    many = open_engine(depth_bundle)
+    np.testing.assert_allclose(one.infer(unit(2))[0], many.infer(unit(2))[0], rtol=1e-5, atol=1e-6)
+
+
+def test_open_engine_refuses_what_does_not_exist(depth_bundle: Bundle) -> None:
+    with pytest.raises(
+        UsageError, match="--engine tensorflow: unknown; wanted one of auto, tensorrt, cuda, cpu"
+    ):
+        open_engine(depth_bundle, engine="tensorflow")
+    with pytest.raises(BundleError, match="holds no fp16 model; it has: fp32"):
+        open_engine(depth_bundle, "fp16")
+    assert open_engine(depth_bundle, "auto").name == "onnxruntime, CPU"
+
+
+def test_altered_model_exits_4(tmp_path: Path, kit: Any) -> None:
+    bundle = kit.save_bundle(tmp_path / "bundle")
+    kit.save_frames(tmp_path / "frames", kit.make_frames(1))
+    model = bundle.path / "model.onnx"
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+    done = kit.run_cli("run", bundle.path, "--camera", tmp_path / "frames")
+    assert done.code == 4
+    assert done.records == []
+    assert "was altered" in done.stderr

@@ -1,0 +1,299 @@
+"""Several sinks at once: none delays a decision or another sink, and each failure is said once."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.errors import UsageError
+from tgkt_edge.runtime import Captured, FrameSource, classify
+from tgkt_edge.runtime.output.dispatcher import FRAMES, QUEUE, Fanout, reason
+from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
+from tgkt_edge.sensor import PRESETS
+
+INFO = RunInfo("camera", "engine", ("a", "b"), PRESETS["depth"], 8, 0.0)
+FRAME = np.zeros((2, 2), np.uint16)
+
+
+class Kept(Sink):
+    """Keeps what it is given; waits for ``gate`` first, and fails while ``broken``."""
+
+    def __init__(
+        self, name: str = "kept", *, lossless: bool = True, gate: threading.Event | None = None
+    ) -> None:
+        self.name, self.lossless, self.gate = name, lossless, gate
+        self.messages: list[Message] = []
+        self.state = "new"
+        self.broken = False
+
+    def open(self, info: RunInfo) -> None:
+        self.state = "open"
+
+    def write(self, message: Message) -> None:
+        if self.gate is not None:
+            self.gate.wait(30)
+        if self.broken:
+            raise OSError("no space left.")
+        self.messages.append(message)
+
+    def close(self) -> None:
+        self.state = "closed"
+
+
+def numbers(sink: Kept) -> list[int]:
+    return [message.record["frame"] for message in sink.messages]
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_every_sink_gets_every_message_in_order() -> None:
+    one, other = Kept(), Kept()
+    with Fanout([one, other], pytest.fail) as fanout:
+        fanout.open(INFO)
+        for number in range(200):
+            fanout.write(Message({"frame": number}, FRAME))
+    assert numbers(one) == numbers(other) == list(range(200))
+    assert (one.state, other.state) == ("closed", "closed")
+    assert fanout.counts() == {"kept": (0, 0)}
+
+
+def test_a_sink_that_hangs_holds_up_neither_the_run_nor_another_sink() -> None:
+    said: list[str] = []
+    gate = threading.Event()
+    hung, well = Kept("hung", gate=gate), Kept("well")
+    fanout = Fanout([hung, well], said.append)
+    fanout.open(INFO)
+    for number in range(1000):
+        fanout.write(Message({"frame": number}, FRAME))
+    until(lambda: len(well.messages) == 1000)
+    fanout.patience = 0.05
+    fanout.close()
+    assert well.state == "closed"
+    assert said == ["hung: did not finish in time; 999 messages lost"]  # one is in its hands
+    assert fanout.counts()["hung"][0] == 999
+    gate.set()
+
+
+def test_a_slow_log_loses_nothing_and_a_slow_page_gets_the_newest() -> None:
+    gate = threading.Event()
+    log, page = Kept("log", gate=gate), Kept("page", lossless=False, gate=gate)
+    with Fanout([log, page], pytest.fail) as fanout:
+        fanout.open(INFO)
+        for number in range(500):
+            fanout.write(Message({"frame": number}, FRAME))
+        gate.set()
+    assert numbers(log) == list(range(500))
+    assert numbers(page)[-FRAMES:] == list(range(500 - FRAMES, 500))
+    assert len(page.messages) <= FRAMES + 1
+    assert fanout.counts()["page"] == (500 - len(page.messages), 0)
+
+
+def test_what_waits_is_bounded_and_old_messages_wait_without_their_picture() -> None:
+    said: list[str] = []
+    gate = threading.Event()
+    log = Kept("log", gate=gate)
+    with Fanout([log], said.append) as fanout:
+        fanout.open(INFO)
+        for number in range(QUEUE + 100):
+            fanout.write(Message({"frame": number}, FRAME))
+        gate.set()
+    pictures = [message.record["frame"] for message in log.messages if message.frame is not None]
+    assert set(pictures[-FRAMES:]) == set(range(QUEUE + 100 - FRAMES, QUEUE + 100))
+    assert len(pictures) <= FRAMES + 1  # and the one that was in its hands
+    lost = fanout.counts()["log"][0]
+    assert 0 < lost <= 100
+    assert len(log.messages) == QUEUE + 100 - lost
+    assert said == [f"log: too slow: {QUEUE} messages wait, and the oldest are lost from now on"]
+
+
+def test_a_failure_is_said_once_and_so_is_its_end() -> None:
+    said: list[str] = []
+    sink = Kept("disk")
+    sink.broken = True
+    with Fanout([sink], said.append) as fanout:
+        fanout.open(INFO)
+        for number in range(5):
+            fanout.write(Message({"frame": number}))
+        until(lambda: fanout.counts()["disk"][1] == 5)
+        sink.broken = False
+        for number in range(5, 8):
+            fanout.write(Message({"frame": number}))
+    assert said == [
+        "disk: no space left. The run goes on; said once until it works again.",
+        "disk: works again, after 5 messages that it could not write at once",
+    ]
+    assert numbers(sink) == [5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "/data/log.jsonl: no space left; 1 line waits"),
+        ConnectionError("jsonl:/data/log.jsonl: no space left; 1 line waits."),
+        OSError("no space left; 1 line waits."),
+    ],
+)
+def test_whose_trouble_it_is_stands_in_front_once(error: OSError) -> None:
+    assert reason(error, "jsonl:/data/log.jsonl") == "no space left; 1 line waits"
+
+
+def test_if_one_sink_refuses_the_others_are_closed_again() -> None:
+    class Refuses(Kept):
+        def open(self, info: RunInfo) -> None:
+            raise UsageError("--sink x: the port is in use")
+
+    one = Kept()
+    with pytest.raises(UsageError, match="port is in use"):
+        Fanout([one, Refuses()], pytest.fail).open(INFO)
+    assert one.state == "closed"
+
+
+def test_sinks_that_delivered_nothing_are_told_from_those_that_lost_some() -> None:
+    names = ("nothing", "some", "all", "untouched page")
+    sinks = [Kept(name, lossless=name != "untouched page") for name in names]
+    nothing, some, _, page = sinks
+    nothing.broken, nothing.dropped, nothing.trouble = True, 2, "no such host."
+    some.dropped = 1
+    page.dropped = 2
+    with Fanout(sinks, lambda line: None) as fanout:
+        fanout.open(INFO)
+        assert fanout.undelivered() == {}  # nobody was given anything yet
+        for number in range(2):
+            fanout.write(Message({"frame": number}))
+    assert fanout.undelivered() == {"nothing": "no such host"}
+    nothing.trouble = ""
+    assert fanout.undelivered() == {"nothing": "no space left"}  # else what it said when it refused
+
+
+class Memory(FrameSource):
+    """``count`` frames as fast as they are taken."""
+
+    live = False
+
+    def __init__(self, count: int) -> None:
+        self.left, self.count = count, count
+        self.frame = np.full((8, 8), 2000, np.uint16)
+
+    def read(self) -> Captured | None:
+        if not self.left:
+            return None
+        self.left -= 1
+        return Captured(self.frame, self.count - self.left - 1, time.time(), "memory")
+
+    def close(self) -> None:
+        pass
+
+
+class Instant:
+    name = "instant"
+    lanes = 1
+
+    def infer(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        answer = np.array([[0.75, 0.25]], np.float32)
+        return np.log(answer), answer
+
+    def close(self) -> None:
+        pass
+
+
+def resident() -> int:
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(text.split("VmRSS:")[1].split()[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_memory_stays_flat_however_many_frames_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a hung sink of each kind, which is where what nobody takes could pile up."""
+    queue = 300
+    monkeypatch.setattr("tgkt_edge.runtime.output.dispatcher.QUEUE", queue)
+    gate = threading.Event()
+    sinks = [Kept("log", gate=gate), Kept("page", lossless=False, gate=gate)]
+
+    class Nowhere(io.StringIO):
+        def write(self, text: str) -> int:
+            return len(text)
+
+    def go(frames: int) -> Any:
+        source = Memory(frames)
+        return classify(
+            lambda: source,
+            Instant(),
+            PRESETS["depth"],
+            ("a", "b"),
+            8,
+            sinks=sinks,
+            out=Nowhere(),
+            log=Nowhere(),
+        )
+
+    before_threads = threading.active_count()
+    close = Fanout.close
+
+    def impatient(self: Fanout) -> None:
+        self.patience = 0.01
+        close(self)
+
+    monkeypatch.setattr(Fanout, "close", impatient)  # or each run would wait for the hung ones
+    try:
+        go(2 * queue)
+        before = resident()
+        summary = go(40 * queue)
+        grown = resident() - before
+    finally:
+        gate.set()
+    assert summary.frames == 40 * queue
+    assert grown < 20_000, f"{grown} kB more after {38 * queue} more frames"
+    until(lambda: threading.active_count() <= before_threads)
+
+
+# From the command line
+
+
+def test_run_writes_to_the_sinks_that_are_named(kit: Any, depth_bundle: Bundle, tmp_path: Path) -> None:
+    frames = kit.save_frames(tmp_path / "frames", kit.make_frames(6))
+    log = tmp_path / "run.jsonl"
+    done = kit.run_cli(
+        "run", depth_bundle.path, "--camera", frames, "--sink", f"jsonl:{log}", "--sink", "jsonl:-"
+    )
+    assert done.code == 0, done.stderr
+    written = [json.loads(line) for line in log.read_text().splitlines()]
+    assert written == done.records
+    assert len(written) == 6
+    # Without jsonl:- nothing goes to stdout.
+    more = kit.run_cli("run", depth_bundle.path, "--camera", frames, "--sink", f"jsonl:{log}")
+    assert (more.code, more.records) == (0, [])
+    assert len(log.read_text().splitlines()) == 12
+
+
+@pytest.mark.parametrize(
+    ("sink", "text"),
+    [
+        ("jsonl:{file}/x.jsonl", "frame_0.png"),
+        ("jsnl:x", "Did you mean 'jsonl:'?"),
+        ("http://0.0.0.0:8080", "--token"),
+    ],
+)
+def test_a_sink_that_cannot_be_opened_ends_the_run_before_it_begins(
+    sink: str, text: str, kit: Any, depth_bundle: Bundle, tmp_path: Path
+) -> None:
+    frames = kit.save_frames(tmp_path / "frames", kit.make_frames(2))
+    done = kit.run_cli(
+        "run", depth_bundle.path, "--camera", frames, "--sink", sink.format(file=frames / "frame_0.png")
+    )
+    assert (done.code, done.records) == (2, [])
+    assert text in done.stderr

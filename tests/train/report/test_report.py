@@ -1,0 +1,307 @@
+"""``report.json`` and ``report.html`` of a finished run, and their charts and pictures."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, Protocol
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tgkt_edge.config import AdaptConfig
+from tgkt_edge.data.loading import load_frames, load_pairs
+from tgkt_edge.preprocess import resize_side
+from tgkt_edge.sensor import load_sensor
+from tgkt_edge.train.adapt import describe
+from tgkt_edge.train.holdout import split_pairs
+from tgkt_edge.train.nn.checkpoint import load_classifier, load_into, load_tensors
+from tgkt_edge.train.nn.model import Translator
+from tgkt_edge.train.report.figures import line_chart, nice_ticks, scatter, whisker
+from tgkt_edge.train.report.html import embed
+from tgkt_edge.train.report.images import frame_uri, raw_frame_uri, rgb_uri
+from tgkt_edge.train.report.model_outputs import run_answers
+from tgkt_edge.train.report.summary import Material, Model, entropies, gather, summarise, write_report
+from tgkt_edge.train.run_folder.folder import Run, RunInputs
+
+DEPTH = load_sensor("depth")
+
+
+class Tiny(Protocol):
+    data: Path
+    inputs: RunInputs
+
+    def config(self, *sets: str) -> AdaptConfig: ...
+
+
+def read(run: Run) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((run.path / "report.json").read_text())
+    return report
+
+
+def material(run: Run, tiny: Tiny, models: dict[str, Model] | None = None) -> Material:
+    config, side = tiny.config(), resize_side(32)
+    target, sensor = load_frames(tiny.data / "target", DEPTH, side)
+    pairs = load_pairs(tiny.data / "paired", DEPTH, side)
+    _, held, runs = split_pairs(pairs, config.holdout, config.seed)
+    source, header = load_classifier(run.source)
+    translator = Translator().eval()
+    load_into(translator, load_tensors(run.translator)[0], run.translator)
+    whole = {
+        "source-only": Model(source),
+        "tgmb": Model(source, translator),
+        "target": Model(load_classifier(run.target)[0]),
+    }
+    return Material(
+        run,
+        config,
+        sensor,
+        header.classes,
+        target,
+        len(pairs),
+        held,
+        runs,
+        models or whole,
+        torch.device("cpu"),
+    )
+
+
+# report.json
+
+
+def test_the_report_is_about_what_evaluate_and_export_see(finished: Run, tiny: Tiny) -> None:
+    report = read(finished)
+    frames, _ = load_frames(tiny.data / "target", DEPTH, resize_side(32))
+    answers = {name: ask(frames) for name, ask in run_answers(finished.path, "cpu")[3].items()}
+    named = {name: p.argmax(1) for name, p in answers.items()}
+    for name, p in answers.items():
+        assert list(report["predicted"][name].values()) == np.bincount(named[name], minlength=6).tolist()
+        assert report["entropy"][name] == pytest.approx(entropies(p), abs=1e-5)
+        dead = [c for c, n in report["predicted"][name].items() if n == 0]
+        assert report["dead_classes"][name] == dead
+    agreement = report["agreement"]
+    assert agreement["target_with_tgmb"] == pytest.approx(np.mean(named["target"] == named["tgmb"]))
+    assert agreement["target_with_source_only"] == pytest.approx(
+        np.mean(named["target"] == named["source-only"])
+    )
+
+
+def test_the_report_tells_the_story_of_the_epochs(finished: Run) -> None:
+    report = read(finished)
+    kept = [
+        load_tensors(finished.path / "epochs" / f"tgkt-{n}.safetensors")[0]["probabilities"].numpy().argmax(1)
+        for n in (0, 1)
+    ]
+    story = report["epochs"]
+    assert [(step["stage"], step["epochs"]) for step in story] == [("tgkt", 0), ("tgkt", 1), ("tgkt", 2)]
+    assert story[0]["changed"] is None
+    assert story[1]["changed"] == pytest.approx(np.mean(kept[0] != kept[1]))
+    assert [line["epoch"] for line in report["pseudo_labels"]] == [1, 2]
+    assert set(report["ensv"]["agreement"]) == {
+        "source-only", "tgmb", "target", "tgkt after 0 epochs", "tgkt after 1 epochs",
+    }  # fmt: skip
+    assert report["ensv"]["chosen"] in report["ensv"]["agreement"]
+    assert (report["pairs"], report["held_out_pairs"]) == (10, 3)
+    assert set(report["held_out"]) == {"source-only", "tgmb", "target"}
+    assert report["verdict"]["verdict"] in ("helped", "no evidence", "hurt")
+
+
+def test_entropies_by_hand() -> None:
+    # Two sure answers of different classes: the mean is even, log 2; each is sure, 0.
+    found = entropies(np.array([[1.0, 0.0], [0.0, 1.0]], np.float32))
+    assert found == pytest.approx({"marginal": np.log(2), "conditional": 0.0, "information": np.log(2)})
+
+
+def test_a_network_that_is_the_source_model_is_asked_once_and_judged_so(
+    finished: Run, tiny: Tiny, tmp_path: Path
+) -> None:
+    """What method source-only leaves: no T, no training, no held-out comparison that could differ."""
+    shutil.copytree(finished.path, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "epochs")
+    (tmp_path / "run" / "metrics.jsonl").write_text("")
+    model = Model(load_classifier(finished.source)[0])
+    made = material(Run(tmp_path / "run"), tiny, {"source-only": model, "target": model})
+    passes: list[int] = []
+    model.network.backbone.register_forward_pre_hook(lambda _, args: passes.append(len(args[0])))
+    report = write_report(made)
+    assert sum(passes) == 12 + 3 + 3  # target frames, held-out frames, held-out RGB
+    assert report["verdict"]["verdict"] == "no evidence"
+    assert "as source-only does" in report["verdict"]["sentence"]
+    assert set(report["predicted"]) == {"source-only", "target"}
+    assert (report["epochs"], report["stages"]) == ([], {})
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "T(frame)" not in page
+    assert "Losses" not in page
+
+
+def test_without_held_out_pairs_the_report_says_so(finished: Run, tiny: Tiny) -> None:
+    made = material(finished, tiny)
+    _, none, _ = split_pairs(load_pairs(tiny.data / "paired", DEPTH, 37), 0, 0)
+    made = dataclasses.replace(made, held=none, held_runs=[])
+    report = summarise(made, gather(made))
+    assert (report["held_out"], report["held_out_pairs"]) == ({}, 0)
+    assert any("holdout = 0" in text for text in report["verdict"]["warnings"])
+
+
+def test_the_last_lines_of_adapt_hold_the_verdict(finished: Run) -> None:
+    report = read(finished)
+    lines = describe(report, finished.path)
+    assert any(report["verdict"]["sentence"] in line for line in lines)
+    assert any("report.html" in line for line in lines)
+
+
+# report.html
+
+
+class Page(HTMLParser):
+    """Tags opened, and every address and picture in the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
+
+
+def test_the_page_is_self_contained(finished: Run) -> None:
+    text = (finished.path / "report.html").read_text()
+    page = Page(text)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert page.links
+    assert all(link.startswith("data:image/jpeg;base64,") for link in page.links)
+    assert not re.search(r"https?://|@import|url\(", text)
+
+
+def test_the_page_shows_everything_it_should(finished: Run) -> None:
+    text = (finished.path / "report.html").read_text()
+    report = read(finished)
+    assert report["verdict"]["sentence"] in text.replace("&#x27;", "'")
+    for heading in ("Classes given to the target frames", "Held-out pairs", "Target frames", "Epoch by epoch",
+                    "Losses", "Features", "Costs", "Configuration"):  # fmt: skip
+        assert f"<h2>{heading}</h2>" in text
+    for term in ("source: loss", "tgmb: rec", "tgmb: d1", "tgmb: im", "tgkt: kd", "tgkt: f", "tgkt: self"):
+        assert f"<h3>{term}</h3>" in text
+    assert "(biased)" in text
+    # Held-out pairs: RGB, frame, translation of three; target frames: frame and translation of eight.
+    assert Page(text).tags.count("img") == 3 * 3 + 8 * 2
+    for chart in re.findall(r"<svg.*?</svg>", text, flags=re.S):
+        ElementTree.fromstring(chart)  # well-formed
+
+
+# Charts and pictures
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0, 1, [0, 0.5, 1]),
+        (0, 4, [0, 1, 2, 3, 4]),
+        (-0.3, 0.31, [-0.4, -0.2, 0, 0.2, 0.4]),
+        (2, 2, [1.5, 2, 2.5]),
+    ],
+)
+def test_ticks_are_round_and_hold_the_data(low: float, high: float, ticks: list[float]) -> None:
+    found = nice_ticks(low, high)
+    assert found[0] <= low
+    assert found[-1] >= high
+    assert found == pytest.approx(ticks) or len(found) in (5, 6)
+    steps = np.diff(found)
+    assert steps == pytest.approx(steps[0])
+
+
+def test_lines_stand_where_their_values_are() -> None:
+    chart = ElementTree.fromstring(line_chart({"a": [(0, 0.0), (10, 1.0)]}, "step", share=True))
+    (line,) = (e for e in chart if e.tag == "polyline")
+    (x0, y0), (x1, y1) = (map(float, pair.split(",")) for pair in line.attrib["points"].split())
+    heights = {
+        e.text: float(e.attrib["y"]) for e in chart if e.tag == "text" and (e.text or "").endswith("%")
+    }
+    assert x0 < x1
+    assert y0 == pytest.approx(heights["0%"] - 3.5, abs=0.2)
+    assert y1 == pytest.approx(heights["100%"] - 3.5, abs=0.2)
+    assert line_chart({}, "step") == line_chart({"a": []}, "step") == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "tone"),
+    [(0.1, 0.05, 0.15, "good"), (-0.1, -0.15, -0.05, "bad"), (0.1, -0.05, 0.2, "unsure")],
+)
+def test_whiskers_take_sides_only_when_sure(value: float, low: float, high: float, tone: str) -> None:
+    drawn = ElementTree.fromstring(whisker(value, low, high, 0.2))
+    knob = next(e for e in drawn if e.tag == "circle")
+    assert knob.attrib["class"] == f"knob {tone}"
+    assert float(knob.attrib["cx"]) == pytest.approx(100 + 96 * value / 0.2)
+    assert (
+        float(next(e for e in ElementTree.fromstring(whisker(9, 8, 10, 1)) if e.tag == "circle").attrib["cx"])
+        == 196
+    )
+
+
+def test_more_than_ten_classes_have_marks_of_their_own() -> None:
+    names = [f"class {k}" for k in range(25)]
+    marks = ElementTree.fromstring(scatter([(k, k) for k in range(25)], list(range(25)), names))
+    looks = {(e.tag, e.attrib["class"]) for e in marks}
+    assert len(looks) == 25
+
+
+def decode(uri: str) -> np.ndarray[Any, Any]:
+    data = base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image[..., ::-1].astype(int)
+
+
+def test_depth_is_coloured_from_blue_to_red_and_nir_is_grey() -> None:
+    codes = np.zeros((32, 32), np.uint16)
+    codes[:, 16:] = 60000
+    depth, nir = (decode(frame_uri(codes, kind, 32)) for kind in ("depth", "nir"))
+    near, far = depth[16, 4], depth[16, 28]
+    assert near[2] > near[0]  # dark blue
+    assert far[0] > far[2] + 50  # red
+    assert np.abs(nir[16, 4]).max() < 12
+    assert np.abs(nir[16, 28] - 233).max() < 12
+
+
+def test_photographs_keep_their_channels() -> None:
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[..., 0] = 250
+    assert np.abs(decode(rgb_uri(red, 16))[8, 8] - (250, 0, 0)).max() < 12
+
+
+def test_raw_frames_keep_their_shape_stretch_and_show_holes_black() -> None:
+    frame = np.linspace(1000, 1200, 60 * 80).astype(np.uint16).reshape(60, 80)  # a fiftieth of the range
+    frame[20:40, 30:50] = 0
+    picture = decode(raw_frame_uri(frame, DEPTH, 40))
+    assert picture.shape == (30, 40, 3)
+    assert picture[15, 20].max() < 30
+    assert picture[2, 2][2] > picture[2, 2][0]
+    assert picture[28, 38][0] > picture[28, 38][2]
+
+
+def test_features_that_are_all_alike_can_be_shown() -> None:
+    points = embed(np.full((20, 256), 3.0, np.float32), 0)
+    assert points.shape == (20, 2)
+    assert np.isfinite(points).all()
+
+
+def test_separate_groups_stay_separate_in_the_picture() -> None:
+    rng = np.random.default_rng(0)
+    group = np.repeat([0, 1], 30)
+    features = (rng.normal(size=(60, 256)) + 20 * group[:, None]).astype(np.float32)
+    points = embed(features, 0)
+    np.testing.assert_array_equal(points, embed(features, 0))
+    centres = np.stack([points[group == k].mean(0) for k in (0, 1)])
+    nearest = np.linalg.norm(points[:, None] - centres, axis=2).argmin(1)
+    np.testing.assert_array_equal(nearest, group)

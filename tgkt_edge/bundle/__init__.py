@@ -1,0 +1,1 @@
+"""The model bundle, its TensorRT engines, and what they report of themselves."""

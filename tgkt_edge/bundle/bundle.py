@@ -1,0 +1,268 @@
+"""The model bundle: a folder with a manifest, the ONNX graph, and whatever else was exported, all checksummed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tgkt_edge import __version__
+from tgkt_edge.errors import BundleError, ConfigError
+from tgkt_edge.io.atomic import sha256_of, write_json
+from tgkt_edge.sensor import SensorSpec
+
+SCHEMA = 1
+"""Version of manifest.json. A reader refuses a larger one."""
+
+MANIFEST = "manifest.json"
+STATISTICS = "statistics.json"
+"""What the adaptation frames and the answers to them were like (:mod:`tgkt_edge.monitoring.reference_stats`); older
+bundles lack it."""
+
+INPUT_NAME = "frame"
+OUTPUT_NAMES = ("logits", "probabilities")
+MODEL_FILES = {
+    "fp32": "model.onnx",
+    "fp16": "model.fp16.onnx",
+    "int8": "model.int8.onnx",
+    "int8-cpu": "model.int8-cpu.onnx",
+}
+"""ONNX file of each precision. The graph takes ``frame`` (N, 1, S, S) float32 in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle.
+
+    Attributes:
+        path: the folder.
+        classes: names in the order of the logits.
+        sensor: what a raw frame means; its range is the one the model was adapted with.
+        size: side of the network's input, pixels.
+        files: relative name -> {"sha256": hex, "bytes": int}.
+        provenance: where it came from: run, checkpoint digest, tool and library versions, and what INT8 was calibrated
+            with (:attr:`int8_calibration`).
+        verification: what was measured when it was exported, by precision.
+        calibration: how its probabilities were calibrated (:mod:`tgkt_edge.evaluation.temperature`), with
+        ``temperature``; empty:
+            they are the network's own.
+    """
+
+    path: Path
+    classes: tuple[str, ...]
+    sensor: SensorSpec
+    size: int
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    verification: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    tool_version: str = __version__
+
+    @classmethod
+    def open(cls, path: Path) -> Bundle:
+        """Read and check the manifest. Files are checked when they are asked for (:meth:`file`).
+
+        Raises:
+            BundleError: (exit 4) no bundle, a manifest that is damaged or cannot be read, or one of a newer version.
+        """
+        manifest = path / MANIFEST
+        try:
+            if not manifest.is_file():
+                what = (
+                    "has no manifest.json"
+                    if path.is_dir()
+                    else "does not exist"
+                    if not path.exists()
+                    else "is a file"
+                )
+                raise BundleError(
+                    f"{path} {what}: wanted a bundle folder, as 'tgkt-edge export RUN -o BUNDLE' writes"
+                )
+            values = json.loads(manifest.read_text(encoding="utf-8"))
+            if not isinstance(values, dict):
+                raise ValueError(f"holds a {type(values).__name__}, not an object")
+        except OSError as error:
+            raise BundleError(f"{manifest} cannot be read: {error.strerror or error}") from error
+        except (ValueError, UnicodeDecodeError) as error:
+            raise BundleError(f"{manifest} is damaged: {error}. Export the bundle again.") from error
+        schema, tool = values.get("schema"), values.get("tool")
+        if schema != SCHEMA:
+            raise BundleError(
+                f"{manifest}: schema version {schema!r}, this tgkt-edge {__version__} reads {SCHEMA}. "
+                f"Export the bundle again, or install the version that wrote it "
+                f"({tool.get('version', 'unknown') if isinstance(tool, dict) else 'unknown'})."
+            )
+        try:
+            bundle = cls(
+                path=path,
+                classes=_names(values["classes"]),
+                sensor=SensorSpec.from_dict(values["sensor"], where=f"{manifest}: sensor"),
+                size=values["input"]["size"],
+                files=values["files"],
+                provenance=values["provenance"],
+                verification=values["verification"],
+                calibration=values.get("calibration", {}),
+                tool_version=values["tool"]["version"],
+            )
+        except (KeyError, TypeError, ConfigError) as error:
+            what = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
+            raise BundleError(f"{manifest} is damaged: {what}. Export the bundle again.") from error
+        bundle._check(manifest)
+        return bundle
+
+    def _check(self, manifest: Path) -> None:
+        problem = ""
+        if len(self.classes) < 2 or not all(isinstance(name, str) for name in self.classes):
+            problem = f"classes = {self.classes!r}: wanted at least two names"
+        elif isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            problem = f"input size = {self.size!r}: wanted a positive number of pixels"
+        elif not isinstance(self.files, dict) or not all(
+            isinstance(entry, dict) and isinstance(entry.get("sha256"), str) for entry in self.files.values()
+        ):
+            problem = "files without a sha256"
+        elif any(Path(name).is_absolute() or ".." in Path(name).parts for name in self.files):
+            problem = "a file outside the bundle"
+        elif not isinstance(self.provenance, dict) or not isinstance(self.verification, dict):
+            problem = "provenance and verification: wanted objects"
+        elif not isinstance(self.calibration, dict) or not _is_temperature(
+            self.calibration.get("temperature", 1.0)
+        ):
+            problem = f"calibration = {self.calibration!r}: wanted a temperature above 0"
+        if problem:
+            raise BundleError(f"{manifest} is damaged: {problem}. Export the bundle again.")
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before the softmax; 1: the network's own probabilities."""
+        return float(self.calibration.get("temperature", 1.0))
+
+    @property
+    def int8_calibration(self) -> dict[str, Mapping[str, Any]]:
+        """What the ranges of each INT8 precision come from, as far as it is known: method, frames, digest of them.
+
+        Bundles from before each had an entry of its own hold one, that of the precision exported last.
+        """
+        found = self.provenance.get("calibration")
+        if not isinstance(found, dict):
+            return {}
+        entries = dict.fromkeys(MODEL_FILES, found) if "sha256" in found else found
+        return {
+            name: entries[name] for name in self.precisions if name.startswith("int8") and name in entries
+        }
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The ONNX precisions this bundle holds."""
+        return tuple(name for name, file in MODEL_FILES.items() if file in self.files)
+
+    def model(self, precision: str = "fp32") -> Path:
+        """Path of the ONNX file of one precision, its checksum verified.
+
+        Raises:
+            BundleError: (exit 4) the bundle has no such precision, or the file is missing or altered.
+        """
+        name = MODEL_FILES.get(precision)
+        if name is None or name not in self.files:
+            have = ", ".join(self.precisions) or "none"
+            raise BundleError(
+                f"{self.path} holds no {precision} model; it has: {have}. Export it with --precision."
+            )
+        return self.file(name)
+
+    def file(self, name: str) -> Path:
+        """Path of one file of the bundle, its checksum verified.
+
+        Raises:
+            BundleError: (exit 4) not in the manifest, missing, truncated, altered, or it cannot be read.
+        """
+        entry, path = self.files.get(name), self.path / name
+        if entry is None:
+            raise BundleError(
+                f"{path} is not named in the manifest, so it is not trusted. Export the bundle again."
+            )
+        try:
+            if not path.is_file():
+                raise BundleError(
+                    f"{path} is missing although the manifest names it. Copy the whole bundle again."
+                )
+            size = path.stat().st_size
+            if "bytes" in entry and size != entry["bytes"]:
+                raise BundleError(
+                    f"{path} has {size} bytes, the manifest says {entry['bytes']}: truncated? Copy the bundle again."
+                )
+            found = sha256_of(path)
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error.strerror or error}") from error
+        if found != entry["sha256"]:
+            raise BundleError(
+                f"{path} was altered: its sha256 is {found[:12]}..., the manifest says {entry['sha256'][:12]}.... "
+                f"Copy the bundle again, or export it again."
+            )
+        return path
+
+    def write(self) -> Bundle:
+        """Write ``path/manifest.json`` with checksums of all other files found in ``path``; return what was written."""
+        files = {
+            file.relative_to(self.path).as_posix(): {"sha256": sha256_of(file), "bytes": file.stat().st_size}
+            for file in sorted(self.path.rglob("*"))
+            if file.is_file() and file != self.path / MANIFEST
+        }
+        return dataclasses.replace(self, files=files)._write_manifest()
+
+    def replace_files(self, add: Sequence[str], remove: Sequence[str] = ()) -> Bundle:
+        """Name the files ``add`` in the manifest (hashed now) and no longer those in ``remove``, then deleted.
+
+        Unlike :meth:`write`, it trusts no other file that lies in the folder. The manifest changes in one step: until
+        then the old files are the bundle's, after it the new ones are.
+        """
+        files = {name: entry for name, entry in self.files.items() if name not in remove}
+        for name in add:
+            path = self.path / name
+            files[name] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        written = dataclasses.replace(self, files=dict(sorted(files.items())))._write_manifest()
+        for name in set(remove) - set(add):
+            (self.path / name).unlink(missing_ok=True)
+        return written
+
+    def _write_manifest(self) -> Bundle:
+        manifest = {
+            "schema": SCHEMA,
+            "tool": {"name": "tgkt-edge", "version": self.tool_version},
+            "classes": list(self.classes),
+            "sensor": self.sensor.to_dict(),
+            "input": {"name": INPUT_NAME, "size": self.size, "outputs": list(OUTPUT_NAMES)},
+            "files": dict(self.files),
+            "provenance": dict(self.provenance),
+            "verification": dict(self.verification),
+            **({"calibration": dict(self.calibration)} if self.calibration else {}),
+        }
+        write_json(self.path / MANIFEST, _finite(manifest))
+        return self
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    """A JSON list as a tuple. A string is refused: its letters would be taken for the names."""
+    if not isinstance(values, list):
+        raise TypeError(f"classes = {values!r}: wanted a list of names")
+    return tuple(values)
+
+
+def _is_temperature(value: Any) -> bool:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    )
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN or infinity: say null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,57 @@
+"""``tgkt-edge data``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+data_app = typer.Typer(
+    name="data",
+    help="Bring public data sets into the form that adapt and evaluate read.",
+    no_args_is_help=True,
+)
+
+
+@data_app.callback()
+def _data() -> None:
+    """Keep ``prepare`` a word of its own: a group with a single command would swallow its name."""
+
+
+@data_app.command("prepare")
+def prepare_command(
+    name: Annotated[str, typer.Argument(help="sunrgbd, diml, rgbnir or nyuv2.")],
+    src: Annotated[Path, typer.Argument(help="Where it lies: the unpacked folder, or nyuv2's .mat file.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write; it must not exist yet.")],
+    source_domain: Annotated[
+        str | None,
+        typer.Option(
+            help="Camera of the RGB images, for sunrgbd: kv1, kv2, realsense, xtion. Default: every pair."
+        ),
+    ] = None,
+    target_domain: Annotated[
+        str | None, typer.Option(help="Camera of the depth frames, for sunrgbd.")
+    ] = None,
+    depth: Annotated[
+        str, typer.Option(help="filled, or raw as the sensor delivers it, where a set has both.")
+    ] = "filled",
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Go on without images that have no partner.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The counts as JSON on stdout.")] = False,
+) -> None:
+    """Write CSVs and a sensor file for adapt and evaluate, split as in the paper; images stay where they are."""
+    from tgkt_edge.data.public.prepare import describe, prepare
+
+    reports = prepare(
+        name, src, out,
+        source_domain=source_domain, target_domain=target_domain, depth=depth, skip_bad=skip_bad,
+    )  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(reports))
+        return
+    for report in reports:
+        for line in describe(report):
+            typer.echo(line, err=True)

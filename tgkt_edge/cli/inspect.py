@@ -1,0 +1,28 @@
+"""``tgkt-edge inspect``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tgkt_edge.errors import BundleError
+
+
+def inspect_command(
+    path: Annotated[Path, typer.Argument(help="Bundle folder, ONNX file or TensorRT plan.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON on stdout.")] = False,
+) -> None:
+    """Show what a bundle, an ONNX file or a TensorRT plan holds. Exit 4: a file of the bundle is missing or altered."""
+    from tgkt_edge.bundle.inspect_bundle import describe, inspect
+
+    seen = inspect(path)
+    if as_json:
+        typer.echo(json.dumps(seen))
+    else:
+        for line in describe(seen, path):
+            typer.echo(line)
+    if seen.get("problems"):
+        raise BundleError(f"{path}: {len(seen['problems'])} of its files cannot be trusted; see above")

@@ -1,0 +1,133 @@
+"""The command line: parse, call, report. The thinking is in the Python function of the same name.
+
+Human text goes to stderr, machine output to stdout. Libraries are imported inside the commands, so that ``--help``
+answers at once and a device needs only what it uses.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from tgkt_edge import __version__
+from tgkt_edge.cli.adapt import adapt_command
+from tgkt_edge.cli.audit import audit_command
+from tgkt_edge.cli.benchmark import benchmark_command
+from tgkt_edge.cli.data import data_app
+from tgkt_edge.cli.demo import demo_command
+from tgkt_edge.cli.doctor import doctor_command
+from tgkt_edge.cli.evaluate import evaluate_command
+from tgkt_edge.cli.export import export_command
+from tgkt_edge.cli.inspect import inspect_command
+from tgkt_edge.cli.record import record_command
+from tgkt_edge.cli.run import run_command
+from tgkt_edge.cli.verify import verify_command
+from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
+
+
+class _Group(typer.core.TyperGroup):
+    """Turns the errors of tgkt_edge.errors into a message and their exit code, for every command alike."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except TgktEdgeError as error:
+            if ctx.params.get("debug"):
+                traceback.print_exception(error)
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except OSError as error:  # of a file that nothing above expected to fail
+            if error.errno == errno.EPIPE:  # nobody reads our output any more: not an error of ours
+                raise
+            if ctx.params.get("debug"):
+                traceback.print_exception(error)
+            where = "" if error.filename is None else f"{error.filename}: "
+            typer.echo(f"error: {where}{error.strerror or error}", err=True)
+            raise typer.Exit(TgktEdgeError.exit_code) from None
+
+
+# No rich markup: plain help reads the same in a terminal, a pipe and a bug report.
+app = typer.Typer(
+    name="tgkt-edge",
+    cls=_Group,
+    help="Adapt an RGB scene classifier to a depth or NIR sensor without labels, export it, run it on the device.",
+    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 a check was not passed, 4 incompatible bundle or engine, "
+    "5 source lost or unusable, 6 a library is missing, 130 interrupted.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Entry point of ``tgkt-edge``. Never returns: raises SystemExit with the exit code."""
+    # A class name that the terminal's encoding does not have is shown as \u2026, not as a traceback.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        app(prog_name="tgkt-edge")
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    finally:
+        _settle_stdout()
+
+
+def _settle_stdout() -> None:
+    """Flush stdout; if its reader is gone, let the rest go nowhere instead of failing at interpreter exit."""
+    if sys.stdout is None:  # closed before we were started
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tgkt-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="TGKT_EDGE_DEBUG", help="Show a traceback with every error.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Options of every command; :class:`_Group` reads them."""
+
+
+app.command("demo")(demo_command)
+app.command("adapt")(adapt_command)
+app.command("evaluate")(evaluate_command)
+app.command("audit")(audit_command)
+app.command("export")(export_command)
+app.command("doctor")(doctor_command)
+app.command("verify")(verify_command)
+app.command("inspect")(inspect_command)
+app.command("benchmark")(benchmark_command)
+app.command("run")(run_command)
+app.add_typer(data_app, name="data")
+app.command("record")(record_command)
+
+
+if __name__ == "__main__":
+    main()

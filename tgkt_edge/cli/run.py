@@ -1,0 +1,126 @@
+"""``tgkt-edge run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
+
+
+def run_command(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder, as 'tgkt-edge export' writes it.")],
+    camera: Annotated[
+        str,
+        typer.Option(
+            help="Frames: 0, v4l2:///dev/video0, realsense://SERIAL_OR_FILE, openni2://0, obsensor://0, csi://0, "
+            "gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH, a folder (searched recursively), a glob, an image or a "
+            "video file, what 'tgkt-edge record' wrote, replay:DIR (the same at its recorded pace)."
+        ),
+    ],
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, int8, int8-cpu (what the bundle holds), or auto.")
+    ] = "fp32",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="tensorrt, cuda or cpu (ONNX Runtime on a GPU or not), onnxruntime (either of these two); auto: the "
+            "first of tensorrt, cuda and cpu that works. One named here that does not work is an error."
+        ),
+    ] = "auto",
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="Where the bundle has no TensorRT plan of this precision that loads here, build it into the bundle "
+            "first (minutes). Plans for other GPUs stay, and so does the old plan if the build fails.",
+        ),
+    ] = False,
+    sensor: Annotated[
+        str | None,
+        typer.Option(
+            help="Preset or YAML file, if this camera writes its frames differently than the one the bundle was "
+            "adapted with."
+        ),
+    ] = None,
+    top_k: Annotated[int, typer.Option(help="Classes listed with every frame.")] = 3,
+    drop: Annotated[
+        str | None,
+        typer.Option(
+            help="latest: the newest frame replaces one that still waits (default for cameras); none: every frame is "
+            "answered (default for recordings)."
+        ),
+    ] = None,
+    smooth: Annotated[
+        float,
+        typer.Option(
+            help="Average over about so many seconds; a label then changes only when another is ahead."
+        ),
+    ] = 0.0,
+    min_confidence: Annotated[
+        float, typer.Option(help="Answer 'unknown' where no class is this probable.")
+    ] = 0.0,
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where decisions go; repeatable: jsonl:PATH, jsonl:- (stdout, the default), mqtt://HOST/TOPIC, "
+            "video:PATH, http://HOST:PORT (a live page)."
+        ),
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="What viewers of an http sink must present.", envvar="TGKT_EDGE_TOKEN")
+    ] = None,
+    max_retries: Annotated[
+        int | None,
+        typer.Option(help="Give up a lost camera after so many failures in a row (default: never)."),
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for a camera that is not there at the start.")
+    ] = 0.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Repeat a recording for ever.")] = False,
+    max_frames: Annotated[
+        int | None, typer.Option(help="Stop after so many frames, bad ones included.")
+    ] = None,
+    live: Annotated[bool, typer.Option(help="Show label, fps and latency on stderr while running.")] = True,
+) -> None:
+    """Classify the frames of a camera or recording: one JSON object a frame on stdout, a summary on stderr."""
+    from tgkt_edge.runtime.capture.retry import Retry
+    from tgkt_edge.runtime.pipeline import run
+
+    summary = run(
+        bundle,
+        camera,
+        precision=precision,
+        engine=engine,
+        rebuild=_rebuild if rebuild else None,
+        sensor=sensor,
+        top_k=top_k,
+        loop=loop,
+        max_frames=max_frames,
+        drop=drop,  # type: ignore[arg-type]  # run() refuses any other text by name
+        retry=Retry(limit=max_retries, wait=wait),
+        sinks=sink or (),
+        token=token,
+        smooth=smooth,
+        min_confidence=min_confidence,
+        live=live,
+    )
+    if summary.stopped == "interrupted":
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if summary.undelivered:
+        texts = (
+            f"{name}: not one message was delivered: {why}." for name, why in summary.undelivered.items()
+        )
+        raise TgktEdgeError(" ".join(texts))
+
+
+def _rebuild(bundle: Bundle, precision: str) -> Bundle:
+    """Build a plan again, and show how far it is."""
+    from tgkt_edge.cli.build_progress import build_progress
+    from tgkt_edge.trt.rebuild import rebuild_plan
+
+    with build_progress() as progress:
+        return rebuild_plan(bundle, precision, say=lambda line: typer.echo(line, err=True), progress=progress)

@@ -1,0 +1,1 @@
+"""The data a user brings: which files there are, and what they hold."""

@@ -1,0 +1,157 @@
+"""Which files a user named: folders, class folders, pairs by file stem, and CSVs. Nothing is decoded here."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tgkt_edge.errors import DataError
+from tgkt_edge.io.images import find_images
+from tgkt_edge.io.recording_format import is_recording, read_index
+
+SHOWN = 8
+"""Files named in one error."""
+
+
+def matched(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of ``rgb/`` and ``frame/`` with equal stems (sub-folders count), in one order."""
+    by_stem: dict[str, dict[str, Path]] = {}
+    for side in ("rgb", "frame"):
+        sub = folder / side
+        if not sub.is_dir():
+            raise DataError(
+                f"--paired {folder}: has no folder '{side}'. Wanted {folder}/rgb and {folder}/frame with files of "
+                f"equal names, or a CSV with columns rgb,frame."
+            )
+        stems: dict[str, list[Path]] = defaultdict(list)
+        for file in in_folder(sub, "--paired"):
+            stems[file.relative_to(sub).with_suffix("").as_posix()].append(file)
+        doubled = [str(file) for files in stems.values() if len(files) > 1 for file in files]
+        if doubled:
+            raise DataError(f"--paired: two files with one stem in {sub}: {some(doubled)}. Keep one of each.")
+        by_stem[side] = {stem: files[0] for stem, files in stems.items()}
+    for one, other in (("rgb", "frame"), ("frame", "rgb")):
+        alone = [str(by_stem[one][stem]) for stem in by_stem[one] if stem not in by_stem[other]]
+        if alone:
+            raise DataError(
+                f"--paired {folder}: {len(alone)} files have no partner in {other}/: {some(alone)}"
+            )
+    stems_in_order = list(by_stem["rgb"])
+    return [by_stem["rgb"][stem] for stem in stems_in_order], [
+        by_stem["frame"][stem] for stem in stems_in_order
+    ]
+
+
+def labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]:
+    """Files and their labels, from class folders or a CSV with ``column`` and ``label``. Raises DataError."""
+    if path.is_file():
+        table = listed(path, flag, (column,), text=("label",))
+        return table[column], [str(label) for label in table["label"]]
+    files, labels = [], []
+    for file in in_folder(path, flag):
+        parts = file.relative_to(path).parts
+        if len(parts) < 2:
+            raise DataError(
+                f"{flag} {path}: {file.name} lies outside any class folder. Wanted {path}/CLASS/IMAGE, "
+                f"or a CSV with columns {column},label."
+            )
+        if shown(parts[0]) != parts[0]:
+            raise DataError(
+                f"{flag} {path}: the name of the class folder {shown(parts[0])} is not UTF-8, and decisions could not "
+                f"name the class. Rename the folder."
+            )
+        files.append(file)
+        labels.append(parts[0])
+    return files, labels
+
+
+def frame_places(path: Path, flag: str) -> list[tuple[Path, int | None]]:
+    """Where each target frame lies: its file, and its position in it if that is a video.
+
+    Args:
+        path: a folder, one that ``tgkt-edge record`` wrote, or a CSV with a column ``frame``.
+
+    Raises:
+        DataError: there is none.
+    """
+    if path.is_file():
+        return [(file, None) for file in listed(path, flag, ("frame",))["frame"]]
+    if is_recording(path):
+        return [(path / entry.file, entry.video) for entry in read_index(path)]
+    return [(file, None) for file in in_folder(path, flag)]
+
+
+def in_folder(folder: Path, flag: str) -> list[Path]:
+    """All images below ``folder``. Raises DataError, naming ``flag``, if there is none, or a folder is unreadable."""
+    if not folder.exists():
+        raise DataError(f"{flag} {folder}: does not exist. Wanted a folder of images or a CSV file.")
+    try:
+        files = find_images(folder)
+    except OSError as error:
+        raise DataError(
+            f"{flag} {folder}: {error.filename or folder} cannot be read: {error.strerror or error}. Its images would "
+            f"be missing. Give yourself access, or move it elsewhere."
+        ) from error
+    if not files:
+        raise DataError(f"{flag} {folder}: holds no image (searched recursively for PNG, TIFF, JPEG, ...)")
+    return files
+
+
+def listed(path: Path, flag: str, files: tuple[str, ...], text: tuple[str, ...] = ()) -> dict[str, list[Any]]:
+    """Columns of a CSV; those in ``files`` as paths, relative ones taken from the CSV's folder."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            header = reader.fieldnames or []
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{flag} {path}: not a CSV file in UTF-8: {error}") from error
+    except OSError as error:
+        raise DataError(f"{flag} {path}: cannot be read: {error.strerror or error}") from error
+    for column in files + text:
+        if column not in header:
+            raise DataError(
+                f"{flag} {path}: has no column '{column}'; its header is {','.join(header) or 'empty'}"
+            )
+    if not rows:
+        raise DataError(f"{flag} {path}: lists no file")
+    for number, row in enumerate(rows, start=2):
+        for column in files + text:
+            if not row[column]:
+                raise DataError(f"{flag} {path}, line {number}: column '{column}' is empty")
+    columns: dict[str, list[Any]] = {name: [path.parent / row[name] for row in rows] for name in files}
+    columns.update({name: [row[name] for row in rows] for name in text})
+    missing = [str(file) for name in files for file in columns[name] if not file.is_file()]
+    if missing:
+        raise DataError(
+            f"{flag} {path}: {len(missing)} listed files do not exist: {some(missing)}{_gone(missing)}. Were they "
+            f"moved? Bring them back, correct the paths, or write the list anew (tgkt-edge data prepare)."
+        )
+    return columns
+
+
+def _gone(missing: Sequence[str]) -> str:
+    """The folder whose absence explains all ``missing`` files, in words, if there is one."""
+    culprits = set()
+    for name in missing:
+        path = Path(name)
+        while not path.parent.exists():
+            path = path.parent
+        culprits.add(path)
+    folder = culprits.pop()
+    return "" if culprits or str(folder) in missing else f"; there is no folder {folder}"
+
+
+def shown(text: str) -> str:
+    r"""``text`` as UTF-8 can say it: bytes of a file name that are none, such as Latin-1's ü, become ``\xfc``."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def some(names: Sequence[str]) -> str:
+    """The first SHOWN names for an error message, and how many more there are."""
+    more = f", ... and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,303 @@
+"""The data a user brings, decoded once into memory: labelled RGB, sensor frames, and paired frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.data.discovery import SHOWN, frame_places, labelled, listed, matched, some
+from tgkt_edge.errors import DataError
+from tgkt_edge.io.images import read_frame, read_rgb
+from tgkt_edge.io.recording_format import video_frames
+from tgkt_edge.preprocess import encode, encode_rgb, invalid_share
+from tgkt_edge.sensor import SensorSpec
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being read, how many are done, how many there are."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Sensor frames of the task: ``codes`` (N, R, R) uint16 (see preprocess), and ``labels`` (N,) int64 or None.
+
+    ``invalid`` (N,) float32 is each raw frame's share of pixels without a measurement; None: not known.
+    """
+
+    codes: NDArray[np.uint16]
+    names: tuple[str, ...]
+    labels: NDArray[np.int64] | None = None
+    classes: tuple[str, ...] = ()
+    invalid: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled RGB images: ``rgb`` (N, R, R, 3) uint8, ``labels`` (N,) int64 indices into ``classes``."""
+
+    rgb: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Paired frames of other scenes: ``rgb`` (M, R, R, 3) uint8 and ``codes`` (M, R, R) uint16, row by row."""
+
+    rgb: NDArray[np.uint8]
+    codes: NDArray[np.uint16]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+
+def load_frames(
+    path: Path,
+    spec: SensorSpec,
+    side: int,
+    *,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+    flag: str = "--target",
+    at_most: int | None = None,
+) -> tuple[Frames, SensorSpec]:
+    """Read unlabelled target frames: a folder (any depth, names mean nothing), one that ``tgkt-edge record`` wrote, or
+    a CSV with a column ``frame``.
+
+    Args:
+        flag: what an error calls ``path``.
+        at_most: read only so many files, spread evenly over all that are there.
+
+    Returns:
+        The frames, and ``spec`` with its size pinned to theirs (unless it is "any").
+
+    Raises:
+        DataError: nothing there; unreadable or unfitting frames (named, with counts) unless ``skip_bad``.
+    """
+    places = frame_places(path, flag)
+    if at_most is not None:
+        places = [places[i] for i in spread(len(places), at_most)]
+    files = [file for file, _ in places]
+    positions = {position for _, position in places if position is not None}
+    if positions:
+        return _from_video(files[0], positions, spec, side, skip_bad, progress, f"{flag} {path}")
+    codes, invalid, kept, spec = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
+    return Frames(codes, tuple(str(files[i]) for i in kept), invalid=invalid), spec
+
+
+def spread(count: int, at_most: int) -> list[int]:
+    """Indices of at most ``at_most`` of ``count`` things, first and last among them, evenly spread and ascending."""
+    chosen = np.linspace(0, count - 1, min(count, at_most)).round().astype(int)
+    return [int(i) for i in np.unique(chosen)]
+
+
+def load_labelled_frames(
+    path: Path,
+    spec: SensorSpec,
+    side: int,
+    classes: Sequence[str],
+    *,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+    flag: str = "--data",
+) -> Frames:
+    """Read labelled frames: a folder of class folders, or a CSV with columns ``frame`` and ``label``.
+
+    Args:
+        flag: what an error calls ``path``.
+
+    Raises:
+        DataError: as :func:`load_frames`; or a label that is not one of ``classes``.
+    """
+    files, labels = labelled(path, flag, "frame")
+    unknown = sorted(set(labels) - set(classes))
+    if unknown:
+        raise DataError(
+            f"{flag} {path}: labels that are none of the model's classes: {some([repr(name) for name in unknown])}. "
+            f"It knows {', '.join(classes)}. Rename or remove these frames' labels."
+        )
+    codes, invalid, kept, _ = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
+    index = {name: i for i, name in enumerate(classes)}
+    truth = np.array([index[labels[i]] for i in kept], dtype=np.int64)
+    return Frames(codes, tuple(str(files[i]) for i in kept), truth, tuple(classes), invalid)
+
+
+def load_images(path: Path, side: int, *, skip_bad: bool = False, progress: Progress | None = None) -> Images:
+    """Read labelled RGB: a folder of class folders, or a CSV with columns ``image`` and ``label``.
+
+    Raises:
+        DataError: nothing there, fewer than two classes, unreadable images.
+    """
+    files, labels = labelled(path, "--source", "image")
+    classes = tuple(sorted(set(labels)))
+    if len(classes) < 2:
+        raise DataError(
+            f"--source {path}: found one class only ({classes[0]}): a classifier needs at least two. "
+            f"Wanted a folder of class folders, or a CSV with columns image,label."
+        )
+    images, kept = _read_all(
+        files,
+        lambda file: encode_rgb(read_rgb(file), side, str(file)),
+        skip_bad,
+        f"--source {path}",
+        progress,
+    )
+    index = {name: i for i, name in enumerate(classes)}
+    truth = np.array([index[labels[i]] for i in kept], dtype=np.int64)
+    missing = sorted(set(range(len(classes))) - set(truth.tolist()))
+    if missing:
+        raise DataError(
+            f"--source {path}: no readable image left of class {some([classes[i] for i in missing])}"
+        )
+    return Images(np.stack(images), truth, classes, tuple(str(files[i]) for i in kept))
+
+
+def load_pairs(
+    path: Path, spec: SensorSpec, side: int, *, skip_bad: bool = False, progress: Progress | None = None
+) -> Pairs:
+    """Read paired frames: a folder with ``rgb/`` and ``frame/`` matched by file stem, or a CSV ``rgb,frame``.
+
+    Raises:
+        DataError: nothing there, an unmatched or doubled stem, unreadable or unfitting files.
+    """
+    if path.is_file():
+        columns = listed(path, "--paired", ("rgb", "frame"))
+        rgb_files, frame_files = columns["rgb"], columns["frame"]
+    else:
+        rgb_files, frame_files = matched(path)
+
+    pinned = _pinned(frame_files, spec)
+
+    def read(pair: tuple[Path, Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+        rgb_file, frame_file = pair
+        rgb = encode_rgb(read_rgb(rgb_file), side, str(rgb_file))
+        return rgb, encode(read_frame(frame_file), pinned, side, str(frame_file))
+
+    pairs = list(zip(rgb_files, frame_files, strict=True))
+    read_pairs, kept = _read_all(pairs, read, skip_bad, f"--paired {path}", progress)
+    return Pairs(
+        np.stack([rgb for rgb, _ in read_pairs]),
+        np.stack([codes for _, codes in read_pairs]),
+        tuple(str(frame_files[i]) for i in kept),
+    )
+
+
+def _pinned(files: Sequence[Path], spec: SensorSpec) -> SensorSpec:
+    """``spec`` with the size of the first frame that fits it, so that frames of other sizes are refused."""
+    if spec.size is not None:
+        return spec
+    for file in files:
+        try:
+            frame = read_frame(file)
+            spec.check(frame, str(file))
+        except DataError:
+            continue
+        return spec.with_size(frame.shape[1], frame.shape[0])
+    return spec
+
+
+def _read_frames(
+    files: list[Path], spec: SensorSpec, side: int, skip_bad: bool, what: str, progress: Progress | None
+) -> tuple[NDArray[np.uint16], NDArray[np.float32], list[int], SensorSpec]:
+    spec = _pinned(files, spec)
+
+    def read(file: Path) -> tuple[NDArray[np.uint16], float]:
+        frame = read_frame(file)
+        return encode(frame, spec, side, str(file)), invalid_share(frame, spec)
+
+    found, kept = _read_all(files, read, skip_bad, what, progress)
+    shares = np.array([share for _, share in found], np.float32)
+    return np.stack([codes for codes, _ in found]), shares, kept, spec
+
+
+def _from_video(
+    path: Path,
+    positions: set[int],
+    spec: SensorSpec,
+    side: int,
+    skip_bad: bool,
+    progress: Progress | None,
+    what: str,
+) -> tuple[Frames, SensorSpec]:
+    """Those frames of a recording in one video, decoded in order: they are not all held in memory at once."""
+    codes, names, bad = [], [], []
+    invalid: list[float] = []
+    for position, frame in enumerate(video_frames(path)):
+        if position not in positions:
+            continue
+        if spec.size is None and frame.ndim == 2:
+            spec = spec.with_size(frame.shape[1], frame.shape[0])
+        name = f"{path}:{position}"
+        try:
+            codes.append(encode(frame, spec, side, name))
+            invalid.append(invalid_share(frame, spec))
+            names.append(name)
+        except DataError as error:
+            bad.append(str(error))
+        if progress is not None:
+            progress(what, len(bad) + len(codes), len(positions))
+    _report(bad, bool(codes), len(bad) + len(codes), skip_bad, what)
+    if not codes:
+        raise DataError(f"{what}: {path.name} holds no frame: the recording was cut off")
+    return Frames(np.stack(codes), tuple(names), invalid=np.array(invalid, np.float32)), spec
+
+
+def _read_all(
+    items: Sequence[Any],
+    read: Callable[[Any], T],
+    skip_bad: bool,
+    what: str,
+    progress: Progress | None,
+) -> tuple[list[T], list[int]]:
+    """Apply ``read`` to every item in threads (decoding releases the GIL); keep order; report all bad ones at once."""
+
+    def attempt(item: Any) -> T | DataError:
+        try:
+            return read(item)
+        except DataError as error:
+            return error
+
+    good: list[T] = []
+    kept: list[int] = []
+    bad: list[str] = []
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for i, result in enumerate(pool.map(attempt, items)):
+            if isinstance(result, DataError):
+                bad.append(str(result))
+            else:
+                good.append(result)
+                kept.append(i)
+            if progress is not None:
+                progress(what, i + 1, len(items))
+    _report(bad, bool(good), len(items), skip_bad, what)
+    return good, kept
+
+
+def _report(bad: list[str], good: bool, total: int, skip_bad: bool, what: str) -> None:
+    """Raise DataError about the ``bad`` ones of ``total``, unless they may be skipped and something is left."""
+    if bad and not (skip_bad and good):
+        listed = "\n  ".join(bad[:SHOWN]) + (
+            f"\n  ... and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        )
+        advice = (
+            "Nothing is left."
+            if not good
+            else "Repair or remove them, or give --skip-bad to go on without them."
+        )
+        raise DataError(f"{what}: {len(bad)} of {total} cannot be used:\n  {listed}\n{advice}")

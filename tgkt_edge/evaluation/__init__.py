@@ -1,0 +1,1 @@
+"""Accuracy and agreement on frames: of runs, of bundles, of precisions."""

@@ -1,0 +1,1 @@
+"""What frames and predictions looked like at adaptation, and how far a new one is from that."""

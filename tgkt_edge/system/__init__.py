@@ -1,0 +1,1 @@
+"""The machine: its GPU, clocks, temperatures and power mode."""

@@ -1,0 +1,1 @@
+"""Accuracy from a few frames that a person labels."""

@@ -1,0 +1,57 @@
+"""The frames that a run was adapted to, found and decoded again: from folders, tables and recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tgkt_edge.data.discovery import frame_places, shown
+from tgkt_edge.errors import DataError
+from tgkt_edge.io.images import read_frame
+from tgkt_edge.io.recording_format import video_frames
+from tgkt_edge.train.run_folder.folder import Run
+
+
+@dataclass(frozen=True)
+class TargetFrame:
+    """A target frame's name in tables and on pages, where it lies, and its position there if that is a video."""
+
+    name: Path
+    file: Path
+    position: int | None
+
+
+def target_frames(path: Path) -> list[TargetFrame]:
+    """All that the run was adapted to, as it read them, and those that it left out as bad."""
+    places = frame_places(Path(Run(path).read_config()[0].target), "--target")
+    return [
+        TargetFrame(Path(shown(str(file.resolve()))), file, None)
+        if position is None
+        else TargetFrame(Path(shown(str(Path(f"{file}:{position}").resolve()))), file, position)
+        for file, position in places
+    ]
+
+
+def reader(frames: Sequence[TargetFrame]) -> Callable[[TargetFrame], NDArray[Any]]:
+    """Decodes one of ``frames``; those in a video are decoded in one pass, now. The function raises DataError."""
+    positions = {frame.position for frame in frames}
+    videos = {frame.file for frame in frames if frame.position is not None}
+    kept = {
+        (file, position): image
+        for file in videos
+        for position, image in enumerate(video_frames(file))
+        if position in positions
+    }
+
+    def read(frame: TargetFrame) -> NDArray[Any]:
+        if frame.position is None:
+            return read_frame(frame.file)
+        if (frame.file, frame.position) not in kept:
+            raise DataError(f"{frame.name}: the video ends before it")
+        return kept[frame.file, frame.position]
+
+    return read

@@ -1,0 +1,212 @@
+"""What training tells: metrics.jsonl, TensorBoard, and a progress bar (plain lines where there is no terminal)."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from torch import Tensor
+
+from tgkt_edge.errors import TgktEdgeError
+from tgkt_edge.io.atomic import write_text
+from tgkt_edge.train.nn.checkpoint import save_tensors
+
+PLAIN_LINE_EVERY_S = 10.0
+_STEPS_A_RECORD = 10
+
+
+@contextmanager
+def _writing(path: object) -> Iterator[None]:
+    """Turn a disk's refusal into TgktEdgeError, which names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise TgktEdgeError(
+            f"cannot write {path}: {error.strerror or error}. Make room, then go on with --resume."
+        ) from error
+
+
+class RunLog:
+    """The log of one run folder. A context manager.
+
+    ``metrics.jsonl`` holds one object a line: ``stage``, ``epoch`` (from 1), ``step`` (within the stage, from 1) and
+    every loss term averaged over the steps since the line before; or ``event`` lines.
+
+    Args:
+        folder: the run folder; None logs to the terminal only.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.console = Console(stderr=True, highlight=False)
+        self._metrics: TextIO | None = None
+        self._board: Any = None
+        if folder:
+            from torch.utils.tensorboard.writer import SummaryWriter
+
+            with _writing(folder / "metrics.jsonl"):
+                self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+            with _writing(folder / "tensorboard"):
+                self._board = SummaryWriter(str(folder / "tensorboard"))
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        try:
+            for file in (self._metrics, self._board):
+                if file:
+                    with _writing(self.folder):
+                        file.close()
+        except TgktEdgeError:
+            if kind is None:  # else it is what could not be written before, which is told already
+                raise
+
+    def say(self, text: str) -> None:
+        """A line for the person watching, on stderr."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def record(self, values: Mapping[str, Any]) -> None:
+        """One line of metrics.jsonl, on disk at once."""
+        if self._metrics:
+            with _writing(self._metrics.name):
+                self._metrics.write(json.dumps(dict(values)) + "\n")
+                self._metrics.flush()
+
+    def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """The same numbers for TensorBoard."""
+        if self._board:
+            with _writing(self._board.log_dir):
+                for name, value in values.items():
+                    self._board.add_scalar(f"{stage}/{name}", value, step)
+
+    @contextmanager
+    def stage(self, name: str, epochs: int, steps_per_epoch: int, done_epochs: int = 0) -> Iterator[StageLog]:
+        """Show and record one stage of ``epochs`` times ``steps_per_epoch`` steps."""
+        with StageLog(self, name, epochs, steps_per_epoch, done_epochs) as stage:
+            yield stage
+
+
+class StageLog:
+    """Progress of one stage; call :meth:`step` after each step."""
+
+    def __init__(self, log: RunLog, name: str, epochs: int, steps_per_epoch: int, done_epochs: int) -> None:
+        self._log, self.name, self._epochs, self._per_epoch = log, name, epochs, steps_per_epoch
+        self._step = done_epochs * steps_per_epoch
+        self._start_step, self._start = self._step, time.monotonic()
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+        self._last_line = -PLAIN_LINE_EVERY_S
+        self._means: dict[str, float] = {}
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[terms]}"),
+            console=log.console,
+            disable=not log.console.is_terminal,
+        )
+        self._task = self._bar.add_task(name, total=epochs * steps_per_epoch, completed=self._step, terms="")
+
+    def __enter__(self) -> StageLog:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        try:
+            if self._count and kind is None:
+                self._flush()
+        finally:
+            self._bar.stop()
+
+    def step(self, terms: Mapping[str, Tensor]) -> None:
+        """Add one step's loss terms, scalars; read from the device every ten steps and at epochs' ends only."""
+        for name, value in terms.items():
+            value = value.detach()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._count += 1
+        self._step += 1
+        if self._count == _STEPS_A_RECORD or self._step % self._per_epoch == 0:
+            self._flush()
+        self._bar.update(self._task, completed=self._step)
+
+    def note(self, epoch: int, values: Mapping[str, Any]) -> None:
+        """Record values of an epoch (from 0) that are no loss terms."""
+        self._log.record({"stage": self.name, "epoch": epoch + 1, "event": "epoch", **values})
+
+    def answers(self, epochs_done: int, probabilities: Tensor) -> None:
+        """Keep what the network answers on all target frames after ``epochs_done`` epochs, for the report.
+
+        Args:
+            probabilities: (N, K) float32, rows of sum 1, in the order of the target frames. Written to
+                ``epochs/<stage>-<epochs_done>.safetensors``; a resumed run writes the same again.
+        """
+        if self._log.folder is not None:
+            path = self._log.folder / "epochs" / f"{self.name}-{epochs_done}.safetensors"
+            about = {"kind": "answers", "stage": self.name, "epochs": epochs_done}
+            save_tensors(path, {"probabilities": probabilities.float().cpu().contiguous()}, about)
+
+    def _flush(self) -> None:
+        epoch = (self._step - 1) // self._per_epoch + 1
+        means = torch.stack([value.float() for value in self._sums.values()]).div(self._count).tolist()
+        self._means = dict(zip(self._sums, means, strict=True))
+        lost = [name for name, value in self._means.items() if not math.isfinite(value)]
+        if lost:
+            raise TgktEdgeError(
+                f"{self.name}: {', '.join(lost)} became infinite or not a number by step {self._step}: it diverged. "
+                f"Lower the learning rate (--set {self.name.partition('-')[0]}.lr=...), or try --precision fp32."
+            )
+        self._log.record({"stage": self.name, "epoch": epoch, "step": self._step, **self._means})
+        self._log.scalars(self.name, self._step, self._means)
+        self._sums, self._count = {}, 0
+        terms = " ".join(f"{name} {value:.3f}" for name, value in self._means.items())
+        self._bar.update(self._task, terms=terms)
+        now = time.monotonic()
+        last = self._step == self._epochs * self._per_epoch
+        if not self._log.console.is_terminal and (last or now - self._last_line >= PLAIN_LINE_EVERY_S):
+            self._last_line = now
+            rate = (now - self._start) / (self._step - self._start_step)
+            left = rate * (self._epochs * self._per_epoch - self._step)
+            self._log.say(
+                f"{self.name}: epoch {epoch}/{self._epochs} step {self._step}/{self._epochs * self._per_epoch} "
+                f"ETA {left:.0f} s  {terms}"
+            )
+
+
+def truncate_metrics(path: Path, stage: str, epochs: int, order: tuple[str, ...]) -> None:
+    """Drop lines of a resumed run that will be written again: of ``stage`` after ``epochs``, and of later stages."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # the line that the kill cut short
+        name = entry.get("stage")
+        if (
+            name not in order
+            or order.index(name) < order.index(stage)
+            or (name == stage and entry.get("epoch", epochs + 1) <= epochs)
+        ):
+            kept.append(line)
+    write_text(path, "".join(line + "\n" for line in kept))

@@ -1,0 +1,79 @@
+"""Batch-norm statistics matching: target batches should look to every layer as the source's images did (SOCKET)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+FIRST = 10.0
+"""Weight of the first layer, which sees the modality most directly (SOCKET)."""
+
+
+def statistics_distance(
+    found: Sequence[tuple[Tensor, Tensor]], wanted: Sequence[tuple[Tensor, Tensor]], first: float = FIRST
+) -> Tensor:
+    """Sum over layers of ``|mean - mean_source|_2 + |var - var_source|_2``, the first layer times ``first``.
+
+    Sums over channels and layers and no means, as SOCKET's authors compute it. So layers count by the scale of their
+    inputs: weights whose first convolution has another scale than torchvision's
+    (:mod:`tgkt_edge.train.nn.weight_scale`) leave nothing but the first layer.
+
+    Args:
+        found, wanted: (mean, variance) of each layer's inputs, each (C,).
+    """
+    if len(found) != len(wanted) or not found:
+        raise ValueError(f"{len(found)} layers found, {len(wanted)} wanted; at least one")
+    distances = [
+        torch.linalg.vector_norm(mean - mean_wanted) + torch.linalg.vector_norm(var - var_wanted)
+        for (mean, var), (mean_wanted, var_wanted) in zip(found, wanted, strict=True)
+    ]
+    total: Tensor = torch.stack(distances).sum() + (first - 1) * distances[0]
+    return total
+
+
+class NormWatch:
+    """Sees what goes into every BatchNorm2d of ``student`` and compares it with what ``source`` remembers.
+
+    Args:
+        student: trained; its layers correspond to those of ``source``, whose running statistics are the goal.
+    """
+
+    def __init__(self, student: nn.Module, source: nn.Module) -> None:
+        self._wanted = [
+            (norm.running_mean.detach().clone(), norm.running_var.detach().clone())
+            for norm in source.modules()
+            if isinstance(norm, nn.BatchNorm2d)
+            and norm.running_mean is not None
+            and norm.running_var is not None
+        ]
+        self._found: list[tuple[Tensor, Tensor]] = []
+        self.on = False
+        for norm in student.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.register_forward_pre_hook(self._see)
+
+    def _see(self, _: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if self.on:
+            var, mean = torch.var_mean(args[0].float(), dim=(0, 2, 3), correction=0)
+            self._found.append((mean, var))
+
+    def distance(self) -> Tensor:
+        """:func:`statistics_distance` of the pass made while ``on``; takes gradients. Forgets that pass."""
+        found, self._found = self._found, []
+        return statistics_distance(found, self._wanted)
+
+
+@contextlib.contextmanager
+def watching(norms: NormWatch | None) -> Iterator[None]:
+    """The pass inside counts; without ``norms`` nothing happens."""
+    if norms is None:
+        yield
+        return
+    norms.on = True
+    try:
+        yield
+    finally:
+        norms.on = False

@@ -1,0 +1,112 @@
+"""Baselines SHOT and SOCKET: adapt the network on target frames alone, and with paired TI features, without T.
+
+SHOT: Liang, Hu and Feng, 2020. SOCKET: Ahmed, Lohit, Peng, Jones and Roy-Chowdhury, 2022, a published method with a
+pending patent application (WO2024009708A1); written from its formulas as a research baseline to compare with.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tgkt_edge.config import AdaptConfig, ShotConfig
+from tgkt_edge.train.batches import Store, batches, endless, epoch_rng, random_views
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.bn_matching import NormWatch, watching
+from tgkt_edge.train.methods.losses import information_maximisation, self_training, squared_distance
+from tgkt_edge.train.methods.pseudo_labels import pseudo_labels
+from tgkt_edge.train.methods.source import classifier_groups
+from tgkt_edge.train.nn.device import Compute, annealed, set_rates
+from tgkt_edge.train.nn.model import SceneClassifier, normalise
+from tgkt_edge.train.nn.predict import predict_target, reestimate_batch_norm
+from tgkt_edge.train.resume_state import StageState
+
+
+def train_shot(
+    source: SceneClassifier,
+    target: Store,
+    paired_rgb: Store,
+    paired_frames: Store,
+    config: AdaptConfig,
+    compute: Compute,
+    log: RunLog,
+    state: StageState,
+) -> SceneClassifier:
+    """Train F_t from a copy of F_s with C frozen: ``im L_IM + pseudo L_self + f L_f + bns L_bns``.
+
+    ``config.method`` says whose weights are used, SHOT's or SOCKET's.
+
+    Args:
+        source: frozen, in evaluation mode, on the device.
+        target: unlabelled frames of the task (TR). paired_rgb, paired_frames: other scenes (TI), row by row, which
+            share crop and flip; read only where L_f has a weight.
+    """
+    name = config.method
+    cfg: ShotConfig = config.socket if name == "socket" else config.shot
+    size = config.image_size
+    torch.manual_seed(config.seed + 3)
+    student = copy.deepcopy(source).requires_grad_(True)
+    student.classifier.requires_grad_(False)
+    sgd = torch.optim.SGD(
+        classifier_groups(student, cfg.lr, cfg.head_lr, classifier=False),
+        lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay, nesterov=cfg.momentum > 0,
+    )  # fmt: skip
+    if cfg.student_norm == "target":
+        reestimate_batch_norm(student, target, size, config.batch, compute)
+    norms = NormWatch(student, source) if cfg.bns else None
+    steps = len(batches(np.random.default_rng(0), len(target), config.batch))
+    done = state.load({"student": student}, {"sgd": sgd})
+    previous: Tensor | None = state.extra.get("pseudo_labels")
+
+    with log.stage(name, cfg.epochs, steps, done) as stage:
+        for epoch in range(done, cfg.epochs):
+            features, logits = predict_target(student, target, size, config.batch, compute)
+            stage.answers(epoch, logits.softmax(1))
+            labels = pseudo_labels(features, logits.softmax(1), cfg.pseudo_distance, cfg.pseudo_threshold)
+            stage.note(epoch, label_story(labels, previous, student.num_classes))
+            previous = labels
+
+            student.train()
+            rng = epoch_rng(config.seed, name, epoch)
+            tr_batches = batches(rng, len(target), config.batch)
+            ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches]) if cfg.f else []
+            for step, tr in enumerate(tr_batches):
+                set_rates(sgd, annealed(epoch * steps + step, cfg.epochs * steps))
+                terms: dict[str, Tensor] = {}
+                loss = torch.zeros((), device=compute.device)
+                if cfg.f:
+                    views = random_views(rng, ti_batches[step], paired_rgb.side, size)
+                    with compute.autocast():
+                        with torch.no_grad():
+                            wanted = source.features(normalise(paired_rgb.take(views, size)))
+                        # TI first: the running statistics of batch norm then lean to the frames of the task.
+                        paired = student.features(normalise(paired_frames.take(views, size)))
+                    terms["f"] = squared_distance(wanted, paired, cfg.f_distance)
+                    loss = loss + cfg.f * terms["f"]
+                frames = normalise(target.take(random_views(rng, tr, target.side, size), size))
+                with compute.autocast(), watching(norms):
+                    logits = student(frames)
+                if norms is not None:
+                    terms["bns"] = norms.distance()
+                    loss = loss + cfg.bns * terms["bns"]
+                terms["im"] = information_maximisation(logits)
+                terms["self"] = self_training(logits, labels[torch.from_numpy(tr).to(labels.device)])
+                loss = loss + cfg.im * terms["im"] + cfg.pseudo * terms["self"]
+                sgd.zero_grad(set_to_none=True)
+                loss.backward()
+                sgd.step()
+                stage.step({"loss": loss, **terms})
+            state.save(epoch + 1, {"student": student}, {"sgd": sgd}, {"pseudo_labels": labels})
+    return student.eval()
+
+
+def label_story(labels: Tensor, previous: Tensor | None, classes: int) -> dict[str, object]:
+    """What metrics.jsonl notes of an epoch's pseudo-labels (N,): frames a class, share that changed (None at first)."""
+    changed = None if previous is None else (labels != previous.to(labels.device)).float().mean().item()
+    return {
+        "pseudo_label_counts": torch.bincount(labels, minlength=classes).tolist(),
+        "pseudo_labels_changed": changed,
+    }

@@ -1,0 +1,153 @@
+"""Stage 2, TGMB: learn the translation net T, with the source model frozen (paper, section 3.1, algorithm 1)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tgkt_edge.config import AdaptConfig, TgmbConfig
+from tgkt_edge.train.batches import Store, batches, endless, epoch_rng, random_views
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.losses import (
+    distillation,
+    domain_loss,
+    information_maximisation,
+    squared_distance,
+)
+from tgkt_edge.train.nn.device import Compute, annealed, set_rates
+from tgkt_edge.train.nn.model import SceneClassifier, Translator, discriminator, normalise
+from tgkt_edge.train.resume_state import StageState
+
+
+def train_tgmb(
+    source: SceneClassifier,
+    target: Store,
+    paired_rgb: Store,
+    paired_frames: Store,
+    config: AdaptConfig,
+    compute: Compute,
+    log: RunLog,
+    state: StageState,
+    name: str = "tgmb",
+    start: Translator | None = None,
+    guide: SceneClassifier | None = None,
+) -> Translator:
+    """Train T and the discriminators D1, D2; return T of the last epoch in evaluation mode.
+
+    Args:
+        source: C(F_s(.)), frozen, in evaluation mode, on the device.
+        target: unlabelled frames of the task (TR). paired_rgb, paired_frames: other scenes (TI), row by row.
+        name: of the stage, in logs and for its random numbers.
+        start: T of the round before, to go on with. guide: target network of the round before, frozen, in evaluation
+            mode: what C(F_s(T(x))) says of a target frame is drawn to what it says of the frame itself.
+    """
+    cfg, size = config.tgmb, config.image_size
+    torch.manual_seed(config.seed + 1)
+    translator = compute.place(Translator())
+    if start is not None:
+        translator.load_state_dict(start.state_dict())
+    rec_epochs = cfg.rec_epochs if start is None else 0
+    d1, d2 = discriminator().to(compute.device), discriminator().to(compute.device)
+    optimiser = translator_optimiser(translator, cfg)
+    adam = torch.optim.Adam([*d1.parameters(), *d2.parameters()], lr=cfg.d_lr, betas=(0.5, 0.9))
+    # A frame is never alone: T gets it together with paired frames.
+    steps = len(batches(np.random.default_rng(0), len(target), config.batch, least=1))
+    modules = {"translator": translator, "d1": d1, "d2": d2}
+    optimisers: dict[str, torch.optim.Optimizer] = {"sgd": optimiser, "adam": adam}
+    done = state.load(modules, optimisers)
+
+    with log.stage(name, cfg.epochs, steps, done) as stage:
+        for epoch in range(done, cfg.epochs):
+            rng = epoch_rng(config.seed, name, epoch)
+            tr_batches = batches(rng, len(target), config.batch, least=1)
+            ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
+            for step, (tr, ti) in enumerate(zip(tr_batches, ti_batches, strict=True), start=epoch * steps):
+                set_rates(optimiser, annealed(step, cfg.epochs * steps))
+                ti_views = random_views(rng, ti, paired_rgb.side, size)
+                tr_views = random_views(rng, tr, target.side, size)
+                rgb = normalise(paired_rgb.take(ti_views, size))
+                frames = normalise(
+                    torch.cat([paired_frames.take(ti_views, size), target.take(tr_views, size)])
+                )
+
+                # T sees TI and TR in one batch, so that its batch norm learns the mixture it is later used with.
+                with compute.autocast():
+                    translated = translator(frames)  # (2B, 3, S, S)
+                    features = source.features(translated)
+                    logits = source.classifier(features[len(ti) :])
+                    with torch.no_grad():
+                        real = source.features(rgb)
+                rec = squared_distance(rgb, translated[: len(ti)], cfg.rec_distance)
+                fake_ti, fake_tr = features[: len(ti)].float(), features[len(ti) :].float()
+                adv1, adv2 = translator_adversary(d1, d2, fake_ti, fake_tr, cfg)
+                im = information_maximisation(logits)
+                if epoch < rec_epochs:
+                    loss = cfg.rec * rec
+                else:
+                    loss = cfg.rec * rec + cfg.d1 * adv1 + cfg.d2 * adv2 + cfg.im * im
+                terms = {"rec": rec, "d1": adv1, "d2": adv2, "im": im}
+                if guide is not None:
+                    with torch.no_grad(), compute.autocast():
+                        told = guide(frames[len(ti) :])  # (B, K)
+                    terms["guide"] = distillation(logits, told)
+                    loss = loss + cfg.guide * terms["guide"]
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+
+                # The discriminators learn from the same features: the source model is not run again for them.
+                d_loss = discriminator_loss(d1, d2, real.float(), fake_ti.detach(), fake_tr.detach(), cfg)
+                adam.zero_grad(set_to_none=True)
+                d_loss.backward()
+                adam.step()
+                stage.step({"loss": loss, **terms, "disc": d_loss})
+            state.save(epoch + 1, modules, optimisers)
+    return translator.eval()
+
+
+def translator_optimiser(translator: Translator, cfg: TgmbConfig) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum as the paper has it, or Adam with weight decay apart from the gradient."""
+    groups = [{"params": list(translator.parameters()), "base": cfg.lr}]
+    if cfg.optimiser == "adam":
+        return torch.optim.AdamW(
+            groups, lr=cfg.lr, betas=(cfg.momentum, 0.999), weight_decay=cfg.weight_decay
+        )
+    return torch.optim.SGD(
+        groups, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay, nesterov=cfg.momentum > 0
+    )
+
+
+def discriminator_loss(
+    d1: nn.Module, d2: nn.Module, real: Tensor, fake_ti: Tensor, fake_tr: Tensor, cfg: TgmbConfig
+) -> Tensor:
+    """What D1 and D2 minimise: (2) and (3) as binary cross-entropy.
+
+    D1 tells F_s of TI RGB (1) from translated TI (0). D2 tells translated TI (1) from translated TR (0); under
+    "eq3-minmax" the other way round, as equation (3) is printed.
+
+    Args:
+        real, fake_ti, fake_tr: (B, 256) features that take no gradient.
+    """
+    ti_first = cfg.adversary == "flipped"
+    return (
+        domain_loss(d1(real), True)
+        + domain_loss(d1(fake_ti), False)
+        + domain_loss(d2(fake_ti), ti_first)
+        + domain_loss(d2(fake_tr), not ti_first)
+    )
+
+
+def translator_adversary(
+    d1: nn.Module, d2: nn.Module, fake_ti: Tensor, fake_tr: Tensor, cfg: TgmbConfig
+) -> tuple[Tensor, Tensor]:
+    """What T minimises against D1 and against D2, with gradients into ``fake_ti`` and ``fake_tr``.
+
+    "flipped": labels swapped, which keeps gradients alive when a discriminator is sure: D1(T(TI)) -> 1 and
+    D2(T(TR)) -> 1. "eq3-minmax": T minimises the likelihoods (2) and (3) that the discriminators maximise.
+    """
+    if cfg.adversary == "flipped":
+        return domain_loss(d1(fake_ti), True), domain_loss(d2(fake_tr), True)
+    return -domain_loss(d1(fake_ti), False), -(
+        domain_loss(d2(fake_tr), True) + domain_loss(d2(fake_ti), False)
+    )

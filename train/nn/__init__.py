@@ -1,0 +1,1 @@
+"""Networks, checkpoints, pretrained weights, and where they compute."""

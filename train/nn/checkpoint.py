@@ -1,0 +1,220 @@
+"""Checkpoints: safetensors with the task's classes, the SensorSpec and a digest of the weights in the header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tgkt_edge import __version__
+from tgkt_edge.errors import CheckpointError, TgktEdgeError, UsageError
+from tgkt_edge.io.atomic import atomic_file
+from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.train.nn.model import SceneClassifier
+from tgkt_edge.train.nn.weight_scale import WIDE, first_layer_spread, unit_scale
+
+FORMAT = "tgkt-edge/1"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says about itself.
+
+    ``kind``: "source", "translator" or "target"; ``image_size``: side of the network's input, pixels.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    image_size: int
+    sensor: SensorSpec | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes in order of names."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def save_checkpoint(path: Path, model: nn.Module, header: Header) -> None:
+    """Write ``model``'s state atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_tensors(
+        path,
+        tensors,
+        {
+            "kind": header.kind,
+            "classes": list(header.classes),
+            "image_size": header.image_size,
+            "sensor": header.sensor.to_dict() if header.sensor else None,
+            "extra": header.extra,
+        },
+    )
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Write named tensors and a JSON-able description, atomically, with a digest of the tensors.
+
+    Raises:
+        TgktEdgeError: the disk refused (full, read-only): names the file; what stood at ``path`` is intact.
+    """
+    metadata = {"format": FORMAT, "tool": __version__, "about": json.dumps(about), "sha256": digest(tensors)}
+    with atomic_file(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata)
+        except safetensors.SafetensorError as error:  # its word for an OSError
+            raise TgktEdgeError(
+                f"cannot write {path}: {error}. What stood there before is intact."
+            ) from error
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what :func:`save_tensors` wrote.
+
+    Raises:
+        CheckpointError: missing, truncated, altered, or not written by this program.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        tensors = load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: truncated or not safetensors: {error}. Copy or train it again."
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: format {metadata.get('format')!r}, wanted {FORMAT}: a checkpoint that 'tgkt-edge adapt' wrote. "
+            f"Plain ImageNet weights go to --weights."
+        )
+    found = digest(tensors)
+    if found != metadata.get("sha256"):
+        raise CheckpointError(
+            f"{path}: was altered: its weights have sha256 {found[:12]}..., its header says "
+            f"{str(metadata.get('sha256'))[:12]}.... Copy or train it again."
+        )
+    return tensors, json.loads(metadata["about"])
+
+
+def read_header(path: Path) -> Header:
+    """The header alone; the weights are not checked. Raises CheckpointError as :func:`load_tensors`."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: truncated or not safetensors: {error}. Copy or train it again."
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: format {metadata.get('format')!r}, wanted {FORMAT}")
+    return _header(json.loads(metadata["about"]))
+
+
+def load_classifier(path: Path, kind: str | None = None) -> tuple[SceneClassifier, Header]:
+    """A source or target network in evaluation mode on the CPU.
+
+    Raises:
+        CheckpointError: damaged, of another kind, or with other shapes than this architecture.
+    """
+    tensors, about = load_tensors(path)
+    header = _header(about)
+    if header.kind not in ("source", "target") or (kind is not None and header.kind != kind):
+        raise CheckpointError(f"{path}: holds a {header.kind}, wanted a {kind or 'source or target'} network")
+    model = SceneClassifier(len(header.classes))
+    load_into(model, tensors, path)
+    return model.eval(), header
+
+
+def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Fill ``model`` strictly. Raises CheckpointError naming the first tensors that do not fit."""
+    wanted = model.state_dict()
+    problems = [f"{name} is missing" for name in wanted if name not in tensors]
+    problems += [f"{name} is unknown" for name in tensors if name not in wanted]
+    problems += [
+        f"{name} is {tuple(tensors[name].shape)}, wanted {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in tensors and tensors[name].shape != wanted[name].shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise CheckpointError(f"{path}: does not fit this network: {'; '.join(problems[:3])}{more}")
+    model.load_state_dict(tensors)
+
+
+def load_imagenet(model: SceneClassifier, weights: str) -> float:
+    """Fill the backbone as ``--weights`` says, weights of another scale brought to torchvision's (:mod:`.scale`).
+
+    Args:
+        weights: "imagenet" (torchvision's IMAGENET1K_V1, downloaded once), "none" (keep the random
+            initialisation), or a safetensors file with torchvision's ResNet-50 names, any float dtype.
+
+    Returns:
+        What the first convolution was divided by; 1 where it was left as it was.
+
+    Raises:
+        UsageError: the file is missing or holds something else, or the download failed.
+    """
+    if weights == "none":
+        return 1.0
+    if weights == "imagenet":
+        from torchvision.models import ResNet50_Weights
+
+        try:
+            state = ResNet50_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+        except (OSError, RuntimeError) as error:
+            raise UsageError(
+                f"--weights imagenet: the download failed: {error}. Give --weights FILE (safetensors with "
+                f"torchvision's ResNet-50 names), or --weights none to train from scratch."
+            ) from error
+    else:
+        path = Path(weights)
+        if not path.is_file():
+            raise UsageError(
+                f"--weights {weights}: no such file. Wanted imagenet, none, or a safetensors file."
+            )
+        try:
+            state = load_file(path)
+        except (safetensors.SafetensorError, OSError) as error:
+            raise UsageError(f"--weights {weights}: truncated or not safetensors: {error}") from error
+    wanted = model.backbone.state_dict()
+    found = {name: tensor.float() for name, tensor in state.items() if name in wanted}
+    # Counters of batches seen; files converted from other frameworks have none, and evaluation does not need them.
+    missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
+    wrong = [name for name in found if found[name].shape != wanted[name].shape]
+    if missing or wrong:
+        raise UsageError(
+            f"--weights {weights}: not a torchvision ResNet-50: {len(missing)} tensors missing, {len(wrong)} of other "
+            f"shapes, for example {(missing + wrong)[0]}"
+        )
+    divisor = 1.0
+    if not 1 / WIDE < first_layer_spread(found) < WIDE:
+        found, divisor = unit_scale(found)
+    found = {name: tensor.to(wanted[name].dtype) for name, tensor in found.items()}
+    model.backbone.load_state_dict(found, strict=False)
+    return divisor
+
+
+def _header(about: dict[str, Any]) -> Header:
+    sensor = about.get("sensor")
+    return Header(
+        about["kind"],
+        tuple(about["classes"]),
+        about["image_size"],
+        SensorSpec.from_dict(sensor) if sensor else None,
+        about.get("extra", {}),
+    )

@@ -1,0 +1,119 @@
+"""Evaluation-mode passes over all frames: central crop, no gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tgkt_edge.errors import TgktEdgeError
+from tgkt_edge.train.batches import Store, center_views, pieces
+from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.model import SceneClassifier, Translator, normalise
+
+ADVICE = (
+    "Lower the learning rate (--set STAGE.lr=...), bring more images, train the source model longer, or try "
+    "--precision fp32."
+)
+
+
+@torch.no_grad()
+def predict_target(
+    model: SceneClassifier,
+    frames: Store,
+    size: int,
+    batch: int,
+    compute: Compute,
+    translator: nn.Module | None = None,
+    name: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Features and logits of every image in ``frames``, in order; ``model`` is left in evaluation mode.
+
+    Args:
+        translator: if given, frames go through it first (the TGMB path); otherwise they enter as they are.
+        name: if given, answers that are no numbers are refused, and the error calls the network so.
+
+    Returns:
+        (N, 256) and (N, K) float32 on the device.
+
+    Raises:
+        TgktEdgeError: some are infinite or not a number, with ``name``: the network diverged, whatever its losses said.
+    """
+    model.eval()
+    features, logits = [], []
+    for start in range(0, len(frames), batch):
+        index = np.arange(start, min(start + batch, len(frames)))
+        x = normalise(frames.take(center_views(index, frames.side, size), size))
+        with compute.autocast():
+            f = model.features(x if translator is None else translator(x))
+            logits.append(model.classifier(f).float())
+        features.append(f.float())
+    found = torch.cat(features), torch.cat(logits)
+    if name is None:
+        return found
+    lost = ~(found[0].isfinite().all(1) & found[1].isfinite().all(1))  # (N,)
+    if lost.any():
+        raise TgktEdgeError(
+            f"{name}: its answers to {int(lost.sum())} of {len(frames)} images are infinite or not a number: it "
+            f"diverged. {ADVICE}"
+        )
+    return found
+
+
+def refuse_diverged(
+    name: str,
+    trained: SceneClassifier | Translator,
+    source: SceneClassifier,
+    frames: Store,
+    size: int,
+    batch: int,
+    compute: Compute,
+) -> None:
+    """Raise TgktEdgeError unless what the stage ``name`` trained, and float32 answers to ``frames``, are finite.
+
+    Losses do not show it all: they are taken before an update, with the statistics of the batch.
+
+    Args:
+        source: what answers where ``trained`` is a translation net.
+    """
+    for path, tensor in trained.state_dict().items():
+        if not tensor.isfinite().all():
+            raise TgktEdgeError(f"{name}: {path} became infinite or not a number: it diverged. {ADVICE}")
+    exact = Compute(compute.device, "fp32")
+    if isinstance(trained, Translator):
+        predict_target(source, frames, size, batch, exact, trained, name)
+    else:
+        predict_target(trained, frames, size, batch, exact, None, name)
+
+
+@torch.no_grad()
+def reestimate_batch_norm(
+    model: SceneClassifier,
+    frames: Store,
+    size: int,
+    batch: int,
+    compute: Compute,
+    translator: nn.Module | None = None,
+) -> None:
+    """Replace the running statistics of every batch norm by those of ``frames``; no weight changes.
+
+    Batch norm trained on RGB shifts and scales sensor frames by the wrong numbers (adaptive batch normalisation, Li
+    et al., 2016). Means and variances are averaged over batches of equal weight, central crops.
+
+    Args:
+        translator: if given, frames go through it first. ``model`` is left in evaluation mode.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative average instead of a decaying one
+        norm.train()
+    for index in pieces(np.arange(len(frames)), batch):
+        x = normalise(frames.take(center_views(index, frames.side, size), size))
+        with compute.autocast():
+            model(x if translator is None else translator(x))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()

@@ -1,0 +1,157 @@
+"""The stages of a run, in order: each is trained, or taken from its checkpoint where a run goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tgkt_edge.config import AdaptConfig
+from tgkt_edge.data.loading import Frames, Images, Pairs
+from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.train.batches import Store
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.shot import train_shot
+from tgkt_edge.train.methods.source import train_source
+from tgkt_edge.train.methods.tgkt import train_tgkt
+from tgkt_edge.train.methods.tgmb import train_tgmb
+from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_into, load_tensors, save_checkpoint
+from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.model import SceneClassifier, Translator, frozen
+from tgkt_edge.train.nn.predict import refuse_diverged
+from tgkt_edge.train.report.summary import Material, Model, write_report
+from tgkt_edge.train.resume_state import StageState
+from tgkt_edge.train.run_folder.folder import Run
+
+N = TypeVar("N", SceneClassifier, Translator)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Everything a run reads, in memory."""
+
+    images: Images | None
+    target: Frames
+    pairs: Pairs  # to train on; perhaps none
+    held: Pairs  # kept from every stage, for the report
+    held_runs: list[int]  # lengths of the runs of neighbours among them
+    sensor: SensorSpec
+    source: tuple[SceneClassifier, Header] | None
+
+
+def train_stages(
+    run: Run, loaded: Loaded, config: AdaptConfig, compute: Compute, log: RunLog
+) -> dict[str, Any]:
+    """Train what is not there yet, then write the report; returns what ``report.json`` holds."""
+    target = Store(loaded.target.codes, compute.device)
+    source, header = _source(run, loaded, target, config, compute, log)
+    source = frozen(compute.place(source))
+    rgb, frames = Store(loaded.pairs.rgb, compute.device), Store(loaded.pairs.codes, compute.device)
+    about = dataclasses.replace(header, image_size=config.image_size, sensor=loaded.sensor)
+    files = run.stages(config)
+    models = {"source-only": Model(source)}
+
+    def stage(name: str, kind: str, load: Callable[[Path], N], train: Callable[..., N]) -> N:
+        """The network of one stage, frozen, on the device."""
+        if files[name].is_file():
+            return frozen(compute.place(load(files[name])))
+        state = _state(run, name, config)
+        network = _timed(name, compute, log, lambda: train(state=state))
+        refuse_diverged(name, network, source, target, config.image_size, config.batch, compute)
+        save_checkpoint(files[name], network, dataclasses.replace(about, kind=kind))
+        state.clear()
+        return frozen(compute.place(network))
+
+    read: dict[str, Any] = {
+        "paired_rgb": rgb,
+        "paired_frames": frames,
+        "config": config,
+        "compute": compute,
+        "log": log,
+    }
+    student: SceneClassifier | None = None
+    translator: Translator | None = None
+    for number in range(1, config.rounds + 1) if config.method in ("tgmb", "tgkt") else ():
+        ending = "" if number == 1 else f"-{number}"
+        name = f"tgmb{ending}"
+        learn = partial(train_tgmb, source, target, **read, name=name, start=translator, guide=student)
+        translator = stage(name, "translator", _load_translator, learn)
+        if config.method == "tgkt":
+            name = f"tgkt{ending}"
+            transfer = partial(train_tgkt, source, translator, target, **read, name=name, start=student)
+            student = stage(name, "target", _load_target, transfer)
+    if config.method in ("shot", "socket"):
+        student = stage(config.method, "target", _load_target, partial(train_shot, source, target, **read))
+    elif config.method == "source-only" and not run.target.is_file():
+        save_checkpoint(
+            run.target, source, dataclasses.replace(about, kind="target")
+        )  # can be exported as it is
+
+    if translator is not None:
+        models["tgmb"] = Model(source, translator)
+    models["target"] = Model(student) if student is not None else models.get("tgmb", models["source-only"])
+    return write_report(
+        Material(
+            run=run,
+            config=config,
+            sensor=loaded.sensor,
+            classes=header.classes,
+            target=loaded.target,
+            pairs=len(loaded.pairs) + len(loaded.held),
+            held=loaded.held,
+            held_runs=loaded.held_runs,
+            models=models,
+            device=compute.device,
+        )
+    )
+
+
+def _source(
+    run: Run, loaded: Loaded, target: Store, config: AdaptConfig, compute: Compute, log: RunLog
+) -> tuple[SceneClassifier, Header]:
+    """The source model: the user's, that of the run, or one trained now."""
+    if loaded.source is not None:
+        if not run.source.is_file():
+            save_checkpoint(run.source, *loaded.source)
+        return loaded.source
+    if run.source.is_file():
+        return load_classifier(run.source)
+    images = loaded.images
+    assert images is not None
+    state = _state(run, "source", config)
+    model = _timed("source", compute, log, lambda: train_source(images, config, compute, log, state))
+    refuse_diverged("source", model, model, target, config.image_size, config.batch, compute)
+    header = Header("source", images.classes, config.image_size)
+    save_checkpoint(run.source, model, header)
+    state.clear()
+    return model, header
+
+
+def _load_translator(path: Path) -> Translator:
+    translator = Translator()
+    load_into(translator, load_tensors(path)[0], path)
+    return translator
+
+
+def _load_target(path: Path) -> SceneClassifier:
+    return load_classifier(path, "target")[0]
+
+
+def _state(run: Run, stage: str, config: AdaptConfig) -> StageState:
+    return StageState(run.path / "state" / f"{stage}.safetensors", config.save_every_s)
+
+
+def _timed(stage: str, compute: Compute, log: RunLog, train: Callable[[], N]) -> N:
+    compute.reset_memory()
+    start = time.monotonic()
+    model = train()
+    seconds = time.monotonic() - start
+    log.record(
+        {"stage": stage, "event": "done", "seconds": round(seconds, 3), "peak_bytes": compute.peak_memory()}
+    )
+    log.say(f"{stage}: done in {seconds:.0f} s")
+    return model

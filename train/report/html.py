@@ -1,0 +1,236 @@
+"""``report.html``: one self-contained page, nothing loaded from anywhere, no scripts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from tgkt_edge.train.report.figures import line_chart, scatter, swatch, whisker
+from tgkt_edge.train.report.strips import held_strip, target_strip
+from tgkt_edge.train.report.style import card, legend, page, section
+
+if TYPE_CHECKING:
+    from tgkt_edge.train.report.summary import Findings, Material
+
+MODEL_NAMES = {"source-only": "source-only", "tgmb": "through T (TGMB)", "target": "target network"}
+VERDICTS = {
+    "helped": ("helped", "Helped"),
+    "hurt": ("hurt", "Hurt"),
+    "no evidence": ("unsure", "No evidence"),
+}
+TSNE_FRAMES = 500
+
+
+def render(material: Material, findings: Findings, report: Mapping[str, Any]) -> str:
+    """The page. ``report``: what report.json holds."""
+    parts = [
+        _head(material, report),
+        _verdict(report),
+        _answers(report),
+        held_strip(material, findings),
+        target_strip(material, findings),
+        _epochs(report),
+        _losses(findings.metrics),
+        _features(material, findings),
+        _costs(report),
+        _configuration(material),
+    ]
+    return page(f"{material.run.path.name}: {report['verdict']['verdict']}", "\n".join(filter(None, parts)))
+
+
+def _head(material: Material, report: Mapping[str, Any]) -> str:
+    config = material.config
+    facts = [
+        f"method {report['method']}",
+        f"{report['target_frames']} target frames",
+        f"{report['pairs']} pairs, {report['held_out_pairs']} of them held out",
+        f"{config.image_size} pixels",
+        f"seed {config.seed}",
+        f"tgkt-edge {report['tool']['version']}",
+    ]
+    return (
+        f'<h1>{escape(material.run.path.resolve().name)}</h1><p class="soft">{escape(" · ".join(facts))}</p>'
+    )
+
+
+def _verdict(report: Mapping[str, Any]) -> str:
+    verdict = report["verdict"]
+    css, word = VERDICTS[verdict["verdict"]]
+    rows = []
+    for item in verdict["evidence"]:
+        drawn = whisker(item["value"], item["low"], item["high"], item["scale"])
+        number = f"{item['value']:+.3f}"
+        span = f"{item['low']:+.3f} to {item['high']:+.3f}"
+        rows.append(
+            f'<div><b>{escape(item["name"])}</b><br><span class="soft">{escape(item["about"])}</span></div>'
+            f'<div>{drawn}<div class="figures">{number} <span class="soft">{span}</span></div></div>'
+        )
+    warnings = "".join(f"<li>{escape(text)}</li>" for text in verdict["warnings"])
+    return (
+        f'<div class="verdict {css}"><b>{word}</b>{escape(verdict["sentence"])}</div>\n'
+        + (f"<ul>{warnings}</ul>" if warnings else "")
+        + '<p class="soft">Against source-only, judged without a single label. A label beats any of this: '
+        "<code>tgkt-edge audit RUN --frames 60</code> turns an hour of labelling into an accuracy.</p>"
+        + section(
+            "Why",
+            "Each row compares the target network with source-only: right of the dashed line speaks for the target "
+            "network. Bars are 90 % intervals of a bootstrap; grey ones hold zero and say nothing.",
+            card(f'<div class="why">{"".join(rows)}</div>') if rows else "",
+        )
+    )
+
+
+def _answers(report: Mapping[str, Any]) -> str:
+    predicted = report["predicted"]
+    models = list(predicted)
+    most = max(max(counts.values()) for counts in predicted.values()) or 1
+    header = "".join(f"<th>{escape(MODEL_NAMES.get(m, m))}</th>" for m in models)
+    rows = []
+    for name in report["classes"]:
+        cells = []
+        for model in models:
+            count = predicted[model][name]
+            text = f"<span>{count}</span>" if count else '<span class="none">none</span>'
+            tone = {"source-only": 0, "tgmb": 1, "target": 2}.get(model, 3)
+            bar = f'<i class="s{tone}" style="width:{60 * count / most:.1f}%"></i>'
+            cells.append(f'<td><div class="meter">{bar}{text}</div></td>')
+        rows.append(f"<tr><td>{escape(name)}</td>{''.join(cells)}</tr>")
+    facts = (
+        ("entropy of the mean answer", "marginal"),
+        ("mean entropy of the answers", "conditional"),
+        ("information (biased)", "information"),
+    )
+    for title, key in facts:
+        cells = [f"<td>{report['entropy'][m][key]:.2f}</td>" for m in models]
+        rows.append(f'<tr class="soft"><td>{title}</td>{"".join(cells)}</tr>')
+    agreement = "; ".join(
+        f"with {key.removeprefix('target_with_').replace('_', '-')} {share:.0%}"
+        for key, share in report["agreement"].items()
+    )
+    table = f'<div class="scroll"><table><tr><th>class</th>{header}</tr>{"".join(rows)}</table></div>'
+    return section(
+        "Classes given to the target frames",
+        "A class that nobody gets is dead. Entropies are in nats, "
+        f"{np.log(len(report['classes'])):.2f} is an even spread over all classes; information, their difference, is "
+        f"what most losses maximise, so a large value proves nothing. The target network agrees {agreement}.",
+        card(table),
+    )
+
+
+def _epochs(report: Mapping[str, Any]) -> str:
+    cards = []
+    epochs, notes = report["epochs"], report["pseudo_labels"]
+    changed = {
+        "answers changed since the epoch before": [
+            (epoch["epochs"], epoch["changed"]) for epoch in epochs if epoch["changed"] is not None
+        ],
+        "pseudo-labels changed": [
+            (line["epoch"] - 1, line["pseudo_labels_changed"])
+            for line in notes
+            if line.get("pseudo_labels_changed") is not None
+        ],
+    }
+    agreeing = {
+        "answers agree with source-only": [(e["epochs"], e["with_source_only"]) for e in epochs],
+        "teacher agrees with pseudo-labels": [
+            (line["epoch"] - 1, line["teacher_agrees"]) for line in notes if "teacher_agrees" in line
+        ],
+    }
+    for title, series in (("Churn", changed), ("Agreement", agreeing)):
+        shown = {name: points for name, points in series.items() if points}
+        chart = line_chart(shown, "epochs done", share=True)
+        if chart:
+            cards.append(card(legend(list(shown)) + chart, title))
+    ensv = report["ensv"]
+    rows = "".join(
+        f"<tr><td>{escape(MODEL_NAMES.get(name, name))}{' ◀' if name == ensv['chosen'] else ''}</td>"
+        f'<td class="n">{share:.0%}</td></tr>'
+        for name, share in ensv["agreement"].items()
+    )
+    cards.append(card(f"<table>{rows}</table>", "EnsV: agreement with the average of all candidates"))
+    return section(
+        "Epoch by epoch",
+        "Answers on all target frames before each epoch, and those of the network that ships. EnsV names the candidate "
+        "that agrees most with the average of all; epochs of one network are many and alike, so it leans to them.",
+        f'<div class="grid">{"".join(cards)}</div>',
+    )
+
+
+def _losses(metrics: Sequence[Mapping[str, Any]]) -> str:
+    terms: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for line in metrics:
+        if "step" in line:
+            for name, value in line.items():
+                if name not in ("stage", "epoch", "step", "event"):
+                    stage = terms.setdefault(line["stage"], {})
+                    stage.setdefault(name, []).append((line["step"], float(value)))
+    cards = [
+        card(line_chart({name: points}, "step"), f"{stage}: {name}")
+        for stage, by_name in terms.items()
+        for name, points in by_name.items()
+    ]
+    return section(
+        "Losses",
+        "<code>loss</code> is the weighted sum; every other term is shown before its weight. "
+        "Averaged over the steps between two lines of metrics.jsonl.",
+        f'<div class="grid">{"".join(cards)}</div>' if cards else "",
+    )
+
+
+def _features(material: Material, findings: Findings) -> str:
+    before, after = findings.answers["source-only"], findings.answers["target"]
+    n = len(before.features)
+    if n < 8 or not all(np.isfinite(a.features).all() for a in (before, after)):
+        return ""
+    shown = np.unique(np.linspace(0, n - 1, min(n, TSNE_FRAMES)).round().astype(int))
+    cards = []
+    for title, answers in (("before: source-only", before), ("after: target network", after)):
+        points = embed(answers.features[shown], material.config.seed)
+        coloured = answers.named[shown].tolist()
+        cards.append(card(scatter(points.tolist(), coloured, material.classes), title))
+    names = "".join(f"<span>{swatch(k, c)}{escape(c)}</span>" for k, c in enumerate(material.classes))
+    return section(
+        "Features",
+        f"t-SNE of the 256 features of {len(shown)} target frames, each coloured by the class its own network gives "
+        "it. Tidy clusters are not right ones: self-training makes them whatever the labels are.",
+        f'<div class="legend">{names}</div><div class="grid">{"".join(cards)}</div>',
+    )
+
+
+def embed(features: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
+    """(n, D) to (n, 2): t-SNE after PCA to at most 50 dimensions."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    # Features that are all alike (a collapsed network) have no spread to divide by: a trace of noise gives one.
+    noise = np.random.default_rng(seed).normal(
+        scale=1e-6 + 1e-6 * np.abs(features).max(), size=features.shape
+    )
+    wide = features.astype(np.float64) + noise
+    flat = PCA(min(50, *wide.shape), random_state=seed).fit_transform(wide)
+    tsne = TSNE(2, perplexity=min(30.0, (len(flat) - 1) / 3), init="pca", random_state=seed)
+    points: NDArray[np.float64] = tsne.fit_transform(flat).astype(np.float64)
+    return points
+
+
+def _costs(report: Mapping[str, Any]) -> str:
+    rows = ""
+    for stage, cost in report["stages"].items():
+        peak = "–" if cost["peak_bytes"] is None else f"{cost['peak_bytes'] / 2**30:.2f} GiB"
+        rows += f'<tr><td>{escape(stage)}</td><td class="n">{cost["seconds"]:.0f} s</td><td class="n">{peak}</td></tr>'
+    if not rows:
+        return ""
+    header = '<tr><th>stage</th><th class="n">time</th><th class="n">peak memory</th></tr>'
+    return section("Costs", "What each trained stage took.", card(f"<table>{header}{rows}</table>"))
+
+
+def _configuration(material: Material) -> str:
+    text = yaml.safe_dump(dataclasses.asdict(material.config), sort_keys=False)
+    inside = f"<details><summary>All options of this run</summary><pre>{escape(text)}</pre></details>"
+    return section("Configuration", "As in config.yaml.", card(inside))

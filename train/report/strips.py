@@ -1,0 +1,121 @@
+"""Frames with their translations, as the paper's Fig. 4, and held-out pairs with their true RGB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tgkt_edge.preprocess import center_crop
+from tgkt_edge.train.batches import Store, center_views
+from tgkt_edge.train.nn.model import IMAGENET_MEAN, IMAGENET_STD, Translator, normalise
+from tgkt_edge.train.report.images import frame_uri, rgb_uri
+from tgkt_edge.train.report.style import section
+
+if TYPE_CHECKING:
+    from tgkt_edge.train.report.summary import Answers, Findings, Material
+
+SIDE = 160
+"""Width and height of a picture, pixels."""
+
+SHOWN = 8
+"""Pictures in a strip at most."""
+
+
+def held_strip(material: Material, findings: Findings) -> str:
+    """Held-out pairs: RGB, frame, translation, and what is said of each."""
+    if findings.rgb is None:
+        return ""
+    rows = _spread(len(material.held))
+    figures = []
+    for i, translated in zip(rows, _translations(material, material.held.codes, rows), strict=True):
+        shots = [("RGB", rgb_uri(_crop(material, material.held.rgb[i]), SIDE))]
+        shots.append(("frame", _frame(material, material.held.codes[i])))
+        shots += [("T(frame)", translated)] if translated else []
+        said = [("RGB", findings.rgb), *findings.held.items()]
+        figures.append(_figure(shots, material.held.names[i], _say(material, said, i)))
+    return section(
+        "Held-out pairs",
+        "Other scenes, never trained on. The source model's answer on the RGB is the reference that the others are "
+        "compared with; these scenes may belong to none of the classes.",
+        f'<div class="strip three">{"".join(figures)}</div>',
+    )
+
+
+def target_strip(material: Material, findings: Findings) -> str:
+    """Target frames of all predicted classes, with their translations where there is a T."""
+    by_class = np.argsort(findings.answers["target"].named, kind="stable")
+    rows = by_class[_spread(len(by_class))]
+    figures = []
+    for i, translated in zip(rows, _translations(material, material.target.codes, rows), strict=True):
+        shots = [("frame", _frame(material, material.target.codes[i]))]
+        shots += [("T(frame)", translated)] if translated else []
+        said = list(findings.answers.items())
+        figures.append(_figure(shots, material.target.names[i], _say(material, said, i)))
+    return section(
+        "Target frames",
+        "As the network gets them, and through the translation net where there is one. A translation is made for the "
+        "source model, not for the eye.",
+        f'<div class="strip">{"".join(figures)}</div>',
+    )
+
+
+def _spread(count: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, count - 1, min(count, SHOWN)).round().astype(np.int64))
+
+
+def _crop(material: Material, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return center_crop(image, material.config.image_size)
+
+
+def _frame(material: Material, codes: NDArray[np.uint16]) -> str:
+    return frame_uri(center_crop(codes, material.config.image_size), material.sensor.kind, SIDE)
+
+
+def _translations(material: Material, codes: NDArray[np.uint16], rows: NDArray[np.int64]) -> list[str]:
+    """Pictures of T's output for these rows; empty texts where the run has no T."""
+    translators = [m.translator for m in material.models.values() if m.translator is not None]
+    if not translators:
+        return [""] * len(rows)
+    images = translated(translators[0], codes[rows], material.config.image_size, material.device)
+    return [rgb_uri(image, SIDE) for image in images]
+
+
+@torch.no_grad()
+def translated(
+    translator: Translator, codes: NDArray[np.uint16], size: int, device: torch.device
+) -> NDArray[np.uint8]:
+    """T's output for (n, R, R) codes, central crops, as (n, size, size, 3) uint8 RGB."""
+    store = Store(codes, device)
+    frames = store.take(center_views(np.arange(len(codes)), store.side, size), size)
+    out = translator(normalise(frames)).float()
+    mean, std = (out.new_tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    unit = (out * std + mean).clamp(0, 1).mul(255).round().to(torch.uint8)
+    rgb: NDArray[np.uint8] = unit.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return rgb
+
+
+def _say(material: Material, said: Sequence[tuple[str, Answers]], i: int) -> list[str]:
+    lines = []
+    for name, answers in said:
+        p = answers.probabilities[i]
+        lines.append(f"{name}: {material.classes[int(p.argmax())]} {p.max():.0%}")
+    return lines
+
+
+def _figure(shots: Sequence[tuple[str, str]], name: str, said: Sequence[str]) -> str:
+    pictures = "".join(
+        f'<div><img src="{uri}" alt="{escape(title)}"><small>{escape(title)}</small></div>'
+        for title, uri in shots
+    )
+    lines = "".join(f"<br>{escape(line)}" for line in said)
+    short = "/".join(Path(name).parts[-2:])
+    return (
+        f'<figure class="card"><div class="shots">{pictures}</div>'
+        f"<figcaption><b>{escape(short)}</b>{lines}</figcaption></figure>"
+    )

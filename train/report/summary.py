@@ -1,0 +1,286 @@
+"""What can be said of a finished run without labels: ``report.json`` and ``report.html``.
+
+``report.json`` holds:
+
+- ``tool``, ``schema`` (1), ``method``, ``classes``, ``target_frames``, ``pairs`` (all), ``held_out_pairs``;
+- ``stages``: {stage: {``seconds``, ``peak_bytes`` (of GPU memory, or of the process on a CPU; perhaps null)}};
+- ``predicted``: {model: {class: frames given to it}}; models are ``source-only`` (C(F_s(frame))), ``tgmb``
+  (C(F_s(T(frame))), where there is a T) and ``target`` (what ships);
+- ``dead_classes``: {model: classes given to no frame};
+- ``entropy``: {model: {``marginal``: of the mean prediction, ``conditional``: mean of the predictions', nats;
+  ``information``: their difference, which the losses of most methods maximise: **biased**, no evidence}};
+- ``agreement``: share of the target frames on which two models name one class;
+- ``held_out``: {model: {``agreement``, ``overlap``, ``kl``}} of its answer on held-out TI frames with the source
+  model's on their RGB, means over pairs; {} if no pair was held out;
+- ``epochs``: one object an epoch whose answers were kept: ``stage``, ``epochs`` (done), ``changed`` (share of the
+  frames that got another class than an epoch before; null for a stage's first), ``with_source_only``;
+  ``pseudo_labels``: what metrics.jsonl notes of them, one object an epoch;
+- ``ensv``: ``agreement`` {candidate: share} and ``chosen``; candidates are the models and the kept epochs;
+- ``verdict``: see :mod:`tgkt_edge.train.report.verdict`.
+
+All answers are float32, as ``evaluate`` gives and ``export`` ships; those of kept epochs are in the run's precision.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tgkt_edge import __version__
+from tgkt_edge.config import AdaptConfig
+from tgkt_edge.data.discovery import shown
+from tgkt_edge.data.loading import Frames, Pairs
+from tgkt_edge.io.atomic import write_json, write_text
+from tgkt_edge.monitoring.reference_stats import Statistics
+from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.train.batches import Store
+from tgkt_edge.train.nn.checkpoint import load_tensors
+from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.model import SceneClassifier, Translator
+from tgkt_edge.train.nn.predict import predict_target
+from tgkt_edge.train.report.ensv import chosen, ensemble_agreement
+from tgkt_edge.train.report.metrics import divergence, overlap
+from tgkt_edge.train.report.verdict import Evidence, judge
+from tgkt_edge.train.run_folder.folder import Run
+
+Floats = NDArray[np.float32]
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """C(F(x)), or C(F(T(x))) with a ``translator``. In evaluation mode, on the device of the report."""
+
+    network: SceneClassifier
+    translator: Translator | None = None
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a report is made from.
+
+    Attributes:
+        pairs: how many there were, held-out ones included. held: these; held_runs: lengths of the runs of neighbours.
+        models: "source-only" first, perhaps "tgmb", and "target", what ships; the same object twice is asked once.
+    """
+
+    run: Run
+    config: AdaptConfig
+    sensor: SensorSpec
+    classes: tuple[str, ...]
+    target: Frames
+    pairs: int
+    held: Pairs
+    held_runs: list[int]
+    models: Mapping[str, Model]
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model says of N images: ``features`` (N, 256), ``probabilities`` (N, K)."""
+
+    features: Floats
+    probabilities: Floats
+
+    @property
+    def named(self) -> NDArray[np.int64]:
+        """(N,) the class with the largest probability."""
+        named: NDArray[np.int64] = self.probabilities.argmax(1)
+        return named
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything the two reports are written from. ``rgb``: the source model on the held-out RGB."""
+
+    answers: dict[str, Answers]
+    held: dict[str, Answers]
+    rgb: Answers | None
+    epochs: list[tuple[str, int, Floats]]
+    metrics: list[dict[str, Any]]
+
+
+def write_report(material: Material) -> dict[str, Any]:
+    """Ask every model, judge, and write ``report.json`` and ``report.html``. Returns what report.json holds."""
+    from tgkt_edge.train.report.html import render
+
+    findings = gather(material)
+    report = summarise(material, findings)
+    _write_statistics(material, findings.answers["target"])
+    write_text(material.run.path / "report.html", shown(render(material, findings, report)))
+    write_json(material.run.path / "report.json", report)  # last: it marks the run as finished
+    return report
+
+
+def _write_statistics(material: Material, answers: Answers) -> None:
+    """Write ``statistics.json``, for the bundle; nothing where the frames are too few, or of unknown raw quality."""
+    target = material.target
+    if target.invalid is not None:
+        found = Statistics.of_codes(
+            target.codes, material.config.image_size, target.invalid, answers.probabilities
+        )
+        if found is not None:
+            found.write(material.run.statistics)
+
+
+def gather(material: Material) -> Findings:
+    """One pass of every model over the target frames and the held-out pairs, in float32, central crops."""
+    exact = Compute(material.device, "fp32")
+    config = material.config
+
+    def ask(name: str, model: Model, images: Store) -> Answers:
+        features, logits = predict_target(
+            model.network, images, config.image_size, config.batch, exact, model.translator, name
+        )
+        return Answers(features.cpu().numpy(), logits.softmax(1).cpu().numpy())
+
+    def ask_all(images: Store) -> dict[str, Answers]:
+        known: dict[int, Answers] = {}
+        for name, model in material.models.items():
+            if id(model) not in known:
+                known[id(model)] = ask(name, model, images)
+        return {name: known[id(model)] for name, model in material.models.items()}
+
+    held: dict[str, Answers] = {}
+    rgb = None
+    if len(material.held):
+        held = ask_all(Store(material.held.codes, material.device))
+        source = Model(material.models["source-only"].network)
+        rgb = ask("source-only", source, Store(material.held.rgb, material.device))
+    return Findings(
+        ask_all(Store(material.target.codes, material.device)),
+        held,
+        rgb,
+        kept_epochs(material.run, (len(material.target), len(material.classes))),
+        read_metrics(material.run),
+    )
+
+
+def kept_epochs(run: Run, shape: tuple[int, int]) -> list[tuple[str, int, Floats]]:
+    """(stage, epochs done, (N, K) probabilities) of every file in ``epochs/``, in the order of training."""
+    found = []
+    for file in (run.path / "epochs").glob("*.safetensors"):
+        tensors, about = load_tensors(file)
+        probabilities = tensors["probabilities"].numpy()
+        if (
+            probabilities.shape == shape and np.isfinite(probabilities).all()
+        ):  # of an epoch that found back, too
+            found.append((str(about["stage"]), int(about["epochs"]), probabilities))
+    order = list(run.stage_costs())
+    return sorted(
+        found, key=lambda item: (order.index(item[0]) if item[0] in order else len(order), *item[:2])
+    )
+
+
+def read_metrics(run: Run) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; none if nothing was trained."""
+    lines = (run.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def summarise(material: Material, findings: Findings) -> dict[str, Any]:
+    """What ``report.json`` holds; see the head of this module."""
+    classes, answers = material.classes, findings.answers
+    counts = {name: np.bincount(a.named, minlength=len(classes)) for name, a in answers.items()}
+    target = answers["target"].named
+    candidates = {name: a.probabilities for name, a in answers.items()}
+    candidates |= {f"{stage} after {n} epochs": p for stage, n, p in findings.epochs}
+    agreement = ensemble_agreement(candidates)
+    return {
+        "tool": {"name": "tgkt-edge", "version": __version__},
+        "schema": SCHEMA,
+        "method": getattr(material.config, "method", "tgkt"),
+        "classes": list(classes),
+        "target_frames": len(material.target),
+        "pairs": material.pairs,
+        "held_out_pairs": len(material.held),
+        "stages": material.run.stage_costs(),
+        "predicted": {name: dict(zip(classes, n.tolist(), strict=True)) for name, n in counts.items()},
+        "dead_classes": {
+            name: [c for c, k in zip(classes, n, strict=True) if not k] for name, n in counts.items()
+        },
+        "entropy": {name: entropies(a.probabilities) for name, a in answers.items()},
+        "agreement": {
+            f"target_with_{name.replace('-', '_')}": float((a.named == target).mean())
+            for name, a in answers.items()
+            if name != "target"
+        },
+        "held_out": {
+            name: {key: float(values.mean()) for key, values in likeness(a, findings.rgb).items()}
+            for name, a in findings.held.items()
+            if findings.rgb is not None
+        },
+        "epochs": epoch_story(findings, answers["source-only"].named),
+        "pseudo_labels": [line for line in findings.metrics if line.get("event") == "epoch"],
+        "ensv": {"agreement": agreement, "chosen": chosen(agreement)},
+        "verdict": judge(evidence(material, findings)).to_dict(),
+    }
+
+
+def entropies(p: Floats) -> dict[str, float]:
+    """Entropy of the mean of (N, K) predictions, mean of their entropies, and the difference, in nats."""
+
+    def entropy(q: NDArray[np.float64]) -> NDArray[np.float64]:
+        total: NDArray[np.float64] = -(q * np.log(np.maximum(q, 1e-12))).sum(-1)
+        return total
+
+    wide = p.astype(np.float64)
+    marginal, conditional = float(entropy(wide.mean(0))), float(entropy(wide).mean())
+    return {"marginal": marginal, "conditional": conditional, "information": marginal - conditional}
+
+
+def likeness(model: Answers, rgb: Answers) -> dict[str, NDArray[np.float64]]:
+    """How near a model's answers on frames are to the source model's on their RGB, pair by pair, each (M,).
+
+    ``agreement``: 1 where both name one class; ``overlap``: sum of min(p, q), 0 to 1; ``kl``: KL(rgb || model), nats.
+    """
+    return {
+        "agreement": (model.named == rgb.named).astype(np.float64),
+        "overlap": overlap(model.probabilities, rgb.probabilities),
+        "kl": divergence(rgb.probabilities, model.probabilities),
+    }
+
+
+def epoch_story(findings: Findings, source_only: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """How the answers moved from epoch to epoch, ending with what ships."""
+    steps = [(stage, n, p.argmax(1)) for stage, n, p in findings.epochs]
+    if steps:
+        stage, n, _ = steps[-1]
+        steps.append((stage, n + 1, findings.answers["target"].named))
+    story: list[dict[str, Any]] = []
+    for before, (stage, n, named) in zip([None, *steps], steps, strict=False):
+        first = before is None or before[0] != stage
+        story.append(
+            {
+                "stage": stage,
+                "epochs": n,
+                "changed": None if first or before is None else float((named != before[2]).mean()),
+                "with_source_only": float((named == source_only).mean()),
+            }
+        )
+    return story
+
+
+def evidence(material: Material, findings: Findings) -> Evidence:
+    """What the verdict rests on."""
+    answers, held = findings.answers, findings.held
+    churn = [step["changed"] for step in epoch_story(findings, answers["source-only"].named)]
+    return Evidence(
+        classes=material.classes,
+        features=answers["source-only"].features,
+        source=answers["source-only"].probabilities,
+        target=answers["target"].probabilities,
+        tgmb=answers["tgmb"].probabilities if "tgmb" in answers else None,
+        rgb=findings.rgb.probabilities if findings.rgb else None,
+        held_source=held["source-only"].probabilities if held else None,
+        held_target=held["target"].probabilities if held else None,
+        held_runs=material.held_runs,
+        last_churn=churn[-1] if churn else None,
+    )
