@@ -62,7 +62,7 @@ def ask_all(run: Run, labelled: Path) -> Logits:
     """Ask every model."""
     inputs, _, config = run.read_config()
     if inputs.source is None or inputs.paired is None:
-        raise SystemExit(f"{run.path}: wanted a run with --source and --paired")
+        raise SystemExit(f"{run.path}: expected a run with --source and --paired")
     source, _ = load_classifier(run.source)
     target, header = load_classifier(run.target, "target")
     assert header.sensor is not None

@@ -161,7 +161,7 @@ class Workshop:
             shutil.copy2(Run(kept).translator, run.translator)
             shutil.copy2(kept / "metrics.jsonl", out / "metrics.jsonl")
             write_json(out / "shared.json", ["tgmb"])
-            write_config(out, inputs, sensor, config)  # last: without it the folder is made anew
+            write_config(out, inputs, sensor, config)  # last: without it the folder is made again
             begun = True
         try:
             adapt(inputs, sensor, out, config, resume=begun, overwrite=True)

@@ -1,10 +1,10 @@
-"""How often the drift flags are raised: on new frames of the same kind, and on spoilt ones.
+"""How often the drift flags are raised: on new frames of the same kind, and on corrupted ones.
 
     python benchmarks/drift.py RUN [RUN ...] -o WORK [--epochs 5]
 
 RUN is a finished run on real data. Its target frames are cut into stretches, and a network is adapted (SHOT, from the
 run's source model) on every other stretch alone; the rest are places that it never saw. Both halves are then asked
-about, the second one also spoilt in several ways. Columns:
+about, the second one also corrupted in several ways. Columns:
 
 - share of single frames beyond the input limit (promised for new frames: 1 %, or one in the frames + 1);
 - whether the flag ``input_drift`` is on after all frames in order;

@@ -64,11 +64,11 @@ def same_answers(bundle: Path, labelled: Path, camera: str, *sensor: str) -> str
     ]
     compared = equal = 0
     for answer in answers:
-        wanted = expected.get(Path(answer["source"]).resolve())
-        if wanted is None:
+        reference = expected.get(Path(answer["source"]).resolve())
+        if reference is None:
             continue  # the folder holds frames of other scenes too
         compared += 1
-        equal += (answer["label"], answer["probability"]) == (wanted["label"], wanted["probability"])
+        equal += (answer["label"], answer["probability"]) == (reference["label"], reference["probability"])
     shown = Path(camera).relative_to(data_root())
     return (
         f"run against evaluate on {bundle.name}, {shown}: {equal} of {compared} frames equal to the last bit"

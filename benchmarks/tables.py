@@ -9,7 +9,7 @@
 --data takes nyuv2-5, epfl-6, a folder that ``tgkt-edge data prepare`` wrote, or NAME:SRC to prepare one: with
 ``--data sunrgbd:SUNRGBD`` this runs the paper's 16 tasks. Finished cells in WORK are not computed again, unfinished
 ones are resumed; a source model is trained once for each seed and shared by all rows, a translation net by all rows
-whose options for it agree. The Markdown file and its JSON twin are written anew after every cell. Exit code 1 if a
+whose options for it agree. The Markdown file and its JSON twin are written again after every cell. Exit code 1 if a
 cell failed.
 """
 
@@ -48,7 +48,7 @@ def read_row(text: str) -> Row:
     method, *sets = rest.split(",")
     if not equals or not name or method not in METHODS:
         raise argparse.ArgumentTypeError(
-            f"{text!r}: wanted NAME=METHOD,key=value,... with a METHOD of {', '.join(METHODS)}"
+            f"{text!r}: expected NAME=METHOD,key=value,... with a METHOD of {', '.join(METHODS)}"
         )
     return Row(name, method, tuple(sets))
 

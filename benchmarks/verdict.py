@@ -124,7 +124,7 @@ def find_cases(
 
 
 def evidence_of(run: Run) -> Evidence:
-    """What a finished run's verdict is made from, asked of its models anew."""
+    """What a finished run's verdict is made from, asked of its models again."""
     inputs, sensor, config = run.read_config()
     side = resize_side(config.image_size)
     compute = Compute(torch.device("cpu"), "fp32")
@@ -272,7 +272,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _run_and_labels(text: str) -> tuple[Path, Path]:
     run, equals, labels = text.partition("=")
     if not equals or not (Path(run) / "config.yaml").is_file() or not Path(labels).exists():
-        raise argparse.ArgumentTypeError(f"{text!r}: wanted RUN=LABELS, a run folder and labelled frames")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected RUN=LABELS, a run folder and labelled frames")
     return Path(run), Path(labels)
 
 

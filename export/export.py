@@ -67,10 +67,10 @@ def export(
     """
     for name in precisions:
         if name not in MODEL_FILES:
-            raise UsageError(f"--precision {name}: unknown; wanted some of {', '.join(MODEL_FILES)}")
+            raise UsageError(f"--precision {name}: unknown; expected some of {', '.join(MODEL_FILES)}")
     check_method(calibration_method)
     if not 0 <= max_drop <= 1:
-        raise UsageError(f"--max-drop {max_drop:g}: wanted a share from 0 to 1")
+        raise UsageError(f"--max-drop {max_drop:g}: expected a share from 0 to 1")
     if overwrite:
         refuse_foreign(out, MANIFEST, "an earlier bundle")
     with atomic_folder(out, overwrite=overwrite) as folder:
@@ -184,14 +184,14 @@ def _from_run(
 def _from_bundle(
     earlier: Bundle, folder: Path, precisions: Sequence[str], calibrate: Path | None
 ) -> tuple[Task, Path | None, dict[str, Any], dict[str, Any]]:
-    """Take over every file of a bundle, checked, but those that are made anew."""
-    anew = {MODEL_FILES[name] for name in precisions if name != "fp32"}
+    """Take over every file of a bundle, checked, but those that are made again."""
+    again = {MODEL_FILES[name] for name in precisions if name != "fp32"}
     earlier.model("fp32")
     for name in earlier.files:
-        if name not in anew:
+        if name not in again:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(earlier.file(name), folder / name)
-    kept = {name: found for name, found in earlier.verification.items() if MODEL_FILES.get(name) not in anew}
+    kept = {name: found for name, found in earlier.verification.items() if MODEL_FILES.get(name) not in again}
     task = Task(folder, earlier.classes, earlier.sensor, earlier.size)
     return task, calibrate, kept, dict(earlier.provenance)
 

@@ -67,7 +67,7 @@ def fold_repeat(conv: nn.Conv2d) -> nn.Conv2d:
         The same convolution with 2 input channels, in the dtype of ``conv``.
     """
     if conv.in_channels != 3 or conv.groups != 1 or conv.padding_mode != "zeros" or conv.bias is None:
-        raise ValueError(f"{conv}: wanted 3 ungrouped channels, zero padding and a bias")
+        raise ValueError(f"{conv}: expected 3 ungrouped channels, zero padding and a bias")
     mean, std = (conv.weight.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     weight = conv.weight.detach()
     of_frame = (weight / std).sum(1)

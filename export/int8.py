@@ -41,7 +41,7 @@ def quantise(model: Path, ranges: TensorsData, form: str, keep: Collection[str] 
         keep: names of layers (see :func:`layers`) that stay in float.
     """
     if form not in FORMS:
-        raise ValueError(f"form {form!r}: wanted one of {', '.join(FORMS)}")
+        raise ValueError(f"form {form!r}: expected one of {', '.join(FORMS)}")
     loaded = onnx.load(str(model))
     if form == "int8-cpu":
         pool_before_relu(loaded.graph)

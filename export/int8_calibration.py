@@ -56,7 +56,7 @@ class Ranges:
 def check_method(method: str) -> None:
     """Raise UsageError unless ``method`` is one of METHODS."""
     if method not in METHODS:
-        raise UsageError(f"--calibration-method {method}: unknown; wanted one of {', '.join(METHODS)}")
+        raise UsageError(f"--calibration-method {method}: unknown; expected one of {', '.join(METHODS)}")
 
 
 def digest(inputs: NDArray[np.float32]) -> str:

@@ -78,7 +78,7 @@ def load_real_frames(
         DataError: frames that contradict the bundle's SensorSpec or cannot be read, named, unless ``skip_bad``.
     """
     if count < 1:
-        raise UsageError(f"--calibration-frames {count}: wanted at least 1")
+        raise UsageError(f"--calibration-frames {count}: expected at least 1")
     side = resize_side(task.size)
     frames, _ = load_frames(
         target,
@@ -123,20 +123,20 @@ def add_precisions(
         GateError: (exit 3) a precision, FP16 after INT8 included, loses more than ``max_drop``.
         UsageError: (exit 2) frames are needed and there are none.
     """
-    wanted = [name for name in dict.fromkeys(precisions) if name != "fp32"]
+    requested = [name for name in dict.fromkeys(precisions) if name != "fp32"]
     ranges: Ranges | None = None
-    if any(name in FORMS for name in wanted):
+    if any(name in FORMS for name in requested):
         if frames is None:
             raise UsageError("INT8 is calibrated on real target frames: give --calibrate T")
         say(f"calibrating on {len(frames.calibration)} frames ({method})")
         ranges = calibrate(task.file("fp32"), frames.calibration, method, say)
     gate: GateFrames | None = None
-    if verify and wanted and frames is not None:
+    if verify and requested and frames is not None:
         reference = answers(task.file("fp32"), task.size, task.classes, frames.gate)
         gate = GateFrames(frames.gate, frames.labels, reference)
     verification: dict[str, Any] = {}
-    while wanted:
-        name = wanted.pop(0)
+    while requested:
+        name = requested.pop(0)
         path = task.file(name)
         steps: list[dict[str, Any]] = []
         result: Comparison | None = None
@@ -162,8 +162,8 @@ def add_precisions(
                         "replaced_by": "fp16",
                         "steps": steps,
                     }
-                    if "fp16" not in (*wanted, *verification):
-                        wanted.insert(0, "fp16")
+                    if "fp16" not in (*requested, *verification):
+                        requested.insert(0, "fp16")
                     continue
         if result is not None:
             assert gate is not None

@@ -28,7 +28,7 @@ def calibrate_probabilities(task: Task, labels: Path, skip_bad: bool, say: Say) 
     )
     assert known.labels is not None
     if len(known) < FEWEST:
-        say(f"{len(known)} labelled frames: probabilities are not calibrated; wanted at least {FEWEST}")
+        say(f"{len(known)} labelled frames: probabilities are not calibrated; expected at least {FEWEST}")
         return {}
     logits, _ = answers(task.file("fp32"), task.size, task.classes, network_inputs(known.codes, task.size))
     found = measure(logits, known.labels)

@@ -77,11 +77,11 @@ def run(
         sensor: preset or YAML file, if this camera writes its frames differently than the one that the bundle was
             adapted with. The range stays the bundle's.
         top_k: classes listed a frame; more than there are means all.
-        loop: repeat a recording for ever.
+        loop: repeat a recording indefinitely.
         max_frames: stop after so many answers, bad frames included.
         drop: "latest": a frame that arrives while another waits replaces it; "none": every frame is answered.
             None: "latest" for cameras, "none" for recordings.
-        retry: what happens when a camera is lost; None: it is opened again for ever.
+        retry: what happens when a camera is lost; None: it is opened again indefinitely.
         sinks: URIs for :func:`tgkt_edge.runtime.sinks.open_sink`. None given, or ``jsonl:-`` among them: JSON lines on
             stdout. token: what viewers of an ``http://`` sink must present.
         smooth, min_confidence: see :class:`tgkt_edge.runtime.infer.smoothing.Decider`.
@@ -299,8 +299,8 @@ def _lanes(camera: str, drop: Drop | None) -> int:
 
 def _check_numbers(top_k: int, max_frames: int | None, drop: str | None) -> None:
     if top_k < 1:
-        raise UsageError(f"--top-k {top_k}: wanted at least 1")
+        raise UsageError(f"--top-k {top_k}: expected at least 1")
     if max_frames is not None and max_frames < 1:
-        raise UsageError(f"--max-frames {max_frames}: wanted at least 1")
+        raise UsageError(f"--max-frames {max_frames}: expected at least 1")
     if drop not in (None, "latest", "none"):
-        raise UsageError(f"--drop {drop}: wanted latest or none")
+        raise UsageError(f"--drop {drop}: expected latest or none")

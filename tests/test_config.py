@@ -111,8 +111,8 @@ def test_the_last_set_wins_and_a_flag_not_given_changes_nothing(yaml_file: Path)
         ("batsh=3", "--set batsh=3: unknown key 'batsh'. Did you mean 'batch'?"),
         ("tgkt.self=1", "unknown key 'tgkt.self'. Known: epochs, lr"),
         ("tgmb.zzz=3", "unknown key 'tgmb.zzz'. Known: epochs, lr, momentum"),
-        ("batch.size=3", "batch = {'size': 3}: wanted a whole number"),
-        ("tgmb=3", "tgmb is 3, wanted key: value pairs"),
+        ("batch.size=3", "batch = {'size': 3}: expected a whole number"),
+        ("tgmb=3", "tgmb is 3, expected key: value pairs"),
     ],
 )
 def test_an_unknown_key_is_named_with_its_neighbour(text: str, words: str) -> None:
@@ -131,25 +131,25 @@ def test_an_unknown_key_in_a_file_names_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("batch=many", "batch = 'many': wanted a whole number"),
-        ("batch=8.0", "batch = 8.0: wanted a whole number"),
-        ("batch=true", "batch = True: wanted a whole number"),
-        ("tgmb.lr=fast", "tgmb.lr = 'fast': wanted a number"),
-        ("tgmb.lr=true", "tgmb.lr = True: wanted a number"),
-        ("tgmb.lr=.nan", "wanted a number"),
-        ("tgmb.lr=.inf", "wanted a number"),
-        ("tgmb.lr=[1]", "tgmb.lr = [1]: wanted a number"),
-        ("device=3", "device = 3: wanted text"),
-        ("precision=fp8", "precision = 'fp8': wanted one of auto, fp32, bf16"),
-        ("tgmb.adversary=nice", "wanted one of flipped, eq3-minmax"),
-        ("tgmb.epochs=0", "tgmb.epochs = 0: wanted more than 0"),
-        ("tgmb.im=-0.1", "tgmb.im = -0.1: wanted 0 or more"),
-        ("source.momentum=1", "source.momentum = 1.0: wanted 0 to below 1"),
-        ("source.label_smoothing=1.5", "source.label_smoothing = 1.5: wanted 0 to below 1"),
-        ("image_size=16", "image_size = 16: ResNet-50 shrinks by 32; wanted at least 32 pixels"),
+        ("batch=many", "batch = 'many': expected a whole number"),
+        ("batch=8.0", "batch = 8.0: expected a whole number"),
+        ("batch=true", "batch = True: expected a whole number"),
+        ("tgmb.lr=fast", "tgmb.lr = 'fast': expected a number"),
+        ("tgmb.lr=true", "tgmb.lr = True: expected a number"),
+        ("tgmb.lr=.nan", "expected a number"),
+        ("tgmb.lr=.inf", "expected a number"),
+        ("tgmb.lr=[1]", "tgmb.lr = [1]: expected a number"),
+        ("device=3", "device = 3: expected text"),
+        ("precision=fp8", "precision = 'fp8': expected one of auto, fp32, bf16"),
+        ("tgmb.adversary=nice", "expected one of flipped, eq3-minmax"),
+        ("tgmb.epochs=0", "tgmb.epochs = 0: expected more than 0"),
+        ("tgmb.im=-0.1", "tgmb.im = -0.1: expected 0 or more"),
+        ("source.momentum=1", "source.momentum = 1.0: expected 0 to below 1"),
+        ("source.label_smoothing=1.5", "source.label_smoothing = 1.5: expected 0 to below 1"),
+        ("image_size=16", "image_size = 16: ResNet-50 shrinks by 32; expected at least 32 pixels"),
         ("batch=1", "batch = 1: batch norm needs at least 2 frames a step"),
-        ("batch", "--set batch: wanted key=value"),
-        ("=3", "--set =3: wanted key=value"),
+        ("batch", "--set batch: expected key=value"),
+        ("=3", "--set =3: expected key=value"),
         ("batch={", "--set batch={: the value is not YAML"),
     ],
 )
@@ -175,7 +175,7 @@ def test_weights_of_zero_are_allowed_since_they_are_the_ablations() -> None:
 
 
 def test_python_callers_are_checked_too() -> None:
-    with pytest.raises(ConfigError, match=r"tgmb\.lr = 0: wanted more than 0"):
+    with pytest.raises(ConfigError, match=r"tgmb\.lr = 0: expected more than 0"):
         TgmbConfig(lr=0)
     with pytest.raises(ConfigError, match="seed = -1"):
         AdaptConfig(seed=-1)
@@ -187,11 +187,11 @@ def test_python_callers_are_checked_too() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "holds NoneType, wanted key: value pairs"),
-        ("- batch\n", "holds list, wanted key: value pairs"),
+        ("", "holds NoneType, expected key: value pairs"),
+        ("- batch\n", "holds list, expected key: value pairs"),
         ("batch: [8\n", "not valid YAML"),
-        ("tgmb:\n", "tgmb is None, wanted key: value pairs"),
-        ("batch: 0\n", "batch = 0: wanted more than 0"),
+        ("tgmb:\n", "tgmb is None, expected key: value pairs"),
+        ("batch: 0\n", "batch = 0: expected more than 0"),
     ],
 )
 def test_a_file_that_is_no_configuration(text: str, words: str, tmp_path: Path) -> None:

@@ -117,15 +117,15 @@ def test_the_wheel_holds_every_module_and_installs_no_generic_name(
     assert len(names) == len(set(names))
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"tgkt_edge"}
-    wanted = {
+    expected = {
         name.replace(".", "/") + ("/__init__.py" if file.name == "__init__.py" else ".py")
         for name, file in layout.modules.items()
     }
-    assert {name for name in names if name.endswith(".py")} == wanted
+    assert {name for name in names if name.endswith(".py")} == expected
     assert "tgkt_edge/py.typed" in names
     page = repository / "runtime" / "sinks" / "live" / "assets"
-    wanted = {f"tgkt_edge/runtime/sinks/live/assets/{file.name}" for file in page.iterdir()}
-    assert {name for name in names if "/assets/" in name} == wanted
+    expected = {f"tgkt_edge/runtime/sinks/live/assets/{file.name}" for file in page.iterdir()}
+    assert {name for name in names if "/assets/" in name} == expected
     assert any(name.endswith("/LICENSE") for name in names)
     assert "tgkt-edge = tgkt_edge.cli.main:main" in entries
     assert "Requires-Python: >=3.10" in metadata

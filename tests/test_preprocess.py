@@ -80,8 +80,8 @@ def test_pixels_are_averaged_over_the_area_under_them() -> None:
     assert encode(frame, DEPTH, 2).tolist() == [codes_of(1.5, 5.0), codes_of(2.5, 1.0)]
     # Three columns onto two: half of the middle one goes to either side, with a weight of 1 to 2.
     three = u16([[1000, 4000, 2500]] * 3)
-    wanted = codes_of((1.0 + 0.5 * 4.0) / 1.5, (0.5 * 4.0 + 2.5) / 1.5)
-    assert encode(three, DEPTH, 2).tolist() == [wanted, wanted]
+    expected = codes_of((1.0 + 0.5 * 4.0) / 1.5, (0.5 * 4.0 + 2.5) / 1.5)
+    assert encode(three, DEPTH, 2).tolist() == [expected, expected]
 
 
 def test_rows_stay_rows_and_columns_columns() -> None:
@@ -212,11 +212,11 @@ def test_random_frames_agree_with_the_reference_within_one_code(
     frame = random.integers(1, 65536, shape).astype(np.uint16)
     frame[random.random(shape) < holes] = 0
     for spec in (DEPTH, PRESETS["depth"], PRESETS["sunrgbd"], NIR):
-        wanted = reference(frame, spec, side)
+        expected = reference(frame, spec, side)
         coded = encode(frame, spec, side).astype(np.float64)
-        measured = ~np.isnan(wanted)
+        measured = ~np.isnan(expected)
         assert measured.mean() > 0.05
-        assert np.abs(coded - wanted)[measured].max() <= 1.0
+        assert np.abs(coded - expected)[measured].max() <= 1.0
         assert np.isin(coded[~measured], coded[measured]).all()  # a filled pixel copies a measured one
 
 
@@ -275,10 +275,10 @@ def test_real_16_bit_depth_frames_agree_with_the_reference(data_dir: Path) -> No
     for file in files:
         raw: Any = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
         assert raw.dtype == np.uint16
-        wanted = reference(raw, spec, 80)  # blocks of 9 rows, 16 columns
+        expected = reference(raw, spec, 80)  # blocks of 9 rows, 16 columns
         coded = encode(raw, spec, 80).astype(np.float64)
-        measured = ~np.isnan(wanted)
-        assert np.abs(coded - wanted)[measured].max() <= 1.0
+        measured = ~np.isnan(expected)
+        assert np.abs(coded - expected)[measured].max() <= 1.0
         holed += int((raw == 0).any())
         ready = preprocess(raw, spec, 224, str(file))
         assert ready.shape == (1, 224, 224)
@@ -295,5 +295,5 @@ def test_photographs_are_averaged_in_their_own_channel_order() -> None:
     assert small[0, 0].tolist() == [175, 75, 30]
     assert small[1, 1].tolist() == [0, 0, 0]
     for bad in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.uint16)):
-        with pytest.raises(FrameError, match=r"a\.jpg: shape .* wanted \(height, width, 3\) uint8 RGB"):
+        with pytest.raises(FrameError, match=r"a\.jpg: shape .* expected \(height, width, 3\) uint8 RGB"):
             encode_rgb(bad, 2, "a.jpg")  # type: ignore[arg-type]

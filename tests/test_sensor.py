@@ -18,7 +18,7 @@ DEPTH, NIR, NIR8, NYU, SUN = (PRESETS[name] for name in ("depth", "nir", "nir8",
 
 
 @pytest.mark.parametrize(
-    ("spec", "counts", "wanted"),
+    ("spec", "counts", "expected"),
     [
         (DEPTH, [0, 1, 1500, 65535], [0.0, 0.001, 1.5, 65.535]),  # millimetres
         (NIR, [0, 512, 1023], [0.0, 512.0, 1023.0]),  # counts stay counts
@@ -30,11 +30,11 @@ DEPTH, NIR, NIR8, NYU, SUN = (PRESETS[name] for name in ("depth", "nir", "nir8",
     ids=["depth", "nir", "nir8", "nyuv2", "sunrgbd"],
 )
 def test_each_preset_decodes_hand_computed_counts(
-    spec: SensorSpec, counts: list[int], wanted: list[float]
+    spec: SensorSpec, counts: list[int], expected: list[float]
 ) -> None:
     decoded = spec.decode(np.array(counts, dtype=spec.numpy_dtype))
     assert decoded.dtype == np.float64
-    np.testing.assert_allclose(decoded, wanted, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(decoded, expected, rtol=0, atol=1e-12)
 
 
 def test_rotated_bits_are_a_permutation_of_all_counts() -> None:
@@ -72,31 +72,31 @@ def test_an_unknown_field_like_no_other_lists_all_fields() -> None:
 @pytest.mark.parametrize(
     ("base", "change", "named"),
     [
-        (DEPTH, {"kind": "thermal"}, "kind = 'thermal': wanted one of depth, nir"),
-        (DEPTH, {"dtype": "float32"}, "dtype = 'float32': wanted one of uint8, uint16"),
+        (DEPTH, {"kind": "thermal"}, "kind = 'thermal': expected one of depth, nir"),
+        (DEPTH, {"dtype": "float32"}, "dtype = 'float32': expected one of uint8, uint16"),
         (DEPTH, {"encoding": "log"}, "encoding = 'log'"),
         (DEPTH, {"unit_m": None}, "unit_m = None: a depth sensor needs a finite number"),
         (DEPTH, {"unit_m": "1 mm"}, "unit_m = '1 mm'"),
         (DEPTH, {"unit_m": True}, "unit_m = True"),
-        (DEPTH, {"unit_m": 0.0}, "unit_m = 0.0: wanted a positive number"),
-        (DEPTH, {"unit_m": -0.001}, "unit_m = -0.001: wanted a positive number"),
+        (DEPTH, {"unit_m": 0.0}, "unit_m = 0.0: expected a positive number"),
+        (DEPTH, {"unit_m": -0.001}, "unit_m = -0.001: expected a positive number"),
         (DEPTH, {"far_m": float("nan")}, "far_m = nan"),
         (DEPTH, {"far_m": float("inf")}, "far_m = inf"),
-        (DEPTH, {"near_m": 8.0}, "range 8.0 to 8.0: wanted 0 <= near_m < far_m"),
+        (DEPTH, {"near_m": 8.0}, "range 8.0 to 8.0: expected 0 <= near_m < far_m"),
         (DEPTH, {"near_m": -1.0}, "range -1.0 to 8.0"),
         (DEPTH, {"black": 0}, "black has no meaning for a depth sensor"),
         (NIR, {"unit_m": 0.001}, "unit_m has no meaning for a nir sensor"),
         (NIR, {"white": None}, "white = None: a nir sensor needs a finite number"),
-        (NIR, {"black": 2000}, "range 2000.0 to 1023.0: wanted 0 <= black < white"),
+        (NIR, {"black": 2000}, "range 2000.0 to 1023.0: expected 0 <= black < white"),
         (NYU, {"encoding": "sunrgbd"}, "it needs dtype uint16"),
-        (NYU, {"invalid": [256]}, "invalid = 256: wanted raw counts from 0 to 255 (uint8)"),
+        (NYU, {"invalid": [256]}, "invalid = 256: expected raw counts from 0 to 255 (uint8)"),
         (DEPTH, {"invalid": [-1]}, "invalid = -1"),
         (DEPTH, {"invalid": [0.5]}, "invalid = 0.5"),
-        (DEPTH, {"invalid": 0}, "invalid = 0: wanted a list of raw counts"),
-        (DEPTH, {"size": [640]}, "size = (640,): wanted [width, height]"),
+        (DEPTH, {"invalid": 0}, "invalid = 0: expected a list of raw counts"),
+        (DEPTH, {"size": [640]}, "size = (640,): expected [width, height]"),
         (DEPTH, {"size": [640, 0]}, "size = (640, 0)"),
         (DEPTH, {"size": 640}, "size = 640"),
-        (DEPTH, {"size": "all"}, "size = 'all': wanted one of any"),
+        (DEPTH, {"size": "all"}, "size = 'all': expected one of any"),
     ],
 )
 def test_a_bad_value_is_refused_and_named(base: SensorSpec, change: dict[str, Any], named: str) -> None:
@@ -107,7 +107,7 @@ def test_a_bad_value_is_refused_and_named(base: SensorSpec, change: dict[str, An
 
 
 def test_what_is_no_mapping_or_has_no_kind_is_refused() -> None:
-    with pytest.raises(ConfigError, match="found list, wanted the fields of a SensorSpec"):
+    with pytest.raises(ConfigError, match="found list, expected the fields of a SensorSpec"):
         SensorSpec.from_dict([1, 2])
     with pytest.raises(ConfigError, match="'kind' is missing"):
         SensorSpec.from_dict({"unit_m": 0.001})

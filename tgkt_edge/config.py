@@ -188,14 +188,14 @@ class AdaptConfig:
             raise ConfigError(f"rounds = {self.rounds}: only the method tgkt has rounds, not {self.method}")
         if self.image_size < 32:
             raise ConfigError(
-                f"image_size = {self.image_size}: ResNet-50 shrinks by 32; wanted at least 32 pixels"
+                f"image_size = {self.image_size}: ResNet-50 shrinks by 32; expected at least 32 pixels"
             )
         if self.batch < 2:
             raise ConfigError(f"batch = {self.batch}: batch norm needs at least 2 frames a step")
         if self.seed < 0:
-            raise ConfigError(f"seed = {self.seed}: wanted 0 or more")
+            raise ConfigError(f"seed = {self.seed}: expected 0 or more")
         if self.holdout > 0.5:
-            raise ConfigError(f"holdout = {self.holdout}: wanted 0 to 0.5, a share of the pairs")
+            raise ConfigError(f"holdout = {self.holdout}: expected 0 to 0.5, a share of the pairs")
 
 
 # Every value as in the paper (its slips resolved), spelt out so that it stays when the defaults move on.
@@ -262,7 +262,7 @@ def build_config(
     for text in sets:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set {text}: wanted key=value, for example --set tgmb.epochs=30")
+            raise ConfigError(f"--set {text}: expected key=value, for example --set tgmb.epochs=30")
         try:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError as error:
@@ -283,5 +283,5 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {path}: not valid YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"--config {path}: holds {type(values).__name__}, wanted key: value pairs")
+        raise ConfigError(f"--config {path}: holds {type(values).__name__}, expected key: value pairs")
     return values

@@ -22,7 +22,7 @@ def from_dict(cls: type[C], values: Any, where: str, prefix: str = "") -> C:
     """
     if not isinstance(values, dict):
         raise ConfigError(
-            f"{where}: {prefix.removesuffix('.') or 'the configuration'} is {values!r}, wanted key: value pairs"
+            f"{where}: {prefix.removesuffix('.') or 'the configuration'} is {values!r}, expected key: value pairs"
         )
     hints = typing.get_type_hints(cls)
     arguments: dict[str, Any] = {}
@@ -55,29 +55,29 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _typed(value: Any, wanted: Any, where: str) -> Any:
-    """``value`` as ``wanted``. YAML reads 1e-3 as text and 1 as int: both are fine where a float is wanted."""
-    origin = typing.get_origin(wanted)
+def _typed(value: Any, expected: Any, where: str) -> Any:
+    """``value`` as ``expected``. YAML reads 1e-3 as text and 1 as int: both are fine where a float is expected."""
+    origin = typing.get_origin(expected)
     if origin is Literal:
-        allowed = typing.get_args(wanted)
+        allowed = typing.get_args(expected)
         if value not in allowed:
-            raise ConfigError(f"{where} = {value!r}: wanted one of {', '.join(map(str, allowed))}")
+            raise ConfigError(f"{where} = {value!r}: expected one of {', '.join(map(str, allowed))}")
         return value
     if origin is types.UnionType or origin is typing.Union:
         if value is None:
             return None
-        (wanted,) = (kind for kind in typing.get_args(wanted) if kind is not type(None))
-    if wanted is float and not isinstance(value, bool):
+        (expected,) = (kind for kind in typing.get_args(expected) if kind is not type(None))
+    if expected is float and not isinstance(value, bool):
         try:
             number = float(value)
         except (TypeError, ValueError):
             number = math.nan
         if math.isfinite(number):
             return number
-    elif (wanted is int and type(value) is int) or (wanted in (str, bool) and type(value) is wanted):
+    elif (expected is int and type(value) is int) or (expected in (str, bool) and type(value) is expected):
         return value
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    raise ConfigError(f"{where} = {value!r}: wanted {names.get(wanted, str(wanted))}")
+    raise ConfigError(f"{where} = {value!r}: expected {names.get(expected, str(expected))}")
 
 
 def check(config: Any, section: str, positive: tuple[str, ...], unit: tuple[str, ...]) -> None:
@@ -87,8 +87,8 @@ def check(config: Any, section: str, positive: tuple[str, ...], unit: tuple[str,
             continue
         name = f"{section}.{item.name}" if section else item.name
         if item.name in positive and value <= 0:
-            raise ConfigError(f"{name} = {value}: wanted more than 0")
+            raise ConfigError(f"{name} = {value}: expected more than 0")
         if value < 0:
-            raise ConfigError(f"{name} = {value}: wanted 0 or more")
+            raise ConfigError(f"{name} = {value}: expected 0 or more")
         if item.name in unit and value >= 1:
-            raise ConfigError(f"{name} = {value}: wanted 0 to below 1")
+            raise ConfigError(f"{name} = {value}: expected 0 to below 1")

@@ -14,7 +14,7 @@
     ├── SourceLostError      5  a camera or recording is lost, or its frames do not fit
     └── MissingDependency    6  a library is not installed; names the extra that brings it
 
-Every message says what was found, what was wanted and what to do. 130 is an interrupt (Ctrl-C).
+Every message says what was found, what was expected and what to do. 130 is an interrupt (Ctrl-C).
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def encode_rgb(image: NDArray[np.uint8], side: int, name: str = "image") -> NDAr
         FrameError: not three channels of uint8.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise FrameError(f"{name}: shape {image.shape}, {image.dtype}: wanted (height, width, 3) uint8 RGB")
+        raise FrameError(f"{name}: shape {image.shape}, {image.dtype}: expected (height, width, 3) uint8 RGB")
     return _area(image, side)
 
 
@@ -239,8 +239,8 @@ def _fill_nearest(mean: NDArray[np.float32], hole: NDArray[np.bool_], box: Seque
     )
     # Labels number the non-hole pixels; a look-up by label needs no assumption about the order of numbering.
     labels = labels.astype(np.intp)  # numpy's own type of index: three times as fast
-    wanted = labels[hole]
+    expected = labels[hole]
     labels[hole] = 0  # no pixel's number
     value_of = np.empty(int(labels.max()) + 1, dtype=np.float32)
     value_of[labels.ravel()] = mean.ravel()
-    mean[hole] = value_of[wanted]
+    mean[hole] = value_of[expected]

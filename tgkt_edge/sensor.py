@@ -55,8 +55,10 @@ class SensorSpec:
         _choice("dtype", self.dtype, tuple(_DTYPES))
         _choice("encoding", self.encoding, ("linear", "sunrgbd"))
         depth_fields, nir_fields = ("unit_m", "near_m", "far_m"), ("black", "white")
-        wanted, unwanted = (depth_fields, nir_fields) if self.kind == "depth" else (nir_fields, depth_fields)
-        for name in wanted:
+        expected, unwanted = (
+            (depth_fields, nir_fields) if self.kind == "depth" else (nir_fields, depth_fields)
+        )
+        for name in expected:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
                 raise ConfigError(
@@ -67,17 +69,19 @@ class SensorSpec:
                 raise ConfigError(f"sensor: {name} has no meaning for a {self.kind} sensor; remove it")
         low, high = self.range
         if self.kind == "depth" and not (self.unit_m is not None and self.unit_m > 0):
-            raise ConfigError(f"sensor: unit_m = {self.unit_m}: wanted a positive number of metres per count")
+            raise ConfigError(
+                f"sensor: unit_m = {self.unit_m}: expected a positive number of metres per count"
+            )
         if not 0 <= low < high:
             names = "near_m < far_m" if self.kind == "depth" else "black < white"
-            raise ConfigError(f"sensor: range {low} to {high}: wanted 0 <= {names}")
+            raise ConfigError(f"sensor: range {low} to {high}: expected 0 <= {names}")
         if self.encoding == "sunrgbd" and self.dtype != "uint16":
             raise ConfigError("sensor: encoding sunrgbd rotates 16 bits: it needs dtype uint16")
         top = int(np.iinfo(self.numpy_dtype).max)
         for value in self.invalid:
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= top:
                 raise ConfigError(
-                    f"sensor: invalid = {value!r}: wanted raw counts from 0 to {top} ({self.dtype})"
+                    f"sensor: invalid = {value!r}: expected raw counts from 0 to {top} ({self.dtype})"
                 )
         if isinstance(self.size, str):
             _choice("size", self.size, ("any",))
@@ -85,7 +89,7 @@ class SensorSpec:
             ok = len(self.size) == 2 and all(isinstance(n, int) and n > 0 for n in self.size)
             if not ok:
                 raise ConfigError(
-                    f"sensor: size = {self.size!r}: wanted [width, height] in pixels, any, or nothing"
+                    f"sensor: size = {self.size!r}: expected [width, height] in pixels, any, or nothing"
                 )
 
     @property
@@ -159,7 +163,7 @@ class SensorSpec:
     def from_dict(cls, values: Any, where: str = "sensor") -> SensorSpec:
         """Inverse of :meth:`to_dict`. Raises ConfigError for anything that is not a SensorSpec."""
         if not isinstance(values, dict):
-            raise ConfigError(f"{where}: found {type(values).__name__}, wanted the fields of a SensorSpec")
+            raise ConfigError(f"{where}: found {type(values).__name__}, expected the fields of a SensorSpec")
         known = [field.name for field in dataclasses.fields(cls)]
         for key in values:
             if key not in known:
@@ -167,7 +171,7 @@ class SensorSpec:
                 hint = f" Did you mean '{near[0]}'?" if near else f" Known fields: {', '.join(known)}."
                 raise ConfigError(f"{where}: unknown field '{key}'.{hint}")
         if "kind" not in values:
-            raise ConfigError(f"{where}: 'kind' is missing: wanted depth or nir")
+            raise ConfigError(f"{where}: 'kind' is missing: expected depth or nir")
         clean = dict(values)
         for key in ("unit_m", "near_m", "far_m", "black", "white"):
             if isinstance(clean.get(key), str):  # YAML reads 1e-3 as text
@@ -177,9 +181,9 @@ class SensorSpec:
             if isinstance(clean.get(key), list):
                 clean[key] = tuple(clean[key])
         if not isinstance(clean.get("invalid", ()), tuple):
-            raise ConfigError(f"{where}: invalid = {clean['invalid']!r}: wanted a list of raw counts")
+            raise ConfigError(f"{where}: invalid = {clean['invalid']!r}: expected a list of raw counts")
         if not isinstance(clean.get("size"), tuple | str | None):
-            raise ConfigError(f"{where}: size = {clean['size']!r}: wanted [width, height], any, or nothing")
+            raise ConfigError(f"{where}: size = {clean['size']!r}: expected [width, height], any, or nothing")
         try:
             return cls(**clean)
         except ConfigError as error:
@@ -245,7 +249,7 @@ def paired_table(spec: SensorSpec) -> NDArray[np.float64]:
 
 def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ConfigError(f"sensor: {name} = {value!r}: wanted one of {', '.join(allowed)}")
+        raise ConfigError(f"sensor: {name} = {value!r}: expected one of {', '.join(allowed)}")
 
 
 def _dtype_advice(found: np.dtype[Any], spec: SensorSpec) -> str:

@@ -78,7 +78,7 @@ class Store:
 
     Args:
         images: (N, R, R) uint16 codes of sensor frames, or (N, R, R, 3) uint8 RGB.
-        device: where batches are wanted.
+        device: where batches are expected.
     """
 
     def __init__(self, images: NDArray[np.uint16] | NDArray[np.uint8], device: torch.device) -> None:

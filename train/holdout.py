@@ -30,12 +30,12 @@ def held_out(count: int, share: float, seed: int) -> list[Ints]:
     """
     if share == 0:
         return []
-    wanted = max(round(share * count), min(FEWEST, count // 3))
+    expected = max(round(share * count), min(FEWEST, count // 3))
     rng = np.random.default_rng([seed, *b"holdout"])
-    runs = min(wanted, RUNS)
+    runs = min(expected, RUNS)
     chosen = []
     for number, stretch in enumerate(np.array_split(np.arange(count), runs) if runs else []):
-        length = wanted // runs + (number < wanted % runs)
+        length = expected // runs + (number < expected % runs)
         start = int(rng.integers(0, len(stretch) - length + 1))
         chosen.append(stretch[start : start + length])
     return chosen

@@ -23,7 +23,7 @@ class Mailbox(Generic[T]):
 
     def __init__(self, ahead: int = 1, *, latest: bool = False) -> None:
         if ahead < 1:
-            raise ValueError(f"ahead = {ahead}: wanted at least 1")
+            raise ValueError(f"ahead = {ahead}: expected at least 1")
         self.latest, self.dropped = latest, 0
         self._ahead = ahead
         self._items: deque[tuple[T, bool]] = deque()  # (item, keep)

@@ -38,7 +38,7 @@ class Capture:
 
     The source belongs to that thread: it opens, reads and closes it. A camera's driver may hang inside any of these;
     closing it from another thread would crash the process, so a hung thread is left behind (it is a daemon and does
-    not keep the program alive) and, for a live source, another one opens the source anew.
+    not keep the program alive) and, for a live source, another one opens the source again.
 
     A live source that is lost is opened again as ``retry`` says. Only frames that the source delivered come out, in
     order; their numbers go on where those before the loss ended. Changes of state of a live source come out as
@@ -156,7 +156,7 @@ class Capture:
             thread.join(timeout)
         return not self._reader.alive
 
-    # Everything below runs in the reading thread, but for what takes the lock.
+    # Everything below runs in the reading thread, except for what takes the lock.
 
     def _start(self, delay: float) -> None:
         reader = Watched()
@@ -183,7 +183,7 @@ class Capture:
             )
             return
         delay = self._retry.delay(self._failures)
-        self._say("lost", f"{why}; it is left behind and the source opened anew in {delay:.1f} s")
+        self._say("lost", f"{why}; it is left behind and the source opened again in {delay:.1f} s")
         self._start(delay)
 
     def _work(self, reader: Watched, delay: float) -> None:

@@ -41,7 +41,7 @@ class Retry:
         wait: seconds during which the very first opening may fail, for a camera that is late at boot.
         stall: seconds without a frame after which the source counts as stalled.
         hung_read, hung_open: seconds in one driver call after which its thread is left behind and the source opened
-            anew. Longer than the sources' own time limits, which end a wait in an orderly way.
+            again. Longer than the sources' own time limits, which end a wait in an orderly way.
         most_hung: threads left behind at a time. With one more the run ends: only a new process gets rid of them.
         held: seconds without one frame after a thread began to hang, and still does, after which the run ends, too: the
             driver may hold the device in that thread, so that nobody else can open it.
@@ -59,11 +59,11 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 0:
-            raise UsageError(f"--max-retries {self.limit}: wanted at least 0")
+            raise UsageError(f"--max-retries {self.limit}: expected at least 0")
         if not self.wait >= 0:
-            raise UsageError(f"--wait {self.wait}: wanted at least 0 seconds")
+            raise UsageError(f"--wait {self.wait}: expected at least 0 seconds")
         if not self.stall > 0:
-            raise UsageError(f"--stall {self.stall}: wanted more than 0 seconds")
+            raise UsageError(f"--stall {self.stall}: expected more than 0 seconds")
 
     def delay(self, failures: int) -> float:
         """Seconds to wait now, after ``failures`` failures in a row."""

@@ -24,7 +24,7 @@ class CudaError(TgktEdgeError):
 
 
 class Cuda:
-    """The first GPU. Every method acts at once but for those that take a stream, which only queue work on it.
+    """The first GPU. Every method acts at once except for those that take a stream, which only queue work on it.
 
     Addresses are numbers. A stream is synchronised before the memory that it uses is touched or freed.
 
@@ -136,9 +136,9 @@ class Cuda:
         said = f"CUDA says '{_text(raw_text)}' ({_text(raw_name)}, {int(error)}) to {call}"
         if int(error) == _NO_DRIVER:
             _, version = self._rt.cudaRuntimeGetVersion()
-            wanted = f"{version // 1000}.{version % 1000 // 10}"
+            expected = f"{version // 1000}.{version % 1000 // 10}"
             return IncompatibleError(
-                f"{said}: there is no NVIDIA driver here, or it is older than the CUDA {wanted} of cuda-bindings. "
+                f"{said}: there is no NVIDIA driver here, or it is older than the CUDA {expected} of cuda-bindings. "
                 f"Install the cuda-bindings that fits the driver: {INSTALL}."
             )
         if int(error) == _NO_DEVICE:

@@ -31,14 +31,14 @@ def disagreements(bundle: Bundle, profile: Profile, inputs: Tensors, outputs: Te
     given: Tensors = {INPUT_NAME: {"dtype": "fp32", "shape": [-1, 1, bundle.size, bundle.size]}}
     answers: Tensors = {name: {"dtype": "fp32", "shape": [-1, len(bundle.classes)]} for name in OUTPUT_NAMES}
     wrong = []
-    for what, found, wanted in (("input", inputs, given), ("output", outputs, answers)):
-        if sorted(found) != sorted(wanted):
-            wrong.append(f"it has {what}s {sorted(found)}, wanted {sorted(wanted)}")
+    for what, found, expected in (("input", inputs, given), ("output", outputs, answers)):
+        if sorted(found) != sorted(expected):
+            wrong.append(f"it has {what}s {sorted(found)}, expected {sorted(expected)}")
             continue
-        for name, tensor in wanted.items():
+        for name, tensor in expected.items():
             dtype, shape = found[name]["dtype"], list(found[name]["shape"])
             if profile.min == profile.max and shape[:1] == [profile.max]:
                 shape[0] = -1  # a plan for one batch size may say so
             if {"dtype": dtype, "shape": shape} != tensor:
-                wrong.append(f"its {what} {name} is {dtype} {shape}, wanted fp32 {tensor['shape']}")
+                wrong.append(f"its {what} {name} is {dtype} {shape}, expected fp32 {tensor['shape']}")
     return wrong

@@ -68,9 +68,9 @@ def check_batch(batch: NDArray[Any], size: int) -> None:
     """Raise ValueError unless ``batch`` is (N, 1, size, size) float32 with N >= 1."""
     if not isinstance(batch, np.ndarray) or batch.dtype != np.float32:
         found = getattr(batch, "dtype", type(batch).__name__)
-        raise ValueError(f"batch of {found}: wanted float32 in [0, 1], as preprocess() returns it")
+        raise ValueError(f"batch of {found}: expected float32 in [0, 1], as preprocess() returns it")
     if batch.ndim != 4 or batch.shape[1:] != (1, size, size) or batch.shape[0] < 1:
-        raise ValueError(f"batch of shape {batch.shape}: wanted (N, 1, {size}, {size}) with N >= 1")
+        raise ValueError(f"batch of shape {batch.shape}: expected (N, 1, {size}, {size}) with N >= 1")
 
 
 class OnnxRuntimeEngine:
@@ -105,7 +105,7 @@ class OnnxRuntimeEngine:
     ) -> None:
         if lanes < 1 or (lanes > 1 and threads is not None):
             raise ValueError(
-                f"lanes = {lanes}, threads = {threads}: wanted 1 lane or more, of one thread each if more"
+                f"lanes = {lanes}, threads = {threads}: expected 1 lane or more, of one thread each if more"
             )
         self._ort = require("onnxruntime", "cpu", "running a bundle")
         self._path, self._size, self._classes = model_path, size, tuple(classes)
@@ -165,10 +165,10 @@ class OnnxRuntimeEngine:
             logits, probabilities = self._session.run(list(OUTPUT_NAMES), {INPUT_NAME: batch})
         except self._errors() as error:
             raise TgktEdgeError(f"{self._path}: inference failed: {_first_line(error)}") from error
-        wanted = (len(batch), len(self._classes))
-        if logits.shape != wanted or probabilities.shape != wanted:
+        expected = (len(batch), len(self._classes))
+        if logits.shape != expected or probabilities.shape != expected:
             raise IncompatibleError(
-                f"{self._path}: answered {logits.shape} and {probabilities.shape}, wanted {wanted} twice. "
+                f"{self._path}: answered {logits.shape} and {probabilities.shape}, expected {expected} twice. "
                 f"Export the bundle again."
             )
         return logits, probabilities
@@ -201,12 +201,12 @@ class OnnxRuntimeEngine:
         outputs = {node.name: node for node in self._session.get_outputs()}
         problem = ""
         if list(inputs) != [INPUT_NAME]:
-            problem = f"inputs {list(inputs)}, wanted only '{INPUT_NAME}'"
+            problem = f"inputs {list(inputs)}, expected only '{INPUT_NAME}'"
         elif not set(OUTPUT_NAMES) <= set(outputs):
-            problem = f"outputs {list(outputs)}, wanted {list(OUTPUT_NAMES)}"
+            problem = f"outputs {list(outputs)}, expected {list(OUTPUT_NAMES)}"
         else:
-            wanted = {INPUT_NAME: (None, 1, size, size)} | dict.fromkeys(OUTPUT_NAMES, (None, count))
-            for name, shape in wanted.items():
+            expected = {INPUT_NAME: (None, 1, size, size)} | dict.fromkeys(OUTPUT_NAMES, (None, count))
+            for name, shape in expected.items():
                 problem = problem or _disagreement(inputs.get(name) or outputs[name], shape)
         recorded = self._session.get_modelmeta().custom_metadata_map.get(CLASSES_KEY)
         if not problem and recorded is not None and _class_names(recorded) != self._classes:
@@ -217,19 +217,19 @@ class OnnxRuntimeEngine:
             )
 
 
-def _disagreement(node: Any, wanted: tuple[int | None, ...]) -> str:
-    """How an input or output differs from float32 of shape ``wanted`` (None: any, so must be dynamic); or nothing.
+def _disagreement(node: Any, expected: tuple[int | None, ...]) -> str:
+    """How an input or output differs from float32 of shape ``expected`` (None: any, so must be dynamic); or nothing.
 
     A dimension that the graph leaves open (a name or None) agrees with every number.
     """
     shape = tuple(node.shape)
     if node.type != "tensor(float)":
-        return f"{node.name} is {node.type}, wanted tensor(float), that is float32"
-    if len(shape) != len(wanted):
-        return f"{node.name} has shape {shape}, wanted {len(wanted)} dimensions"
-    for found, want in zip(shape, wanted, strict=True):
+        return f"{node.name} is {node.type}, expected tensor(float), that is float32"
+    if len(shape) != len(expected):
+        return f"{node.name} has shape {shape}, expected {len(expected)} dimensions"
+    for found, want in zip(shape, expected, strict=True):
         if isinstance(found, int) and want is not None and found != want:
-            return f"{node.name} has shape {shape}, wanted {('N', *wanted[1:])}"
+            return f"{node.name} has shape {shape}, expected {('N', *expected[1:])}"
     return ""
 
 

@@ -30,7 +30,7 @@ ENGINES = tuple(ORDER)
 Say = Callable[[str], None]
 
 Rebuild = Callable[[Bundle, str], Bundle]
-"""Builds the bundle's plan of one precision anew on this machine; returns the bundle with it."""
+"""Builds the bundle's plan of one precision again on this machine; returns the bundle with it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def open_engine(
         precision: one of the bundle's precisions; "auto": fp16 where a GPU runs it and the bundle holds it, else fp32.
         engine: "tensorrt"; "cuda" or "cpu", both ONNX Runtime; "onnxruntime", the first of these two that works; or
             "auto", the first of all three that works.
-        say: takes a line for each engine that was passed over, with the reason, and one for the engine that answers.
+        say: takes a line for each engine that was skipped, with the reason, and one for the engine that answers.
         rebuild: builds a TensorRT plan where none loads, e.g. :func:`tgkt_edge.trt.rebuild.rebuild_plan`;
             None: none is built.
         threads: CPU threads for one inference of ONNX Runtime; None: its own choice.
@@ -82,7 +82,7 @@ def open_engine(
         MissingDependency: (exit 6) the engine's library is not installed.
     """
     if engine not in ENGINES:
-        raise UsageError(f"--engine {engine}: unknown; wanted one of {', '.join(ENGINES)}")
+        raise UsageError(f"--engine {engine}: unknown; expected one of {', '.join(ENGINES)}")
     if rebuild is not None and "tensorrt" not in ORDER[engine]:
         raise UsageError(f"--rebuild builds a TensorRT plan, which --engine {engine} does not load")
     if precision != "auto" and precision not in bundle.precisions:
@@ -95,7 +95,7 @@ def open_engine(
         except TgktEdgeError as error:
             if kind == order[-1]:
                 raise
-            say(f"engine {kind} is passed over: {error}")
+            say(f"engine {kind} is skipped: {error}")
             continue
         say(f"engine: {opened.name}; {what}")
         if isinstance(opened, TensorRtEngine) and opened.note:
@@ -116,7 +116,7 @@ def _order(asked: _Asked) -> Sequence[str]:
 
 def _tensorrt(asked: _Asked) -> tuple[Engine, str]:
     """The plan of the bundle that loads here; else one that is built, if that was asked for."""
-    bundle, wanted = asked.bundle, asked.of("fp16", "fp32")
+    bundle, expected = asked.bundle, asked.of("fp16", "fp32")
     if not plan_names(bundle) and asked.engine == "auto" and asked.rebuild is None:
         raise IncompatibleError(
             f"the bundle holds no plan; 'tgkt-edge export {bundle.path} --trt' builds one"
@@ -124,7 +124,7 @@ def _tensorrt(asked: _Asked) -> tuple[Engine, str]:
     trt.find()  # exit 6 before anything else is said
     machine = here()
     reasons: list[str] = []
-    for precision in wanted:
+    for precision in expected:
         try:
             return _loaded(bundle, precision, machine)
         except IncompatibleError as error:
@@ -137,7 +137,7 @@ def _tensorrt(asked: _Asked) -> tuple[Engine, str]:
             f"{'; '.join(dict.fromkeys(reasons))}. Build one on this machine: tgkt-edge export {bundle.path} --trt, or "
             f"run with --rebuild."
         )
-    return _loaded(asked.rebuild(bundle, wanted[0]), wanted[0], machine)
+    return _loaded(asked.rebuild(bundle, expected[0]), expected[0], machine)
 
 
 def _loaded(bundle: Bundle, precision: str, machine: Here) -> tuple[Engine, str]:

@@ -190,7 +190,7 @@ class TensorRtEngine:
         # RTX alone knows beforehand, since it may compile kernels while it runs.
         capturable = getattr(ready.context, "is_stream_capturable", None)
         if capturable is not None and not capturable(int(self._stream)):
-            self.note = f"{self._name} cannot capture this plan as a CUDA graph: each frame is queued anew."
+            self.note = f"{self._name} cannot capture this plan as a CUDA graph: each frame is queued again."
         else:
             self._capture(ready, size, plain)
         self._ready[size] = ready
@@ -201,7 +201,7 @@ class TensorRtEngine:
         try:
             graph = self._cuda.capture(self._stream, partial(self._queue, ready.context, size))
         except TgktEdgeError as error:
-            self.note = f"CUDA graphs are not used, each frame is queued anew: {error}"
+            self.note = f"CUDA graphs are not used, each frame is queued again: {error}"
             return
         # A capture on another stream or GPU than TensorRT's holds nothing of it, without any error: see that it works.
         # Not by what the plain run left on the GPU.
@@ -219,7 +219,7 @@ class TensorRtEngine:
         ready.graph = None
         self._cuda.free_graph(graph)
         self.note = (
-            "CUDA graphs are not used, each frame is queued anew: one did not answer as the plan does."
+            "CUDA graphs are not used, each frame is queued again: one did not answer as the plan does."
         )
 
     def _context(self, size: int) -> trt.IExecutionContext:

@@ -117,25 +117,25 @@ class Drift:
         """Turn flags on and off; the events of those that changed."""
         recent = [value for _, value, _ in self._recent]
         turned = sum(turned for _, _, turned in self._recent) / len(self._recent)
-        wanted = dict(self._active)
+        expected = dict(self._active)
         if len(recent) >= FEWEST:
-            if "upside_down" in wanted and not 1 - CALM < turned <= 0.5:
-                wanted["upside_down"] = turned > 0.5
+            if "upside_down" in expected and not 1 - CALM < turned <= 0.5:
+                expected["upside_down"] = turned > 0.5
             if self._distances["input"] > 1:
-                wanted["input_drift"] = True
+                expected["input_drift"] = True
             elif _quantile(recent, CALM) <= 1:
-                wanted["input_drift"] = False
+                expected["input_drift"] = False
         classes = self._distances.get("classes")
         if classes is not None and not CALM_CLASSES < classes <= 1:
-            wanted["class_drift"] = classes > 1
+            expected["class_drift"] = classes > 1
         values = {_FLAG_OF[name]: (value, 1.0) for name, value in self._distances.items()}
         values["upside_down"] = turned, 0.5
         events = [
             health_event(time, name, active, *values[name])
-            for name, active in wanted.items()
+            for name, active in expected.items()
             if active != self._active[name]
         ]
-        self._active = wanted
+        self._active = expected
         return events
 
 

@@ -38,7 +38,7 @@ class Histogram:
     def add(self, value: float) -> None:
         """Count one value. Raises ValueError for a negative or a non-finite one."""
         if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{value}: wanted a finite number >= 0")
+            raise ValueError(f"{value}: expected a finite number >= 0")
         clipped = min(max(value, self._LOWEST), self._HIGHEST)
         self._counts[int(math.log(clipped / self._LOWEST) / self._STEP)] += 1
         self._total += 1

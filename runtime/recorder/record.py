@@ -281,7 +281,7 @@ def _spec(camera: str, sensor: str | None) -> SensorSpec:
     spec = read_spec(Path(camera)) if is_recording(Path(camera)) else None
     if spec is None:
         raise UsageError(
-            f"--sensor is missing: it says what the counts of {redacted(camera)} mean. Wanted a preset "
+            f"--sensor is missing: it says what the counts of {redacted(camera)} mean. Expected a preset "
             f"({', '.join(PRESETS)}) or a YAML file."
         )
     return spec
@@ -296,14 +296,14 @@ def _check(
     max_skew_ms: float,
 ) -> None:
     if form not in FORMATS:
-        raise UsageError(f"--format {form}: wanted {' or '.join(FORMATS)}")
+        raise UsageError(f"--format {form}: expected {' or '.join(FORMATS)}")
     if max_frames is not None and max_frames < 1:
-        raise UsageError(f"--max-frames {max_frames}: wanted at least 1")
+        raise UsageError(f"--max-frames {max_frames}: expected at least 1")
     if seconds is not None and not seconds > 0:
-        raise UsageError(f"--seconds {seconds}: wanted more than 0")
+        raise UsageError(f"--seconds {seconds}: expected more than 0")
     if not interval >= 0:
-        raise UsageError(f"--interval {interval}: wanted 0 or more seconds")
+        raise UsageError(f"--interval {interval}: expected 0 or more seconds")
     if not max_skew_ms > 0:
-        raise UsageError(f"--max-skew-ms {max_skew_ms}: wanted more than 0")
+        raise UsageError(f"--max-skew-ms {max_skew_ms}: expected more than 0")
     if rgb is not None and form != "png":
         raise UsageError("--rgb: pairs are written as PNG, which 'adapt --paired' reads. Leave --format out.")

@@ -75,7 +75,7 @@ class RecordingWriter:
         """
         frame = captured.frame
         if frame is None or (rgb is not None and rgb.frame is None):
-            raise ValueError("wanted frames that were read")
+            raise ValueError("expected frames that were read")
         self.spec.check(frame, captured.name)
         needed = 2 * frame.nbytes + (2 * rgb.frame.nbytes if rgb and rgb.frame is not None else 0)
         self._ensure_room(needed)

@@ -1,4 +1,4 @@
-"""The narrow door between the pipeline and whatever takes its decisions."""
+"""The interface between the pipeline and whatever takes its decisions."""
 
 from __future__ import annotations
 

@@ -58,11 +58,11 @@ def parse_broker(uri: str) -> Broker:
         host, port = parts.hostname or "", parts.port
         host.encode("idna")
     except ValueError as error:  # UnicodeError is one
-        raise UsageError(f"--sink {shown}: not a host and port: wanted mqtt://host:1883/topic") from error
+        raise UsageError(f"--sink {shown}: not a host and port: expected mqtt://host:1883/topic") from error
     options = Options(shown, parts.query, _OPTIONS)
     topic = unquote(parts.path).strip("/")
     if not host or not topic or parts.fragment or port == 0:
-        raise UsageError(f"--sink {shown}: wanted mqtt://host/topic (a '#' or '?' in it percent-encoded)")
+        raise UsageError(f"--sink {shown}: expected mqtt://host/topic (a '#' or '?' in it percent-encoded)")
     if any(character in topic for character in "+#\0") or len(topic.encode()) > 65_000:
         raise UsageError(f"--sink {shown}: a topic to write to holds no '+', '#' or zero byte")
     user = unquote(parts.username) if parts.username else None
@@ -140,7 +140,7 @@ def tls_context(broker: Broker) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=broker.ca)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(
-            f"--sink {broker.name}: ca={broker.ca} cannot be used: {reason_of(error)}. Wanted a PEM file with the "
+            f"--sink {broker.name}: ca={broker.ca} cannot be used: {reason_of(error)}. Expected a PEM file with the "
             f"certificate of the authority that signed the broker's."
         ) from error
     context.sslsocket_class = _TidySocket
@@ -162,7 +162,7 @@ def load_certificate(context: ssl.SSLContext, sink: str, cert: str, key: str | N
     except OSError as error:  # ssl.SSLError is one
         raise UsageError(
             f"--sink {sink}: {_trouble_with(cert, key, error)}. "
-            f"Wanted PEM files of a certificate and its unlocked key: ?cert=FILE&key=FILE."
+            f"Expected PEM files of a certificate and its unlocked key: ?cert=FILE&key=FILE."
         ) from error
 
 

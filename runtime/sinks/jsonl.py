@@ -31,7 +31,7 @@ def open_jsonl(rest: str) -> Sink:
     path, _, text = rest.partition("?")
     options = Options(f"jsonl:{path}", text, ("max_mb", "keep", "buffer"))
     if not path:
-        raise UsageError("--sink jsonl: wanted jsonl:PATH, or jsonl:- for stdout")
+        raise UsageError("--sink jsonl: expected jsonl:PATH, or jsonl:- for stdout")
     if path == "-":
         if text:
             raise UsageError("--sink jsonl:-: stdout has no options")

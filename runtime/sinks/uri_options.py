@@ -43,7 +43,7 @@ class Options:
         try:
             pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True) if text else []
         except ValueError:
-            raise UsageError(f"--sink {name}: wanted key=value&key=value after '?'") from None
+            raise UsageError(f"--sink {name}: expected key=value&key=value after '?'") from None
         for key, value in pairs:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
@@ -70,12 +70,14 @@ class Options:
         except ValueError:
             number = math.nan
         if not low <= number <= high:
-            raise UsageError(f"--sink {self._name}: {key}={value}: wanted a number from {low:g} to {high:g}")
+            raise UsageError(
+                f"--sink {self._name}: {key}={value}: expected a number from {low:g} to {high:g}"
+            )
         return number
 
     def whole(self, key: str, default: int, low: int, high: int) -> int:
         """The value of ``key`` as a whole number. Raises UsageError unless it is one from ``low`` to ``high``."""
         number = self.number(key, default, low, high)
         if number != int(number):
-            raise UsageError(f"--sink {self._name}: {key}={number:g}: wanted a whole number")
+            raise UsageError(f"--sink {self._name}: {key}={number:g}: expected a whole number")
         return int(number)

@@ -44,12 +44,12 @@ def open_video(rest: str) -> Sink:
     suffix = Path(path).suffix.lower()
     if not path or suffix not in _CODECS:
         why = " An .mp4 that was cut off cannot be played." if suffix in (".mp4", ".mov") else ""
-        raise UsageError(f"--sink video:{path}: wanted a path that ends in {' or '.join(_CODECS)}.{why}")
+        raise UsageError(f"--sink video:{path}: expected a path that ends in {' or '.join(_CODECS)}.{why}")
     pace, table = options.text("pace") or "time", options.text("colours")
     if pace not in ("time", "frames"):
-        raise UsageError(f"--sink video:{path}: pace={pace}: wanted time or frames")
+        raise UsageError(f"--sink video:{path}: pace={pace}: expected time or frames")
     if table is not None and table not in colours.NAMES:
-        raise UsageError(f"--sink video:{path}: colours={table}: wanted {', '.join(colours.NAMES)}")
+        raise UsageError(f"--sink video:{path}: colours={table}: expected {', '.join(colours.NAMES)}")
     require("cv2", "cpu", "--sink video:")
     return VideoSink(
         Path(path).expanduser(),

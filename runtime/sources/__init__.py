@@ -67,7 +67,7 @@ def open_source(uri: str, spec: SensorSpec, loop: bool = False) -> FrameSource:
             recursively), a glob, an image or a video file. A bare number is always a device; write
             ``./0`` for a folder of that name.
         spec: what the raw frames mean; a camera is asked for the pixel format that fits it.
-        loop: repeat a recording for ever.
+        loop: repeat a recording indefinitely.
 
     Raises:
         UsageError: (exit 2) the scheme is unknown, or ``loop`` was asked of a camera.
@@ -93,8 +93,8 @@ def open_source(uri: str, spec: SensorSpec, loop: bool = False) -> FrameSource:
     if _written_as_uri(uri) or (uri in EXAMPLES and not path.exists()):
         raise UsageError(_unknown_scheme(uri, KINDS))
     if path.exists():
-        raise SourceLostError(f"{uri}: neither a file nor a folder. Wanted: {KINDS}.")
-    raise SourceLostError(f"{uri} does not exist. Wanted: {KINDS}.")
+        raise SourceLostError(f"{uri}: neither a file nor a folder. Expected: {KINDS}.")
+    raise SourceLostError(f"{uri} does not exist. Expected: {KINDS}.")
 
 
 def open_colour(uri: str) -> FrameSource:
@@ -114,7 +114,7 @@ def open_colour(uri: str) -> FrameSource:
         return open_csi(_rest(uri), None)
     if scheme in PORTS:
         return open_network(uri, None)
-    raise UsageError(f"--rgb {redacted(uri)}: wanted a colour camera that is live: {_LIVE_KINDS}")
+    raise UsageError(f"--rgb {redacted(uri)}: expected a colour camera that is live: {_LIVE_KINDS}")
 
 
 def is_files(uri: str) -> bool:
@@ -151,8 +151,8 @@ def _camera(uri: str, spec: SensorSpec, loop: bool) -> FrameSource | None:
 def _replay(folder: Path, spec: SensorSpec, loop: bool) -> FrameSource:
     if not is_recording(folder):
         raise SourceLostError(
-            f"replay:{folder}: holds no recorded times. Wanted a folder that 'tgkt-edge record' wrote; other files are "
-            f"read as fast as they are answered: --camera {folder}"
+            f"replay:{folder}: holds no recorded times. Expected a folder that 'tgkt-edge record' wrote; other files "
+            f"are read as fast as they are answered: --camera {folder}"
         )
     return Paced(RecordingSource(folder, spec, loop=loop))
 
@@ -187,7 +187,7 @@ def _device(uri: str) -> str | None:
             return f"/dev/video{int(rest)}"
         if rest.startswith("/"):
             return rest
-        raise UsageError(f"--camera {uri}: wanted v4l2:// and a device's path: v4l2:///dev/video0")
+        raise UsageError(f"--camera {uri}: expected v4l2:// and a device's path: v4l2:///dev/video0")
     return None
 
 

@@ -1,4 +1,4 @@
-"""The narrow door between cameras, recordings and the pipeline."""
+"""The interface between cameras, recordings and the pipeline."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime.sources.base import opencv, redacted
-from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, wanted_backend
+from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, expected_backend
 from tgkt_edge.sensor import SensorSpec
 
 _BUILD = (
@@ -32,7 +32,7 @@ def open_gstreamer(pipeline: str, spec: SensorSpec | None) -> OpenCvStream:
         MissingDependency: (exit 6) there is no OpenCV, or one without GStreamer.
     """
     if not pipeline.strip():
-        raise UsageError("--camera gst: wanted a pipeline: 'gst:v4l2src device=/dev/video0 ! videoconvert'")
+        raise UsageError("--camera gst: expected a pipeline: 'gst:v4l2src device=/dev/video0 ! videoconvert'")
     return _open(with_sink(pipeline), redacted(f"gst:{pipeline.strip()}"), spec, "")
 
 
@@ -44,7 +44,7 @@ def open_csi(sensor_id: str, spec: SensorSpec | None) -> OpenCvStream:
         MissingDependency: (exit 6) there is no OpenCV, or one without GStreamer.
     """
     if not re.fullmatch(r"[0-9]+", sensor_id):
-        raise UsageError(f"--camera csi://{sensor_id}: wanted the camera's number: csi://0")
+        raise UsageError(f"--camera csi://{sensor_id}: expected the camera's number: csi://0")
     if spec is not None and spec.dtype != "uint8":
         raise SourceLostError(
             f"csi://{sensor_id}: Jetson's image signal processor delivers 8 bits, but the sensor is {spec.dtype}. "
@@ -78,7 +78,7 @@ def with_sink(pipeline: str) -> str:
 
 def _open(pipeline: str, name: str, spec: SensorSpec | None, hint: str) -> OpenCvStream:
     cv2 = opencv()
-    backend = wanted_backend(cv2, "CAP_GSTREAMER", "GStreamer", _BUILD)
+    backend = expected_backend(cv2, "CAP_GSTREAMER", "GStreamer", _BUILD)
     capture = _capture(cv2, pipeline, backend)
     if not capture.isOpened():
         raise SourceLostError(

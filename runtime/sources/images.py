@@ -20,7 +20,7 @@ class ImageSource(FrameSource):
 
     Args:
         paths: the files, in order. At least one.
-        loop: start again after the last one, for ever; ends if a whole pass held no readable file.
+        loop: start again after the last one, indefinitely; ends if a whole pass held no readable file.
 
     Raises:
         MissingDependency: (exit 6) OpenCV is not installed.
@@ -30,7 +30,7 @@ class ImageSource(FrameSource):
 
     def __init__(self, paths: Sequence[Path], *, loop: bool = False) -> None:
         if not paths:
-            raise ValueError("wanted at least one path")
+            raise ValueError("expected at least one path")
         opencv()  # a missing library shall end the run now, not make every file a bad one
         self._paths = list(paths)
         self._loop = loop
@@ -72,7 +72,7 @@ def find_in_folder(folder: Path) -> list[Path]:
     if not found:
         held = "the folder is empty" if empty else "none of the files in it or below is an image"
         raise SourceLostError(
-            f"{folder}: no frames: {held}. Wanted files named {', '.join(sorted(images.SUFFIXES))}."
+            f"{folder}: no frames: {held}. Expected files named {', '.join(sorted(images.SUFFIXES))}."
         )
     return found
 

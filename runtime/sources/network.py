@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime.sources.base import opencv, redacted
-from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, wanted_backend
+from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, expected_backend
 from tgkt_edge.sensor import SensorSpec
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
@@ -44,9 +44,9 @@ def open_network(
     except ValueError:
         host, port = None, 0
     if not host:
-        raise UsageError(f"--camera {name}: wanted a host: {parts.scheme}://192.168.0.10/stream")
+        raise UsageError(f"--camera {name}: expected a host: {parts.scheme}://192.168.0.10/stream")
     cv2 = opencv()
-    backend = wanted_backend(
+    backend = expected_backend(
         cv2, "CAP_FFMPEG", "FFmpeg", "Use gst:rtspsrc location=... with an OpenCV that has GStreamer."
     )
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, open_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, read_ms]

@@ -6,7 +6,7 @@ import re
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime.sources.base import check_unit, opencv
-from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, wanted_backend
+from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, expected_backend
 from tgkt_edge.sensor import SensorSpec
 
 _UNIT_M = 0.001  # CAP_OBSENSOR_DEPTH_MAP is in millimetres, invalid 0
@@ -24,7 +24,7 @@ def open_obsensor(index: str, spec: SensorSpec) -> OpenCvStream:
         MissingDependency: (exit 6) there is no OpenCV, or one without Orbbec cameras.
     """
     if not re.fullmatch(r"[0-9]+", index):
-        raise UsageError(f"--camera obsensor://{index}: wanted the camera's number: obsensor://0")
+        raise UsageError(f"--camera obsensor://{index}: expected the camera's number: obsensor://0")
     name = f"obsensor://{index}"
     if spec.kind != "depth" or spec.dtype != "uint16":
         raise SourceLostError(
@@ -33,7 +33,7 @@ def open_obsensor(index: str, spec: SensorSpec) -> OpenCvStream:
         )
     check_unit(_UNIT_M, spec, name)
     cv2 = opencv()
-    backend = wanted_backend(cv2, "CAP_OBSENSOR", "Orbbec cameras", _BUILD)
+    backend = expected_backend(cv2, "CAP_OBSENSOR", "Orbbec cameras", _BUILD)
     capture = cv2.VideoCapture(int(index), backend)
     if not capture.isOpened():
         raise SourceLostError(

@@ -59,7 +59,7 @@ class OpenCvStream(FrameSource):
                 check_first(first.frame, spec, name, fix)
             elif first.frame.dtype != np.uint8 or first.frame.shape[2:] != (3,):
                 raise SourceLostError(
-                    f"{name}: {first.frame.dtype} {first.frame.shape}: wanted colour, (H, W, 3) uint8. {fix}"
+                    f"{name}: {first.frame.dtype} {first.frame.shape}: expected colour, (H, W, 3) uint8. {fix}"
                 )
             self._first = first
         except BaseException:
@@ -115,7 +115,7 @@ class OpenCvStream(FrameSource):
         return np.ascontiguousarray(frame[:, :, 1]), None
 
 
-def wanted_backend(cv2: Any, constant: str, title: str, advice: str) -> int:
+def expected_backend(cv2: Any, constant: str, title: str, advice: str) -> int:
     """OpenCV's number of a video back-end.
 
     Raises:

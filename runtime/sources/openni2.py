@@ -173,11 +173,11 @@ class OpenNi2Source(FrameSource):
         finally:
             library.oniFrameRelease(frame)
         if found != self._format:
-            wanted, came = (
+            expected, came = (
                 f"{_NAMES.get(form, form)} {width}x{height}" for form, height, width in (self._format, found)
             )
             raise SourceLostError(
-                f"{self._name}: {wanted} was set, but {came} arrives. Keep the camera in one mode; does another "
+                f"{self._name}: {expected} was set, but {came} arrives. Keep the camera in one mode; does another "
                 f"program set it?"
             )
         return pixels, arrived, time.perf_counter() - clock

@@ -32,7 +32,7 @@ class RealSenseSource(FrameSource):
     Args:
         device: a serial number, nothing (the first camera), or a .bag or .db3 file.
         spec: what frames must be. Kind "depth" opens the depth stream, "nir" the left infrared one.
-        loop: repeat a file for ever.
+        loop: repeat a file indefinitely.
 
     Raises:
         SourceLostError: (exit 5) no such camera or file, no such stream, or another depth scale.
@@ -155,7 +155,7 @@ class _Camera:
             if not any(serial in camera for camera in _cameras(rs)):
                 raise RuntimeError("no camera of that serial number is connected")  # librealsense waits 15 s
             config.enable_device(serial)
-        stream, pixels, width, height = _wanted(rs, spec)
+        stream, pixels, width, height = _requested(rs, spec)
         config.enable_stream(stream, 1 if stream == rs.stream.infrared else -1, width, height, pixels, 0)
         self._pipeline = rs.pipeline()
         self.device = self._pipeline.start(config).get_device()
@@ -183,7 +183,7 @@ class _File:
         self._stopped = rs.playback_status.stopped
         self.device = rs.context().load_device(path)
         self.device.set_real_time(False)  # no frame is dropped
-        stream, pixels, width, height = _wanted(rs, spec)
+        stream, pixels, width, height = _requested(rs, spec)
         held = [
             (sensor, profile.as_video_stream_profile())
             for sensor in self.device.query_sensors()
@@ -237,7 +237,7 @@ class _File:
         time.sleep(0.02)  # what that thread does after it has said so
 
 
-def _wanted(rs: Any, spec: SensorSpec) -> tuple[Any, Any, int, int]:
+def _requested(rs: Any, spec: SensorSpec) -> tuple[Any, Any, int, int]:
     """Stream, pixel format, width and height (0: librealsense chooses) for ``spec``."""
     width, height = spec.size if isinstance(spec.size, tuple) else (0, 0)
     if spec.kind == "depth":

@@ -24,7 +24,7 @@ class RecordingSource(FrameSource):
     Args:
         folder: as ``tgkt-edge record`` wrote it.
         spec: what frames must be. Its range may differ from the recorded one.
-        loop: start again after the last frame, for ever; times then repeat, too.
+        loop: start again after the last frame, indefinitely; times then repeat, too.
 
     Raises:
         SourceLostError: (exit 5) it holds no frame, or was recorded with a sensor that writes its counts otherwise.
@@ -118,7 +118,7 @@ class Paced(FrameSource):
         if captured is None:
             return None
         now = time.monotonic()
-        if self._offset is None or captured.time < self._last:  # the first frame, or a loop began anew
+        if self._offset is None or captured.time < self._last:  # the first frame, or a loop began again
             self._offset = now - captured.time
         self._last = captured.time
         time.sleep(max(0.0, captured.time + self._offset - now))
@@ -129,10 +129,10 @@ class Paced(FrameSource):
         self._source.close()
 
 
-def _same_sensor(folder: Path, recorded: SensorSpec, wanted: SensorSpec) -> None:
-    """Refuse counts that mean something else than ``wanted`` says; the range is the model's and may differ."""
+def _same_sensor(folder: Path, recorded: SensorSpec, expected: SensorSpec) -> None:
+    """Refuse counts that mean something else than ``expected`` says; the range is the model's and may differ."""
     for field in ("kind", "dtype", "unit_m", "encoding", "invalid"):
-        have, want = getattr(recorded, field), getattr(wanted, field)
+        have, want = getattr(recorded, field), getattr(expected, field)
         if have != want and not (field == "invalid" and set(have) == set(want)):
             raise SourceLostError(
                 f"{folder}: recorded with {field}: {have}, but the sensor given is {field}: {want}. If the recording "

@@ -85,7 +85,7 @@ class V4l2Source(FrameSource):
             if image is None:
                 raise SourceLostError(
                     f"{self._device}: no frame for {self._timeout:g} s: the camera is still there but silent. "
-                    f"Triggered from outside, starved of USB bandwidth or hung? See 'dmesg', or plug it in anew."
+                    f"Triggered from outside, starved of USB bandwidth or hung? See 'dmesg', or plug it in again."
                 )
             return self._captured(image)
         except FormatChanged:
@@ -125,9 +125,9 @@ class V4l2Source(FrameSource):
         return colour
 
     def _negotiate(self) -> tuple[Layout, Captured | None]:
-        """The first wanted format that really arrives as wanted, and its first whole frame."""
+        """The first expected format that really arrives as expected, and its first whole frame."""
         spec = self._spec
-        wanted = (
+        expected = (
             _COLOUR
             if spec is None
             else _NIR8
@@ -138,8 +138,8 @@ class V4l2Source(FrameSource):
         )
         size = spec.size if spec is not None and isinstance(spec.size, tuple) else None
         offered = self._camera.formats()
-        found = _Findings(self._device, wanted, offered, spec)
-        for name in [one for one in wanted if not offered or one in offered]:
+        found = _Findings(self._device, expected, offered, spec)
+        for name in [one for one in expected if not offered or one in offered]:
             try:
                 self._layout = self._camera.set_format(name, size)
                 if self._layout.fourcc != name:
@@ -197,7 +197,7 @@ class _Findings:
     """What was tried on one device, for the message that refuses it."""
 
     device: str
-    wanted: tuple[str, ...]
+    expected: tuple[str, ...]
     offered: dict[str, str]
     spec: SensorSpec | None
 
@@ -211,10 +211,10 @@ class _Findings:
         spec = self.spec
         kind = "colour" if spec is None else f"{spec.dtype} {spec.kind}"
         size = f" at {spec.size[0]}x{spec.size[1]}" if spec and isinstance(spec.size, tuple) else ""
-        names = ", ".join(name.strip() for name in self.wanted if not name.endswith(">"))
+        names = ", ".join(name.strip() for name in self.expected if not name.endswith(">"))
         have = ", ".join(f"{name.strip()} ({text})" for name, text in self.offered.items())
         return (
-            f"{self.device}: no {kind} frames{size}. Wanted pixel format {names}: "
+            f"{self.device}: no {kind} frames{size}. Expected pixel format {names}: "
             f"{'; '.join(self._tried) or 'none of these is offered'}. "
             f"The camera offers: {have or 'it did not say'}. Try another node of the same camera (depth, infrared and "
             f"colour are often separate; 'v4l2-ctl --list-devices', 'v4l2-ctl -d {self.device} --list-formats-ext')"
@@ -225,7 +225,7 @@ class _Findings:
 def raw_pixels(data: NDArray[np.uint8], layout: Layout) -> NDArray[Any] | None:
     """(n,) bytes to (H, W) uint8 or uint16 counts without the padding of rows; None if there are too few bytes.
 
-    V4L2's 16-bit formats are little-endian on every machine, but for those named with '>'.
+    V4L2's 16-bit formats are little-endian on every machine, except for those named with '>'.
     """
     width = layout.width * (1 if layout.fourcc == "GREY" else 2)
     stride = max(layout.stride, width)

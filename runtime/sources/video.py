@@ -20,7 +20,7 @@ class VideoSource(FrameSource):
 
     Args:
         path: the file.
-        loop: start again after the last frame, for ever.
+        loop: start again after the last frame, indefinitely.
 
     Raises:
         SourceLostError: (exit 5) not a video, or one whose pixel format does not hold raw counts.

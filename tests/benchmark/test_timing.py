@@ -8,7 +8,7 @@ from tgkt_edge.benchmark.timing import percentiles, stability, warm_up
 
 
 class Clock:
-    """A clock that only calls move: each takes the next of ``seconds``, then the last for ever."""
+    """A clock that only calls move: each takes the next of ``seconds``, then the last indefinitely."""
 
     def __init__(self, *seconds: float) -> None:
         self.now, self.seconds, self.calls = 0.0, seconds, 0

@@ -59,7 +59,7 @@ def test_temperatures_without_labels_and_the_table() -> None:
     honest = rng.normal(0, 2, (4000, 4)).astype(np.float32)
     labels = (rng.random((4000, 1)) > soften(honest, 1.0).cumsum(1)).sum(1).clip(0, 3)
     found = Logits(
-        target=honest * 3,  # three times too sure
+        target=honest * 3,  # three times overconfident
         tgmb=honest,
         source_only=-honest,
         labels=labels,

@@ -193,7 +193,7 @@ def test_the_program(
 
 @pytest.mark.parametrize("text", ["tgkt", "x=sock", "=tgkt", "x=,tgkt.f=1"])
 def test_a_row_that_says_nothing_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=r"wanted NAME=METHOD"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"expected NAME=METHOD"):
         tables.read_row(text)
     assert tables.read_row("a b=tgkt,tgkt.f=0,tgkt.kd=0") == Row("a b", "tgkt", ("tgkt.f=0", "tgkt.kd=0"))
 

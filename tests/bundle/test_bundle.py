@@ -118,7 +118,7 @@ def test_a_file_that_came_in_later_is_not_trusted(bundle: Bundle) -> None:
 
 
 def test_what_is_no_bundle_is_named(bundle: Bundle, tmp_path: Path) -> None:
-    assert "absent does not exist: wanted a bundle folder" in refused(tmp_path / "absent")
+    assert "absent does not exist: expected a bundle folder" in refused(tmp_path / "absent")
     assert f"{tmp_path} has no manifest.json" in refused(tmp_path)
     assert "model.onnx is a file" in refused(bundle.path / "model.onnx")
 
@@ -148,14 +148,14 @@ def test_a_missing_or_senseless_field_is_refused(bundle: Bundle, field: str) -> 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda v: v.update(classes=["one"]), "wanted at least two names"),
-        (lambda v: v.update(classes=["one", 2]), "wanted at least two names"),
-        (lambda v: v.update(classes="kitchen"), "wanted a list of names"),
+        (lambda v: v.update(classes=["one"]), "expected at least two names"),
+        (lambda v: v.update(classes=["one", 2]), "expected at least two names"),
+        (lambda v: v.update(classes="kitchen"), "expected a list of names"),
         (lambda v: v["input"].update(size=0), "input size = 0"),
         (lambda v: v["input"].update(size=224.0), "input size = 224.0"),
         (lambda v: v["input"].update(size=True), "input size = True"),
         (lambda v: v["input"].update(size="224"), "input size = '224'"),
-        (lambda v: v["sensor"].update(far_m=-1.0), "wanted 0 <= near_m < far_m"),
+        (lambda v: v["sensor"].update(far_m=-1.0), "expected 0 <= near_m < far_m"),
         (lambda v: v["sensor"].update(farm=1.0), "Did you mean 'far_m'?"),
         (lambda v: v["files"]["model.onnx"].pop("sha256"), "files without a sha256"),
         (lambda v: v["files"].update({"model.onnx": "abc"}), "files without a sha256"),

@@ -14,7 +14,7 @@ from tgkt_edge.cli.main import app
     ("words", "message"),
     [
         (["--sensor", "nir8"], "--sensor nir8: the demo renders depth or nir"),
-        (["--seed", "-1"], "--seed -1: wanted 0 or more"),
+        (["--seed", "-1"], "--seed -1: expected 0 or more"),
         (["--weights", "none.safetensors"], "--weights none.safetensors: no such file"),
         (["--weights", __file__], "truncated or not safetensors"),
     ],

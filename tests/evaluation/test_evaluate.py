@@ -64,7 +64,7 @@ def test_what_a_temperature_would_bring_is_said_only_where_it_brings_something()
     logits = rng.normal(0, 2, (400, 3)).astype(np.float32)
     truth = (rng.random((400, 1)) > soften(logits, 1.0).cumsum(1)).sum(1).clip(0, 2)
     lines = {}
-    for what, factor in (("honest", 1), ("too sure", 4)):
+    for what, factor in (("honest", 1), ("overconfident", 4)):
         probabilities = soften(logits * factor, 1.0)
         found = calibrated(probabilities, truth)
         assert found["nll"] == pytest.approx(nll(logits * factor, truth), rel=1e-3)
@@ -72,6 +72,6 @@ def test_what_a_temperature_would_bring_is_said_only_where_it_brings_something()
         lines[what] = describe({"frames": 400, "classes": list("abc"), "models": {"target": measured}})
     assert any(line.startswith("target: calibration error 0.") for line in lines["honest"])
     assert not any("temperature 4" in line for line in lines["honest"])
-    (line,) = [line for line in lines["too sure"] if "export --labels" in line]
+    (line,) = [line for line in lines["overconfident"] if "export --labels" in line]
     assert "temperature 4" in line or "temperature 3.9" in line
     assert calibrated(probabilities[:20], truth[:20])["fitted"] is None

@@ -36,8 +36,8 @@ def test_errors_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.4, 0.6]], np.float32)
     # Three frames of confidence 0.9, two of them right; one of 0.6, right.
     assert ece(probabilities, labels) == pytest.approx((abs(2 - 2.7) + abs(1 - 0.6)) / 4)
-    wanted = -(math.log(0.9) + math.log(0.9) + math.log(0.1) + math.log(0.6)) / 4
-    assert nll(np.log(probabilities), labels) == pytest.approx(wanted, rel=1e-6)
+    expected = -(math.log(0.9) + math.log(0.9) + math.log(0.1) + math.log(0.6)) / 4
+    assert nll(np.log(probabilities), labels) == pytest.approx(expected, rel=1e-6)
     # Gaps within a bin cancel, as Guo et al. define it; (low, high]: 1.0 belongs to the last bin.
     assert ece(np.array([[1.0, 0.0], [1.0, 0.0]], np.float32), np.array([0, 1])) == 0.5
 

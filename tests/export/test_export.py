@@ -112,9 +112,9 @@ def test_the_deployed_network_takes_raw_unit_frames_and_leaves_the_model_alone(r
     x = torch.from_numpy(to_unit(codes[:3, :SIZE, :SIZE]))[:, None]
     with torch.inference_mode():
         logits, probabilities = Deployed(model)(x)
-        wanted = model(normalise(x.repeat(1, 3, 1, 1)))
-    torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(probabilities, wanted.softmax(1), rtol=1e-4, atol=1e-4)
+        expected = model(normalise(x.repeat(1, 3, 1, 1)))
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(probabilities, expected.softmax(1), rtol=1e-4, atol=1e-4)
     assert before.keys() == model.state_dict().keys()
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 

@@ -55,7 +55,7 @@ def test_by_hand() -> None:
 
 @pytest.mark.parametrize("conv", [nn.Conv2d(1, 4, 3), nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")])
 def test_what_cannot_be_folded_is_refused(conv: nn.Conv2d) -> None:
-    with pytest.raises(ValueError, match="wanted 3 ungrouped channels"):
+    with pytest.raises(ValueError, match="expected 3 ungrouped channels"):
         fold_repeat(conv)
 
 
@@ -64,8 +64,8 @@ def test_the_folded_network_answers_as_the_plain_one(deployed: Deployed, codes: 
     x = torch.from_numpy(to_unit(np.stack([center_crop(c, SIZE) for c in codes])))[:, None]
     with torch.inference_mode():
         plain, folded = deployed(x), Folded(deployed.model).eval()(x)
-    for wanted, found in zip(plain, folded, strict=True):
-        assert (found - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    for expected, found in zip(plain, folded, strict=True):
+        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
     assert all(torch.equal(before[name], value) for name, value in deployed.state_dict().items())
 
 

@@ -73,7 +73,7 @@ def test_calibration_frames_of_another_sensor_are_named(bundle: Bundle, data: Pa
     with pytest.raises(UsageError, match=r"--calibrate .*3 of 3 cannot be used[\s\S]*0.png.*uint8") as caught:
         export(bundle.path, tmp_path / "out", precisions=["int8"], calibrate=tmp_path / "frames")
     assert caught.value.exit_code == 2
-    # One unreadable file among good ones is refused, too, and passed over when asked to.
+    # One unreadable file among good ones is refused, too, and skipped when asked to.
     (tmp_path / "mixed").mkdir()
     for file in sorted((data / "target").rglob("*.png"))[:3]:
         (tmp_path / "mixed" / file.name).write_bytes(file.read_bytes())
@@ -92,10 +92,10 @@ def test_calibration_frames_of_another_sensor_are_named(bundle: Bundle, data: Pa
     ("given", "message"),
     [
         ({"precisions": ["int8"]}, "a bundle does not say where its target frames lie.*--calibrate"),
-        ({"precisions": ["int4"]}, "--precision int4: unknown; wanted some of fp32, fp16, int8, int8-cpu"),
-        ({"calibration_method": "mean"}, "--calibration-method mean: unknown; wanted one of percentile"),
-        ({"max_drop": 1.5}, "--max-drop 1.5: wanted a share from 0 to 1"),
-        ({"precisions": ["int8"], "calibration_frames": 0}, "--calibration-frames 0: wanted at least 1"),
+        ({"precisions": ["int4"]}, "--precision int4: unknown; expected some of fp32, fp16, int8, int8-cpu"),
+        ({"calibration_method": "mean"}, "--calibration-method mean: unknown; expected one of percentile"),
+        ({"max_drop": 1.5}, "--max-drop 1.5: expected a share from 0 to 1"),
+        ({"precisions": ["int8"], "calibration_frames": 0}, "--calibration-frames 0: expected at least 1"),
     ],
 )
 def test_options_that_cannot_be(

@@ -124,7 +124,7 @@ def test_few_labels_and_labels_that_bring_nothing_leave_probabilities_alone(
     few = export(bundle.path, tmp_path / "few", labels=data / "target_labels.csv", say=said.append)
     assert few.temperature == 1
     assert "calibration" not in json.loads((few.path / MANIFEST).read_text())
-    assert "12 labelled frames: probabilities are not calibrated; wanted at least 30" in said
+    assert "12 labelled frames: probabilities are not calibrated; expected at least 30" in said
     monkeypatch.setattr(temperature, "helps", lambda found: False)
     said.clear()
     assert export(bundle.path, tmp_path / "none", labels=labelled, say=said.append).temperature == 1
@@ -138,5 +138,5 @@ def test_a_manifest_with_an_impossible_temperature_is_refused(
     values = json.loads((calibrated.path / MANIFEST).read_text())
     values["calibration"]["temperature"] = value
     (tmp_path / MANIFEST).write_text(json.dumps(values))
-    with pytest.raises(BundleError, match="wanted a temperature above 0"):
+    with pytest.raises(BundleError, match="expected a temperature above 0"):
         Bundle.open(tmp_path)

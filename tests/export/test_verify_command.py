@@ -102,7 +102,7 @@ def test_what_is_refused(several: Bundle, data: Path, tmp_path: Path) -> None:
         verify(several.path, frames=data / "target", precisions=["int8"])
     with pytest.raises(UsageError, match="--frames and --labels: give one"):
         verify(several.path, frames=data / "target", labels=data / "target_labels.csv")
-    with pytest.raises(UsageError, match="--max-drop -1: wanted a share"):
+    with pytest.raises(UsageError, match="--max-drop -1: expected a share"):
         verify(several.path, max_drop=-1)
     with pytest.raises(DataError, match=r"--frames .*does not exist"):
         verify(several.path, frames=tmp_path / "gone")

@@ -134,7 +134,7 @@ def test_what_is_printed_before_and_after_stays(file: Path, name: str) -> None:
 
 
 def test_a_folder_is_no_file_to_write(folder: Path) -> None:
-    with pytest.raises(UsageError, match="is a folder: wanted a file"), atomic_file(folder):
+    with pytest.raises(UsageError, match="is a folder: expected a file"), atomic_file(folder):
         pytest.fail("the body must not run")
     assert names(folder.parent) == ["bundle"]
 

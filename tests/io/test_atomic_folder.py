@@ -69,7 +69,7 @@ def test_a_failed_rename_puts_the_old_folder_back(folder: Path, monkeypatch: pyt
 
     def refuse_the_new(source: Path, target: Path) -> None:
         if source.suffix == ".tmp":
-            assert not folder.exists()  # the old one has been put aside by now
+            assert not folder.exists()  # the old one has been renamed by now
             raise OSError(30, "Read-only file system")
         replace(source, target)
 

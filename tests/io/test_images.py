@@ -141,13 +141,13 @@ def test_any_name_has_a_place_in_the_order(name: str) -> None:
 
 
 def test_images_are_found_at_any_depth_and_nothing_else(tmp_path: Path) -> None:
-    wanted = ["1.png", "2.JPG", "10.tiff", "deep/er/3.pgm"]
-    for name in [*wanted, ".hidden.png", ".cache/4.png", "notes.txt", "labels.csv", "5.png.part"]:
+    expected = ["1.png", "2.JPG", "10.tiff", "deep/er/3.pgm"]
+    for name in [*expected, ".hidden.png", ".cache/4.png", "notes.txt", "labels.csv", "5.png.part"]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "folder.png").mkdir()
-    assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == wanted
+    assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == expected
 
 
 def test_a_hidden_folder_above_the_data_hides_nothing(tmp_path: Path) -> None:

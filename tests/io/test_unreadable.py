@@ -1,4 +1,4 @@
-"""Folders and files that this user may not read: said, and never passed over as if they were not there."""
+"""Folders and files that this user may not read: said, and never skipped as if they were not there."""
 
 from __future__ import annotations
 

@@ -136,5 +136,5 @@ def test_plain_values_read_back() -> None:
 )
 def test_damaged_values_are_refused(key: str, value: object) -> None:
     windows = AnswerWindows.of(*(some(100)[0], WEIGHTS, some(100)[1]))
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="expected"):
         AnswerWindows.from_dict({**windows.to_dict(), key: value}, 4)

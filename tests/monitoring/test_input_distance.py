@@ -124,5 +124,5 @@ def test_plain_values_read_back_as_the_same_distance() -> None:
     ],
 )
 def test_damaged_values_are_refused(key: str, value: object) -> None:
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="expected"):
         Normal.from_dict({**Normal.of(vectors(30)).to_dict(), key: value})

@@ -89,7 +89,7 @@ def test_it_is_what_it_was_after_json() -> None:
 def test_damaged_values_are_refused(change: dict[str, object]) -> None:
     good = {"sign": 1, "limit": -0.05, "power": 0.9, "false_alarm": 0.01}
     assert Upright.from_dict(good).limit == -0.05
-    with pytest.raises(ValueError, match=r"wanted|convert"):
+    with pytest.raises(ValueError, match=r"expected|convert"):
         Upright.from_dict({**good, **change})
     with pytest.raises(KeyError):
         Upright.from_dict({"sign": 1})

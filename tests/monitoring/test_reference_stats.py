@@ -44,8 +44,8 @@ def test_what_is_described_is_what_the_network_sees() -> None:
         codes, 32, np.zeros(FEWEST, np.float32), np.full((FEWEST, 2), 0.5, np.float32)
     )
     assert found is not None
-    wanted = [describe(to_unit(center_crop(frame, 32))[np.newaxis], 0.0) for frame in codes]
-    assert found.input.references == pytest.approx(np.stack(wanted), abs=1e-4)
+    expected = [describe(to_unit(center_crop(frame, 32))[np.newaxis], 0.0) for frame in codes]
+    assert found.input.references == pytest.approx(np.stack(expected), abs=1e-4)
 
 
 def test_few_frames_teach_nothing_and_wrong_shapes_are_refused() -> None:
@@ -124,5 +124,5 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, change: dict[str, obj
     with pytest.raises(BundleError, match=r"statistics\.json is damaged"):
         Statistics.read(path, 2)
     found.write(path)
-    with pytest.raises(BundleError, match="wanted 3"):
+    with pytest.raises(BundleError, match="expected 3"):
         Statistics.read(path, 3)

@@ -11,7 +11,7 @@
  * when it arrives), SHIM_CLOCK 1 (timestamps of no named clock), SHIM_DAMAGED and SHIM_SHORT (the frame that is so),
  * SHIM_CHANGE (the frame from which the height is halved) with SHIM_EVENT 1 (and the driver tells), SHIM_SILENT (the
  * frame that never comes), SHIM_IGNORES 1 (VIDIOC_S_FMT keeps the driver's own choice), SHIM_MJPG (a file: each image),
- * SHIM_SPOILT n (frames 1, n + 1... are damaged, 2, n + 2... incomplete). Paths, in force while their file exists, as
+ * SHIM_CORRUPTED n (frames 1, n + 1... are damaged, 2, n + 2... incomplete). Paths, in force while their file exists, as
  * SHIM_GONE: SHIM_QUIET (no frame comes), SHIM_HANG (VIDIOC_DQBUF does not come back, and then finds the camera gone),
  * SHIM_SMALL (it opens with half the height). Opened anew, it answers older descriptors as if it were gone.
  */
@@ -69,9 +69,9 @@ static int multi(void) { return number("SHIM_MPLANE", 0) != 0; }
 
 static int unplugged(void) { return there("SHIM_GONE") || (long)frame_number >= number("SHIM_FRAMES", 1L << 30); }
 
-/* Frame `remainder` of every SHIM_SPOILT. */
-static int spoilt(uint32_t remainder) {
-  long every = number("SHIM_SPOILT", 0);
+/* Frame `remainder` of every SHIM_CORRUPTED. */
+static int corrupted(uint32_t remainder) {
+  long every = number("SHIM_CORRUPTED", 0);
   return every && frame_number % every == remainder;
 }
 
@@ -196,11 +196,11 @@ static int next_frame(struct v4l2_buffer *buffer) {
   uint32_t index = queue[0];
   memmove(queue, queue + 1, sizeof(queue[0]) * --queued);
   uint32_t used = paint(memory + (size_t)index * slot_bytes());
-  if (changed() || spoilt(2) || (long)frame_number == number("SHIM_SHORT", -1)) used /= 2;
+  if (changed() || corrupted(2) || (long)frame_number == number("SHIM_SHORT", -1)) used /= 2;
   fill(buffer, index, used);
   buffer->flags = V4L2_BUF_FLAG_MAPPED | V4L2_BUF_FLAG_DONE;
   if (!number("SHIM_CLOCK", 0)) buffer->flags |= V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
-  if (spoilt(1) || (long)frame_number == number("SHIM_DAMAGED", -1)) buffer->flags |= V4L2_BUF_FLAG_ERROR;
+  if (corrupted(1) || (long)frame_number == number("SHIM_DAMAGED", -1)) buffer->flags |= V4L2_BUF_FLAG_ERROR;
   buffer->sequence = frame_number++;
   clock_gettime(CLOCK_MONOTONIC, &now);
   int64_t us = now.tv_sec * 1000000LL + now.tv_nsec / 1000 - 1000LL * number("SHIM_AGE_MS", 0);

@@ -26,7 +26,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """No program of this machine is found, but for those that a test puts into the folder returned."""
+    """No program of this machine is found, except for those that a test puts into the folder returned."""
     programs = tmp_path / "programs"
     programs.mkdir()
     monkeypatch.setenv("PATH", str(programs))

@@ -79,7 +79,7 @@ def test_splitting_loses_and_doubles_no_pair() -> None:
 
 
 def test_more_than_half_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"holdout = 0\.6: wanted 0 to 0\.5"):
+    with pytest.raises(ConfigError, match=r"holdout = 0\.6: expected 0 to 0\.5"):
         build_config(None, ["holdout=0.6"])
 
 

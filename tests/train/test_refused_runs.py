@@ -158,5 +158,5 @@ def test_a_checkpoint_that_is_no_source_model_is_refused(again: Adapt, run: Path
         file = run / "checkpoints" / f"{name}.safetensors"
         code, said = told("adapt", *words, "-o", run.parent / "new", "--source-model", file)
         assert code == 4
-        assert f"{file}: holds a {name}, wanted a source network" in said
+        assert f"{file}: holds a {name}, expected a source network" in said
     assert not (run.parent / "new").exists()

@@ -60,7 +60,7 @@ def steps(path: Path) -> list[dict[str, Any]]:
 
 
 def run_and_kill(tiny: Tiny, sets: list[str], out: Path, when: Callable[[list[str]], bool]) -> None:
-    """Start ``adapt`` in a process of its own and SIGKILL it when metrics.jsonl is as wanted."""
+    """Start ``adapt`` in a process of its own and SIGKILL it when metrics.jsonl is as expected."""
     inputs = [tiny.inputs.target, tiny.inputs.paired, tiny.inputs.source]
     environment = {
         **os.environ,
@@ -85,7 +85,7 @@ def run_and_kill(tiny: Tiny, sets: list[str], out: Path, when: Callable[[list[st
     assert not Run(out).target.is_file()
 
 
-def seen(stage: str, **wanted: object) -> Callable[[list[str]], bool]:
+def seen(stage: str, **expected: object) -> Callable[[list[str]], bool]:
     """True once a complete line of ``stage`` holds these values."""
 
     def when(lines: list[str]) -> bool:
@@ -94,7 +94,7 @@ def seen(stage: str, **wanted: object) -> Callable[[list[str]], bool]:
                 entry = json.loads(line)
             except ValueError:
                 continue
-            if entry["stage"] == stage and all(entry.get(key) == value for key, value in wanted.items()):
+            if entry["stage"] == stage and all(entry.get(key) == value for key, value in expected.items()):
                 return True
         return False
 

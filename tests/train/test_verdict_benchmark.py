@@ -110,7 +110,7 @@ def test_the_program_judges_finished_cells_but_source_only(
     told = json.loads((tmp_path / "verdict.json").read_text())
     cell, run = told["runs"]
     assert cell["run"] == "rooms tgkt s0 abcdef"
-    # The same run by both ways, so the same row but for its name.
+    # The same run by both ways, so the same row except for its name.
     assert {**cell, "run": ""} == {**run, "run": ""}
     models = evaluate(finished.path, labels, device="cpu")["models"]
     change = models["target"]["accuracy"] - models["source-only"]["accuracy"]

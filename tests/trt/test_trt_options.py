@@ -34,11 +34,11 @@ PLAIN = trt.TensorRt(SimpleNamespace(), "tensorrt", "10.3.0")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"profile": Profile(2, 1, 4)}, "--min-batch 2 --opt-batch 1 --max-batch 4: wanted 1 <= min"),
+        ({"profile": Profile(2, 1, 4)}, "--min-batch 2 --opt-batch 1 --max-batch 4: expected 1 <= min"),
         ({"profile": Profile(0, 1, 4)}, "--min-batch 0"),
-        ({"level": 6}, "--optimisation 6: wanted 0 to 5"),
-        ({"workspace_mib": 0}, "--workspace 0: wanted at least 1 MiB"),
-        ({"target_sm": ("8.9",)}, "--target-sm 8.9: wanted a compute capability without its dot"),
+        ({"level": 6}, "--optimisation 6: expected 0 to 5"),
+        ({"workspace_mib": 0}, "--workspace 0: expected at least 1 MiB"),
+        ({"target_sm": ("8.9",)}, "--target-sm 8.9: expected a compute capability without its dot"),
         ({"target_sm": ("sm89",)}, "--target-sm sm89"),
     ],
 )
@@ -152,7 +152,7 @@ def test_timings_that_tensorrt_refuses_are_left_out(
     as_tensorrt, picky = trt.TensorRt(rtx.module, "tensorrt", "10.3.0"), Picky()
     said = configure(picky, options, as_tensorrt, ("8.7",))  # type: ignore[arg-type]
     assert said.startswith(
-        f"the timing cache {options.timing_cache} is begun anew: TensorRT 10.3.0 cannot use it"
+        f"the timing cache {options.timing_cache} is begun again: TensorRT 10.3.0 cannot use it"
     )
     kept = keep_timings(picky, options, as_tensorrt)  # type: ignore[arg-type]
     if config.get_timing_cache() is None:

@@ -89,14 +89,14 @@ def benchmark(
     opened = Bundle.open(bundle)
     for name in opened.files:
         opened.file(name)
-    wanted = ["fp32", *(name for name in precisions or opened.precisions if name != "fp32")]
-    sizes = {name: opened.model(name).stat().st_size for name in wanted}
+    expected = ["fp32", *(name for name in precisions or opened.precisions if name != "fp32")]
+    sizes = {name: opened.model(name).stat().st_size for name in expected}
     inputs, truth = real_inputs(opened, frames, labels, skip_bad)
     rows = [
         Row(precision, engine, batch)
         for batch in dict.fromkeys(batches or (1,))
         for engine in dict.fromkeys(engines or engine_names())
-        for precision in dict.fromkeys(wanted)
+        for precision in dict.fromkeys(expected)
     ]
     result: dict[str, Any] = {
         "bundle": str(bundle),
@@ -150,16 +150,16 @@ def _check(
 ) -> None:
     for name in engines or ():
         if name not in ENGINES:
-            raise UsageError(f"--engine {name}: unknown; wanted one of {', '.join(ENGINES)}")
+            raise UsageError(f"--engine {name}: unknown; expected one of {', '.join(ENGINES)}")
     for flag, value, least in (
         *(("--batch", batch, 1) for batch in batches or ()),
         ("--rounds", rounds, 1),
         ("--threads", 1 if threads is None else threads, 1),
     ):
         if value < least:
-            raise UsageError(f"{flag} {value}: wanted at least {least}")
+            raise UsageError(f"{flag} {value}: expected at least {least}")
     if not 0 < seconds < float("inf"):
-        raise UsageError(f"--seconds {seconds:g}: wanted more than 0")
+        raise UsageError(f"--seconds {seconds:g}: expected more than 0")
 
 
 def synthetic(sensor: SensorSpec, size: int) -> NDArray[np.float32]:

@@ -80,7 +80,7 @@ class Bundle:
                     else "is a file"
                 )
                 raise BundleError(
-                    f"{path} {what}: wanted a bundle folder, as 'tgkt-edge export RUN -o BUNDLE' writes"
+                    f"{path} {what}: expected a bundle folder, as 'tgkt-edge export RUN -o BUNDLE' writes"
                 )
             values = json.loads(manifest.read_text(encoding="utf-8"))
             if not isinstance(values, dict):
@@ -117,9 +117,9 @@ class Bundle:
     def _check(self, manifest: Path) -> None:
         problem = ""
         if len(self.classes) < 2 or not all(isinstance(name, str) for name in self.classes):
-            problem = f"classes = {self.classes!r}: wanted at least two names"
+            problem = f"classes = {self.classes!r}: expected at least two names"
         elif isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            problem = f"input size = {self.size!r}: wanted a positive number of pixels"
+            problem = f"input size = {self.size!r}: expected a positive number of pixels"
         elif not isinstance(self.files, dict) or not all(
             isinstance(entry, dict) and isinstance(entry.get("sha256"), str) for entry in self.files.values()
         ):
@@ -127,11 +127,11 @@ class Bundle:
         elif any(Path(name).is_absolute() or ".." in Path(name).parts for name in self.files):
             problem = "a file outside the bundle"
         elif not isinstance(self.provenance, dict) or not isinstance(self.verification, dict):
-            problem = "provenance and verification: wanted objects"
+            problem = "provenance and verification: expected objects"
         elif not isinstance(self.calibration, dict) or not _is_temperature(
             self.calibration.get("temperature", 1.0)
         ):
-            problem = f"calibration = {self.calibration!r}: wanted a temperature above 0"
+            problem = f"calibration = {self.calibration!r}: expected a temperature above 0"
         if problem:
             raise BundleError(f"{manifest} is damaged: {problem}. Export the bundle again.")
 
@@ -247,7 +247,7 @@ class Bundle:
 def _names(values: Any) -> tuple[str, ...]:
     """A JSON list as a tuple. A string is refused: its letters would be taken for the names."""
     if not isinstance(values, list):
-        raise TypeError(f"classes = {values!r}: wanted a list of names")
+        raise TypeError(f"classes = {values!r}: expected a list of names")
     return tuple(values)
 
 

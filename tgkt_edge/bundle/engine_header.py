@@ -72,7 +72,7 @@ def parse_header(start: bytes, size: int, name: str) -> PlanHeader:
         raise BundleError(f"{name} has {size} bytes: too short for a TensorRT plan. Build it again.")
     if not is_plan(start):
         raise BundleError(
-            f"{name} is no TensorRT plan: it begins with {start[:4]!r}, wanted one of "
+            f"{name} is no TensorRT plan: it begins with {start[:4]!r}, expected one of "
             f"{', '.join(repr(magic) for magic in _MAGIC)}"
         )
     (layout,) = struct.unpack_from("<I", start, 4)

@@ -135,10 +135,10 @@ def sidecar_from(values: dict[str, Any], path: str) -> Sidecar:
 def _profile(values: Any) -> Profile:
     numbers = list(values.values()) if isinstance(values, dict) else []
     if not numbers or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
-        raise ValueError(f"profile = {values!r}: wanted three whole numbers, min, opt and max")
+        raise ValueError(f"profile = {values!r}: expected three whole numbers, min, opt and max")
     profile = Profile(**values)
     if not 1 <= profile.min <= profile.opt <= profile.max:
-        raise ValueError(f"profile = {values!r}: wanted 1 <= min <= opt <= max")
+        raise ValueError(f"profile = {values!r}: expected 1 <= min <= opt <= max")
     return profile
 
 
@@ -154,20 +154,20 @@ def _check(sidecar: Sidecar) -> None:
         for key, kind in keys.items():
             value = getattr(sidecar, name)[key]
             if not isinstance(value, kind):
-                raise ValueError(f"{name}.{key} = {value!r}: wanted a {kind.__name__}")
+                raise ValueError(f"{name}.{key} = {value!r}: expected a {kind.__name__}")
     if sidecar.flavour not in FLAVOUR_NAMES:
-        raise ValueError(f"flavour = {sidecar.flavour!r}: wanted one of {', '.join(FLAVOUR_NAMES)}")
+        raise ValueError(f"flavour = {sidecar.flavour!r}: expected one of {', '.join(FLAVOUR_NAMES)}")
     if not isinstance(sidecar.version, str):
-        raise ValueError(f"version = {sidecar.version!r}: wanted a text such as '10.3.0.26'")
+        raise ValueError(f"version = {sidecar.version!r}: expected a text such as '10.3.0.26'")
     capabilities = sidecar.compute_capabilities
     if not capabilities or not all(isinstance(one, str) for one in capabilities):
         raise ValueError(
-            f"compute_capabilities = {sidecar.compute_capabilities!r}: wanted texts such as '8.7'"
+            f"compute_capabilities = {sidecar.compute_capabilities!r}: expected texts such as '8.7'"
         )
     for tensors in (sidecar.inputs, sidecar.outputs):
         for name, tensor in tensors.items():
             if not isinstance(tensor["dtype"], str) or not isinstance(tensor["shape"], list):
-                raise ValueError(f"tensor {name!r} = {tensor!r}: wanted a dtype and a shape")
+                raise ValueError(f"tensor {name!r} = {tensor!r}: expected a dtype and a shape")
 
 
 @dataclass(frozen=True)

@@ -126,11 +126,11 @@ def read_plan(bundle: Bundle, plan: Plan) -> bytes:
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}. {again}") from error
     digest = hashlib.sha256(data).hexdigest()
-    for what, wanted in (("manifest", entry["sha256"]), ("sidecar", plan.sidecar.plan["sha256"])):
-        if digest != wanted:
+    for what, expected in (("manifest", entry["sha256"]), ("sidecar", plan.sidecar.plan["sha256"])):
+        if digest != expected:
             raise BundleError(
                 f"{path} was altered or truncated: its {len(data)} bytes have sha256 {digest[:12]}..., its {what} says "
-                f"{str(wanted)[:12]}.... {again}"
+                f"{str(expected)[:12]}.... {again}"
             )
     parse_header(data, len(data), str(path))
     return data

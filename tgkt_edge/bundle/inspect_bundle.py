@@ -27,12 +27,12 @@ def inspect(path: Path) -> dict[str, Any]:
     try:
         if not path.exists():
             raise UsageError(
-                f"{path}: no such file or folder. Wanted a bundle, an ONNX file or a TensorRT plan."
+                f"{path}: no such file or folder. Expected a bundle, an ONNX file or a TensorRT plan."
             )
         folder, start = path.is_dir(), b""
         if folder and not (path / MANIFEST).is_file():
             raise IncompatibleError(
-                f"{path}: no bundle: {MANIFEST} is missing. Wanted what 'export -o' wrote."
+                f"{path}: no bundle: {MANIFEST} is missing. Expected what 'export -o' wrote."
             )
         if not folder:
             with path.open("rb") as file:

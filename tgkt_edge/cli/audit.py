@@ -47,7 +47,7 @@ def audit_command(
     assert frames is not None
     picked = pick(run, frames, out, seed=seed, overwrite=overwrite)
     if picked.unreadable:
-        typer.echo(f"passed over {len(picked.unreadable)} frames that cannot be read", err=True)
+        typer.echo(f"skipped {len(picked.unreadable)} frames that cannot be read", err=True)
     if as_json:
         typer.echo(
             json.dumps({"table": str(picked.table), "sheet": str(picked.sheet), "frames": picked.frames})

@@ -55,7 +55,7 @@ def benchmark_command(
 
     to_file = json_path if json_path != Path("-") else None
     if to_file is not None and (to_file.is_dir() or not to_file.absolute().parent.is_dir()):
-        raise UsageError(f"--json {to_file}: wanted a file in a folder that exists, or - for stdout")
+        raise UsageError(f"--json {to_file}: expected a file in a folder that exists, or - for stdout")
     result = benchmark(
         bundle, precisions=precision, engines=engine, batches=batch, frames=frames, labels=labels, rounds=rounds,
         seconds=seconds, threads=threads, skip_bad=skip_bad, say=lambda line: typer.echo(line, err=True),

@@ -142,7 +142,7 @@ def export_command(
             flags = ", ".join(flag for flag, given in without_effect.items() if given)
             raise UsageError(
                 f"{flags}: without effect where --trt builds plans of the ONNX files that {run} holds. Leave out what "
-                f"is named, or give -o BUNDLE to make those files anew."
+                f"is named, or give -o BUNDLE to make those files again."
             )
         _only_plans(run, precision or (), options)
         return

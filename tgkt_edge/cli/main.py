@@ -96,8 +96,8 @@ def _settle_stdout() -> None:
         os.close(nowhere)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(show: bool) -> None:
+    if show:
         typer.echo(f"tgkt-edge {__version__}")
         raise typer.Exit
 

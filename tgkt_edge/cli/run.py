@@ -80,7 +80,7 @@ def run_command(
     wait: Annotated[
         float, typer.Option(help="Seconds to wait for a camera that is not there at the start.")
     ] = 0.0,
-    loop: Annotated[bool, typer.Option("--loop", help="Repeat a recording for ever.")] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Repeat a recording indefinitely.")] = False,
     max_frames: Annotated[
         int | None, typer.Option(help="Stop after so many frames, bad ones included.")
     ] = None,

@@ -24,7 +24,7 @@ def matched(folder: Path) -> tuple[list[Path], list[Path]]:
         sub = folder / side
         if not sub.is_dir():
             raise DataError(
-                f"--paired {folder}: has no folder '{side}'. Wanted {folder}/rgb and {folder}/frame with files of "
+                f"--paired {folder}: has no folder '{side}'. Expected {folder}/rgb and {folder}/frame with files of "
                 f"equal names, or a CSV with columns rgb,frame."
             )
         stems: dict[str, list[Path]] = defaultdict(list)
@@ -56,7 +56,7 @@ def labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]
         parts = file.relative_to(path).parts
         if len(parts) < 2:
             raise DataError(
-                f"{flag} {path}: {file.name} lies outside any class folder. Wanted {path}/CLASS/IMAGE, "
+                f"{flag} {path}: {file.name} lies outside any class folder. Expected {path}/CLASS/IMAGE, "
                 f"or a CSV with columns {column},label."
             )
         if shown(parts[0]) != parts[0]:
@@ -88,7 +88,7 @@ def frame_places(path: Path, flag: str) -> list[tuple[Path, int | None]]:
 def in_folder(folder: Path, flag: str) -> list[Path]:
     """All images below ``folder``. Raises DataError, naming ``flag``, if there is none, or a folder is unreadable."""
     if not folder.exists():
-        raise DataError(f"{flag} {folder}: does not exist. Wanted a folder of images or a CSV file.")
+        raise DataError(f"{flag} {folder}: does not exist. Expected a folder of images or a CSV file.")
     try:
         files = find_images(folder)
     except OSError as error:
@@ -129,7 +129,7 @@ def listed(path: Path, flag: str, files: tuple[str, ...], text: tuple[str, ...] 
     if missing:
         raise DataError(
             f"{flag} {path}: {len(missing)} listed files do not exist: {some(missing)}{_gone(missing)}. Were they "
-            f"moved? Bring them back, correct the paths, or write the list anew (tgkt-edge data prepare)."
+            f"moved? Bring them back, correct the paths, or write the list again (tgkt-edge data prepare)."
         )
     return columns
 

@@ -149,7 +149,7 @@ def load_images(path: Path, side: int, *, skip_bad: bool = False, progress: Prog
     if len(classes) < 2:
         raise DataError(
             f"--source {path}: found one class only ({classes[0]}): a classifier needs at least two. "
-            f"Wanted a folder of class folders, or a CSV with columns image,label."
+            f"Expected a folder of class folders, or a CSV with columns image,label."
         )
     images, kept = _read_all(
         files,

@@ -1,1 +1,1 @@
-"""Rendered scenes (RGB, depth, NIR) that stand in for recorded data in `tgkt-edge demo`."""
+"""Rendered scenes (RGB, depth, NIR) that replace recorded data in `tgkt-edge demo`."""

@@ -99,9 +99,9 @@ def demo(
 def _check(out: Path, sensor: str, seed: int, weights: str) -> None:
     """Refuse what ``adapt`` would refuse after everything is rendered and an earlier demo is deleted."""
     if sensor not in ("depth", "nir"):
-        raise UsageError(f"--sensor {sensor}: the demo renders depth or nir. Wanted one of them.")
+        raise UsageError(f"--sensor {sensor}: the demo renders depth or nir. Expected one of them.")
     if seed < 0:
-        raise UsageError(f"--seed {seed}: wanted 0 or more")
+        raise UsageError(f"--seed {seed}: expected 0 or more")
     if weights == "none":
         return
     from tgkt_edge.train.nn.checkpoint import load_imagenet

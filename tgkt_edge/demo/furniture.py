@@ -113,7 +113,7 @@ def fridge(b: Builder) -> None:
 
 
 def window(b: Builder, w: float, h: float, sill: float, curtains: bool = False) -> None:
-    """A window in a wall, with curtains at its sides if wanted."""
+    """A window in a wall, with curtains at its sides if expected."""
     b.box(0, 0.01, sill - 0.06, w + 0.12, 0.05, h + 0.12, b.paint("frame"))
     b.box(0, 0.025, sill, w, 0.04, h, b.paint("window"))
     if curtains:

@@ -208,7 +208,7 @@ def _listed(found: dict[str, str]) -> str:
 
 
 def _system_copies(root: Path, pattern: str, imported: Path | None = None) -> list[str]:
-    """Where the system's Python keeps a library, as paths below ``root``, but for the folder of ``imported``."""
+    """Where the system's Python keeps a library, as paths below ``root``, except for the folder of ``imported``."""
     places = [
         *root.glob("usr/lib/python3*/dist-packages"),
         *root.glob("usr/local/lib/python3*/dist-packages"),

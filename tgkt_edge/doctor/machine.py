@@ -92,7 +92,7 @@ def cameras(paths: list[str] | None = None, timeout: float = TIMEOUT) -> list[Fi
             )
         elif "errno" in found:
             denied = not os.access(path, os.R_OK | os.W_OK) and os.path.exists(path)
-            advice = "Join its group: sudo usermod -aG video $USER, then log in anew." if denied else ""
+            advice = "Join its group: sudo usermod -aG video $USER, then log in again." if denied else ""
             findings.append(
                 Finding("camera", "warning" if denied else "ok", f"{path}: {found['why']}.", advice)
             )

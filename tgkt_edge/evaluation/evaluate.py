@@ -171,12 +171,12 @@ def _spec(adapted: SensorSpec, sensor: str | None) -> SensorSpec:
     return adapted if sensor is None else load_sensor(sensor).with_range_of(adapted)
 
 
-def _wanted(models: Sequence[str] | None, have: Sequence[str], path: Path) -> tuple[str, ...]:
-    wanted = tuple(models) if models else tuple(have)
-    for name in wanted:
+def _requested(models: Sequence[str] | None, have: Sequence[str], path: Path) -> tuple[str, ...]:
+    requested = tuple(models) if models else tuple(have)
+    for name in requested:
         if name not in have:
             raise UsageError(f"--model {name}: {path} has {', '.join(have)}")
-    return wanted
+    return requested
 
 
 def _bundle_answers(
@@ -185,7 +185,7 @@ def _bundle_answers(
     from tgkt_edge.runtime.engines.select import open_engine
 
     bundle = Bundle.open(path)
-    _wanted(models, ("target",), path)
+    _requested(models, ("target",), path)
     frames = load_labelled_frames(
         data, _spec(bundle.sensor, sensor), resize_side(bundle.size), bundle.classes, skip_bad=skip_bad
     )
@@ -206,7 +206,7 @@ def _run_answers(
     from tgkt_edge.train.report.model_outputs import run_answers
 
     classes, size, adapted, by_name = run_answers(path, device)
-    names = _wanted(models, tuple(by_name), path)
+    names = _requested(models, tuple(by_name), path)
     frames = load_labelled_frames(data, _spec(adapted, sensor), resize_side(size), classes, skip_bad=skip_bad)
     chosen: dict[str, Callable[[Frames], Floats]] = {name: by_name[name] for name in names}
     return classes, frames, {name: ask(frames) for name, ask in chosen.items()}

@@ -101,7 +101,7 @@ def measure(logits: Floats, labels: NDArray[np.int64]) -> dict[str, Any]:
         ValueError: fewer than FEWEST frames.
     """
     if len(labels) < FEWEST:
-        raise ValueError(f"{len(labels)} labelled frames: wanted at least {FEWEST} to fit a temperature")
+        raise ValueError(f"{len(labels)} labelled frames: expected at least {FEWEST} to fit a temperature")
     before, after = soften(logits, 1.0), cross_fitted(logits, labels)
     likelihood = np.maximum(after[np.arange(len(labels)), labels].astype(np.float64), 1e-30)
     return {

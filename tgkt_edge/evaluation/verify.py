@@ -58,7 +58,7 @@ def verify(
         UsageError, DataError: (exit 2) frames that cannot be used.
     """
     if not 0 <= max_drop <= 1:
-        raise UsageError(f"--max-drop {max_drop:g}: wanted a share from 0 to 1")
+        raise UsageError(f"--max-drop {max_drop:g}: expected a share from 0 to 1")
     opened = Bundle.open(bundle)
     for name in opened.files:
         opened.file(name)

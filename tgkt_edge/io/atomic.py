@@ -74,7 +74,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """What is no file, to write to. What this process has open already goes on where it stands: opened anew, it would
+    """What is no file, to write to. What this process has open already goes on where it stands: opened again, it would
     have a place of its own, and what is printed later would be written over what is written now."""
     own = Path("/proc/self/fd").resolve()
     for step in _along(path):
@@ -93,7 +93,7 @@ def _end(path: Path) -> tuple[Path, bool]:
     except FileNotFoundError:
         return path.resolve(), True
     if stat.S_ISDIR(mode):
-        raise UsageError(f"{path} is a folder: wanted a file to write")
+        raise UsageError(f"{path} is a folder: expected a file to write")
     *links, end = _along(path)
     if any(Path("/proc") in link.parent.resolve().parents for link in links):
         return path, False  # /dev/stdout: may be a file that others write to, too

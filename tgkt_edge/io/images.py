@@ -28,8 +28,8 @@ _SYSTEM = ("lost+found", "System Volume Information")
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All image files below ``folder``, in natural order. Links are followed, but for those to folders that are read
-    anyway; hidden files and folders and those of the file system itself are passed over.
+    """All image files below ``folder``, in natural order. Links are followed, except for those to folders that are read
+    anyway; hidden files and folders and those of the file system itself are skipped.
 
     Raises:
         OSError: a folder cannot be listed; with its name.
@@ -39,7 +39,7 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All that is no folder below ``folder``, but for hidden names."""
+    """All that is no folder below ``folder``, except for hidden names."""
 
     def stop(error: OSError) -> None:
         raise error  # os.walk would go on, and a class would be missing

@@ -77,7 +77,7 @@ def read_index(folder: Path) -> list[Entry]:
             if number == len(lines):
                 break
             raise DataError(
-                f"{path}, line {number}: is not a frame of a recording ({error}). Wanted an object with number, time "
+                f"{path}, line {number}: is not a frame of a recording ({error}). Expected an object with number, time "
                 f"and file, as 'tgkt-edge record' writes it. Repair or remove {path.name}."
             ) from error
     if not entries:
@@ -116,9 +116,9 @@ def video_frames(path: Path) -> Iterator[NDArray[Any]]:
 def _entry(line: Any) -> Entry:
     file = line["file"]
     if not isinstance(file, str) or Path(file).is_absolute() or ".." in Path(file).parts:
-        raise ValueError(f"file {file!r}: wanted a path below the folder")
+        raise ValueError(f"file {file!r}: expected a path below the folder")
     crc32, video = line.get("crc32"), line.get("video")
     for value in (crc32, video):
         if value is not None and not isinstance(value, int):
-            raise ValueError(f"{value!r}: wanted a whole number")
+            raise ValueError(f"{value!r}: expected a whole number")
     return Entry(int(line["number"]), float(line["time"]), file, crc32, video)

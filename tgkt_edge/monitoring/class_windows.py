@@ -135,14 +135,14 @@ class AnswerWindows:
         numbers = [gate, *(limit for pair in limits.values() for limit in pair)]
         if shares.shape != (classes,) or entropies.ndim != 1 or len(entropies) < 2:
             raise ValueError(
-                f"{shares.shape} shares and {entropies.shape} entropies, wanted {classes} shares"
+                f"{shares.shape} shares and {entropies.shape} entropies, expected {classes} shares"
             )
         if not all(math.isfinite(n) and n >= 0 for n in numbers) or not all(
             a > 0 < b for a, b in limits.values()
         ):
-            raise ValueError(f"gate and limits {numbers}: wanted finite numbers above 0")
+            raise ValueError(f"gate and limits {numbers}: expected finite numbers above 0")
         if not (np.isfinite(shares).all() and (np.diff(entropies) >= 0).all()):
-            raise ValueError("wanted finite shares and ascending entropies")
+            raise ValueError("expected finite shares and ascending entropies")
         return cls(gate, shares, entropies, limits)
 
 

@@ -171,10 +171,10 @@ class Normal:
         limit, promised = float(values["limit"]), float(values["false_alarm"])
         if references.ndim != 2 or references.shape[1] != LENGTH or len(references) < NEAREST:
             raise ValueError(
-                f"references of shape {references.shape}, wanted at least {NEAREST} rows of {LENGTH}"
+                f"references of shape {references.shape}, expected at least {NEAREST} rows of {LENGTH}"
             )
         if weights.shape != (LENGTH,) or not (np.isfinite(references).all() and np.isfinite(weights).all()):
-            raise ValueError(f"wanted {LENGTH} finite weights, and finite references")
+            raise ValueError(f"expected {LENGTH} finite weights, and finite references")
         if not (math.isfinite(limit) and limit > 0 and 0 < promised <= 1):
-            raise ValueError(f"limit {limit} and false alarms {promised}: wanted finite numbers above 0")
+            raise ValueError(f"limit {limit} and false alarms {promised}: expected finite numbers above 0")
         return cls(references, weights, limit, promised)

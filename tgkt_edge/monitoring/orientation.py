@@ -83,5 +83,5 @@ class Upright:
         """Inverse of :meth:`to_dict`. Raises ValueError, KeyError or TypeError for anything else."""
         found = cls(values["sign"], *(float(values[key]) for key in ("limit", "power", "false_alarm")))
         if found.sign not in (1, -1) or not (-1 <= found.limit <= -LEAST and 0 < found.false_alarm <= 1):
-            raise ValueError(f"{found}: wanted a sign of 1 or -1 and a limit from -1 to {-LEAST}")
+            raise ValueError(f"{found}: expected a sign of 1 or -1 and a limit from -1 to {-LEAST}")
         return found

@@ -118,7 +118,7 @@ class Statistics:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             if values["schema"] != SCHEMA:
-                raise ValueError(f"schema {values['schema']!r}, wanted {SCHEMA}")
+                raise ValueError(f"schema {values['schema']!r}, expected {SCHEMA}")
             return cls(
                 input=Normal.from_dict(values["input"]),
                 answers=AnswerWindows.from_dict(values["answers"], classes),

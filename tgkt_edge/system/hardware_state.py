@@ -74,7 +74,7 @@ def machine_state(root: Path = ROOT) -> dict[str, Any]:
         ``cpu``: ``mhz`` (mean over the cores), and where cpufreq tells ``max_mhz`` (what the hardware can),
         ``allowed_mhz`` (what the system lets it) and ``governor``; ``celsius``: by thermal zone; ``jetson_gpu``:
         ``mhz`` and ``max_mhz``; ``gpus``: a list of what nvidia-smi says; ``power_mode``: see :func:`power_mode`;
-        ``platform_profile``: a laptop's; ``load``: processes that wanted a core in the last minute.
+        ``platform_profile``: a laptop's; ``load``: processes that expected a core in the last minute.
     """
     told: dict[str, Any] = {
         "cpu": _cpu(root),

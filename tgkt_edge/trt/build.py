@@ -159,10 +159,10 @@ def _tensors(onnx: Path, network: trt.INetworkDefinition, size: int) -> tuple[di
             [network.get_output(i) for i in range(network.num_outputs)],
         )
     )
-    wanted = {INPUT_NAME: {"dtype": "fp32", "shape": [-1, 1, size, size]}}
-    if inputs != wanted or set(outputs) != set(OUTPUT_NAMES):
+    expected = {INPUT_NAME: {"dtype": "fp32", "shape": [-1, 1, size, size]}}
+    if inputs != expected or set(outputs) != set(OUTPUT_NAMES):
         raise IncompatibleError(
-            f"{onnx} is no graph of this bundle: inputs {inputs}, outputs {list(outputs)}; wanted '{INPUT_NAME}' fp32 "
-            f"[-1, 1, {size}, {size}] and {list(OUTPUT_NAMES)}. Export the run again."
+            f"{onnx} is no graph of this bundle: inputs {inputs}, outputs {list(outputs)}; expected '{INPUT_NAME}' "
+            f"fp32 [-1, 1, {size}, {size}] and {list(OUTPUT_NAMES)}. Export the run again."
         )
     return inputs, outputs

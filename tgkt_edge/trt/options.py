@@ -46,16 +46,16 @@ class BuildOptions:
         if not 1 <= batch.min <= batch.opt <= batch.max:
             raise UsageError(
                 f"--min-batch {batch.min} --opt-batch {batch.opt} --max-batch {batch.max}: "
-                f"wanted 1 <= min <= opt <= max"
+                f"expected 1 <= min <= opt <= max"
             )
         if not 0 <= self.level <= 5:
-            raise UsageError(f"--optimisation {self.level}: wanted 0 to 5")
+            raise UsageError(f"--optimisation {self.level}: expected 0 to 5")
         if self.workspace_mib is not None and self.workspace_mib < 1:
-            raise UsageError(f"--workspace {self.workspace_mib}: wanted at least 1 MiB")
+            raise UsageError(f"--workspace {self.workspace_mib}: expected at least 1 MiB")
         for sm in self.target_sm:
             if not (sm.isdecimal() and 2 <= len(sm) <= 3):
                 raise UsageError(
-                    f"--target-sm {sm}: wanted a compute capability without its dot, e.g. 89 for 8.9"
+                    f"--target-sm {sm}: expected a compute capability without its dot, e.g. 89 for 8.9"
                 )
 
 
@@ -166,7 +166,7 @@ def _use_timings(config: trt.IBuilderConfig, path: Path, found: trt.TensorRt) ->
         if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
             break
         why = why or f"{found.text} cannot use it; it is damaged, or another GPU's or version's"
-    return f"the timing cache {path} is begun anew: {why}" if why else ""
+    return f"the timing cache {path} is begun again: {why}" if why else ""
 
 
 def keep_timings(config: trt.IBuilderConfig, options: BuildOptions, found: trt.TensorRt) -> str:

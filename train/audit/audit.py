@@ -51,8 +51,8 @@ def pick(
     """Draw target frames of a run for a person to label.
 
     A simple random sample, without replacement, in random order: every frame has the same chance, so the share
-    answered rightly estimates accuracy without weights, and the first n rows are a sample as well. What the models
-    answer is shown nowhere, lest it sway the person.
+    classified correctly estimates accuracy without weights, and the first n rows are a sample as well. What the models
+    answer is shown nowhere, so as not to sway the person.
 
     Args:
         path: a finished run.
@@ -67,7 +67,7 @@ def pick(
     table = out if out is not None else path / "audit.csv"
     sheet = table.with_suffix(".html")
     if table.suffix == ".html":
-        raise UsageError(f"-o {table}: wanted the name of a CSV file; the page is written beside it")
+        raise UsageError(f"-o {table}: expected the name of a CSV file; the page is written beside it")
     for file in (table, sheet):
         if file.exists() and not overwrite:
             raise UsageError(
@@ -75,7 +75,7 @@ def pick(
             )
     there = target_frames(path)
     if not 0 < frames <= len(there):
-        raise UsageError(f"--frames {frames}: the run has {len(there)} target frames; wanted 1 to that")
+        raise UsageError(f"--frames {frames}: the run has {len(there)} target frames; expected 1 to that")
     pictures: dict[Path, str] = {}
     unreadable: list[str] = []
     order = [there[i] for i in np.random.default_rng([seed, *b"audit"]).permutation(len(there))]
@@ -141,7 +141,7 @@ def paired(target: NDArray[np.bool_], source: NDArray[np.bool_]) -> dict[str, An
     """McNemar's test (1947), exact: are frames that one model alone gets right spread evenly over the two?
 
     Args:
-        target, source: (n,) whether each frame was answered rightly.
+        target, source: (n,) whether each frame was classified correctly.
     """
     only_target, only_source = int((target & ~source).sum()), int((source & ~target).sum())
     differing = only_target + only_source

@@ -13,7 +13,7 @@ FIRST = 10.0
 
 
 def statistics_distance(
-    found: Sequence[tuple[Tensor, Tensor]], wanted: Sequence[tuple[Tensor, Tensor]], first: float = FIRST
+    found: Sequence[tuple[Tensor, Tensor]], expected: Sequence[tuple[Tensor, Tensor]], first: float = FIRST
 ) -> Tensor:
     """Sum over layers of ``|mean - mean_source|_2 + |var - var_source|_2``, the first layer times ``first``.
 
@@ -22,13 +22,13 @@ def statistics_distance(
     (:mod:`tgkt_edge.train.nn.weight_scale`) leave nothing but the first layer.
 
     Args:
-        found, wanted: (mean, variance) of each layer's inputs, each (C,).
+        found, expected: (mean, variance) of each layer's inputs, each (C,).
     """
-    if len(found) != len(wanted) or not found:
-        raise ValueError(f"{len(found)} layers found, {len(wanted)} wanted; at least one")
+    if len(found) != len(expected) or not found:
+        raise ValueError(f"{len(found)} layers found, {len(expected)} expected; at least one")
     distances = [
         torch.linalg.vector_norm(mean - mean_wanted) + torch.linalg.vector_norm(var - var_wanted)
-        for (mean, var), (mean_wanted, var_wanted) in zip(found, wanted, strict=True)
+        for (mean, var), (mean_wanted, var_wanted) in zip(found, expected, strict=True)
     ]
     total: Tensor = torch.stack(distances).sum() + (first - 1) * distances[0]
     return total

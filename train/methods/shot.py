@@ -81,10 +81,10 @@ def train_shot(
                     views = random_views(rng, ti_batches[step], paired_rgb.side, size)
                     with compute.autocast():
                         with torch.no_grad():
-                            wanted = source.features(normalise(paired_rgb.take(views, size)))
+                            expected = source.features(normalise(paired_rgb.take(views, size)))
                         # TI first: the running statistics of batch norm then lean to the frames of the task.
                         paired = student.features(normalise(paired_frames.take(views, size)))
-                    terms["f"] = squared_distance(wanted, paired, cfg.f_distance)
+                    terms["f"] = squared_distance(expected, paired, cfg.f_distance)
                     loss = loss + cfg.f * terms["f"]
                 frames = normalise(target.take(random_views(rng, tr, target.side, size), size))
                 with compute.autocast(), watching(norms):

@@ -21,7 +21,7 @@ class Teacher:
 
     Args:
         source: F_s and C, for RGB. translated_source: the same weights, with the batch-norm statistics for T(x).
-        translator: T, or what stands in for it.
+        translator: T, or what replaces it.
         views: how many fixed views each image has; their outputs are kept. 0: nothing is kept.
     """
 

@@ -122,7 +122,7 @@ def train_tgkt(
                 ti_views, ti_slots = draw(rng, ti, paired_rgb, size, ti_bank)
                 frames = normalise(target.take(tr_views, size))
                 taught = teacher.logits(frames, tr_views, tr_slots)  # (B, K)
-                wanted = teacher.features(ti_views, ti_slots)  # (B, 256)
+                expected = teacher.features(ti_views, ti_slots)  # (B, 256)
 
                 # Two passes, TR last: the running statistics of batch norm then lean to the frames of the task.
                 with compute.autocast():
@@ -136,14 +136,14 @@ def train_tgkt(
                 elif cfg.kd_frames == "confident":
                     trusted = taught.softmax(1).amax(1)
                 kd = distillation(logits, taught, cfg.kd_order, trusted)
-                f = squared_distance(wanted, paired, cfg.f_distance)
+                f = squared_distance(expected, paired, cfg.f_distance)
                 self_loss = self_training(logits, labels[rows], None if balance is None else balance[rows])
                 terms = {"kd": kd, "f": f, "self": self_loss}
                 loss = kd_weight(cfg, step / steps) * kd + cfg.f * f + cfg.self_training * self_loss
                 if cfg.kd_paired:
                     with compute.autocast():
-                        answers, wanted_answers = student.classifier(paired), source.classifier(wanted)
-                    terms["kd_paired"] = distillation(answers, wanted_answers, cfg.kd_order)
+                        answers, expected_answers = student.classifier(paired), source.classifier(expected)
+                    terms["kd_paired"] = distillation(answers, expected_answers, cfg.kd_order)
                     loss = loss + cfg.kd_paired * terms["kd_paired"]
                 if cfg.im:
                     terms["im"] = information_maximisation(logits, prior)

@@ -97,7 +97,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path}: format {metadata.get('format')!r}, wanted {FORMAT}: a checkpoint that 'tgkt-edge adapt' wrote. "
+            f"{path}: format {metadata.get('format')!r}, expected {FORMAT}: a checkpoint that 'tgkt-edge adapt' wrote. "
             f"Plain ImageNet weights go to --weights."
         )
     found = digest(tensors)
@@ -121,7 +121,7 @@ def read_header(path: Path) -> Header:
             f"{path}: truncated or not safetensors: {error}. Copy or train it again."
         ) from error
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format {metadata.get('format')!r}, wanted {FORMAT}")
+        raise CheckpointError(f"{path}: format {metadata.get('format')!r}, expected {FORMAT}")
     return _header(json.loads(metadata["about"]))
 
 
@@ -134,7 +134,9 @@ def load_classifier(path: Path, kind: str | None = None) -> tuple[SceneClassifie
     tensors, about = load_tensors(path)
     header = _header(about)
     if header.kind not in ("source", "target") or (kind is not None and header.kind != kind):
-        raise CheckpointError(f"{path}: holds a {header.kind}, wanted a {kind or 'source or target'} network")
+        raise CheckpointError(
+            f"{path}: holds a {header.kind}, expected a {kind or 'source or target'} network"
+        )
     model = SceneClassifier(len(header.classes))
     load_into(model, tensors, path)
     return model.eval(), header
@@ -142,13 +144,13 @@ def load_classifier(path: Path, kind: str | None = None) -> tuple[SceneClassifie
 
 def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Fill ``model`` strictly. Raises CheckpointError naming the first tensors that do not fit."""
-    wanted = model.state_dict()
-    problems = [f"{name} is missing" for name in wanted if name not in tensors]
-    problems += [f"{name} is unknown" for name in tensors if name not in wanted]
+    expected = model.state_dict()
+    problems = [f"{name} is missing" for name in expected if name not in tensors]
+    problems += [f"{name} is unknown" for name in tensors if name not in expected]
     problems += [
-        f"{name} is {tuple(tensors[name].shape)}, wanted {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in tensors and tensors[name].shape != wanted[name].shape
+        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(expected[name].shape)}"
+        for name in expected
+        if name in tensors and tensors[name].shape != expected[name].shape
     ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
@@ -185,17 +187,17 @@ def load_imagenet(model: SceneClassifier, weights: str) -> float:
         path = Path(weights)
         if not path.is_file():
             raise UsageError(
-                f"--weights {weights}: no such file. Wanted imagenet, none, or a safetensors file."
+                f"--weights {weights}: no such file. Expected imagenet, none, or a safetensors file."
             )
         try:
             state = load_file(path)
         except (safetensors.SafetensorError, OSError) as error:
             raise UsageError(f"--weights {weights}: truncated or not safetensors: {error}") from error
-    wanted = model.backbone.state_dict()
-    found = {name: tensor.float() for name, tensor in state.items() if name in wanted}
+    expected = model.backbone.state_dict()
+    found = {name: tensor.float() for name, tensor in state.items() if name in expected}
     # Counters of batches seen; files converted from other frameworks have none, and evaluation does not need them.
-    missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
-    wrong = [name for name in found if found[name].shape != wanted[name].shape]
+    missing = [name for name in expected if name not in found and not name.endswith("num_batches_tracked")]
+    wrong = [name for name in found if found[name].shape != expected[name].shape]
     if missing or wrong:
         raise UsageError(
             f"--weights {weights}: not a torchvision ResNet-50: {len(missing)} tensors missing, {len(wrong)} of other "
@@ -204,7 +206,7 @@ def load_imagenet(model: SceneClassifier, weights: str) -> float:
     divisor = 1.0
     if not 1 / WIDE < first_layer_spread(found) < WIDE:
         found, divisor = unit_scale(found)
-    found = {name: tensor.to(wanted[name].dtype) for name, tensor in found.items()}
+    found = {name: tensor.to(expected[name].dtype) for name, tensor in found.items()}
     model.backbone.load_state_dict(found, strict=False)
     return divisor
 

@@ -48,7 +48,7 @@ class Compute:
         return None
 
     def reset_memory(self) -> None:
-        """Start counting :meth:`peak_memory` anew."""
+        """Start counting :meth:`peak_memory` again."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             return
@@ -74,7 +74,7 @@ def open_compute(config: AdaptConfig) -> Compute:
             raise RuntimeError("torch sees no CUDA device")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {config.device}: {error}. Wanted auto, cpu, cuda or cuda:N.") from error
+        raise UsageError(f"--device {config.device}: {error}. Expected auto, cpu, cuda or cuda:N.") from error
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(device) else "fp32"

@@ -1,4 +1,4 @@
-"""Evaluation-mode passes over all frames: central crop, no gradients."""
+"""Evaluation-mode skips all frames: central crop, no gradients."""
 
 from __future__ import annotations
 

@@ -55,11 +55,11 @@ def line_chart(series: Mapping[str, Points], x_label: str, *, share: bool = Fals
     return _svg(WIDTH, HEIGHT, parts, "chart of " + ", ".join(series))
 
 
-def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten) from below ``low`` to above ``high``, about ``wanted``."""
+def nice_ticks(low: float, high: float, expected: int = 4) -> list[float]:
+    """Round numbers (1, 2 or 5 times a power of ten) from below ``low`` to above ``high``, about ``expected``."""
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    raw = (high - low) / wanted
+    raw = (high - low) / expected
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -20,7 +20,7 @@ Contents = dict[str, str]
 
 
 def contents(inputs: RunInputs) -> Contents:
-    """Of every input that holds images; all of them have been read before, or passed over as bad."""
+    """Of every input that holds images; all of them have been read before, or skipped as bad."""
     found = {}
     places = frame_places(Path(inputs.target), "--target")
     found["target"] = _summary(places)

@@ -86,7 +86,7 @@ class Run:
         _, _, config = self.read_config()
         if config.method == "tgmb":
             raise IncompatibleError(
-                f"{self.path}: adapted with --method tgmb, which has no target network. Wanted another --method."
+                f"{self.path}: adapted with --method tgmb, which has no target network. Expected another --method."
             )
         return self.target
 
@@ -99,7 +99,7 @@ class Run:
         file = self.path / "config.yaml"
         if not file.is_file():
             raise IncompatibleError(
-                f"{self.path}: no run here: config.yaml is missing. Wanted what 'adapt -o' wrote."
+                f"{self.path}: no run here: config.yaml is missing. Expected what 'adapt -o' wrote."
             )
         values: Any = None
         try:
@@ -168,7 +168,7 @@ def differences(run: Run, inputs: RunInputs, sensor: SensorSpec, config: AdaptCo
     if run.written_by() != __version__:
         raise IncompatibleError(
             f"{run.path}: begun by tgkt-edge {run.written_by()}, and this is {__version__}, which may compute other "
-            f"numbers. Finish it with that version, or begin anew with another -o."
+            f"numbers. Finish it with that version, or begin again with another -o."
         )
     now = _flat(_plain(inputs, sensor, config))
     # How often state is saved changes nothing that is computed.

@@ -69,7 +69,7 @@ def make_app(state: LiveState, metrics: Metrics, stopping: Callable[[], bool]) -
     async def frame(request: Any) -> Any:
         width = request.query_params.get("width", "640")
         if width not in map(str, _WIDTHS):
-            return json({"error": f"width={width[:20]}: wanted one of {', '.join(map(str, _WIDTHS))}"}, 400)
+            return json({"error": f"width={width[:20]}: expected one of {', '.join(map(str, _WIDTHS))}"}, 400)
         found = state.image(int(width))
         if found is None:
             return responses.Response(status_code=204)

@@ -21,7 +21,7 @@ PATIENCE = 10.0
 def bounded_protocol() -> type[asyncio.Protocol]:
     """Uvicorn's HTTP/1.1 protocol, which closes connections that ask for nothing and those over TOO_MANY.
 
-    Uvicorn alone keeps a connection for ever that never sends a request, or not a whole one: browsers open some in
+    Uvicorn alone keeps a connection indefinitely that never sends a request, or not a whole one: browsers open some in
     advance, and a machine that vanished leaves its own behind.
 
     Raises:

@@ -44,11 +44,11 @@ def open_live(uri: str, token: str | None) -> Sink:
     except ValueError:
         host, port = "", None
     if not host or port is None or parts.path.strip("/") or parts.username or parts.fragment:
-        raise UsageError(f"--sink {shown}: wanted http://HOST:PORT, e.g. http://127.0.0.1:8080")
+        raise UsageError(f"--sink {shown}: expected http://HOST:PORT, e.g. http://127.0.0.1:8080")
     options = Options(shown, parts.query, ("host", "stale", *(("cert", "key") if secure else ())))
     if token is not None and len(token) < _TOKEN:
         raise UsageError(
-            f"--token: {len(token)} characters: wanted at least {_TOKEN} that nobody can guess, "
+            f"--token: {len(token)} characters: expected at least {_TOKEN} that nobody can guess, "
             f"e.g. from: openssl rand -hex 16"
         )
     for module in ("uvicorn", "starlette", "prometheus_client"):

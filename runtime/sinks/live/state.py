@@ -183,7 +183,7 @@ class LiveState:
         return list(self._ms[-1]) if self._ms else []
 
     def verdict(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the source is well, and why: stalled, lost, or (opened anew or not) silent for ``stale`` is not."""
+        """Whether the source is well, and why: stalled, lost, or (opened again or not) silent for ``stale`` is not."""
         with self._lock:
             silent = time.monotonic() - self._last
             name = str(self._state["state"])

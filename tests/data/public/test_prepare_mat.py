@@ -104,12 +104,12 @@ def test_depth_reaches_as_far_as_in_the_8_bit_copy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"rawDepths": None}, r"has no rawDepths; it holds .*images.*Wanted the labelled set"),
-        ({"images": np.zeros((5, H, W, 3), np.uint8)}, r"wanted \(N, 3, width, height\) uint8"),
+        ({"rawDepths": None}, r"has no rawDepths; it holds .*images.*Expected the labelled set"),
+        ({"images": np.zeros((5, H, W, 3), np.uint8)}, r"expected \(N, 3, width, height\) uint8"),
         ({"images": np.zeros((4, 3, W, H), np.uint8)}, r"images \(4, 3, 16, 12\) uint8"),
         (
             {"rawDepths": np.full((5, W, H), 70.0)},
-            r"frame 0: depth from 70\.0 m to 70\.0 m: wanted 0 to 65\.535",
+            r"frame 0: depth from 70\.0 m to 70\.0 m: expected 0 to 65\.535",
         ),
     ],
 )

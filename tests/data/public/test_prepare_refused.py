@@ -41,11 +41,11 @@ def test_the_wrong_tree_is_told_what_was_looked_for_and_what_it_looks_like(
 def test_what_the_flags_cannot_mean(sun: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     cases: tuple[tuple[str, str, dict[str, Any]], ...] = (
-        ("data set 'sun': wanted one of sunrgbd, diml, rgbnir, nyuv2", "sun", {}),
-        ("--depth 'hha': wanted one of filled, raw", "sunrgbd", {"depth": "hha"}),
+        ("data set 'sun': expected one of sunrgbd, diml, rgbnir, nyuv2", "sun", {}),
+        ("--depth 'hha': expected one of filled, raw", "sunrgbd", {"depth": "hha"}),
         ("give both --source-domain and --target-domain", "sunrgbd", {"source_domain": "kv1"}),
         (
-            "--source-domain 'kv3': wanted one of kv1",
+            "--source-domain 'kv3': expected one of kv1",
             "sunrgbd",
             {"source_domain": "kv3", "target_domain": "kv1"},
         ),

@@ -1,4 +1,4 @@
-"""Which engine answers, and what is said of those that were passed over."""
+"""Which engine answers, and what is said of those that were skipped."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def test_a_plan_that_loads_comes_first_and_nothing_was_passed_over(fake: Any, bu
 
 def test_without_plan_and_cuda_the_cpu_answers_and_both_reasons_are_said(bundle: Bundle) -> None:
     tensorrt, cuda, answers = chosen(bundle)
-    assert tensorrt.startswith("engine tensorrt is passed over: the bundle holds no plan")
+    assert tensorrt.startswith("engine tensorrt is skipped: the bundle holds no plan")
     assert f"tgkt-edge export {bundle.path} --trt" in tensorrt
-    assert cuda.startswith("engine cuda is passed over: ONNX Runtime ")
+    assert cuda.startswith("engine cuda is skipped: ONNX Runtime ")
     assert "no CUDAExecutionProvider" in cuda
     assert "tgkt-edge[gpu]" in cuda
     assert answers == f"{CPU}model.onnx, fp32"
@@ -112,7 +112,7 @@ def test_a_plan_that_does_not_fit_is_passed_over_in_words_and_never_run(
 ) -> None:
     made = prepare(fake, bundle)
     tensorrt, _, answers = chosen(made)
-    assert tensorrt.startswith("engine tensorrt is passed over: ")
+    assert tensorrt.startswith("engine tensorrt is skipped: ")
     assert answers == f"{CPU}model.onnx, fp32"
     with pytest.raises(IncompatibleError, match=why) as caught:
         open_engine(made, engine="tensorrt")
@@ -247,7 +247,7 @@ def test_a_build_that_fails_is_an_error_or_passed_over(fake: Any, bundle: Bundle
     with pytest.raises(IncompatibleError, match="could not build it"):
         open_engine(bundle, engine="tensorrt", rebuild=rebuild)
     tensorrt, _, answers = chosen(bundle, rebuild=rebuild)
-    assert tensorrt == "engine tensorrt is passed over: TensorRT could not build it"
+    assert tensorrt == "engine tensorrt is skipped: TensorRT could not build it"
     assert answers.startswith(CPU)
 
 

@@ -106,9 +106,9 @@ def test_batch_equals_one_by_one(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("batch", "text"),
     [
-        (unit(1).astype(np.float64), "batch of float64: wanted float32"),
-        ((unit(1) * 255).astype(np.uint8), "batch of uint8: wanted float32"),
-        (unit(1)[0], r"shape \(1, 32, 32\): wanted \(N, 1, 32, 32\)"),
+        (unit(1).astype(np.float64), "batch of float64: expected float32"),
+        ((unit(1) * 255).astype(np.uint8), "batch of uint8: expected float32"),
+        (unit(1)[0], r"shape \(1, 32, 32\): expected \(N, 1, 32, 32\)"),
         (unit(1, size=31), r"shape \(1, 1, 31, 31\)"),
         (np.repeat(unit(1), 3, axis=1), r"shape \(1, 3, 32, 32\)"),
         (unit(0), "N >= 1"),
@@ -157,7 +157,7 @@ def test_probabilities_are_calibrated_and_logits_are_not(subject: Subject, bundl
 CHANGES: list[tuple[dict[str, Any], dict[str, str]]] = [
     (
         {"input": "image"},
-        {"onnx": r"inputs \['image'\]", "plan": r"it has inputs \['image'\], wanted \['frame'\]"},
+        {"onnx": r"inputs \['image'\]", "plan": r"it has inputs \['image'\], expected \['frame'\]"},
     ),
     (
         {"output": "softmax"},
@@ -165,13 +165,16 @@ CHANGES: list[tuple[dict[str, Any], dict[str, str]]] = [
     ),
     (
         {"size": 48},
-        {"onnx": r"frame has shape .*48", "plan": r"its input frame is fp32 \[-1, 1, 48, 48\], wanted fp32"},
+        {
+            "onnx": r"frame has shape .*48",
+            "plan": r"its input frame is fp32 \[-1, 1, 48, 48\], expected fp32",
+        },
     ),
     (
         {"classes": ("a", "b")},
         {
             "onnx": r"logits has shape .*2",
-            "plan": r"its output logits is fp32 \[-1, 2\], wanted fp32 \[-1, 3\]",
+            "plan": r"its output logits is fp32 \[-1, 2\], expected fp32 \[-1, 3\]",
         },
     ),
 ]
@@ -225,7 +228,7 @@ def test_half_precision_answers_are_refused(fake: Any, bundle: Bundle, tmp_path:
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("logits", TensorProto.FLOAT16, ["N", 3]))
     model.graph.node.append(helper.make_node("Cast", ["plain"], ["logits"], to=TensorProto.FLOAT16))
     onnx.save(model, tmp_path / "half.onnx")
-    with pytest.raises(IncompatibleError, match=r"its output logits is fp16 \[-1, 3\], wanted fp32"):
+    with pytest.raises(IncompatibleError, match=r"its output logits is fp16 \[-1, 3\], expected fp32"):
         fake.open(bundle, graph=tmp_path / "half.onnx")
 
 

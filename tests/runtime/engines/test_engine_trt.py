@@ -178,7 +178,7 @@ def test_a_plan_that_cannot_be_captured_is_queued_each_time_and_says_so(
 ) -> None:
     fake.machine.fails.update({name: fake.cuda.cudaError_t(code) for name, code in fails.items()})
     engine = fake.open(bundle, **values)
-    assert engine.note.startswith("CUDA graphs are not used, each frame is queued anew: ")
+    assert engine.note.startswith("CUDA graphs are not used, each frame is queued again: ")
     assert pytest.approx(1) == engine.infer(unit(2))[1][0].sum()
     assert calls_of(fake, lambda: engine.infer(unit(1))) == ONE_RUN
     np.testing.assert_allclose(engine.infer(unit(2))[0], reference.infer(unit(2))[0], rtol=1e-6)

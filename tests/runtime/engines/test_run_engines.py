@@ -57,7 +57,7 @@ def test_run_answers_with_tensorrt_and_says_so(
             in done.stderr
         )
         assert "6 frames (0 bad, 0 dropped)" in done.stderr
-        assert "passed over" not in done.stderr
+        assert "skipped" not in done.stderr
         for ours, theirs in zip(top(done), top(cpu), strict=True):
             assert list(ours) == list(theirs)
             np.testing.assert_allclose(list(ours.values()), list(theirs.values()), rtol=1e-5)
@@ -90,7 +90,7 @@ def test_an_altered_plan_is_exit_4_if_named_and_passed_over_if_not(
     assert "Traceback" not in done.stderr
     done = kit.run_cli("run", bundle.path, "--camera", frames, **orin)
     assert done.code == 0
-    assert "engine tensorrt is passed over: no fp32 plan of" in done.stderr
+    assert "engine tensorrt is skipped: no fp32 plan of" in done.stderr
     assert "\nengine: onnxruntime, CPU; model.onnx, fp32" in done.stderr
     assert len(done.records) == 6
 
@@ -130,7 +130,7 @@ def test_auto_goes_on_without_the_real_plan_and_says_why(kit: Any, real: Any, fr
         assert len(done.records) == 6
         lines = [line for line in done.stderr.splitlines() if line.startswith("engine")]
         assert [line.split(":")[0] for line in lines] == [
-            "engine tensorrt is passed over", "engine cuda is passed over", "engine",
+            "engine tensorrt is skipped", "engine cuda is skipped", "engine",
         ]  # fmt: skip
         assert "there is no NVIDIA GPU here" in lines[0]
         assert lines[2].startswith("engine: onnxruntime, CPU")
@@ -153,7 +153,7 @@ def test_rebuild_builds_and_keeps_the_earlier_plan_if_the_new_one_does_not_load(
     assert "Traceback" not in done.stderr
     done = kit.run_cli("run", real.bundle.path, "--camera", frames, "--rebuild", **env)
     assert done.code == 0, done.stderr
-    assert "engine tensorrt is passed over: the plan just built does not load here: " in done.stderr
+    assert "engine tensorrt is skipped: the plan just built does not load here: " in done.stderr
     assert len(done.records) == 6
     done = kit.run_cli("run", real.bundle.path, "--camera", frames, "--engine", "tensorrt", **env)
     assert done.code == 4
@@ -189,4 +189,4 @@ def test_flags_that_contradict_each_other_are_exit_2(kit: Any, bundle: Bundle, f
     assert "--rebuild builds a TensorRT plan, which --engine cpu does not load" in done.stderr
     done = kit.run_cli("run", bundle.path, "--camera", frames, "--engine", "vulkan")
     assert done.code == 2
-    assert "wanted one of auto, tensorrt, cuda, cpu, onnxruntime" in done.stderr
+    assert "expected one of auto, tensorrt, cuda, cpu, onnxruntime" in done.stderr

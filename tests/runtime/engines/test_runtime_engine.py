@@ -20,10 +20,10 @@ def unit(count: int, size: int = 32) -> Any:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"input": "image"}, r"inputs \['image'\], wanted only 'frame'"),
+        ({"input": "image"}, r"inputs \['image'\], expected only 'frame'"),
         ({"output": "softmax"}, r"outputs \['logits', 'softmax'\]"),
-        ({"size": 48}, r"frame has shape .*48.*wanted \('N', 1, 32, 32\)"),
-        ({"classes": ("a", "b")}, r"logits has shape .*2.*wanted \('N', 3\)"),
+        ({"size": 48}, r"frame has shape .*48.*expected \('N', 1, 32, 32\)"),
+        ({"classes": ("a", "b")}, r"logits has shape .*2.*expected \('N', 3\)"),
         ({"metadata": ("bedroom", "office", "kitchen")}, "metadata names the classes"),
     ],
 )
@@ -53,7 +53,7 @@ def test_double_precision_graph_is_refused(tmp_path: Path, kit: Any) -> None:
         ir_version=9,
     )
     onnx.save_model(model, tmp_path / "model.onnx")
-    with pytest.raises(IncompatibleError, match=r"frame is tensor\(double\), wanted tensor\(float\)"):
+    with pytest.raises(IncompatibleError, match=r"frame is tensor\(double\), expected tensor\(float\)"):
         OnnxRuntimeEngine(tmp_path / "model.onnx", kit.size, kit.classes)
 
 
@@ -81,7 +81,7 @@ def test_one_thread_gives_the_same_classes(depth_bundle: Bundle) -> None:
 
 def test_open_engine_refuses_what_does_not_exist(depth_bundle: Bundle) -> None:
     with pytest.raises(
-        UsageError, match="--engine tensorflow: unknown; wanted one of auto, tensorrt, cuda, cpu"
+        UsageError, match="--engine tensorflow: unknown; expected one of auto, tensorrt, cuda, cpu"
     ):
         open_engine(depth_bundle, engine="tensorflow")
     with pytest.raises(BundleError, match="holds no fp16 model; it has: fp32"):

@@ -185,8 +185,8 @@ def test_a_run_tells_of_drift_before_the_frame_that_raised_it(
     kit: Any, watched: Bundle, tmp_path: Path
 ) -> None:
     noise = np.random.default_rng(0)
-    spoilt = [noise.integers(1, 8000, (48, 64)).astype(np.uint16) for _ in range(15)]
-    folder = kit.save_frames(tmp_path / "frames", [*kit.make_frames(11), *spoilt], "{:03}.png")
+    corrupted = [noise.integers(1, 8000, (48, 64)).astype(np.uint16) for _ in range(15)]
+    folder = kit.save_frames(tmp_path / "frames", [*kit.make_frames(11), *corrupted], "{:03}.png")
     out, log = io.StringIO(), io.StringIO()
     run(watched.path, str(folder), out=out, log=log)
     records = [json.loads(line) for line in out.getvalue().splitlines()]

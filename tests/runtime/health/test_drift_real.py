@@ -78,7 +78,7 @@ def clip(frame: NDArray[Any]) -> RawFrame:
 
 
 RNG = np.random.default_rng(0)
-SPOILT: dict[str, Callable[[RawFrame], RawFrame]] = {
+CORRUPTED: dict[str, Callable[[RawFrame], RawFrame]] = {
     "lens covered": lambda f: clip(RNG.normal(2, 1, f.shape)),
     "counts times ten": lambda f: clip(f.astype(float) * 10),
     "strong noise": lambda f: clip(f + RNG.normal(0, 80, f.shape)),
@@ -94,11 +94,11 @@ def test_real_frames_of_other_places_raise_nothing_and_rarely_pass_the_limit(rea
     assert not flagged(known, spec, new)
 
 
-@pytest.mark.parametrize("what", SPOILT)
+@pytest.mark.parametrize("what", CORRUPTED)
 def test_real_frames_that_are_spoilt_raise_input_drift(real: Any, what: str) -> None:
     _, spec, seen, new = real
     known = learn(spec, seen)
-    frames = [SPOILT[what](frame) for frame in new[:WINDOW]]
+    frames = [CORRUPTED[what](frame) for frame in new[:WINDOW]]
     assert unlike(known, spec, frames) > 0.9
     assert flagged(known, spec, frames)
 

@@ -43,7 +43,7 @@ def test_equal_values_are_exact_and_extremes_are_clipped() -> None:
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
 def test_impossible_values_are_refused(value: float) -> None:
-    with pytest.raises(ValueError, match="wanted a finite number >= 0"):
+    with pytest.raises(ValueError, match="expected a finite number >= 0"):
         Histogram().add(value)
 
 

@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path: Path) -> None
     ("how", "text"),
     [
         ({}, "--sensor is missing"),
-        ({"sensor": "depth", "form": "mp4"}, "--format mp4: wanted png or ffv1"),
+        ({"sensor": "depth", "form": "mp4"}, "--format mp4: expected png or ffv1"),
         ({"sensor": "depth", "max_frames": 0}, "--max-frames 0"),
         ({"sensor": "depth", "seconds": 0}, "--seconds 0"),
         ({"sensor": "depth", "interval": -1}, "--interval -1"),

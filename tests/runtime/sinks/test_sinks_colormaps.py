@@ -30,8 +30,8 @@ def test_near_is_dark_far_is_light_and_a_hole_is_neither() -> None:
     spec = SensorSpec("depth", unit_m=0.001, near_m=1.0, far_m=3.0, invalid=(0,))
     frame = np.array([[0, 1, 1000, 2000, 3000, 9000]], np.uint16)
     table = colours.table("viridis")
-    wanted = [colours.INVALID, table[0], table[0], table[128], table[255], table[255]]
-    assert np.array_equal(colours.colourise(frame, spec, "viridis")[0], wanted)
+    expected = [colours.INVALID, table[0], table[0], table[128], table[255], table[255]]
+    assert np.array_equal(colours.colourise(frame, spec, "viridis")[0], expected)
     for name in ("viridis", "turbo"):
         assert not (colours.table(name) == colours.INVALID).all(axis=1).any()
 

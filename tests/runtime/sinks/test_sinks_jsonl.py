@@ -265,7 +265,7 @@ def test_a_number_that_is_not_finite_is_never_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("jsonl:", ["wanted jsonl:PATH"]),
+        ("jsonl:", ["expected jsonl:PATH"]),
         ("jsonl:{}/a?max_md=5", ["unknown option 'max_md'", "Did you mean 'max_mb'"]),
         ("jsonl:{}/a?keep=1.5", ["keep=1.5", "whole number"]),
         ("jsonl:{}/a?keep=-1", ["keep=-1", "from 0"]),

@@ -186,7 +186,7 @@ def test_a_bad_certificate_or_key_is_named(
     whole = (certificates / "client.key").read_text()
     (certificates / "cut.key").write_text(whole.replace(whole.splitlines()[1], "AAAA"))
     with pytest.raises(
-        UsageError, match=rf"{words}.*\. Wanted PEM files of a certificate and its unlocked key"
+        UsageError, match=rf"{words}.*\. Expected PEM files of a certificate and its unlocked key"
     ) as caught:
         opened(f"{uri}cert={certificates}/{cert}&key={certificates}/{key}")
     assert caught.value.exit_code == 2

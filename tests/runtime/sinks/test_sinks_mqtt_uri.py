@@ -18,8 +18,8 @@ INFO = RunInfo("v4l2:///dev/video0", "onnxruntime cpu", ("a", "b"), PRESETS["dep
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("mqtt://host", ["wanted mqtt://host/topic"]),
-        ("mqtt:///t", ["wanted mqtt://host/topic"]),
+        ("mqtt://host", ["expected mqtt://host/topic"]),
+        ("mqtt:///t", ["expected mqtt://host/topic"]),
         ("mqtt://host:99999/t", ["not a host and port"]),
         ("mqtt://u:hunter2@host/a/+/b", ["no '+', '#'"]),
         ("mqtt://u:hunter2@host/t?quos=1", ["unknown option 'quos'", "Did you mean 'qos'"]),
@@ -30,7 +30,7 @@ INFO = RunInfo("v4l2:///dev/video0", "onnxruntime cpu", ("a", "b"), PRESETS["dep
         ("mqtt://u@host/t?password_file=/no/file", ["/no/file cannot be read: No such file"]),
         ("mqtts://u:hunter2@host/t?key=x", ["give 'cert', too"]),
         ("mqtts://u:hunter2@host/t?ca=/no/file", ["ca=/no/file cannot be used: No such file"]),
-        ("mqtts://u:hunter2@host/t?ca={}", ["no certificate or crl found", "Wanted a PEM file"]),
+        ("mqtts://u:hunter2@host/t?ca={}", ["no certificate or crl found", "Expected a PEM file"]),
         ("mqtts://u:hunter2@host/t?cert={}", ["holds no certificate", "unlocked key"]),
     ],
 )

@@ -197,13 +197,13 @@ def test_any_label_fits(text: str, width: int) -> None:
 @pytest.mark.parametrize(
     ("rest", "words"),
     [
-        ("", "wanted a path that ends in .mkv or .avi"),
+        ("", "expected a path that ends in .mkv or .avi"),
         ("a.mp4", "An .mp4 that was cut off cannot be played"),
-        ("a.txt", "wanted a path that ends in .mkv or .avi"),
+        ("a.txt", "expected a path that ends in .mkv or .avi"),
         ("a.mkv?fps=0", "fps=0"),
         ("a.mkv?pase=time", "Did you mean 'pace'"),
-        ("a.mkv?pace=fast", "wanted time or frames"),
-        ("a.mkv?colours=jet", "wanted viridis, turbo, grey"),
+        ("a.mkv?pace=fast", "expected time or frames"),
+        ("a.mkv?colours=jet", "expected viridis, turbo, grey"),
         ("/proc/none/a.mkv", "cannot write there"),
     ],
 )

@@ -81,7 +81,7 @@ def test_an_index_cannot_name_files_outside_its_folder(tmp_path: Path, file: str
     path = tmp_path / "out" / "frames.jsonl"
     line = json.loads(path.read_text())
     path.write_text(json.dumps({**line, "file": file}) + "\n" + json.dumps(line) + "\n")
-    with pytest.raises(SourceLostError, match="wanted a path below the folder"):
+    with pytest.raises(SourceLostError, match="expected a path below the folder"):
         replay(tmp_path / "out")
 
 

@@ -76,7 +76,7 @@ def test_unplugged_camera_exits_5_after_the_summary(shim: str, kit: Any, depth_b
 @pytest.mark.parametrize(
     ("formats", "texts"),
     [
-        ("YUYV", ["Wanted pixel format Z16, Y16, Y14, Y12, Y10", "offers: YUYV", "--sensor"]),
+        ("YUYV", ["Expected pixel format Z16, Y16, Y14, Y12, Y10", "offers: YUYV", "--sensor"]),
         ("GREY,YUYV", ["none of these is offered", "offers: GREY"]),
     ],
 )

@@ -109,7 +109,7 @@ def test_colour(read: Callable[..., Any]) -> None:
             ["uint8 pixels", "format=GRAY16_LE", "--sensor"],
         ),
         ("videotestsrc ! video/x-raw,format=BGR", "nir8", ["(240, 320, 3)", "format=GRAY8"]),
-        ("videotestsrc ! video/x-raw,format=GRAY8", "colour", ["wanted colour", "format=BGR"]),
+        ("videotestsrc ! video/x-raw,format=GRAY8", "colour", ["expected colour", "format=BGR"]),
         ("nosuchelement", "nir8", ["does not start", "gst-launch-1.0 -v nosuchelement"]),
         ("videotestsrc num-buffers=0", "nir8", ["delivers no frame", "ended or failed"]),
     ],
@@ -171,7 +171,7 @@ def test_the_csi_pipeline() -> None:
 def test_csi_refuses_sixteen_bits_and_odd_names() -> None:
     with pytest.raises(SourceLostError, match=r"8 bits, but the sensor is uint16.*v4l2:///dev/video0"):
         open_source("csi://0", PRESETS["nir"])
-    with pytest.raises(UsageError, match=r"csi://front: wanted the camera's number"):
+    with pytest.raises(UsageError, match=r"csi://front: expected the camera's number"):
         open_source("csi://front", PRESETS["nir8"])
 
 
@@ -188,7 +188,7 @@ def test_a_sink_is_added_where_there_is_none(given: str, made: str) -> None:
 
 
 def test_an_empty_pipeline() -> None:
-    with pytest.raises(UsageError, match="wanted a pipeline"):
+    with pytest.raises(UsageError, match="expected a pipeline"):
         open_source("gst: ", PRESETS["nir8"])
 
 

@@ -144,7 +144,7 @@ def test_sixteen_bits_and_odd_uris_are_refused() -> None:
     with pytest.raises(SourceLostError, match="has 8 bits, but the sensor is uint16"):
         open_source("rtsp://host/x", PRESETS["depth"])
     for uri in ("http:///x", "rtsp://host:port/x"):
-        with pytest.raises(UsageError, match="wanted a host"):
+        with pytest.raises(UsageError, match="expected a host"):
             open_source(uri, NIR8)
     with pytest.raises(UsageError, match="--loop"):
         open_source("http://host/x", NIR8, loop=True)
@@ -176,7 +176,7 @@ GLib.MainLoop().run()
 
 @pytest.fixture
 def rtsp(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """GStreamer's RTSP server, which sends RAMP for ever."""
+    """GStreamer's RTSP server, which sends RAMP indefinitely."""
     if not Path("/usr/bin/python3").is_file():
         pytest.skip("there is no /usr/bin/python3")
     command = ["/usr/bin/python3", "-c", SERVE, str(tmp_path / "ramp.raw")]
@@ -215,10 +215,10 @@ def test_rtsp_and_a_server_that_dies(rtsp: tuple[str, subprocess.Popen[str]]) ->
 def test_orbbec_cameras_give_millimetres_of_depth_only() -> None:
     with pytest.raises(SourceLostError, match="reads only depth from Orbbec cameras"):
         open_source("obsensor://0", NIR8)
-    with pytest.raises(UsageError, match="wanted the camera's number"):
+    with pytest.raises(UsageError, match="expected the camera's number"):
         open_source("obsensor://front", PRESETS["depth"])
-    wanted: type[TgktEdgeError] = MissingDependency
+    expected: type[TgktEdgeError] = MissingDependency
     if cv2.videoio_registry.hasBackend(getattr(cv2, "CAP_OBSENSOR", -1)):
-        wanted = SourceLostError  # no camera is plugged in where tests run
-    with pytest.raises(wanted, match="Orbbec camera"):
+        expected = SourceLostError  # no camera is plugged in where tests run
+    with pytest.raises(expected, match="Orbbec camera"):
         open_obsensor("0", PRESETS["depth"])

@@ -107,8 +107,8 @@ class Run:
 
     def more(self, count: int) -> None:
         """Wait for so many more records."""
-        wanted = len(self.records) + count
-        self.until(lambda: len(self.records) >= wanted, f"{count} more records")
+        expected = len(self.records) + count
+        self.until(lambda: len(self.records) >= expected, f"{count} more records")
 
     @contextlib.contextmanager
     def switched(self, name: str, state: str) -> Iterator[None]:

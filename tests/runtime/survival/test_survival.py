@@ -18,7 +18,7 @@ import pytest
 from tgkt_edge.bundle.bundle import Bundle
 
 CAMERA = "v4l2:///dev/video42"
-UNPLUGGED, RESTARTS, SPOILT = 200, 50, 10_000
+UNPLUGGED, RESTARTS, CORRUPTED = 200, 50, 10_000
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="growth is read from /proc")
 
@@ -77,7 +77,7 @@ def test_a_run_outlives_its_camera_broker_and_disk_and_loses_no_decision(
     command = disk.command([sys.executable, "-c", RUN, str(depth_bundle.path), CAMERA, *sinks])
     with (
         subscriber(broker.port) as reader,
-        started(command, tmp_path, kit, shim, FPS=2000, SPOILT=3) as run,
+        started(command, tmp_path, kit, shim, FPS=2000, CORRUPTED=3) as run,
         contextlib.closing(contextlib.ExitStack()) as last,
     ):
         last.callback(broker.stop)
@@ -106,7 +106,7 @@ def test_a_run_outlives_its_camera_broker_and_disk_and_loses_no_decision(
                 every_fault_once(run, disk, _Untouched())
         restarting.join(120)
         assert not restarting.is_alive()
-        run.until(lambda: run.errors >= SPOILT, f"{SPOILT} spoilt frames")
+        run.until(lambda: run.errors >= CORRUPTED, f"{CORRUPTED} corrupted frames")
         kit.until(lambda: reader.frames()[-1:] > [run.frames[-1] - 500], "the broker's share", 60)
         after = run.size()
 
@@ -120,7 +120,7 @@ def test_a_run_outlives_its_camera_broker_and_disk_and_loses_no_decision(
         run.end()
 
     said = run.stderr.read_text()
-    print(f"{count} frames, {run.errors} spoilt; {before} before, {after} after\n{said[-2000:]}")
+    print(f"{count} frames, {run.errors} corrupted; {before} before, {after} after\n{said[-2000:]}")
     assert run.process.returncode == 0, said
     assert run.frames == list(range(count))
     assert [record["frame"] for record in log if "frame" in record] == run.frames
@@ -128,7 +128,7 @@ def test_a_run_outlives_its_camera_broker_and_disk_and_loses_no_decision(
     wrong = [record["error"] for record in run.records if "error" in record]
     for reason in ("as damaged", "is incomplete", "64x24"):
         assert sum(reason in error for error in wrong) > 100, reason
-    assert len(wrong) >= SPOILT
+    assert len(wrong) >= CORRUPTED
     # Two changes of size and a hung driver in each of every_fault_once; a slow machine may add a stall or two.
     lost_times = UNPLUGGED + 10 + 5 * 3 + 1
     assert lost_times <= int(said.split("camera lost ")[1].split()[0]) <= lost_times + 5

@@ -163,12 +163,12 @@ def test_with_every_frame_labelled_it_is_the_accuracy_of_evaluate(
 ) -> None:
     answers = fill(tmp_path / "a.csv", list(truth(tiny).items()))
     found = score(finished.path, answers, "cpu")
-    wanted = evaluate(finished.path, tiny.data / "target_labels.csv", device="cpu")["models"]
+    expected = evaluate(finished.path, tiny.data / "target_labels.csv", device="cpu")["models"]
     assert {name: m["accuracy"] for name, m in found["models"].items()} == {
-        name: m["accuracy"] for name, m in wanted.items()
+        name: m["accuracy"] for name, m in expected.items()
     }
     assert (found["labelled"], found["unlabelled"], found["cannot_tell"]) == (12, [], [])
-    difference = wanted["target"]["accuracy"] - wanted["source-only"]["accuracy"]
+    difference = expected["target"]["accuracy"] - expected["source-only"]["accuracy"]
     assert found["comparison"]["difference"] == pytest.approx(difference)
 
 

@@ -43,14 +43,14 @@ def weights(config: AdaptConfig) -> tuple[float, ...]:
 
 
 @pytest.mark.parametrize(
-    ("table", "wanted"),
+    ("table", "expected"),
     [("table4", TABLE_4), ("table5", TABLE_5), ("table6", TABLE_6), ("table7", TABLE_7)],
 )
-def test_the_rows_of_a_table_are_its_weights(table: str, wanted: dict[str, tuple[float, ...]]) -> None:
+def test_the_rows_of_a_table_are_its_weights(table: str, expected: dict[str, tuple[float, ...]]) -> None:
     found = {
         row.name: weights(build_config("paper", row.sets, {"method": row.method})) for row in TABLES[table]
     }
-    assert found == wanted
+    assert found == expected
 
 
 @pytest.mark.parametrize("table", ["table4", "table5", "table6", "table7"])

@@ -14,12 +14,12 @@ from tgkt_edge.train.methods.tgkt import kd_weight
 def test_the_distance_is_the_sum_of_norms_with_the_first_layer_ten_times() -> None:
     zero, one = torch.zeros(2), torch.ones(2)
     found = [(torch.tensor([3.0, 4.0]), one), (zero, torch.tensor([1.0, 3.0]))]
-    wanted = [(zero, one), (zero, one)]
+    expected = [(zero, one), (zero, one)]
     # First layer: |(3, 4)| + 0 = 5, ten times. Second: 0 + |(0, 2)| = 2.
-    assert statistics_distance(found, wanted).item() == pytest.approx(52)
-    assert statistics_distance(found, wanted, first=1).item() == pytest.approx(7)
-    with pytest.raises(ValueError, match="1 layers found, 2 wanted"):
-        statistics_distance(found[:1], wanted)
+    assert statistics_distance(found, expected).item() == pytest.approx(52)
+    assert statistics_distance(found, expected, first=1).item() == pytest.approx(7)
+    with pytest.raises(ValueError, match="1 layers found, 2 expected"):
+        statistics_distance(found[:1], expected)
 
 
 @pytest.fixture

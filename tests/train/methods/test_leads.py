@@ -131,11 +131,11 @@ def test_the_prior_is_what_its_name_says(
             if "pseudo_label_counts" in line
         ]
         assert len(counts) == 3
-        wanted = [(torch.tensor(epoch) + 1) / 7 for epoch in counts]  # 4 frames and 3 classes
-        torch.testing.assert_close(wanted[0], label_shares(pseudo_labels(features, logits.softmax(1)), 3))
+        expected = [(torch.tensor(epoch) + 1) / 7 for epoch in counts]  # 4 frames and 3 classes
+        torch.testing.assert_close(expected[0], label_shares(pseudo_labels(features, logits.softmax(1)), 3))
     else:
-        wanted = [logits.softmax(1).mean(0)] * 3
-    torch.testing.assert_close(given, wanted)
+        expected = [logits.softmax(1).mean(0)] * 3
+    torch.testing.assert_close(given, expected)
     for line in steps(tmp_path):
         total = line["kd"] + 0.2 * line["f"] + line["self"] + line["im"]
         assert line["loss"] == pytest.approx(total, rel=1e-5)
@@ -186,8 +186,8 @@ def test_the_result_is_the_average_of_the_weights_after_each_step(
     assert len(learnt) > 250  # all of ResNet-50
     for key, value in learnt.items():
         first, second, third = (state[key] for state in seen)
-        wanted = faded**2 * first + faded * (1 - faded) * second + (1 - faded) * third
-        torch.testing.assert_close(value, wanted, rtol=1e-4, atol=1e-6)
+        expected = faded**2 * first + faded * (1 - faded) * second + (1 - faded) * third
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6)
     assert not result.training
     # What is trained is the same as ever, and so is the result where the average reaches back no step.
     assert all(torch.equal(value, seen[-1][key]) for key, value in plain.state_dict().items())

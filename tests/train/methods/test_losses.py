@@ -71,9 +71,9 @@ def test_an_undecided_discriminator_costs_log_two(is_first: bool) -> None:
 def test_domain_loss_is_minus_the_log_of_the_right_answers_probability() -> None:
     logits = torch.tensor([[math.log(3.0)], [-math.log(3.0)]])  # sigmoid: 3/4 and 1/4
     # -(log 3/4 + log 1/4) / 2 = (log 4/3 + log 4) / 2, the same whichever answer is right
-    wanted = (math.log(4 / 3) + math.log(4)) / 2
-    assert domain_loss(logits, True).item() == pytest.approx(wanted)
-    assert domain_loss(logits, False).item() == pytest.approx(wanted)
+    expected = (math.log(4 / 3) + math.log(4)) / 2
+    assert domain_loss(logits, True).item() == pytest.approx(expected)
+    assert domain_loss(logits, False).item() == pytest.approx(expected)
     assert domain_loss(logits[:1], True).item() == pytest.approx(math.log(4 / 3))
     assert domain_loss(logits[:1], False).item() == pytest.approx(math.log(4))
 

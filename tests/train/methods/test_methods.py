@@ -153,7 +153,7 @@ def test_two_rounds_go_on_from_the_first(tiny: Tiny, finished: Run, tmp_path: Pa
 def test_only_tgkt_has_rounds() -> None:
     with pytest.raises(ConfigError, match="only the method tgkt has rounds, not shot"):
         build_config(None, ["rounds=2", "method=shot"])
-    with pytest.raises(ConfigError, match="rounds = 0: wanted more than 0"):
+    with pytest.raises(ConfigError, match="rounds = 0: expected more than 0"):
         build_config(None, ["rounds=0"])
 
 
@@ -174,11 +174,11 @@ def test_every_row_of_the_papers_tables_is_the_papers_configuration_but_for_its_
     for row, weights in zip(TABLES[table], WEIGHTS[table], strict=True):
         if len(weights) == 4:
             rec, d1, d2, im = weights
-            wanted = replace(paper, method="tgmb", tgmb=replace(paper.tgmb, rec=rec, d1=d1, d2=d2, im=im))
+            expected = replace(paper, method="tgmb", tgmb=replace(paper.tgmb, rec=rec, d1=d1, d2=d2, im=im))
         else:
             kd, f, self_training = weights
-            wanted = replace(paper, tgkt=replace(paper.tgkt, kd=kd, f=f, self_training=self_training))
-        assert build_config("paper", row.sets, {"method": row.method}) == wanted, row.name
+            expected = replace(paper, tgkt=replace(paper.tgkt, kd=kd, f=f, self_training=self_training))
+        assert build_config("paper", row.sets, {"method": row.method}) == expected, row.name
 
 
 def test_the_paper_gives_rows_of_one_configuration_nearly_one_figure() -> None:

@@ -48,7 +48,7 @@ def clusters(seed: int, n: int = 90, classes: int = 3, spread: float = 1.0) -> t
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_clusters_correct_the_classifier(metric: Metric) -> None:
-    # Three axes; of the four frames of each, three are named rightly and one wrongly.
+    # Three axes; of the four frames of each, three are classified correctly and one wrongly.
     features = 5 * torch.eye(3).repeat_interleave(4, 0)
     features[::2] *= 1.2
     truth = torch.arange(3).repeat_interleave(4)
@@ -64,11 +64,11 @@ def test_clusters_correct_the_classifier(metric: Metric) -> None:
 def test_pseudo_labels_are_shots(seed: int, metric: Metric) -> None:
     features, p, _ = clusters(seed)
     assert set(p.argmax(1).tolist()) == {0, 1, 2}  # nobody drops out
-    wanted = shot(features.numpy(), p.numpy(), metric)
-    assert set(wanted.tolist()) == {0, 1, 2}
+    expected = shot(features.numpy(), p.numpy(), metric)
+    assert set(expected.tolist()) == {0, 1, 2}
     found = pseudo_labels(features, p, metric)
     assert found.dtype == torch.int64
-    assert found.tolist() == wanted.tolist()
+    assert found.tolist() == expected.tolist()
 
 
 def test_the_second_round_matters() -> None:

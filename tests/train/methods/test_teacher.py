@@ -105,8 +105,8 @@ def test_a_view_seen_before_is_not_computed_again(
     found = teacher.logits(setting.frames(mixed), mixed, other)
     assert seen == [3, 2]
     assert torch.equal(found[0], first[1])
-    wanted = setting.teacher(0).logits(setting.frames(mixed), mixed, None)
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    expected = setting.teacher(0).logits(setting.frames(mixed), mixed, None)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_features_are_remembered_too(setting: Setting, rng: np.random.Generator, rows_seen: Counter) -> None:

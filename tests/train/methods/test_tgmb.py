@@ -67,8 +67,10 @@ def test_discriminator_loss_by_hand() -> None:
     real, fake_ti, fake_tr = probability(0.8), probability(0.6), probability(0.3)
     d = Constant()
     # D1: real 1, T(TI) 0. D2: T(TI) 1, T(TR) 0.
-    wanted = -(math.log(0.8) + math.log(0.4) + math.log(0.6) + math.log(0.7))
-    assert discriminator_loss(d, d, real, fake_ti, fake_tr, FLIPPED).item() == pytest.approx(wanted, rel=1e-5)
+    expected = -(math.log(0.8) + math.log(0.4) + math.log(0.6) + math.log(0.7))
+    assert discriminator_loss(d, d, real, fake_ti, fake_tr, FLIPPED).item() == pytest.approx(
+        expected, rel=1e-5
+    )
     # As (3) is printed, D2's labels are the other way round.
     printed = -(math.log(0.8) + math.log(0.4) + math.log(0.4) + math.log(0.3))
     assert discriminator_loss(d, d, real, fake_ti, fake_tr, MINMAX).item() == pytest.approx(printed, rel=1e-5)
@@ -145,7 +147,7 @@ def test_training_leaves_the_source_model_bit_identical(source: SceneClassifier,
 def test_the_first_recorded_step_is_the_papers_loss_computed_plainly(
     source: SceneClassifier, tmp_path: Path
 ) -> None:
-    """T and F_s run once in training; here every term is computed on its own, F_s anew for each discriminator."""
+    """T and F_s run once in training; here every term is computed on its own, F_s again for each discriminator."""
     config = replace(CONFIG, seed=5)
     target, rgb, frames = stores(4)  # one batch: one step
     with RunLog(tmp_path) as log:

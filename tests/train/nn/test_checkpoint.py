@@ -133,9 +133,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_another_kind_of_checkpoint_is_refused(saved: Path, small: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds a target, wanted a source network"):
+    with pytest.raises(CheckpointError, match="holds a target, expected a source network"):
         load_classifier(saved, "source")
-    with pytest.raises(CheckpointError, match="holds a translator, wanted a source or target network"):
+    with pytest.raises(CheckpointError, match="holds a translator, expected a source or target network"):
         load_classifier(small)
 
 
@@ -144,7 +144,7 @@ def test_other_classes_than_tensors_are_refused_and_the_tensor_named(
 ) -> None:
     path = tmp_path / "source.safetensors"
     save_checkpoint(path, model, Header("source", (*CLASSES, "attic"), 96))
-    with pytest.raises(CheckpointError, match=r"classifier\.bias is \(3,\), wanted \(4,\)"):
+    with pytest.raises(CheckpointError, match=r"classifier\.bias is \(3,\), expected \(4,\)"):
         load_classifier(path)
 
 
@@ -191,13 +191,13 @@ def test_weights_from_an_fp16_file_fill_the_backbone_and_nothing_else(resnet_fp1
     model = SceneClassifier(3)
     head = {name: value.clone() for name, value in model.state_dict().items() if "backbone" not in name}
     load_imagenet(model, str(resnet_fp16))
-    wanted = load_file(resnet_fp16)
+    expected = load_file(resnet_fp16)
     state = model.backbone.state_dict()
     floats = [name for name in state if "num_batches" not in name]
     assert len(floats) == 53 * 5  # 53 convolutions, each with a batch norm of four tensors
     for name in floats:
         assert state[name].dtype == torch.float32
-        assert torch.equal(state[name], wanted[name].float()), name
+        assert torch.equal(state[name], expected[name].float()), name
     assert same({name: model.state_dict()[name] for name in head}, head)
 
 
@@ -209,7 +209,7 @@ def test_weights_none_keep_the_random_initialisation() -> None:
 
 
 def test_weights_that_do_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no such file\. Wanted imagenet, none, or a safetensors file"):
+    with pytest.raises(UsageError, match=r"no such file\. Expected imagenet, none, or a safetensors file"):
         load_imagenet(SceneClassifier(3), str(tmp_path / "no.safetensors"))
 
 

@@ -38,9 +38,9 @@ def test_predictions_are_those_of_one_batch_in_order(
     features, logits = predict_target(model.train(), frames, SIZE, batch, CPU)
     assert not model.training
     with torch.no_grad():
-        wanted = model.features(central(frames))
-    torch.testing.assert_close(features, wanted, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(logits, model.classifier(wanted).detach(), rtol=1e-4, atol=1e-4)
+        expected = model.features(central(frames))
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits, model.classifier(expected).detach(), rtol=1e-4, atol=1e-4)
     assert not features.requires_grad
 
 

@@ -45,8 +45,8 @@ def test_the_first_layer_by_hand() -> None:
     assert found["bn1.running_mean"].tolist() == [-1, 0.5]
     assert found["bn1.running_var"].tolist() == [3600 / 4096, 4900 / 4096]
     # The epsilon of 1e-5 weighs 1e-5 / 0.879 and 1e-5 / 1.196 now, and next to nothing before; roots halve that.
-    wanted = torch.tensor([3 * (1 + 0.5e-5 / 0.879), 0.5 * (1 + 0.5e-5 / 1.196)])
-    torch.testing.assert_close(found["bn1.weight"], wanted, rtol=2e-7, atol=0)
+    expected = torch.tensor([3 * (1 + 0.5e-5 / 0.879), 0.5 * (1 + 0.5e-5 / 1.196)])
+    torch.testing.assert_close(found["bn1.weight"], expected, rtol=2e-7, atol=0)
     assert torch.equal(found["bn1.bias"], state["bn1.bias"])
     assert state["conv1.weight"].max() == 128  # what was given is left alone
 
@@ -61,9 +61,9 @@ def test_the_network_says_the_same() -> None:
         "conv1.weight", "bn1.weight", "bn1.running_mean", "bn1.running_var",
     ]  # fmt: skip
     with torch.no_grad():
-        wanted = large(images)
+        expected = large(images)
         large.load_state_dict(state)
-        assert (large(images) - wanted).abs().max() < 1e-4 * wanted.abs().max()
+        assert (large(images) - expected).abs().max() < 1e-4 * expected.abs().max()
     again, unity = unit_scale(state)
     assert unity == 1
     torch.testing.assert_close(again["bn1.weight"], state["bn1.weight"])
@@ -115,5 +115,5 @@ def test_loading_brings_weights_to_the_usual_scale(tmp_path: Path, scale: float)
     plain.fc = nn.Identity()
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        wanted, found = plain.eval()(images), model.backbone.eval()(images)
-    assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max()
+        expected, found = plain.eval()(images), model.backbone.eval()(images)
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()

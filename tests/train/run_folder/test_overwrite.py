@@ -36,7 +36,7 @@ def everything(out: Path) -> dict[str, str]:
     return {path.relative_to(out).as_posix(): path.read_text() for path in out.rglob("*") if path.is_file()}
 
 
-# What is put aside
+# What is renamed
 
 
 def test_the_old_run_is_gone_once_the_new_one_stands(tmp_path: Path) -> None:

@@ -62,10 +62,10 @@ def read(src: Path, depth: str) -> Found:
         )
     chosen = [folder for folder in scenes if folder not in twins]
     for large, small in twins.items():
-        there, wanted = (len(files_in(folder / "color", SUFFIXES)) for folder in (small, large))
-        if there < wanted:
+        there, expected = (len(files_in(folder / "color", SUFFIXES)) for folder in (small, large))
+        if there < expected:
             found.bad.append(
-                f"{small}: holds {there} colour images, but {large} {wanted}: was all of it copied?"
+                f"{small}: holds {there} colour images, but {large} {expected}: was all of it copied?"
             )
     for folder in sorted(chosen, key=natural_key):
         frames = {path.name: path for path in files_in(folder / "depth_filled", (".png",))}

@@ -112,7 +112,7 @@ def _is_hdf5(path: Path) -> bool:
 def _read_mat(src: Path, depth: str, out: Path) -> Found:
     h5py = require("h5py", "data", "Reading NYU Depth v2's .mat file")
     cv2 = require("cv2", "cpu", "Writing images")
-    # The far limit of the 8-bit copy: both give the network the same inputs, but for rounding.
+    # The far limit of the 8-bit copy: both give the network the same inputs, except for rounding.
     found = Found([], replace(PRESETS["depth"], far_m=PRESETS["nyuv2"].far_m))
     for folder in ("rgb", "depth"):
         (out / folder).mkdir()
@@ -120,7 +120,7 @@ def _read_mat(src: Path, depth: str, out: Path) -> Found:
         lacking = [name for name in ("images", DEPTH[depth], "sceneTypes") if name not in mat]
         if lacking:
             raise DataError(
-                f"{src}: has no {', '.join(lacking)}; it holds {', '.join(mat)}. Wanted the labelled set, "
+                f"{src}: has no {', '.join(lacking)}; it holds {', '.join(mat)}. Expected the labelled set, "
                 f"nyu_depth_v2_labeled.mat."
             )
         images, depths = mat["images"], mat[DEPTH[depth]]
@@ -130,7 +130,7 @@ def _read_mat(src: Path, depth: str, out: Path) -> Found:
         if not fits or images.shape != (count, 3, *depths.shape[1:]) or len(depths) != count:
             raise DataError(
                 f"{src}: images {images.shape} {images.dtype}, {DEPTH[depth]} {depths.shape}, {count} scene types: "
-                f"wanted (N, 3, width, height) uint8, (N, width, height) and N"
+                f"expected (N, 3, width, height) uint8, (N, width, height) and N"
             )
         for i, scene in enumerate(scenes):
             rgb, frame = Path("rgb") / f"{i:04d}.png", Path("depth") / f"{i:04d}.png"
@@ -168,6 +168,6 @@ def millimetres(metres: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint
     """
     known = np.where(np.isnan(metres), 0, metres).astype(np.float64)
     if known.min() < 0 or known.max() > 65.535:
-        raise DataError(f"{name}: depth from {known.min()} m to {known.max()} m: wanted 0 to 65.535 m")
+        raise DataError(f"{name}: depth from {known.min()} m to {known.max()} m: expected 0 to 65.535 m")
     counts = np.round(known * 1000)
     return np.ascontiguousarray(counts.astype(np.uint16))

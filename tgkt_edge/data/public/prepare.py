@@ -121,7 +121,7 @@ def describe(report: dict[str, Any]) -> list[str]:
 
 def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        raise UsageError(f"{what} {value!r}: wanted one of {', '.join(allowed)}")
+        raise UsageError(f"{what} {value!r}: expected one of {', '.join(allowed)}")
 
 
 def _read(name: str, src: Path, depth: str, out: Path) -> Found:
@@ -226,9 +226,9 @@ def _differs(
     if split.other:
         expected.append(("other scenes", counts["other_scenes"], len(split.other)))
     lines = [
-        f"{what}: {found}, but {wanted} in {split.origin}"
-        for what, found, wanted in expected
-        if found != wanted
+        f"{what}: {found}, but {expected} in {split.origin}"
+        for what, found, expected in expected
+        if found != expected
     ]
     lacking = [name for name in split.task if name not in classes]
     if lacking and classes:

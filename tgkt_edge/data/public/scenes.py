@@ -66,7 +66,7 @@ def letters(name: str) -> str:
 
 def folders(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Every folder below ``top`` with the names of its folders, of which some may be struck out, and files. Hidden
-    folders are passed over.
+    folders are skipped.
 
     Raises:
         OSError: one cannot be listed, and what lies below would silently be missing.
@@ -82,7 +82,7 @@ def folders(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
 
 def contents(folder: Path, most: int = 6) -> str:
-    """The first names in a folder, for the message that it is not what was wanted."""
+    """The first names in a folder, for the message that it is not what was expected."""
     if not folder.is_dir():
         return "a file" if folder.exists() else "nothing: it does not exist"
     names = sorted(
@@ -94,7 +94,7 @@ def contents(folder: Path, most: int = 6) -> str:
 
 
 def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """The files with one of ``suffixes`` (lower case) in ``folder``, in natural order. Hidden ones are passed over:
+    """The files with one of ``suffixes`` (lower case) in ``folder``, in natural order. Hidden ones are skipped:
     macOS puts ``._0001.png``, which is no image, beside every ``0001.png``.
 
     Raises:

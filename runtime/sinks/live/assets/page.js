@@ -178,7 +178,7 @@ async function offline() {
   byId("state-text").textContent = "no connection";
   byId("notice").textContent = "The run does not answer. It may have ended; this page goes on trying.";
   byId("notice").hidden = false;
-  try {  // a run that began anew with another token answers: it wants a login, which loading this page again brings
+  try {  // a run that began again with another token answers: it wants a login, which loading this page again brings
     if ((await fetch("api/info", { cache: "no-store" })).status === 401) location.reload();
   } catch (error) {
     // it does not answer

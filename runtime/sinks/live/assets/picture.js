@@ -12,7 +12,7 @@ class Picture {
     this.scene = null;      // [low, high] of the scene, in metres or counts, slowly following
     this.point = null;      // probe, in shares of width and height
     this.held = this.busy = false;
-    this.wanted = 0;
+    this.expected = 0;
     this.rgba = new Uint32Array(65536);
     this.drawnFor = "";
     this.listen();
@@ -54,7 +54,7 @@ class Picture {
     this.info = info;
     byId("colours").value = info.colours;
     this.invalid = new Set(info.sensor.invalid || []);
-    this.scene = this.counts = this.size = null;  // numbers of frames begin anew with a new run
+    this.scene = this.counts = this.size = null;  // numbers of frames begin again with a new run
     this.drawnFor = "";
     this.probe();
   }
@@ -73,12 +73,12 @@ class Picture {
 
   // Ask for a frame when the server has a newer one: never more than one on its way.
   want(image) {
-    this.wanted = image.id;
+    this.expected = image.id;
     this.fetch();
   }
 
   async fetch() {
-    if (this.busy || this.held || !this.info || !this.wanted || (this.size && this.size.id === this.wanted)) return;
+    if (this.busy || this.held || !this.info || !this.expected || (this.size && this.size.id === this.expected)) return;
     this.busy = true;
     try {
       const pixels = this.canvas.clientWidth * Math.min(window.devicePixelRatio || 1, 2);

@@ -72,7 +72,7 @@ def test_frames_are_the_raw_counts_of_every_nth_pixel(live: Any, listen: Any) ->
     assert np.array_equal(np.frombuffer(body, "<u2").reshape(48, 64), eight)
     code, _, body = live.ask("/api/frame?width=9999999")
     assert code == 400
-    assert b"wanted one of 160, 320, 640" in body
+    assert b"expected one of 160, 320, 640" in body
 
 
 def test_healthz_follows_the_source(listen: Any) -> None:

@@ -153,7 +153,7 @@ def test_every_control_is_reached_by_tab_and_has_a_name(tab: Any, live: Any, lis
         reached.append(
             tab.page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()")
         )
-    wanted = [
+    expected = [
         "Skip to the decision",
         "picture",
         "colours",
@@ -164,7 +164,7 @@ def test_every_control_is_reached_by_tab_and_has_a_name(tab: Any, live: Any, lis
         "1 h",
         "metrics",
     ]
-    assert [name for name in reached if name in wanted][: len(wanted)] == wanted
+    assert [name for name in reached if name in expected][: len(expected)] == expected
     unnamed = "[...document.querySelectorAll('button, select, canvas:not([aria-hidden])')].filter((one) => "
     unnamed += "!one.textContent.trim() && !one.ariaLabel && !(one.labels && one.labels.length)).length"
     assert tab.page.evaluate(unnamed) == 0

@@ -62,7 +62,7 @@ def test_a_held_picture_and_its_colours_outlast_a_lost_connection(tab: Any, live
     tab.page.locator("#colours").select_option("turbo")
     tab.page.get_by_role("button", name="Hold").click()
     tab.page.evaluate("leave(); info.seen = true; listen()")
-    tab.wait("!info.seen")  # told anew by the server
+    tab.wait("!info.seen")  # told again by the server
     assert tab.page.locator("#colours").input_value() == "turbo"
     tab.page.locator("#picture").press("ArrowRight")
     assert "column 33" in tab.text("#probe-said")

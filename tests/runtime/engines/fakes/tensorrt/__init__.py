@@ -172,7 +172,7 @@ class IExecutionContext:
         assert self.memory is not None or not self.engine.device_memory_size_v2, "no memory to compute in"
         if stream.recorded is not None:
             if not self.settled or not self.engine.values.get("capturable", True):
-                stream.spoilt = True
+                stream.corrupted = True
                 return self._fail("enqueueV3: operation not permitted when stream is capturing")
             if self.engine.values.get("captures_nothing"):
                 return True

@@ -54,12 +54,12 @@ _TEXTS = {
 
 @dataclass(eq=False)
 class Stream:
-    """``recorded`` is None unless it captures; ``spoilt``: the capture is no longer valid."""
+    """``recorded`` is None unless it captures; ``corrupted``: the capture is no longer valid."""
 
     handle: int
     queue: list[Work] = field(default_factory=list)
     recorded: list[Work] | None = None
-    spoilt: bool = False
+    corrupted: bool = False
 
     def __int__(self) -> int:
         return self.handle
@@ -115,7 +115,7 @@ def _called(name: str, forbidden_in_capture: bool = False) -> cudaError_t:
         return MACHINE.fails[name]
     capturing = [stream for stream in MACHINE.streams.values() if stream.recorded is not None]
     if forbidden_in_capture and capturing:
-        capturing[0].spoilt = True
+        capturing[0].corrupted = True
         return cudaError_t.cudaErrorStreamCaptureUnsupported
     return OK
 
@@ -203,7 +203,7 @@ def cudaStreamSynchronize(stream: Stream) -> tuple[cudaError_t]:
 def cudaStreamBeginCapture(stream: Stream, mode: cudaStreamCaptureMode) -> tuple[cudaError_t]:
     error = _called("cudaStreamBeginCapture")
     if error == OK:
-        stream.recorded, stream.spoilt = [], False
+        stream.recorded, stream.corrupted = [], False
     return (error,)
 
 
@@ -212,7 +212,7 @@ def cudaStreamEndCapture(stream: Stream) -> tuple[cudaError_t, Graph | None]:
     recorded, stream.recorded = stream.recorded, None
     if error != OK or recorded is None:
         return error or BAD, None
-    if stream.spoilt:
+    if stream.corrupted:
         return cudaError_t.cudaErrorStreamCaptureInvalidated, None
     return OK, _graph(recorded)
 
