@@ -42,7 +42,8 @@ from tgkt_edge.train.holdout import no_pairs, split_pairs
 from tgkt_edge.train.nn.checkpoint import load_classifier, load_into, load_tensors
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Translator
-from tgkt_edge.train.report.summary import Material, Model, evidence, gather
+from tgkt_edge.train.report.material import Material, Model
+from tgkt_edge.train.report.summary import evidence, gather
 from tgkt_edge.train.report.verdict import Evidence, judge
 from tgkt_edge.train.run_folder.folder import Run
 

@@ -30,7 +30,7 @@ least information (KL divergence); or everything that was seen."""
 FRAMES = 512
 """Default of ``--calibration-frames``."""
 
-FEWEST = 100
+MIN_FRAMES = 100
 """Fewer frames than this are warned of: ranges of rare scenes are missed."""
 
 PERCENTILE = 99.99
@@ -85,10 +85,10 @@ def calibrate(
     check_method(method)
     if not len(inputs):
         raise UsageError("calibration needs at least one frame")
-    if len(inputs) < FEWEST:
+    if len(inputs) < MIN_FRAMES:
         say(
-            f"warning: only {len(inputs)} calibration frames; under {FEWEST} the ranges of rarer scenes are missed. "
-            f"Give more with --calibrate."
+            f"warning: only {len(inputs)} calibration frames; under {MIN_FRAMES} the ranges of rarer scenes "
+            f"are missed. Give more with --calibrate."
         )
     # ONNX Runtime keeps all activations of all frames it is handed; in portions it merges their histograms instead.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):

@@ -14,7 +14,8 @@ from onnxruntime.quantization.calibrate import TensorsData
 
 from tgkt_edge.evaluation.accuracy_gate import Comparison, ask, compare
 from tgkt_edge.export.int8 import layers, quantise
-from tgkt_edge.runtime.engines.onnxruntime import Answer, OnnxRuntimeEngine
+from tgkt_edge.runtime.engines.base import Answer
+from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
 SENSITIVITY_FRAMES = 32
 """Frames that the sensitivity of each layer is measured on."""

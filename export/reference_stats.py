@@ -11,7 +11,7 @@ from tgkt_edge.errors import DataError
 from tgkt_edge.evaluation.accuracy_gate import network_inputs
 from tgkt_edge.export.mixed_precision import answers
 from tgkt_edge.export.precisions import Say, Task
-from tgkt_edge.monitoring.reference_stats import FEWEST, Statistics
+from tgkt_edge.monitoring.reference_stats import MIN_FRAMES, Statistics
 from tgkt_edge.preprocess import resize_side
 
 MOST = 512
@@ -51,6 +51,6 @@ def add_statistics(task: Task, run: Path, target: Path | None, say: Say) -> None
     )
     found = Statistics.of_codes(frames.codes, task.size, frames.invalid, probabilities)
     if found is None:
-        say(f"only {len(frames)} target frames, fewer than {FEWEST}: {without}")
+        say(f"only {len(frames)} target frames, fewer than {MIN_FRAMES}: {without}")
         return
     found.write(out)

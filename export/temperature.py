@@ -7,7 +7,7 @@ from typing import Any
 
 from tgkt_edge.data.loading import load_labelled_frames
 from tgkt_edge.evaluation.accuracy_gate import network_inputs
-from tgkt_edge.evaluation.temperature import FEWEST, describe, helps, measure
+from tgkt_edge.evaluation.temperature import MIN_LABELLED, describe, helps, measure
 from tgkt_edge.export.mixed_precision import answers
 from tgkt_edge.export.precisions import Say, Task
 from tgkt_edge.preprocess import resize_side
@@ -27,8 +27,10 @@ def calibrate_probabilities(task: Task, labels: Path, skip_bad: bool, say: Say) 
         labels, task.sensor, resize_side(task.size), task.classes, skip_bad=skip_bad, flag="--labels"
     )
     assert known.labels is not None
-    if len(known) < FEWEST:
-        say(f"{len(known)} labelled frames: probabilities are not calibrated; expected at least {FEWEST}")
+    if len(known) < MIN_LABELLED:
+        say(
+            f"{len(known)} labelled frames: probabilities are not calibrated; expected at least {MIN_LABELLED}"
+        )
         return {}
     logits, _ = answers(task.file("fp32"), task.size, task.classes, network_inputs(known.codes, task.size))
     found = measure(logits, known.labels)

@@ -7,7 +7,8 @@ an engine is opened, so that ``import tgkt_edge.runtime`` needs nothing but nump
 >>> summary = run(Path("bundle"), "frames/", max_frames=100)
 """
 
-from tgkt_edge.runtime.engines.onnxruntime import Engine, OnnxRuntimeEngine
+from tgkt_edge.runtime.engines.base import Engine
+from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tgkt_edge.runtime.engines.select import ENGINES, open_engine
 from tgkt_edge.runtime.engines.tensorrt import TensorRtEngine
 from tgkt_edge.runtime.output.records import RunSummary

@@ -22,7 +22,8 @@ from tgkt_edge.monitoring.reference_stats import Statistics as AdaptationStatist
 from tgkt_edge.monitoring.reference_stats import of_bundle
 from tgkt_edge.runtime.capture.reader import Capture, Drop
 from tgkt_edge.runtime.capture.retry import NEVER, Retry
-from tgkt_edge.runtime.engines.onnxruntime import Engine, lanes_for_files
+from tgkt_edge.runtime.engines.base import Engine
+from tgkt_edge.runtime.engines.onnxruntime import lanes_for_files
 from tgkt_edge.runtime.engines.select import Rebuild, open_engine
 from tgkt_edge.runtime.health.systemd import Notifier
 from tgkt_edge.runtime.infer.processor import Worker

@@ -71,3 +71,70 @@ def test_runtime_and_train_use_only_what_all_share(
     for name, file in files.items():
         bad = [used for used in imports_of(file) if any(f"{used}.".startswith(f"{no}.") for no in banned)]
         assert not bad, f"{name} imports {bad}"
+
+
+# From the ground up. A module imports what stands below it or in its own entry; entries of one line do not import each
+# other. The longest name that begins a module's is its entry: `trt.library` finds TensorRT and `bundle` needs it,
+# the rest of `trt` writes into bundles. `evaluation` is numbers; its two commands open runs and bundles, so they
+# stand above both.
+LAYERS = (
+    ("__version__", "errors"),
+    ("config_parsing", "optional_deps", "sensor"),
+    ("config", "preprocess", "trt.library"),
+    ("io", "system"),
+    ("bundle", "data"),
+    ("monitoring", "trt", "runtime.engines.base"),
+    ("evaluation",),
+    ("runtime.engines", "train"),
+    ("export", "runtime"),
+    ("evaluation.evaluate", "evaluation.verify", "demo", "doctor"),
+    ("benchmark",),
+    ("tgkt_edge",),  # the public functions
+    ("cli",),
+    ("__main__",),
+)
+ORDER = {name: height for height, names in enumerate(LAYERS) for name in names}
+
+
+def entry_of(name: str) -> str:
+    """The longest name in LAYERS that ``name``, of a module or of something in it, begins with."""
+    parts = name.split(".")[1:]
+    known = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((found for found in known if found in ORDER), "tgkt_edge")
+
+
+def test_every_module_has_its_layer_and_every_layer_a_module(layout: Any) -> None:
+    assert {name for name in layout.modules if entry_of(name) == "tgkt_edge"} == {"tgkt_edge"}
+    assert {entry_of(name) for name in layout.modules} == {*ORDER} - {"__version__"}
+
+
+def test_no_module_imports_upward(layout: Any) -> None:
+    wrong = []
+    for name, file in layout.modules.items():
+        mine = entry_of(name)
+        for used in imports_of(file):
+            other = entry_of(used) if used.startswith("tgkt_edge") else mine
+            if other != mine and ORDER[other] >= ORDER[mine]:
+                wrong.append(f"{name} ({mine}) imports {used} ({other})")
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_no_modules_import_each_other_in_a_circle(layout: Any) -> None:
+    """Also not inside functions and for type checkers only: a circle is two modules that are one."""
+    graph = {
+        name: {
+            max((m for m in layout.modules if f"{used}.".startswith(f"{m}.")), key=len)
+            for used in imports_of(file)
+            if used.startswith("tgkt_edge") and used != "tgkt_edge.__version__"
+        }
+        - {name}
+        for name, file in layout.modules.items()
+    }
+    while free := [name for name, used in graph.items() if not used & graph.keys()]:
+        for name in free:
+            del graph[name]
+    # What is left lies on circles, or above one: peel off what nobody imports.
+    while top := [name for name in graph if not any(name in used for used in graph.values())]:
+        for name in top:
+            del graph[name]
+    assert not graph, {name: sorted(used & graph.keys()) for name, used in graph.items()}

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.data.loading import Pairs
 
-FEWEST = 4
+MIN_PAIRS = 4
 """Pairs held out at least, where that is no more than a third of all."""
 
 RUNS = 16
@@ -30,7 +30,7 @@ def held_out(count: int, share: float, seed: int) -> list[Ints]:
     """
     if share == 0:
         return []
-    expected = max(round(share * count), min(FEWEST, count // 3))
+    expected = max(round(share * count), min(MIN_PAIRS, count // 3))
     rng = np.random.default_rng([seed, *b"holdout"])
     runs = min(expected, RUNS)
     chosen = []

@@ -23,7 +23,8 @@ from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_into, lo
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import SceneClassifier, Translator, frozen
 from tgkt_edge.train.nn.predict import refuse_diverged
-from tgkt_edge.train.report.summary import Material, Model, write_report
+from tgkt_edge.train.report.material import Material, Model
+from tgkt_edge.train.report.summary import write_report
 from tgkt_edge.train.resume_state import StageState
 from tgkt_edge.train.run_folder.folder import Run
 

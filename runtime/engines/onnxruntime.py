@@ -1,4 +1,4 @@
-"""Engines: preprocessed frames in, logits and probabilities out."""
+"""The ONNX Runtime engine: a bundle's ONNX graph on the CPU or on CUDA."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,45 +14,13 @@ from numpy.typing import NDArray
 from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.optional_deps import require
+from tgkt_edge.runtime.engines.base import Answer, check_batch
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 """ONNX Runtime's names of its back-ends."""
 
 CLASSES_KEY = "tgkt_edge.classes"
 """Key of the class names, a JSON list, in the metadata of the graph that ``tgkt-edge export`` writes."""
-
-Answer = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""logits (N, K) and probabilities (N, K), float32."""
-
-
-class Engine(Protocol):
-    """What the pipeline needs of a back-end."""
-
-    @property
-    def name(self) -> str:
-        """Library and device, for people: "onnxruntime, CPU"."""
-
-    @property
-    def lanes(self) -> int:
-        """How many threads may call :meth:`infer` at once. More than 1: each call takes one core, not all of them."""
-
-    def infer(self, batch: NDArray[np.float32]) -> Answer:
-        """Classify a batch.
-
-        Args:
-            batch: (N, 1, S, S) float32 in [0, 1], N >= 1, as :func:`tgkt_edge.preprocess.preprocess` makes it.
-
-        Returns:
-            logits (N, K) and probabilities (N, K), float32, in the order of the bundle's classes.
-
-        Raises:
-            ValueError: another dtype or shape, or the engine is closed.
-            TgktEdgeError: (exit 1) the back-end failed.
-        """
-
-    def close(self) -> None:
-        """Free the model. Closing twice is harmless."""
-
 
 MOST_LANES = 16
 """Each lane takes memory, and one thread cannot decode files faster than so many answer them."""
@@ -62,15 +30,6 @@ def lanes_for_files() -> int:
     """Inferences side by side with which files are answered: one a core that this process may run on, to MOST_LANES."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_LANES)
-
-
-def check_batch(batch: NDArray[Any], size: int) -> None:
-    """Raise ValueError unless ``batch`` is (N, 1, size, size) float32 with N >= 1."""
-    if not isinstance(batch, np.ndarray) or batch.dtype != np.float32:
-        found = getattr(batch, "dtype", type(batch).__name__)
-        raise ValueError(f"batch of {found}: expected float32 in [0, 1], as preprocess() returns it")
-    if batch.ndim != 4 or batch.shape[1:] != (1, size, size) or batch.shape[0] < 1:
-        raise ValueError(f"batch of shape {batch.shape}: expected (N, 1, {size}, {size}) with N >= 1")
 
 
 class OnnxRuntimeEngine:

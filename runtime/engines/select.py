@@ -9,9 +9,10 @@ from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
 from tgkt_edge.bundle.engine_metadata import Here
 from tgkt_edge.bundle.engines import PRECISIONS, fitting, here, plan_names
 from tgkt_edge.errors import IncompatibleError, MissingDependency, TgktEdgeError, UsageError
-from tgkt_edge.evaluation.temperature import CalibratedEngine
 from tgkt_edge.optional_deps import require
-from tgkt_edge.runtime.engines.onnxruntime import CPU, CUDA, Engine, OnnxRuntimeEngine
+from tgkt_edge.runtime.engines.base import Engine
+from tgkt_edge.runtime.engines.calibrated import CalibratedEngine
+from tgkt_edge.runtime.engines.onnxruntime import CPU, CUDA, OnnxRuntimeEngine
 from tgkt_edge.runtime.engines.tensorrt import TensorRtEngine
 from tgkt_edge.trt import library as trt
 

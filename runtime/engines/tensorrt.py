@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES, Bundle
-from tgkt_edge.bundle.engine_header import FLAVOUR_NAMES
 from tgkt_edge.bundle.engine_metadata import Here
 from tgkt_edge.bundle.engines import Plan, here, read_plan, why_not
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError
+from tgkt_edge.runtime.engines.base import Answer, check_batch
 from tgkt_edge.runtime.engines.cuda import Cuda, CudaError
 from tgkt_edge.runtime.engines.io_check import disagreements, tensors_of
-from tgkt_edge.runtime.engines.onnxruntime import Answer, check_batch
 from tgkt_edge.trt import library as trt
+from tgkt_edge.trt.library import FLAVOUR_NAMES
 from tgkt_edge.trt.messages import make_logger
 
 GRAPHS = 8
@@ -101,7 +101,7 @@ class TensorRtEngine:
         return 1
 
     def infer(self, batch: NDArray[np.float32]) -> Answer:
-        """Classify a batch; see :meth:`tgkt_edge.runtime.engines.onnxruntime.Engine.infer`.
+        """Classify a batch; see :meth:`tgkt_edge.runtime.engines.base.Engine.infer`.
 
         Raises:
             ValueError: also for more frames than the plan takes. Fewer than it takes are filled up with zeros.

@@ -34,7 +34,7 @@ more a second."""
 PERIOD = 0.2
 """Seconds between two frames of a live source that are looked at."""
 
-FEWEST = 10
+MIN_FRAMES = 10
 """Frames of the window that must be there."""
 
 OLDEST = 600.0
@@ -118,7 +118,7 @@ class Drift:
         recent = [value for _, value, _ in self._recent]
         turned = sum(turned for _, _, turned in self._recent) / len(self._recent)
         expected = dict(self._active)
-        if len(recent) >= FEWEST:
+        if len(recent) >= MIN_FRAMES:
             if "upside_down" in expected and not 1 - CALM < turned <= 0.5:
                 expected["upside_down"] = turned > 0.5
             if self._distances["input"] > 1:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import FrameError
 from tgkt_edge.preprocess import preprocess
-from tgkt_edge.runtime.engines.onnxruntime import Answer, Engine
+from tgkt_edge.runtime.engines.base import Answer, Engine
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.sensor import SensorSpec
 

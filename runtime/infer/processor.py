@@ -15,7 +15,7 @@ from tgkt_edge.evaluation.temperature import soften
 from tgkt_edge.monitoring.reference_stats import Statistics as AdaptationStatistics
 from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import make_ready
-from tgkt_edge.runtime.engines.onnxruntime import Engine
+from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.health.drift import Drift
 from tgkt_edge.runtime.health.sensor_flags import Health
 from tgkt_edge.runtime.infer.preprocess_stage import Pending, Prepared, infer, prepare

@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tgkt_edge.evaluation.temperature import (
-    FEWEST,
-    CalibratedEngine,
+    MIN_LABELLED,
     cross_fitted,
     describe,
     ece,
@@ -81,35 +80,5 @@ def test_it_helps_an_overconfident_network_and_is_not_claimed_to_help_a_good_one
     assert not helps({"nll": {"before": 1.0, "after": 1.0}})
     helped = [helps(measure(*drawn(60, 1.0, seed))) for seed in range(20)]
     assert sum(helped) < 10
-    with pytest.raises(ValueError, match=f"at least {FEWEST}"):
-        measure(*drawn(FEWEST - 1, 1.0))
-
-
-class Fixed:
-    name = "fixed"
-    lanes = 1
-    closed = False
-
-    def __init__(self, logits: NDArray[np.float32]) -> None:
-        self.logits = logits
-
-    def infer(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return self.logits[: len(batch)], soften(self.logits[: len(batch)], 1.0)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def test_an_engine_keeps_its_labels_and_logits() -> None:
-    logits, _ = drawn(100, 1.0)
-    inner = Fixed(logits)
-    engine = CalibratedEngine(inner, 2.0)
-    found, probabilities = engine.infer(np.zeros((100, 1, 8, 8), np.float32))
-    assert engine.name == "fixed"
-    assert np.array_equal(found, logits)
-    assert probabilities.dtype == np.float32
-    assert np.array_equal(probabilities, soften(logits, 2.0))
-    assert np.array_equal(probabilities.argmax(1), logits.argmax(1))
-    assert (probabilities.max(1) <= soften(logits, 1.0).max(1)).all()
-    engine.close()
-    assert inner.closed
+    with pytest.raises(ValueError, match=f"at least {MIN_LABELLED}"):
+        measure(*drawn(MIN_LABELLED - 1, 1.0))

@@ -74,7 +74,7 @@ def test_the_run_s_own_are_taken_as_they_are(
     )
     assert values is not None
     values.write(copied / STATISTICS)
-    monkeypatch.setattr(statistics, "FEWEST", 1)  # so that measuring again would succeed, too
+    monkeypatch.setattr(statistics, "MIN_FRAMES", 1)  # so that measuring again would succeed, too
     made = export(copied, tmp_path / "bundle", verify=False)
     assert (made.path / STATISTICS).read_bytes() == (copied / STATISTICS).read_bytes()
     damaged = json.loads((copied / STATISTICS).read_text())

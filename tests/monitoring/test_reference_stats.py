@@ -11,7 +11,7 @@ import pytest
 from tgkt_edge.bundle.bundle import STATISTICS, Bundle
 from tgkt_edge.errors import BundleError
 from tgkt_edge.monitoring.input_distance import LENGTH, describe
-from tgkt_edge.monitoring.reference_stats import FEWEST, Statistics, of_bundle
+from tgkt_edge.monitoring.reference_stats import MIN_FRAMES, Statistics, of_bundle
 from tgkt_edge.preprocess import center_crop, invalid_share, to_unit
 from tgkt_edge.runtime.health.sensor_flags import Measurer
 from tgkt_edge.sensor import PRESETS
@@ -39,9 +39,9 @@ def test_the_summary_by_hand() -> None:
 
 
 def test_what_is_described_is_what_the_network_sees() -> None:
-    codes = np.random.default_rng(1).integers(0, 65536, (FEWEST, 37, 37), dtype=np.uint16)
+    codes = np.random.default_rng(1).integers(0, 65536, (MIN_FRAMES, 37, 37), dtype=np.uint16)
     found = Statistics.of_codes(
-        codes, 32, np.zeros(FEWEST, np.float32), np.full((FEWEST, 2), 0.5, np.float32)
+        codes, 32, np.zeros(MIN_FRAMES, np.float32), np.full((MIN_FRAMES, 2), 0.5, np.float32)
     )
     assert found is not None
     expected = [describe(to_unit(center_crop(frame, 32))[np.newaxis], 0.0) for frame in codes]
@@ -49,7 +49,7 @@ def test_what_is_described_is_what_the_network_sees() -> None:
 
 
 def test_few_frames_teach_nothing_and_wrong_shapes_are_refused() -> None:
-    assert of(FEWEST - 2) is None
+    assert of(MIN_FRAMES - 2) is None
     with pytest.raises(ValueError, match="disagree"):
         Statistics.of(np.zeros((30, LENGTH), np.float32), np.zeros((29, 2), np.float32))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tgkt_edge.benchmark.timing import percentiles, stability
 from tgkt_edge.errors import TgktEdgeError
-from tgkt_edge.runtime.engines.onnxruntime import Answer
+from tgkt_edge.runtime.engines.base import Answer
 from tgkt_edge.system.hardware_state import nvidia_smi, read
 
 _PATIENCE = 5.0  # seconds that an idle process gets to end

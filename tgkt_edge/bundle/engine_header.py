@@ -8,12 +8,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tgkt_edge.errors import BundleError
-
-Flavour = Literal["tensorrt", "tensorrt_rtx"]
-FLAVOUR_NAMES: dict[str, str] = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
+from tgkt_edge.trt.library import Flavour
 
 TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
 """TensorRT's names of element types, and ours."""

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tgkt_edge.bundle.engine_header import FLAVOUR_NAMES, PlanHeader
+from tgkt_edge.bundle.engine_header import PlanHeader
 from tgkt_edge.errors import BundleError
+from tgkt_edge.trt.library import FLAVOUR_NAMES
 
 SCHEMA = 1
 """Version of the sidecar. A reader refuses any other."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tgkt_edge.bundle.bundle import MANIFEST, Bundle
-from tgkt_edge.bundle.engine_header import FLAVOUR_NAMES, read_header
+from tgkt_edge.bundle.engine_header import read_header
 from tgkt_edge.bundle.engine_metadata import (
     Here,
     differences,
@@ -18,6 +18,7 @@ from tgkt_edge.bundle.engine_metadata import (
 from tgkt_edge.bundle.engines import here
 from tgkt_edge.errors import BundleError
 from tgkt_edge.io.atomic import sha256_of
+from tgkt_edge.trt.library import FLAVOUR_NAMES
 
 
 def inspect_plan(path: Path, machine: Here | None = None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tgkt_edge.preprocess import center_crop, to_unit
 
 if TYPE_CHECKING:
-    from tgkt_edge.runtime.engines.onnxruntime import Answer, Engine
+    from tgkt_edge.runtime.engines.base import Answer, Engine
 
 MAX_DROP = 0.01
 """Default of ``--max-drop``: one point of accuracy."""

@@ -133,7 +133,7 @@ def calibrated(probabilities: Floats, labels: NDArray[np.int64]) -> dict[str, An
     return {
         "nll": calibration.nll(logits, labels),
         "ece": calibration.ece(probabilities, labels),
-        "fitted": calibration.measure(logits, labels) if len(labels) >= calibration.FEWEST else None,
+        "fitted": calibration.measure(logits, labels) if len(labels) >= calibration.MIN_LABELLED else None,
     }
 
 

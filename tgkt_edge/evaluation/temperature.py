@@ -10,15 +10,12 @@ Ways to find T without labels were tried and are not offered: ``benchmarks/calib
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from tgkt_edge.runtime.engines.onnxruntime import Answer, Engine
-
-FEWEST = 30
+MIN_LABELLED = 30
 """Labelled frames below which no temperature is fitted."""
 
 FOLDS = 5
@@ -98,10 +95,12 @@ def measure(logits: Floats, labels: NDArray[np.int64]) -> dict[str, Any]:
         after: cross-fitted, on frames that it was not fitted on.
 
     Raises:
-        ValueError: fewer than FEWEST frames.
+        ValueError: fewer than MIN_LABELLED frames.
     """
-    if len(labels) < FEWEST:
-        raise ValueError(f"{len(labels)} labelled frames: expected at least {FEWEST} to fit a temperature")
+    if len(labels) < MIN_LABELLED:
+        raise ValueError(
+            f"{len(labels)} labelled frames: expected at least {MIN_LABELLED} to fit a temperature"
+        )
     before, after = soften(logits, 1.0), cross_fitted(logits, labels)
     likelihood = np.maximum(after[np.arange(len(labels)), labels].astype(np.float64), 1e-30)
     return {
@@ -125,36 +124,6 @@ def describe(found: dict[str, Any]) -> str:
         f"{eces['before']:.3f} -> {eces['after']:.3f}, negative log likelihood {nlls['before']:.3f} -> "
         f"{nlls['after']:.3f} (cross-fitted)"
     )
-
-
-class CalibratedEngine:
-    """An engine whose probabilities are softened; its logits are the network's own.
-
-    Args:
-        engine: any. temperature: the bundle's.
-    """
-
-    def __init__(self, engine: Engine, temperature: float) -> None:
-        self._engine, self._temperature = engine, temperature
-
-    @property
-    def name(self) -> str:
-        """The engine's."""
-        return self._engine.name
-
-    @property
-    def lanes(self) -> int:
-        """The engine's."""
-        return self._engine.lanes
-
-    def infer(self, batch: Floats) -> Answer:
-        """See :meth:`tgkt_edge.runtime.engines.onnxruntime.Engine.infer`."""
-        logits, _ = self._engine.infer(batch)
-        return logits, soften(logits, self._temperature)
-
-    def close(self) -> None:
-        """Close the engine."""
-        self._engine.close()
 
 
 def _log_softmax(logits: Floats, temperature: float) -> NDArray[np.float64]:

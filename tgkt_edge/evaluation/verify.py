@@ -22,7 +22,7 @@ from tgkt_edge.evaluation.accuracy_gate import (
     time_engines,
 )
 from tgkt_edge.preprocess import resize_side
-from tgkt_edge.runtime.engines.onnxruntime import Engine
+from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.engines.select import open_engine
 
 

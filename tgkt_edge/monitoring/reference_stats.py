@@ -27,7 +27,7 @@ from tgkt_edge.preprocess import center_crop, to_unit
 
 SCHEMA = 1
 
-FEWEST = 20
+MIN_FRAMES = 20
 """Adaptation frames below which nothing is learnt: one frame in twenty would raise a flag by chance."""
 
 Floats = NDArray[np.float32]
@@ -54,7 +54,7 @@ class Statistics:
     def of(
         cls, descriptions: Floats, probabilities: Floats, tilts: Floats | None = None
     ) -> Statistics | None:
-        """Learn from frames in their order: (N, LENGTH), (N, K) and (N,). None for fewer than FEWEST.
+        """Learn from frames in their order: (N, LENGTH), (N, K) and (N,). None for fewer than MIN_FRAMES.
 
         Raises:
             ValueError: other shapes.
@@ -64,7 +64,7 @@ class Statistics:
             raise ValueError(f"descriptions {descriptions.shape} and answers {probabilities.shape} disagree")
         if tilts is not None and tilts.shape != (count,):
             raise ValueError(f"descriptions {descriptions.shape} and tilts {tilts.shape} disagree")
-        if count < FEWEST:
+        if count < MIN_FRAMES:
             return None
         ends = np.zeros((count, 1)), descriptions[:, : BINS - 1], np.ones((count, 1))
         histograms = np.diff(np.concatenate(ends, axis=1), axis=1)

@@ -13,10 +13,12 @@ import importlib.util
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from tgkt_edge.bundle.engine_header import FLAVOUR_NAMES, Flavour
 from tgkt_edge.errors import MissingDependency
+
+Flavour = Literal["tensorrt", "tensorrt_rtx"]
+FLAVOUR_NAMES: dict[str, str] = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 
 _MODULES: tuple[tuple[str, Flavour], ...] = (
     ("tensorrt", "tensorrt"),

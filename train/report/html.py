@@ -5,18 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from tgkt_edge.train.report.figures import line_chart, scatter, swatch, whisker
+from tgkt_edge.train.report.material import Findings, Material
 from tgkt_edge.train.report.strips import held_strip, target_strip
 from tgkt_edge.train.report.style import card, legend, page, section
-
-if TYPE_CHECKING:
-    from tgkt_edge.train.report.summary import Findings, Material
 
 MODEL_NAMES = {"source-only": "source-only", "tgmb": "through T (TGMB)", "target": "target network"}
 VERDICTS = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,10 +14,8 @@ from tgkt_edge.preprocess import center_crop
 from tgkt_edge.train.batches import Store, center_views
 from tgkt_edge.train.nn.model import IMAGENET_MEAN, IMAGENET_STD, Translator, normalise
 from tgkt_edge.train.report.images import frame_uri, rgb_uri
+from tgkt_edge.train.report.material import Answers, Findings, Material
 from tgkt_edge.train.report.style import section
-
-if TYPE_CHECKING:
-    from tgkt_edge.train.report.summary import Answers, Findings, Material
 
 SIDE = 160
 """Width and height of a picture, pixels."""

@@ -24,27 +24,22 @@ All answers are float32, as ``evaluate`` gives and ``export`` ships; those of ke
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tgkt_edge import __version__
-from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.discovery import shown
-from tgkt_edge.data.loading import Frames, Pairs
 from tgkt_edge.io.atomic import write_json, write_text
 from tgkt_edge.monitoring.reference_stats import Statistics
-from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.batches import Store
 from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.model import SceneClassifier, Translator
 from tgkt_edge.train.nn.predict import predict_target
 from tgkt_edge.train.report.ensv import chosen, ensemble_agreement
+from tgkt_edge.train.report.html import render
+from tgkt_edge.train.report.material import Answers, Findings, Material, Model
 from tgkt_edge.train.report.metrics import divergence, overlap
 from tgkt_edge.train.report.verdict import Evidence, judge
 from tgkt_edge.train.run_folder.folder import Run
@@ -53,64 +48,8 @@ Floats = NDArray[np.float32]
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class Model:
-    """C(F(x)), or C(F(T(x))) with a ``translator``. In evaluation mode, on the device of the report."""
-
-    network: SceneClassifier
-    translator: Translator | None = None
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a report is made from.
-
-    Attributes:
-        pairs: how many there were, held-out ones included. held: these; held_runs: lengths of the runs of neighbours.
-        models: "source-only" first, perhaps "tgmb", and "target", what ships; the same object twice is asked once.
-    """
-
-    run: Run
-    config: AdaptConfig
-    sensor: SensorSpec
-    classes: tuple[str, ...]
-    target: Frames
-    pairs: int
-    held: Pairs
-    held_runs: list[int]
-    models: Mapping[str, Model]
-    device: torch.device
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What one model says of N images: ``features`` (N, 256), ``probabilities`` (N, K)."""
-
-    features: Floats
-    probabilities: Floats
-
-    @property
-    def named(self) -> NDArray[np.int64]:
-        """(N,) the class with the largest probability."""
-        named: NDArray[np.int64] = self.probabilities.argmax(1)
-        return named
-
-
-@dataclass(frozen=True)
-class Findings:
-    """Everything the two reports are written from. ``rgb``: the source model on the held-out RGB."""
-
-    answers: dict[str, Answers]
-    held: dict[str, Answers]
-    rgb: Answers | None
-    epochs: list[tuple[str, int, Floats]]
-    metrics: list[dict[str, Any]]
-
-
 def write_report(material: Material) -> dict[str, Any]:
     """Ask every model, judge, and write ``report.json`` and ``report.html``. Returns what report.json holds."""
-    from tgkt_edge.train.report.html import render
-
     findings = gather(material)
     report = summarise(material, findings)
     _write_statistics(material, findings.answers["target"])

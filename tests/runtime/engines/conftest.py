@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
-from tgkt_edge.bundle.engine_header import Flavour
 from tgkt_edge.bundle.engine_metadata import Here, Profile, Sidecar
 from tgkt_edge.bundle.engines import plans
 from tgkt_edge.io.atomic import write_json
 from tgkt_edge.runtime import TensorRtEngine
 from tgkt_edge.system.gpu import Gpu, find_gpu
 from tgkt_edge.trt import library as trt
+from tgkt_edge.trt.library import Flavour
 from tgkt_edge.trt.options import BuildOptions
 from tgkt_edge.trt.write import build_plans
 

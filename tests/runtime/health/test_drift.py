@@ -20,7 +20,7 @@ from tgkt_edge.monitoring.orientation import tilt
 from tgkt_edge.monitoring.reference_stats import Statistics
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import run
-from tgkt_edge.runtime.health.drift import FEWEST, OLDEST, PERIOD, WINDOW, Drift
+from tgkt_edge.runtime.health.drift import MIN_FRAMES, OLDEST, PERIOD, WINDOW, Drift
 
 EVEN = np.full(3, 1 / 3, np.float32)
 
@@ -78,8 +78,8 @@ def test_input_drift_goes_on_with_half_of_the_window_and_off_with_a_quarter(know
 
 def test_a_few_frames_decide_nothing(known: Statistics) -> None:
     drift = Drift(known, live=False)
-    noisy = [(unit(n, noise=0.3), sure(n), 0.0) for n in range(FEWEST)]
-    assert changes(drift, noisy) == [("input_drift", True, FEWEST - 1)]
+    noisy = [(unit(n, noise=0.3), sure(n), 0.0) for n in range(MIN_FRAMES)]
+    assert changes(drift, noisy) == [("input_drift", True, MIN_FRAMES - 1)]
 
 
 def test_a_live_source_is_looked_at_by_its_clock_not_by_its_frame_rate(known: Statistics) -> None:
@@ -88,7 +88,7 @@ def test_a_live_source_is_looked_at_by_its_clock_not_by_its_frame_rate(known: St
         noisy = [(unit(n % 50, noise=0.3), sure(n), 100 + n / rate) for n in range(4 * rate)]
         ((flag, active, number),) = changes(drift, noisy)
         assert (flag, active) == ("input_drift", True)
-        assert number / rate == pytest.approx(PERIOD * (FEWEST - 1), abs=0.5)
+        assert number / rate == pytest.approx(PERIOD * (MIN_FRAMES - 1), abs=0.5)
 
 
 def test_old_frames_are_forgotten_and_a_clock_set_back_does_not_stop_the_watch(known: Statistics) -> None:
@@ -96,8 +96,8 @@ def test_old_frames_are_forgotten_and_a_clock_set_back_does_not_stop_the_watch(k
     good = [(unit(1000 + n), sure(n), 1e6 + n) for n in range(WINDOW)]
     assert changes(drift, good) == []
     later = 1e6 + WINDOW + OLDEST
-    noisy = [(unit(n, noise=0.3), sure(n), later + n) for n in range(FEWEST)]
-    assert changes(drift, noisy)[0][2] == FEWEST - 1  # nothing of the good ones is left to outvote them
+    noisy = [(unit(n, noise=0.3), sure(n), later + n) for n in range(MIN_FRAMES)]
+    assert changes(drift, noisy)[0][2] == MIN_FRAMES - 1  # nothing of the good ones is left to outvote them
     earlier = [(unit(1000 + n), sure(n), 1000.0 + n) for n in range(WINDOW)]
     assert ("input_drift", False) in [change[:2] for change in changes(drift, earlier)]
 
@@ -156,7 +156,7 @@ def test_upside_down_goes_on_with_half_of_the_window_and_off_with_a_quarter(by: 
     assert (flag, active) == ("upside_down", False)
     assert number == 37
     few = Drift(sloping(by), live=False)
-    assert changes(few, turned[: FEWEST - 1]) == []
+    assert changes(few, turned[: MIN_FRAMES - 1]) == []
 
 
 def test_where_frames_tilt_both_ways_nothing_is_called_upside_down(known: Statistics) -> None:

@@ -17,7 +17,7 @@ from tgkt_edge.monitoring.input_distance import FALSE_ALARM, describe
 from tgkt_edge.monitoring.orientation import tilt
 from tgkt_edge.monitoring.reference_stats import Statistics
 from tgkt_edge.preprocess import preprocess
-from tgkt_edge.runtime.health.drift import FEWEST, WINDOW, Drift
+from tgkt_edge.runtime.health.drift import MIN_FRAMES, WINDOW, Drift
 from tgkt_edge.sensor import PRESETS, RawFrame, SensorSpec
 
 EVEN = np.full(3, 1 / 3, np.float32)
@@ -112,7 +112,7 @@ def test_inverted_depth_and_another_sensor_raise_input_drift(real: Any, data_dir
     else:
         other = sorted((data_dir / "nyuv2" / "depth").glob("*.png"))[::30]
     frames = [grey(file) for file in other]
-    assert len(frames) >= FEWEST
+    assert len(frames) >= MIN_FRAMES
     assert flagged(known, spec, frames)
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import TgktEdgeError
-from tgkt_edge.evaluation.temperature import CalibratedEngine
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import Captured, FrameSource, classify, open_engine, pipeline
+from tgkt_edge.runtime.engines.calibrated import CalibratedEngine
 from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine, lanes_for_files
 from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.runtime.sources import is_files

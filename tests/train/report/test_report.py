@@ -28,8 +28,9 @@ from tgkt_edge.train.nn.model import Translator
 from tgkt_edge.train.report.figures import line_chart, nice_ticks, scatter, whisker
 from tgkt_edge.train.report.html import embed
 from tgkt_edge.train.report.images import frame_uri, raw_frame_uri, rgb_uri
+from tgkt_edge.train.report.material import Material, Model
 from tgkt_edge.train.report.model_outputs import run_answers
-from tgkt_edge.train.report.summary import Material, Model, entropies, gather, summarise, write_report
+from tgkt_edge.train.report.summary import entropies, gather, summarise, write_report
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 DEPTH = load_sensor("depth")

@@ -20,7 +20,7 @@ def test_adapt_ends_with_statistics_of_the_target_network(
     finished: Run, tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not finished.statistics.exists()  # twelve frames teach nothing
-    monkeypatch.setattr(statistics, "FEWEST", 12)
+    monkeypatch.setattr(statistics, "MIN_FRAMES", 12)
     out = tmp_path / "run"
     shutil.copytree(finished.path, out)
     (out / "report.json").unlink()

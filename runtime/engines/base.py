@@ -1,0 +1,49 @@
+"""What an engine is: preprocessed frames in, logits and probabilities out. Numpy only."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Answer = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""logits (N, K) and probabilities (N, K), float32."""
+
+
+class Engine(Protocol):
+    """What the pipeline needs of a back-end."""
+
+    @property
+    def name(self) -> str:
+        """Library and device, for people: "onnxruntime, CPU"."""
+
+    @property
+    def lanes(self) -> int:
+        """How many threads may call :meth:`infer` at once. More than 1: each call takes one core, not all of them."""
+
+    def infer(self, batch: NDArray[np.float32]) -> Answer:
+        """Classify a batch.
+
+        Args:
+            batch: (N, 1, S, S) float32 in [0, 1], N >= 1, as :func:`tgkt_edge.preprocess.preprocess` makes it.
+
+        Returns:
+            logits (N, K) and probabilities (N, K), float32, in the order of the bundle's classes.
+
+        Raises:
+            ValueError: another dtype or shape, or the engine is closed.
+            TgktEdgeError: (exit 1) the back-end failed.
+        """
+
+    def close(self) -> None:
+        """Free the model. Closing twice is harmless."""
+
+
+def check_batch(batch: NDArray[Any], size: int) -> None:
+    """Raise ValueError unless ``batch`` is (N, 1, size, size) float32 with N >= 1."""
+    if not isinstance(batch, np.ndarray) or batch.dtype != np.float32:
+        found = getattr(batch, "dtype", type(batch).__name__)
+        raise ValueError(f"batch of {found}: expected float32 in [0, 1], as preprocess() returns it")
+    if batch.ndim != 4 or batch.shape[1:] != (1, size, size) or batch.shape[0] < 1:
+        raise ValueError(f"batch of shape {batch.shape}: expected (N, 1, {size}, {size}) with N >= 1")
