@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES
 from tgkt_edge.errors import GateError
 from tgkt_edge.export.fuse import Folded
+from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.nn.model import SceneClassifier, normalise
 
@@ -78,7 +79,9 @@ def export_onnx(
         )
     assert program is not None
     model = program.model_proto
-    about = {"classes": list(classes), "sensor": sensor.to_dict(), "size": size}
+    about = {
+        "classes": list(classes), "sensor": sensor.to_dict(), "size": size, "resize_side": resize_side(size),
+    }  # fmt: skip
     for key, value in about.items():
         model.metadata_props.add(key=f"tgkt_edge.{key}", value=json.dumps(value))
     for node in model.graph.node:  # the exporter's stack traces name paths of the machine that exported

@@ -66,7 +66,9 @@ def test_the_manifest_says_what_another_program_needs(bundle: Bundle) -> None:
     values = json.loads((bundle.path / MANIFEST).read_text(encoding="utf-8"))
     assert values["schema"] == SCHEMA
     assert values["classes"] == ["kitchen", "Büro"]
-    assert values["input"] == {"name": "frame", "size": 224, "outputs": ["logits", "probabilities"]}
+    assert values["input"] == {
+        "name": "frame", "size": 224, "resize_side": 256, "outputs": ["logits", "probabilities"],
+    }  # fmt: skip
     assert values["sensor"]["encoding"] == "sunrgbd"
     assert sorted(values["files"]) == ["engines/orin.fp16.plan", "model.fp16.onnx", "model.onnx"]
     assert values["files"]["model.onnx"]["bytes"] == len(MODEL)
@@ -152,6 +154,9 @@ def test_a_missing_or_senseless_field_is_refused(bundle: Bundle, field: str) -> 
         (lambda v: v.update(classes=["one", 2]), "expected at least two names"),
         (lambda v: v.update(classes="kitchen"), "expected a list of names"),
         (lambda v: v["input"].update(size=0), "input size = 0"),
+        (lambda v: v["input"].update(resize_side=224), "input resize_side = 224: frames are resized to 256"),
+        (lambda v: v["input"].update(resize_side="256"), "input resize_side = '256'"),
+        (lambda v: v["input"].update(size=1, resize_side=True), "input resize_side = True"),
         (lambda v: v["input"].update(size=224.0), "input size = 224.0"),
         (lambda v: v["input"].update(size=True), "input size = True"),
         (lambda v: v["input"].update(size="224"), "input size = '224'"),
@@ -172,6 +177,11 @@ def test_a_bad_value_in_the_manifest_is_named(
 ) -> None:
     edit(bundle, change)
     assert said in refused(bundle.path)
+
+
+def test_a_manifest_from_before_the_resize_side_was_written_down_opens(bundle: Bundle) -> None:
+    edit(bundle, lambda values: values["input"].pop("resize_side"))
+    assert Bundle.open(bundle.path).size == 224
 
 
 @pytest.mark.parametrize("schema", [SCHEMA + 1, 0, "1", None])

@@ -76,6 +76,7 @@ def test_the_graph_stands_for_itself(bundle: Bundle) -> None:
     assert about["tgkt_edge.classes"] == list(CLASSES)
     assert about["tgkt_edge.sensor"] == bundle.sensor.to_dict()
     assert about["tgkt_edge.size"] == SIZE
+    assert about["tgkt_edge.resize_side"] == resize_side(SIZE)
     assert {entry.domain: entry.version for entry in model.opset_import}[""] == 18
     (entry,) = model.graph.input
     batch, *rest = entry.type.tensor_type.shape.dim

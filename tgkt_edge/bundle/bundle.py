@@ -13,6 +13,7 @@ from typing import Any
 from tgkt_edge import __version__
 from tgkt_edge.errors import BundleError, ConfigError
 from tgkt_edge.io.atomic import sha256_of, write_json
+from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
 
 SCHEMA = 1
@@ -97,6 +98,7 @@ class Bundle:
                 f"({tool.get('version', 'unknown') if isinstance(tool, dict) else 'unknown'})."
             )
         try:
+            _check_resize_side(values["input"])
             bundle = cls(
                 path=path,
                 classes=_names(values["classes"]),
@@ -234,7 +236,12 @@ class Bundle:
             "tool": {"name": "tgkt-edge", "version": self.tool_version},
             "classes": list(self.classes),
             "sensor": self.sensor.to_dict(),
-            "input": {"name": INPUT_NAME, "size": self.size, "outputs": list(OUTPUT_NAMES)},
+            "input": {
+                "name": INPUT_NAME,
+                "size": self.size,
+                "resize_side": resize_side(self.size),
+                "outputs": list(OUTPUT_NAMES),
+            },
             "files": dict(self.files),
             "provenance": dict(self.provenance),
             "verification": dict(self.verification),
@@ -249,6 +256,19 @@ def _names(values: Any) -> tuple[str, ...]:
     if not isinstance(values, list):
         raise TypeError(f"classes = {values!r}: expected a list of names")
     return tuple(values)
+
+
+def _check_resize_side(given: Mapping[str, Any]) -> None:
+    """Raise TypeError if a manifest names another side than this program resizes to. Older manifests name none."""
+    size, side = given["size"], given.get("resize_side")
+    if (
+        side is None or isinstance(size, bool) or not isinstance(size, int) or size < 1
+    ):  # :meth:`Bundle._check` says so
+        return
+    if isinstance(side, bool) or side != resize_side(size):
+        raise TypeError(
+            f"input resize_side = {side!r}: frames are resized to {resize_side(size)} pixels for a size of {size}"
+        )
 
 
 def _is_temperature(value: Any) -> bool:

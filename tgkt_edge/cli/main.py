@@ -55,6 +55,16 @@ class _Group(typer.core.TyperGroup):
             typer.echo(f"error: {where}{error.strerror or error}", err=True)
             raise typer.Exit(TgktEdgeError.exit_code) from None
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands under what a person wants to do: each command's ``rich_help_panel``, in plain text."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command: Any = self.get_command(ctx, name)
+            groups.setdefault(command.rich_help_panel, []).append((name, command.get_short_help_str()))
+        for title, rows in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
 
 # No rich markup: plain help reads the same in a terminal, a pipe and a bug report.
 app = typer.Typer(
@@ -65,7 +75,6 @@ app = typer.Typer(
     "5 source lost or unusable, 6 a library is missing, 130 interrupted.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -115,18 +124,42 @@ def _options(
     """Options of every command; :class:`_Group` reads them."""
 
 
-app.command("demo")(demo_command)
-app.command("adapt")(adapt_command)
-app.command("evaluate")(evaluate_command)
-app.command("audit")(audit_command)
-app.command("export")(export_command)
-app.command("doctor")(doctor_command)
-app.command("verify")(verify_command)
-app.command("inspect")(inspect_command)
-app.command("benchmark")(benchmark_command)
-app.command("run")(run_command)
-app.add_typer(data_app, name="data")
-app.command("record")(record_command)
+app.command("demo", short_help="The whole job on scenes that it renders itself.", rich_help_panel="Adapt")(
+    demo_command
+)
+app.add_typer(data_app, name="data", short_help="Prepare public data sets.", rich_help_panel="Adapt")
+app.command(
+    "record", short_help="Record a camera bit for bit, or pairs from two cameras.", rich_help_panel="Adapt"
+)(record_command)
+app.command("adapt", short_help="Train a network for the sensor, without labels.", rich_help_panel="Adapt")(
+    adapt_command
+)
+app.command("evaluate", short_help="Measure accuracy on labelled frames.", rich_help_panel="Check")(
+    evaluate_command
+)
+app.command(
+    "audit", short_help="Label a few frames by hand: accuracy with an interval.", rich_help_panel="Check"
+)(audit_command)
+app.command(
+    "export", short_help="Write a verified bundle, or build its TensorRT plans.", rich_help_panel="Export"
+)(export_command)
+app.command(
+    "verify", short_help="Check a bundle and its precisions on this machine.", rich_help_panel="Export"
+)(verify_command)
+app.command("run", short_help="Classify the frames of a camera or recording.", rich_help_panel="Run")(
+    run_command
+)
+app.command(
+    "doctor", short_help="Report what is installed here and what works.", rich_help_panel="Look after"
+)(doctor_command)
+app.command(
+    "inspect", short_help="Show what a bundle, an ONNX file or a plan holds.", rich_help_panel="Look after"
+)(inspect_command)
+app.command(
+    "benchmark",
+    short_help="Time all precisions on all engines of this machine.",
+    rich_help_panel="Look after",
+)(benchmark_command)
 
 
 if __name__ == "__main__":
