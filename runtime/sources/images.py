@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tgkt_edge.errors import DataError, SourceLostError
 from tgkt_edge.io import images
+from tgkt_edge.io.system_names import is_system_path
+from tgkt_edge.notes import note
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, opencv
 
 
@@ -83,9 +85,23 @@ def find_by_glob(pattern: str) -> list[Path]:
     Raises:
         SourceLostError: (exit 5) there is none.
     """
-    found = [Path(name) for name in glob.glob(pattern, recursive=True) if not os.path.isdir(name)]
+    matched = [Path(name) for name in glob.glob(pattern, recursive=True) if not os.path.isdir(name)]
+    found = [path for path in matched if not _by_chance(path, pattern)]
+    if len(found) < len(matched):
+        note(
+            f"{pattern}: skipped {len(matched) - len(found)} files: hidden or system files and folders are not read "
+            f"unless the pattern names them"
+        )
     if not found:
         raise SourceLostError(
             f"{pattern}: no file matches. Check the folder, and quote the pattern for the shell."
         )
     return sorted(found, key=images.natural_key)
+
+
+def _by_chance(path: Path, pattern: str) -> bool:
+    """Whether ``path`` is, or lies in, a system file or folder that the pattern's wildcards matched, not its words."""
+    spelled = Path(pattern).parts
+    fixed = next((at for at, part in enumerate(spelled) if glob.has_magic(part)), len(spelled) - 1)
+    parts = tuple(part for part in path.parts[fixed:-1] if part not in spelled)
+    return is_system_path((*parts, path.name)) and path.name not in spelled

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
 import traceback
@@ -30,6 +31,15 @@ from tgkt_edge.cli.record import record_command
 from tgkt_edge.cli.run import run_command
 from tgkt_edge.cli.verify import verify_command
 from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
+from tgkt_edge.notes import LOGGER, forget_notes
+
+
+class _Notes(logging.Handler):
+    """Prints what :func:`tgkt_edge.notes.note` logs, on the stderr of the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line a note."""
+        typer.echo(f"note: {record.getMessage()}", err=True)
 
 
 class _Group(typer.core.TyperGroup):
@@ -122,6 +132,9 @@ def _options(
     ] = False,
 ) -> None:
     """Options of every command; :class:`_Group` reads them."""
+    forget_notes()
+    if not any(isinstance(handler, _Notes) for handler in LOGGER.handlers):
+        LOGGER.addHandler(_Notes())
 
 
 app.command("demo", short_help="The whole job on scenes that it renders itself.", rich_help_panel="Adapt")(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tgkt_edge.data.names import clean, locate
+from tgkt_edge.data.table import read_table
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import find_images
 from tgkt_edge.io.recording_format import is_recording, read_index
@@ -50,7 +51,9 @@ def labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]
     """Files and their labels, from class folders or a CSV with ``column`` and ``label``. Raises DataError."""
     if path.is_file():
         table = listed(path, flag, (column,), text=("label",))
-        return table[column], [str(label) for label in table["label"]]
+        files, labels = table[column], table["label"]
+        refuse_contradictions(f"{flag} {path}", files, labels, [f"line {line}" for line in table["line"]])
+        return files, labels
     files, labels = [], []
     for file in in_folder(path, flag):
         parts = file.relative_to(path).parts
@@ -65,7 +68,9 @@ def labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]
                 f"name the class. Rename the folder."
             )
         files.append(file)
-        labels.append(parts[0])
+        labels.append(clean(parts[0]))
+    folders = [f"{path.name}/{file.relative_to(path).as_posix()}" for file in files]
+    refuse_contradictions(f"{flag} {path}", files, labels, folders)
     return files, labels
 
 
@@ -102,36 +107,54 @@ def in_folder(folder: Path, flag: str) -> list[Path]:
 
 
 def listed(path: Path, flag: str, files: tuple[str, ...], text: tuple[str, ...] = ()) -> dict[str, list[Any]]:
-    """Columns of a CSV; those in ``files`` as paths, relative ones taken from the CSV's folder."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header = reader.fieldnames or []
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{flag} {path}: not a CSV file in UTF-8: {error}") from error
-    except OSError as error:
-        raise DataError(f"{flag} {path}: cannot be read: {error.strerror or error}") from error
-    for column in files + text:
-        if column not in header:
-            raise DataError(
-                f"{flag} {path}: has no column '{column}'; its header is {','.join(header) or 'empty'}"
-            )
+    """Columns of a CSV: those in ``files`` as paths, relative ones taken from the CSV's folder, and those in ``text``
+    as :func:`tgkt_edge.data.names.clean` gives them; ``line``: that of each row."""
+    rows = read_table(path, f"{flag} {path}", files + text)
     if not rows:
         raise DataError(f"{flag} {path}: lists no file")
-    for number, row in enumerate(rows, start=2):
-        for column in files + text:
-            if not row[column]:
-                raise DataError(f"{flag} {path}, line {number}: column '{column}' is empty")
-    columns: dict[str, list[Any]] = {name: [path.parent / row[name] for row in rows] for name in files}
-    columns.update({name: [row[name] for row in rows] for name in text})
+    columns: dict[str, list[Any]] = {
+        name: [locate(path.parent, row.fields[name]) for row in rows] for name in files
+    }
+    columns.update({name: [clean(row.fields[name]) for row in rows] for name in text})
     missing = [str(file) for name in files for file in columns[name] if not file.is_file()]
     if missing:
         raise DataError(
             f"{flag} {path}: {len(missing)} listed files do not exist: {some(missing)}{_gone(missing)}. Were they "
             f"moved? Bring them back, correct the paths, or write the list again (tgkt-edge data prepare)."
         )
+    columns["line"] = [row.line for row in rows]
     return columns
+
+
+def refuse_contradictions(
+    what: str, files: Sequence[Path], labels: Sequence[str], places: Sequence[str]
+) -> None:
+    """Raise DataError where one image has two labels, or labels differ in nothing but case.
+
+    Args:
+        what: what an error calls the source of the labels.
+        places: where each label was found, e.g. "line 3".
+    """
+    first: dict[tuple[int, int], int] = {}
+    wrong = []
+    for number, file in enumerate(files):
+        about = file.stat()
+        before = first.setdefault((about.st_dev, about.st_ino), number)
+        if labels[before] != labels[number]:
+            wrong.append(
+                f"{file} is '{labels[before]}' ({places[before]}) and '{labels[number]}' ({places[number]})"
+            )
+    if wrong:
+        raise DataError(f"{what}: one image with two labels: {some(wrong)}. Keep the right one.")
+    spelled: dict[str, int] = {}
+    for number, label in enumerate(labels):
+        before = spelled.setdefault(label.casefold(), number)
+        if labels[before] != label:
+            wrong.append(f"'{labels[before]}' ({places[before]}) and '{label}' ({places[number]})")
+    if wrong:
+        raise DataError(
+            f"{what}: classes that differ in nothing but case: {some(wrong)}. Write each in one way."
+        )
 
 
 def _gone(missing: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.data.discovery import SHOWN, frame_places, labelled, listed, matched, some
+from tgkt_edge.data.names import class_index
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import read_frame, read_rgb
 from tgkt_edge.io.recording_format import video_frames
@@ -126,16 +127,29 @@ def load_labelled_frames(
         DataError: as :func:`load_frames`; or a label that is not one of ``classes``.
     """
     files, labels = labelled(path, flag, "frame")
-    unknown = sorted(set(labels) - set(classes))
+    index = _class_numbers(classes, labels)
+    unknown = sorted(set(labels) - set(index))
     if unknown:
         raise DataError(
             f"{flag} {path}: labels that are none of the model's classes: {some([repr(name) for name in unknown])}. "
             f"It knows {', '.join(classes)}. Rename or remove these frames' labels."
         )
     codes, invalid, kept, _ = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
-    index = {name: i for i, name in enumerate(classes)}
     truth = np.array([index[labels[i]] for i in kept], dtype=np.int64)
     return Frames(codes, tuple(str(files[i]) for i in kept), truth, tuple(classes), invalid)
+
+
+def _class_numbers(classes: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
+    """The class that each label means: by its name, or where only case differs by the one class that it can be."""
+    index = class_index(classes)
+    folded: dict[str, set[str]] = {}
+    for name in index:
+        folded.setdefault(name.casefold(), set()).add(name)
+    for label in set(labels) - set(index):
+        meant = folded.get(label.casefold(), set())
+        if len(meant) == 1:
+            index[label] = index[next(iter(meant))]
+    return index
 
 
 def load_images(path: Path, side: int, *, skip_bad: bool = False, progress: Progress | None = None) -> Images:

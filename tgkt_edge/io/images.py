@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import DataError
+from tgkt_edge.io.system_names import is_system_file, is_system_folder
+from tgkt_edge.notes import note
 from tgkt_edge.optional_deps import require
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".pnm", ".webp"})
+
+
+HIDDEN = "hidden files"
+"""What skipped files are counted under."""
+
+MOST_NAMED = 5
+"""Skipped folders named in one note."""
 
 
 def natural_key(path: Path) -> list[tuple[int, int | str]]:
@@ -23,23 +33,31 @@ def natural_key(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts] + [(1, path.as_posix())]
 
 
-_SYSTEM = ("lost+found", "System Volume Information")
-"""Folders of a disk's own, which only the administrator may list."""
-
-
 def find_images(folder: Path) -> list[Path]:
-    """All image files below ``folder``, in natural order. Links are followed, except for those to folders that are read
-    anyway; hidden files and folders and those of the file system itself are skipped.
+    """All image files below ``folder``, in natural order. Links are followed, except those to folders that are read
+    anyway. Hidden and system files and folders (:mod:`tgkt_edge.io.system_names`) never count; how many images lie
+    there is noted once.
 
     Raises:
         OSError: a folder cannot be listed; with its name.
     """
-    found = (path for path in _files(folder) if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(found, key=natural_key)
+    skipped: Counter[str] = Counter()
+    found = (path for path in _files(folder, skipped) if path.suffix.lower() in SUFFIXES and path.is_file())
+    images = sorted(found, key=natural_key)
+    if skipped:
+        note(f"{folder}: skipped {_skipped_text(skipped)}: hidden or system files and folders are not read")
+    return images
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """All that is no folder below ``folder``, except for hidden names."""
+def _skipped_text(skipped: Counter[str]) -> str:
+    total, kinds = sum(skipped.values()), skipped.most_common(MOST_NAMED)
+    more = f", and {len(skipped) - len(kinds)} more" if len(skipped) > len(kinds) else ""
+    where = ", ".join(f"{count} in {name}" if name != HIDDEN else f"{count} hidden" for name, count in kinds)
+    return f"{total} image{'s' if total > 1 else ''} ({where}{more})"
+
+
+def _files(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
+    """All that is no folder below ``folder``, except hidden and system ones, which are counted in ``skipped``."""
 
     def stop(error: OSError) -> None:
         raise error  # os.walk would go on, and a class would be missing
@@ -53,13 +71,25 @@ def _files(folder: Path) -> Iterator[Path]:
         if real in outer:
             below.clear()
             continue
+        for name in below:
+            if is_system_folder(name):
+                skipped[name] += _images_below(Path(place, name))
         below[:] = [
-            name
-            for name in below
-            if not name.startswith(".") and name not in _SYSTEM and not _leads_back(Path(place, name), root)
+            name for name in below if not is_system_folder(name) and not _leads_back(Path(place, name), root)
         ]
         above.update({os.path.join(place, name): (*outer, real) for name in below})
-        yield from (Path(place, name) for name in files if not name.startswith("."))
+        for name in files:
+            if not is_system_file(name):
+                yield Path(place, name)
+            elif Path(name).suffix.lower() in SUFFIXES:
+                skipped[HIDDEN] += 1
+    for name in [name for name, count in skipped.items() if not count]:
+        del skipped[name]
+
+
+def _images_below(folder: Path) -> int:
+    """How many images a skipped folder holds, as far as it may be listed; links are not followed."""
+    return sum(Path(name).suffix.lower() in SUFFIXES for _, _, files in os.walk(folder) for name in files)
 
 
 def _leads_back(path: Path, root: Path) -> bool:

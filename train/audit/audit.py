@@ -18,6 +18,8 @@ from scipy.stats import binomtest
 
 from tgkt_edge.data.discovery import some
 from tgkt_edge.data.loading import Frames
+from tgkt_edge.data.names import clean, locate
+from tgkt_edge.data.table import read_table
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.io.atomic import write_text
 from tgkt_edge.preprocess import encode, resize_side
@@ -181,30 +183,20 @@ def _labelled_rows(answers: Path, classes: Sequence[str], known: Collection[Path
         raise DataError(
             f"{where}: no such file. Write one with: tgkt-edge audit RUN --frames {min(60, len(known))}"
         )
-    try:
-        with answers.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header, rows = reader.fieldnames or [], list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{where}: not a CSV file in UTF-8: {error}") from error
-    except OSError as error:
-        raise DataError(f"{where}: cannot be read: {error.strerror or error}") from error
-    missing = [name for name in ("frame", "label") if name not in header]
-    if missing:
-        raise DataError(f"{where}: has no column '{missing[0]}'; its header is {','.join(header) or 'empty'}")
-    spelling = {name.casefold(): name for name in classes} | {"": "", CANNOT_TELL: CANNOT_TELL}
+    spelling = {clean(name).casefold(): name for name in classes} | {"": "", CANNOT_TELL: CANNOT_TELL}
     found: dict[Path, str] = {}
     wrong: list[str] = []
-    for number, row in enumerate(rows, start=2):
-        frame, label = (answers.parent / (row["frame"] or "")).resolve(), (row["label"] or "").strip()
+    for row in read_table(answers, where, ("frame", "label"), may_be_empty=("frame", "label")):
+        written = row.fields["frame"]
+        frame, label = _known_frame(answers.parent, written, known), clean(row.fields["label"])
         if frame not in known:
-            wrong.append(f"line {number}: {row['frame']!r} is not one of the run's target frames")
+            wrong.append(f"line {row.line}: {written!r} is not one of the run's target frames")
         elif frame in found:
-            wrong.append(f"line {number}: {row['frame']} is listed twice")
+            wrong.append(f"line {row.line}: {written} is listed twice")
         elif label.casefold() not in spelling:
             near = difflib.get_close_matches(label, classes, n=1)
             wrong.append(
-                f"line {number}: label '{label}'" + (f" (did you mean '{near[0]}'?)" if near else "")
+                f"line {row.line}: label '{label}'" + (f" (did you mean '{near[0]}'?)" if near else "")
             )
         else:
             found[frame] = spelling[label.casefold()]
@@ -213,6 +205,12 @@ def _labelled_rows(answers: Path, classes: Sequence[str], known: Collection[Path
             f"{where}: {some(wrong)}. Labels are {', '.join(classes)}; {CANNOT_TELL} if it cannot be told."
         )
     return list(found.items())
+
+
+def _known_frame(folder: Path, written: str, known: Collection[Path]) -> Path:
+    """The target frame that a field names; frames of a video have names that are no files."""
+    frame = (folder / written).resolve()
+    return frame if frame in known else locate(folder, written).resolve()
 
 
 def _picture(frame: NDArray[Any], sensor: SensorSpec, name: Path) -> str:

@@ -85,7 +85,7 @@ def test_what_cannot_be_read_is_named_as_that(sun: Path, tmp_path: Path) -> None
         (b"\n\n1\n", r"labels\.csv, line 5: column image, depth, scene is empty"),
         (
             b"1,1.png,1.png,b\xfcro\n",
-            r"labels\.csv, line 3: not UTF-8: invalid start byte\. Write it as a CSV",
+            r"labels\.csv, line 3: not a CSV file in UTF-8: byte 0xfc invalid start byte\. In a spreadsheet: Save As",
         ),
         (
             b'1,1.png,1.png,"' + bytes([97]) * 200_000,

@@ -281,5 +281,5 @@ def test_a_folder_whose_files_are_gone_or_whose_table_is_another(tmp_path: Path,
     with pytest.raises(DataError, match=r"lists .*depth/0000\.png, which is not there"):
         prepare("nyuv2", root, tmp_path / "out")
     (root / "labels.csv").write_text("file,label\n")
-    with pytest.raises(DataError, match=r"has no column image, depth, scene; its header is file,label"):
+    with pytest.raises(DataError, match=r"has no column 'image', 'depth', 'scene'; its header is file,label"):
         prepare("nyuv2", root, tmp_path / "out")

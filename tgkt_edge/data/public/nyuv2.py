@@ -8,8 +8,6 @@ with columns image,depth,scene and 8-bit depth, 255 counts to 9.995 m.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tgkt_edge.data.names import clean, locate
 from tgkt_edge.data.public.scenes import Found, Pair, Split, contents
+from tgkt_edge.data.table import read_table
 from tgkt_edge.errors import DataError
 from tgkt_edge.optional_deps import require
 from tgkt_edge.sensor import PRESETS
@@ -64,40 +64,19 @@ def read(src: Path, depth: str, out: Path) -> Found:
     if depth == "raw":
         raise DataError(f"--depth raw: {src} holds filled depth only; the .mat file has both")
     found = Found([], PRESETS["nyuv2"])
-    for line, row in _rows(table):
+    for entry in read_table(table, str(table), _COLUMNS, may_be_empty=_COLUMNS):
+        line, row = entry.line, {name: clean(text) for name, text in entry.fields.items()}
         empty = [name for name in _COLUMNS if not row[name]]
         if empty:
             found.bad.append(f"{table}, line {line}: column {', '.join(empty)} is empty")
             continue
-        image, frame = src / row["image"], src / row["depth"]
+        image, frame = locate(src, entry.fields["image"]), locate(src, entry.fields["depth"])
         missing = [str(path) for path in (image, frame) if not path.is_file()]
         if missing:
             found.bad.append(f"{table}, line {line}: lists {' and '.join(missing)}, which is not there")
         else:
             found.pairs.append(Pair(image, frame, row["scene"]))
     return found
-
-
-def _rows(table: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Rows of a CSV with the line that each ends in; what a short row lacks is None. Raises DataError."""
-    try:
-        text = table.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{table}, line {line}: not UTF-8: {error.reason}. Write it as a CSV file in UTF-8."
-        ) from error
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    lines = reader.reader  # DictReader's own count is behind after an empty line, and before an error
-    try:
-        header = reader.fieldnames or ()
-        rows = [(lines.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise DataError(f"{table}, line {lines.line_num}: not a CSV file: {error}") from error
-    lacking = [name for name in _COLUMNS if name not in header]
-    if lacking:
-        raise DataError(f"{table}: has no column {', '.join(lacking)}; its header is {','.join(header)}")
-    return rows
 
 
 def _is_hdf5(path: Path) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from tgkt_edge.data.public.scenes import Found, Pair, Split, contents, files_in
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import SUFFIXES, natural_key, read_frame
+from tgkt_edge.io.system_names import is_system_folder
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
 # The paper's appendix C.3.
@@ -59,7 +60,7 @@ def read(src: Path, depth: str) -> Found:
 def _named(src: Path, end: str) -> list[Path]:
     """Images of the class folders whose names end with ``end``, in natural order."""
     below = src.iterdir() if src.is_dir() else ()
-    classes = [path for path in below if path.is_dir() and path.name[0] != "."]
+    classes = [path for path in below if path.is_dir() and not is_system_folder(path.name)]
     found = [path for folder in classes for path in files_in(folder, SUFFIXES) if path.stem.endswith(end)]
     return sorted(found, key=natural_key)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tgkt_edge.io.images import natural_key
+from tgkt_edge.io.system_names import is_system_file, is_system_folder
 from tgkt_edge.sensor import SensorSpec
 
 
@@ -77,7 +78,7 @@ def folders(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
     if top.is_dir():
         for place, below, files in os.walk(top, onerror=stop):
-            below[:] = [name for name in below if name[0] != "."]
+            below[:] = [name for name in below if not is_system_folder(name)]
             yield Path(place), below, files
 
 
@@ -86,7 +87,9 @@ def contents(folder: Path, most: int = 6) -> str:
     if not folder.is_dir():
         return "a file" if folder.exists() else "nothing: it does not exist"
     names = sorted(
-        path.name + ("/" if path.is_dir() else "") for path in folder.iterdir() if path.name[0] != "."
+        path.name + ("/" if path.is_dir() else "")
+        for path in folder.iterdir()
+        if not (is_system_folder if path.is_dir() else is_system_file)(path.name)
     )
     return (
         ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "") or "nothing"
@@ -100,7 +103,9 @@ def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
     Raises:
         OSError: it cannot be listed.
     """
-    files = [path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.name[0] != "."]
+    files = [
+        path for path in folder.iterdir() if path.suffix.lower() in suffixes and not is_system_file(path.name)
+    ]
     return sorted(files, key=natural_key)
 
 

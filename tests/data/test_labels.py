@@ -1,0 +1,97 @@
+"""Labels: one class whatever form its name is written in, and contradictions named with both places."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tgkt_edge.data.loading import load_images, load_labelled_frames
+from tgkt_edge.errors import DataError
+from tgkt_edge.sensor import PRESETS
+
+NFC, NFD = (unicodedata.normalize(form, "B\u00fcro") for form in ("NFC", "NFD"))
+
+
+def image(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".png", np.full((40, 40, 3), 9, np.uint8))[1].tobytes())
+    return path
+
+
+def labels(tmp_path: Path, *lines: str) -> Path:
+    for line in lines:
+        if line:
+            image(tmp_path / line.partition(",")[0].strip())
+    path = tmp_path / "labels.csv"
+    path.write_text("image,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        load_images(path, 36)
+    return str(caught.value)
+
+
+def test_blanks_and_unicode_forms_make_no_other_class(tmp_path: Path) -> None:
+    path = labels(
+        tmp_path,
+        "1.png,hall",
+        "2.png,hall ",
+        "3.png, hall",
+        f"4.png,{NFC}",
+        f"5.png,{NFD}",
+        f"6.png,{NFD}\u200b",
+    )
+    found = load_images(path, 36)
+    assert found.classes == (NFC, "hall")
+    assert found.labels.tolist() == [1, 1, 1, 0, 0, 0]
+
+
+def test_class_folders_are_compared_alike(tmp_path: Path) -> None:
+    for number, folder in enumerate([NFC, NFD, "hall", "hall "]):
+        image(tmp_path / folder / f"{number}.png")
+    found = load_images(tmp_path, 36)
+    assert found.classes == (NFC, "hall")
+    assert np.bincount(found.labels).tolist() == [2, 2]
+
+
+def test_one_image_under_two_labels_is_named_with_both_lines(tmp_path: Path) -> None:
+    path = labels(tmp_path, "1.png,hall", "", "./1.png,yard", "2.png,yard")
+    assert "1.png is 'hall' (line 2) and 'yard' (line 4)" in refused(path)
+
+
+def test_one_image_in_two_class_folders_is_named_with_both_paths(tmp_path: Path) -> None:
+    first = image(tmp_path / "hall" / "1.png")
+    image(tmp_path / "yard" / "2.png")
+    (tmp_path / "yard" / "copy.png").symlink_to(first)
+    assert f"is 'hall' ({tmp_path.name}/hall/1.png) and 'yard' ({tmp_path.name}/yard/copy.png)" in refused(
+        tmp_path
+    )
+
+
+def test_the_same_label_twice_is_no_contradiction(tmp_path: Path) -> None:
+    assert len(load_images(labels(tmp_path, "1.png,hall", "1.png,hall ", "2.png,yard"), 36)) == 3
+
+
+def test_classes_that_differ_only_in_case_are_refused(tmp_path: Path) -> None:
+    assert "'hall' (line 2) and 'Hall' (line 3)" in refused(
+        labels(tmp_path, "1.png,hall", "2.png,Hall", "3.png,yard")
+    )
+
+
+def test_labels_are_matched_to_a_models_classes_in_any_form(tmp_path: Path) -> None:
+    frame = tmp_path / "f.png"
+    frame.write_bytes(cv2.imencode(".png", np.full((40, 40), 900, np.uint16))[1].tobytes())
+    table = tmp_path / "t.csv"
+    table.write_text(f"frame;label\nf.png;{NFC} \nf.png; hall\n", encoding="utf-16")
+    with pytest.raises(DataError, match="one image with two labels"):
+        load_labelled_frames(table, PRESETS["depth"], 16, (NFD, "Hall"))
+    table.write_text(f"frame;label\nf.png;{NFC} \n", encoding="utf-16")
+    assert load_labelled_frames(table, PRESETS["depth"], 16, ("Hall", NFD)).labels.tolist() == [1]  # type: ignore[union-attr]
+    table.write_text("frame;label\nf.png; hall\n", encoding="utf-16")
+    assert load_labelled_frames(table, PRESETS["depth"], 16, ("Hall", NFD)).labels.tolist() == [0]  # type: ignore[union-attr]

@@ -1,0 +1,45 @@
+"""Text that people and spreadsheets write: spaces, invisible characters and Unicode forms that change no meaning."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+# Zero-width space, word joiner, byte order mark, soft hyphen, and marks of the direction of writing: Windows puts one
+# before each path that is copied from its properties.
+_INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
+_JOINERS = "\u200c\u200d"  # parts of words in some scripts, meaningless at the ends
+
+
+def clean(text: str) -> str:
+    """``text`` in the form in which names are compared: NFC, without what cannot be seen, blanks single, none outside.
+
+    ``"hall "``, ``"\\u200bhall"`` and ``"hall\\xa0"`` are ``"hall"``; ``"Bu\\u0308ro"`` is ``"B\\xfcro"``.
+    """
+    words = _INVISIBLE.sub("", unicodedata.normalize("NFC", text)).split()
+    return " ".join(words).strip(_JOINERS).strip()
+
+
+def class_index(classes: Iterable[str]) -> dict[str, int]:
+    """The index of each class by its name as :func:`clean` gives it: a model may have been trained on another form."""
+    return {clean(name): number for number, name in enumerate(classes)}
+
+
+def locate(folder: Path, text: str) -> Path:
+    """The file that a field of a CSV in ``folder`` names, absolute or relative to it.
+
+    What is written comes first. Where there is no such file: without blanks and invisible characters around it, in
+    the other Unicode form (macOS writes NFD, most others NFC), and with Windows' backslashes turned.
+
+    Returns:
+        The first of these that exists, else the path without blanks around it.
+    """
+    bare = _INVISIBLE.sub("", text).strip().strip(_JOINERS)
+    spellings = [text, bare, *(unicodedata.normalize(form, bare) for form in ("NFC", "NFD"))]
+    spellings += [spelling.replace("\\", "/") for spelling in spellings[1:] if "\\" in spelling]
+    for spelling in spellings:
+        if spelling and (folder / spelling).is_file():
+            return folder / spelling
+    return folder / bare

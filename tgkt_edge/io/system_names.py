@@ -1,0 +1,34 @@
+"""Files and folders that an operating system, a NAS or a tool leaves beside a user's images. They never count.
+
+Thumbnails and recycle bins double frames and invent classes. Folders are known by how their makers mark them, not one
+by one: a leading ``.`` (Unix, macOS, Jupyter), ``@`` (Synology, QNAP), ``$`` (Windows) or ``~`` (backups, snapshots).
+Those without such a mark are listed.
+"""
+
+from __future__ import annotations
+
+_MARKS = (".", "@", "$", "~")
+
+_FOLDERS = frozenset(
+    {
+        "#recycle", "#snapshot", "__macosx", "__pycache__", "__thumbnails__", "desktop db", "desktop df",
+        "desktopfolder", "found.000", "found.001", "found.002", "icon\r", "lost+found", "network trash folder",
+        "recycled", "recycler", "system volume information", "temporary items", "thevolumesettingsfolder",
+    }
+)  # fmt: skip
+"""In lower case: file systems that ignore case write them in either."""
+
+
+def is_system_folder(name: str) -> bool:
+    """Whether a folder of this name is hidden, or not a person's."""
+    return name.startswith(_MARKS) or name.casefold() in _FOLDERS
+
+
+def is_system_file(name: str) -> bool:
+    """Whether a file of this name is hidden (``._0001.png`` of macOS is), or another program's lock (``~$...``)."""
+    return name.startswith((".", "~$"))
+
+
+def is_system_path(parts: tuple[str, ...]) -> bool:
+    """Whether a file with these folders above it, its own name last, is or lies in one of them."""
+    return is_system_file(parts[-1]) or any(is_system_folder(part) for part in parts[:-1])
