@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tgkt_edge.data.discovery import listed
+from tgkt_edge.data.discovery import read_csv_columns
 from tgkt_edge.data.public.prepare import prepare as prepare_data
 
 SETS = {"nyuv2-5": ("nyuv2", "nyuv2"), "epfl-6": ("rgbnir", "epfl-rgbnir")}
@@ -46,8 +46,8 @@ class DataSet:
 
     def check(self) -> None:
         """Refuse labels of other classes than the source's before hours are spent on it: SystemExit or DataError."""
-        known = set(listed(self.source, "--data", ("image",), ("label",))["label"])
-        told = set(listed(self.labelled, "--data", ("frame",), ("label",))["label"])
+        known = set(read_csv_columns(self.source, "--data", ("image",), ("label",))["label"])
+        told = set(read_csv_columns(self.labelled, "--data", ("frame",), ("label",))["label"])
         if told - known:
             raise SystemExit(
                 f"{self.labelled}: labels that no image of {self.source} has: {', '.join(sorted(told - known))}. "

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from real import tool
 
 from tgkt_edge.bundle.bundle import Bundle
-from tgkt_edge.data.discovery import in_folder, listed
+from tgkt_edge.data.discovery import in_folder, read_csv_columns
 from tgkt_edge.io.images import read_frame
 from tgkt_edge.monitoring.class_windows import STREAM_FRAMES, Views
 from tgkt_edge.monitoring.input_distance import describe
@@ -74,7 +74,9 @@ def adapted(run: Run, work: Path, epochs: int) -> tuple[Bundle, list[Path], list
     inputs, sensor, config = run.read_config()
     target = Path(inputs.target)
     files = (
-        listed(target, "--target", ("frame",))["frame"] if target.is_file() else in_folder(target, "--target")
+        read_csv_columns(target, "--target", ("frame",))["frame"]
+        if target.is_file()
+        else in_folder(target, "--target")
     )
     halves: tuple[list[Path], list[Path]] = ([], [])
     for number, file in enumerate(files):

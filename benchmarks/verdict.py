@@ -32,7 +32,7 @@ from cells import Workshop
 from datasets import DataSet, open_data
 from paper_figures import Row
 
-from tgkt_edge.data.discovery import listed
+from tgkt_edge.data.discovery import read_csv_columns
 from tgkt_edge.data.loading import load_frames, load_pairs
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.evaluation.evaluate import evaluate
@@ -85,7 +85,7 @@ class Case:
 
 def shuffled(data: DataSet, out: Path) -> Shuffled:
     """``data`` with every frame moved half the list on, written to ``out``."""
-    rows = listed(data.paired, "--broken", ("rgb", "frame"))
+    rows = read_csv_columns(data.paired, "--broken", ("rgb", "frame"))
     frames = np.roll(np.array([str(file.resolve()) for file in rows["frame"]]), len(rows["rgb"]) // 2)
     lines = [f"{rgb.resolve()},{frame}" for rgb, frame in zip(rows["rgb"], frames, strict=True)]
     write_text(out, "\n".join(["rgb,frame", *lines]) + "\n")
@@ -195,9 +195,9 @@ def truth_of(change: float, margin: float) -> str:
     return "helped" if change > margin else "hurt" if change < -margin else "no evidence"
 
 
-def rate(said: str, truth: str) -> str:
+def rate(verdict: str, truth: str) -> str:
     """``right``, ``silent`` (no evidence, but there was a change) or ``wrong``."""
-    return "right" if said == truth else "silent" if said == "no evidence" else "wrong"
+    return "right" if verdict == truth else "silent" if verdict == "no evidence" else "wrong"
 
 
 def assess(case: Case, folder: Path, margin: float) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def test_check_accepts_what_fits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "frame", "said"),
+    ("spec", "frame", "messages"),
     [
         (
             DEPTH,
@@ -170,11 +170,13 @@ def test_check_accepts_what_fits() -> None:
     ],
     ids=["8-for-16", "16-for-8", "float", "colour", "one-axis", "turned", "empty", "nothing"],
 )
-def test_check_says_what_is_wrong_and_names_the_frame(spec: SensorSpec, frame: Any, said: list[str]) -> None:
+def test_check_says_what_is_wrong_and_names_the_frame(
+    spec: SensorSpec, frame: Any, messages: list[str]
+) -> None:
     with pytest.raises(FrameError) as caught:
         spec.check(frame, "frames/7.png")
     assert str(caught.value).startswith("frames/7.png: ")
-    for part in said:
+    for part in messages:
         assert part in str(caught.value)
 
 

@@ -25,12 +25,12 @@ from tgkt_edge.train.nn.checkpoint import (
     load_tensors,
     save_checkpoint,
 )
-from tgkt_edge.train.nn.device import memory_told, open_compute
+from tgkt_edge.train.nn.device import oom_as_error, open_compute
 from tgkt_edge.train.nn.model import SceneClassifier
 from tgkt_edge.train.pipeline import Loaded, train_stages
 from tgkt_edge.train.run_folder.contents import contents
 from tgkt_edge.train.run_folder.folder import WITHOUT_PAIRS, Run, RunInputs, differences, write_config
-from tgkt_edge.train.run_folder.swap import replaced, restore
+from tgkt_edge.train.run_folder.swap import restore, swap_run_folder
 
 
 def adapt(
@@ -74,14 +74,14 @@ def adapt(
     if resume:
         _check_contents(run, now)
     else:
-        with replaced(out):
+        with swap_run_folder(out):
             if loaded.source is not None:
                 save_checkpoint(run.source, *loaded.source)  # it may have lain here
             write_config(out, inputs, sensor, config, now)  # whatever is killed from now on can be resumed
     (out / "checkpoints").mkdir(exist_ok=True)
     if resume:
         _forget_unsaved(run, config)
-    with RunLog(out) as log, memory_told(compute.device):
+    with RunLog(out) as log, oom_as_error(compute.device):
         log.say(
             f"{len(loaded.target)} target frames, {len(loaded.pairs)} pairs, {len(loaded.held)} more held out; "
             f"{config.image_size} pixels, batch "

@@ -83,7 +83,7 @@ def test_writing_again_takes_up_new_files_and_every_file_but_the_manifest(bundle
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "messages"),
     [
         (lambda file: file.write_bytes(MODEL.replace(b"not", b"yes", 1)), "was altered"),
         (
@@ -97,14 +97,14 @@ def test_writing_again_takes_up_new_files_and_every_file_but_the_manifest(bundle
     ids=["altered", "truncated", "longer", "empty", "missing"],
 )
 def test_a_damaged_file_is_refused_when_it_is_asked_for(
-    bundle: Bundle, damage: Callable[[Path], object], said: str
+    bundle: Bundle, damage: Callable[[Path], object], messages: str
 ) -> None:
     damage(bundle.path / "model.onnx")
     opened = Bundle.open(bundle.path)
     assert opened.model("fp16").read_bytes() == b"half"  # the others may still be used
     with pytest.raises(BundleError, match=r"model\.onnx") as caught:
         opened.model("fp32")
-    assert said in str(caught.value)
+    assert messages in str(caught.value)
     assert caught.value.exit_code == 4
 
 
@@ -148,7 +148,7 @@ def test_a_missing_or_senseless_field_is_refused(bundle: Bundle, field: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "messages"),
     [
         (lambda v: v.update(classes=["one"]), "expected at least two names"),
         (lambda v: v.update(classes=["one", 2]), "expected at least two names"),
@@ -173,10 +173,10 @@ def test_a_missing_or_senseless_field_is_refused(bundle: Bundle, field: str) -> 
     ],
 )
 def test_a_bad_value_in_the_manifest_is_named(
-    bundle: Bundle, change: Callable[[dict[str, Any]], object], said: str
+    bundle: Bundle, change: Callable[[dict[str, Any]], object], messages: str
 ) -> None:
     edit(bundle, change)
-    assert said in refused(bundle.path)
+    assert messages in refused(bundle.path)
 
 
 def test_a_manifest_from_before_the_resize_side_was_written_down_opens(bundle: Bundle) -> None:

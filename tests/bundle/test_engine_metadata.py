@@ -103,7 +103,7 @@ def test_no_sidecar_or_half_of_one_is_refused(tmp_path: Path, text: str) -> None
         read_sidecar(path)
 
 
-def told(machine: Here, **changes: Any) -> list[str]:
+def logged(machine: Here, **changes: Any) -> list[str]:
     sidecar = dataclasses.replace(make_sidecar(), **changes)
     header = dataclasses.replace(read_plan_header(), bytes=len(DATA))
     return differences(sidecar, header, machine, "ab" * 32)
@@ -116,8 +116,8 @@ def read_plan_header() -> Any:
 
 
 def test_on_the_machine_it_was_built_on_nothing_speaks_against_it() -> None:
-    assert told(ORIN) == []
-    assert told(dataclasses.replace(ORIN, version="10.3.0.26")) == []
+    assert logged(ORIN) == []
+    assert logged(dataclasses.replace(ORIN, version="10.3.0.26")) == []
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_on_the_machine_it_was_built_on_nothing_speaks_against_it() -> None:
     ],
 )
 def test_what_differs_is_said_in_words(machine: dict[str, Any], words: list[str]) -> None:
-    found = told(dataclasses.replace(ORIN, **machine))
+    found = logged(dataclasses.replace(ORIN, **machine))
     assert len(found) == len(words)
     for sentence, word in zip(found, words, strict=True):
         assert word in sentence

@@ -28,9 +28,9 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
     assert capsys.readouterr().err == ""  # all of it took less than the time between two lines
     monkeypatch.setattr(module, "EVERY", 0.0)
     build()
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.splitlines() == [f"Building engine: {done} of 3" for done in (0, 1, 2, 3)] * 2
+    messages = capsys.readouterr()
+    assert messages.out == ""
+    assert messages.err.splitlines() == [f"Building engine: {done} of 3" for done in (0, 1, 2, 3)] * 2
 
 
 def test_in_a_terminal_there_is_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:

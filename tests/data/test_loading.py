@@ -191,9 +191,9 @@ def test_when_every_frame_is_bad_skipping_does_not_help(tmp_path: Path) -> None:
 def test_progress_counts_every_file(tmp_path: Path) -> None:
     for i in range(3):
         depth(tmp_path / f"{i}.png")
-    told: list[tuple[str, int, int]] = []
-    frames(tmp_path, progress=lambda *what: told.append(what))
-    assert told == [(f"--target {tmp_path}", i, 3) for i in (1, 2, 3)]
+    logged: list[tuple[str, int, int]] = []
+    frames(tmp_path, progress=lambda *what: logged.append(what))
+    assert logged == [(f"--target {tmp_path}", i, 3) for i in (1, 2, 3)]
 
 
 # Labelled frames and images

@@ -24,7 +24,7 @@ def test_what_adapt_would_refuse_is_refused_at_once(words: list[str], message: s
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     before = sorted(tmp_path.rglob("*"))
-    told = CliRunner().invoke(app, ["demo", "-o", str(tmp_path), "--overwrite", *words])
-    assert told.exit_code == 2, told.output
-    assert message in told.stderr
+    logged = CliRunner().invoke(app, ["demo", "-o", str(tmp_path), "--overwrite", *words])
+    assert logged.exit_code == 2, logged.output
+    assert message in logged.stderr
     assert sorted(tmp_path.rglob("*")) == before

@@ -113,10 +113,10 @@ def ranges(bundle: Bundle, inputs: Any) -> Ranges:
 @pytest.fixture(scope="session")
 def full(bundle: Bundle, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, list[str]]:
     """A bundle of every precision, made from the FP32 bundle; and what was said meanwhile."""
-    said: list[str] = []
+    messages: list[str] = []
     out = tmp_path_factory.mktemp("full") / "bundle"
     made = export(
         bundle.path, out, precisions=["fp16", "int8", "int8-cpu"], calibrate=data / "target", max_drop=0.5,
-        calibration_method="minmax", say=said.append,
+        calibration_method="minmax", say=messages.append,
     )  # fmt: skip
-    return made, said
+    return made, messages

@@ -23,8 +23,8 @@ SIZE = 32
 
 @pytest.mark.parametrize("method", list(METHODS))
 def test_calibration_covers_what_the_network_computes(bundle: Bundle, inputs: Any, method: str) -> None:
-    said: list[str] = []
-    found = calibrate(bundle.model(), inputs, method, said.append)
+    messages: list[str] = []
+    found = calibrate(bundle.model(), inputs, method, messages.append)
     model = onnx.load(str(bundle.model()))
     first = next(node for node in model.graph.node if node.op_type == "Conv")
     low, high = (float(np.squeeze(v)) for v in found.ranges[first.output[0]].range_value)
@@ -40,8 +40,8 @@ def test_calibration_covers_what_the_network_computes(bundle: Bundle, inputs: An
     assert (low, high) >= (seen.min() - 1e-3, 0)
     assert found.about["method"] == method
     assert found.about["frames"] == 12
-    assert len(said) == 1  # twelve are few
-    assert "only 12 calibration frames" in said[0]
+    assert len(messages) == 1  # twelve are few
+    assert "only 12 calibration frames" in messages[0]
 
 
 def test_frames_in_portions_give_the_ranges_of_all_at_once(

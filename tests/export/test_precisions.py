@@ -129,7 +129,7 @@ def test_int8_weights_are_the_nearest_of_255_steps_a_channel(
 
 
 def test_the_manifest_tells_what_each_precision_costs(full: tuple[Bundle, list[str]], inputs: Any) -> None:
-    made, said = full
+    made, messages = full
     for name in ("fp16", "int8", "int8-cpu"):
         found = made.verification[name]
         assert found["against"] == "fp32"
@@ -147,7 +147,7 @@ def test_the_manifest_tells_what_each_precision_costs(full: tuple[Bundle, list[s
     assert made.provenance["calibration"] == {"int8": calibration, "int8-cpu": calibration}
     assert made.provenance["run"] == "run"  # of the bundle it came from
     assert made.verification["fp32"]["against"] == "torch"
-    assert any("only 12 calibration frames" in line for line in said)
+    assert any("only 12 calibration frames" in line for line in messages)
     lines = describe(made)
     assert [line.split()[0] for line in lines[1:6]] == ["precision", *made.precisions]
     recorded = json.loads((made.path / "manifest.json").read_text())["verification"]
@@ -185,16 +185,16 @@ def test_the_layers_that_suffer_most_go_back_to_float_until_it_passes(
     monkeypatch.setattr(fallback, "sensitivity", lambda *given: order)
     verdicts = iter(["it loses 3.00%", "it loses 2.00%", ""])
     monkeypatch.setattr(Comparison, "complaint", lambda self, max_drop: next(verdicts))
-    said: list[str] = []
+    messages: list[str] = []
     out = tmp_path / "model.int8-cpu.onnx"
     result, steps = fit(
-        bundle.model(), out, ranges.ranges, "int8-cpu", gate, 0.01, SIZE, CLASSES, said.append
+        bundle.model(), out, ranges.ranges, "int8-cpu", gate, 0.01, SIZE, CLASSES, messages.append
     )
     assert result is not None
     assert [step["float_layers"] for step in steps] == [[], [names[40]], [names[40], names[3]]]
     assert [step["passed"] for step in steps] == [False, False, True]
-    assert len(said) == 4  # each step, and which layers are the most sensitive
-    assert [line.partition(": not passed, ")[2] for line in said] == [
+    assert len(messages) == 4  # each step, and which layers are the most sensitive
+    assert [line.partition(": not passed, ")[2] for line in messages] == [
         "it loses 3.00%",
         "",
         "it loses 2.00%",

@@ -56,12 +56,12 @@ def test_a_bundle_made_from_another_has_the_same(measured: Bundle, tmp_path: Pat
 
 
 def test_without_frames_it_says_so_and_goes_on(bundle: Bundle, run: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    assert of_bundle(export(bundle.path, tmp_path / "a", say=said.append)) is None
-    assert "--calibrate" in said[-1]
-    said.clear()
-    assert of_bundle(export(run, tmp_path / "b", say=said.append, verify=False)) is None
-    assert "only 12 target frames, fewer than 20" in said[-1]
+    messages: list[str] = []
+    assert of_bundle(export(bundle.path, tmp_path / "a", say=messages.append)) is None
+    assert "--calibrate" in messages[-1]
+    messages.clear()
+    assert of_bundle(export(run, tmp_path / "b", say=messages.append, verify=False)) is None
+    assert "only 12 target frames, fewer than 20" in messages[-1]
 
 
 def test_the_run_s_own_are_taken_as_they_are(

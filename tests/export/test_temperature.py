@@ -41,22 +41,22 @@ def labelled(data: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def said() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
 @pytest.fixture(scope="module")
 def calibrated(
-    bundle: Bundle, labelled: Path, said: list[str], tmp_path_factory: pytest.TempPathFactory
+    bundle: Bundle, labelled: Path, messages: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Bundle:
     """The bundle, with a temperature."""
     return export(
-        bundle.path, tmp_path_factory.mktemp("calibrated") / "bundle", labels=labelled, say=said.append
+        bundle.path, tmp_path_factory.mktemp("calibrated") / "bundle", labels=labelled, say=messages.append
     )
 
 
 def test_labels_give_the_bundle_a_temperature_and_say_what_it_brings(
-    calibrated: Bundle, said: list[str]
+    calibrated: Bundle, messages: list[str]
 ) -> None:
     found = calibrated.calibration
     assert found["temperature"] == calibrated.temperature != 1
@@ -120,15 +120,15 @@ def test_a_bundle_made_of_it_keeps_the_temperature(calibrated: Bundle, tmp_path:
 def test_few_labels_and_labels_that_bring_nothing_leave_probabilities_alone(
     bundle: Bundle, data: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
-    few = export(bundle.path, tmp_path / "few", labels=data / "target_labels.csv", say=said.append)
+    messages: list[str] = []
+    few = export(bundle.path, tmp_path / "few", labels=data / "target_labels.csv", say=messages.append)
     assert few.temperature == 1
     assert "calibration" not in json.loads((few.path / MANIFEST).read_text())
-    assert "12 labelled frames: probabilities are not calibrated; expected at least 30" in said
+    assert "12 labelled frames: probabilities are not calibrated; expected at least 30" in messages
     monkeypatch.setattr(temperature, "helps", lambda found: False)
-    said.clear()
-    assert export(bundle.path, tmp_path / "none", labels=labelled, say=said.append).temperature == 1
-    assert any("brings nothing" in line for line in said)
+    messages.clear()
+    assert export(bundle.path, tmp_path / "none", labels=labelled, say=messages.append).temperature == 1
+    assert any("brings nothing" in line for line in messages)
 
 
 @pytest.mark.parametrize("value", [0, -1, "2", None, True])

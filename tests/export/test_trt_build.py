@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("rtx")
 class BuiltPlans:
     bundle: Bundle
     plans: dict[str, Plan]
-    said: list[str]
+    messages: list[str]
     progress: list[tuple[str, int, int]]
 
 
@@ -43,11 +43,13 @@ def built(full: tuple[Bundle, list[str]], tmp_path_factory: pytest.TempPathFacto
     """Plans of all three precisions. Tests only read it."""
     path = tmp_path_factory.mktemp("plans") / "bundle"
     shutil.copytree(full[0].path, path)
-    said: list[str] = []
+    messages: list[str] = []
     progress: list[tuple[str, int, int]] = []
     options = BuildOptions(target_sm=("89",), profile=Profile(1, 4, 8), level=2, workspace_mib=512)
-    bundle = build_plans(path, options=options, say=said.append, progress=lambda *step: progress.append(step))
-    yield BuiltPlans(bundle, {plan.sidecar.asked: plan for plan in plans(bundle)}, said, progress)
+    bundle = build_plans(
+        path, options=options, say=messages.append, progress=lambda *step: progress.append(step)
+    )
+    yield BuiltPlans(bundle, {plan.sidecar.asked: plan for plan in plans(bundle)}, messages, progress)
     shutil.rmtree(path)
 
 
@@ -122,7 +124,7 @@ def test_progress_runs_from_nothing_to_all_for_each_plan(built: BuiltPlans) -> N
     ends = [step for step in built.progress if step[1] == step[2]]
     assert len(starts) == len(ends) == 3
     assert all(0 <= done <= total for _, done, total in built.progress)
-    assert sum("building with TensorRT-RTX" in line for line in built.said) == 3
+    assert sum("building with TensorRT-RTX" in line for line in built.messages) == 3
 
 
 def test_a_plan_is_replaced_by_the_next_for_the_same_gpus_only(built: BuiltPlans, tmp_path: Path) -> None:

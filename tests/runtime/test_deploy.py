@@ -27,8 +27,8 @@ def test_systemd_accepts_the_unit(repository: Path, tmp_path: Path) -> None:
         )
         return done.returncode, done.stderr
 
-    code, said = verify()
-    assert (code, [line for line in said.splitlines() if unit.name in line]) == (0, [])
+    code, messages = verify()
+    assert (code, [line for line in messages.splitlines() if unit.name in line]) == (0, [])
     unit.write_text(unit.read_text() + "\n[Service]\nWatchdogSeconds=60\n")
     assert "WatchdogSeconds" in verify()[1]  # it does see a wrong word
 

@@ -27,7 +27,7 @@ Told = tuple[int, str]
 Adapt = Callable[..., Told]
 
 
-def told(*words: object) -> Told:
+def logged(*words: object) -> Told:
     """Exit code, and what was said in one line."""
     result = CliRunner().invoke(app, [str(word) for word in words])
     return result.exit_code, " ".join(result.output.split())
@@ -55,7 +55,7 @@ def again(tiny: Tiny, run: Path) -> Adapt:
 
     def adapt(*more: object, **other: object) -> Told:
         named = {**places, **{f"--{name}": value for name, value in other.items()}}
-        return told("adapt", *[word for pair in named.items() for word in pair], *sets, "--resume", *more)
+        return logged("adapt", *[word for pair in named.items() for word in pair], *sets, "--resume", *more)
 
     return adapt
 
@@ -68,18 +68,19 @@ def change(run: Path, alter: Callable[[dict[str, Any]], object]) -> None:
 
 def test_a_resume_with_other_options_names_each(again: Adapt, run: Path, tiny: Tiny) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    code, said = again("--seed", 1, "--set", "tgkt.f=0.5")
+    code, messages = again("--seed", 1, "--set", "tgkt.f=0.5")
     assert code == 2
     assert (
-        "other options: config.seed: then 0, now 1; config.tgkt.f: then 0.2, now 0.5. Give the same" in said
+        "other options: config.seed: then 0, now 1; config.tgkt.f: then 0.2, now 0.5. Give the same"
+        in messages
     )
     assert again("--method", "shot")[1].count("config.method: then 'tgkt', now 'shot'.") == 1
-    code, said = again(target=tiny.data / "paired" / "frame")
+    code, messages = again(target=tiny.data / "paired" / "frame")
     assert code == 2
-    assert f"inputs.target: then '{tiny.inputs.target}', now '" in said
-    code, said = again(sensor="nyuv2")
+    assert f"inputs.target: then '{tiny.inputs.target}', now '" in messages
+    code, messages = again(sensor="nyuv2")
     assert code == 2
-    assert "sensor.unit_m: then 0.001, now " in said
+    assert "sensor.unit_m: then 0.001, now " in messages
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
@@ -89,19 +90,21 @@ def test_how_often_state_is_saved_may_change(again: Adapt) -> None:
 
 def test_there_is_nothing_to_resume(again: Adapt, run: Path) -> None:
     (run / "config.yaml").unlink()
-    code, said = again()
+    code, messages = again()
     assert code == 4
-    assert f"--resume {run}: no run here: config.yaml is missing. Leave --resume out to begin one." in said
+    assert (
+        f"--resume {run}: no run here: config.yaml is missing. Leave --resume out to begin one." in messages
+    )
 
 
 def test_a_run_of_another_version_is_finished_by_that_one(again: Adapt, run: Path, tiny: Tiny) -> None:
     change(run, lambda values: values.update(tool="0.0.9"))
-    code, said = again("--seed", 1)
+    code, messages = again("--seed", 1)
     assert code == 4
-    assert f"{run}: begun by tgkt-edge 0.0.9, and this is {__version__}" in said
-    assert "then" not in said  # which options differ does not matter any more
+    assert f"{run}: begun by tgkt-edge 0.0.9, and this is {__version__}" in messages
+    assert "then" not in messages  # which options differ does not matter any more
     # Asking the networks it has is another matter.
-    assert told("evaluate", run, "--data", tiny.data / "target_labels.csv", "--device", "cpu")[0] == 0
+    assert logged("evaluate", run, "--data", tiny.data / "target_labels.csv", "--device", "cpu")[0] == 0
 
 
 @pytest.mark.parametrize("verb", ["adapt", "evaluate", "export", "audit"])
@@ -110,37 +113,37 @@ def test_a_run_of_another_schema_or_with_options_of_another_version(
 ) -> None:
     commands: dict[str, Callable[[], Told]] = {
         "adapt": again,
-        "evaluate": lambda: told("evaluate", run, "--data", tiny.data / "target_labels.csv"),
-        "export": lambda: told("export", run, "-o", tmp_path / "bundle"),
-        "audit": lambda: told("audit", run, "--frames", 3, "-o", tmp_path / "audit.csv"),
+        "evaluate": lambda: logged("evaluate", run, "--data", tiny.data / "target_labels.csv"),
+        "export": lambda: logged("export", run, "-o", tmp_path / "bundle"),
+        "audit": lambda: logged("audit", run, "--frames", 3, "-o", tmp_path / "audit.csv"),
     }
     ask = commands[verb]
     change(run, lambda values: values["config"].update(future=3))
-    code, said = ask()
+    code, messages = ask()
     assert code == 4
-    assert "config.yaml is damaged: " in said
-    assert "unknown key 'future'" in said
-    assert ".." not in said.replace(str(run), "")
+    assert "config.yaml is damaged: " in messages
+    assert "unknown key 'future'" in messages
+    assert ".." not in messages.replace(str(run), "")
     change(run, lambda values: values.update(tool="9.1"))
-    code, said = ask()
+    code, messages = ask()
     assert code == 4
-    assert f"written by tgkt-edge 9.1, and this is {__version__}, which cannot read it: " in said
-    assert "unknown key 'future'" in said
+    assert f"written by tgkt-edge 9.1, and this is {__version__}, which cannot read it: " in messages
+    assert "unknown key 'future'" in messages
     change(run, lambda values: values.update(schema=99))
-    code, said = ask()
+    code, messages = ask()
     assert code == 4
-    assert f"config.yaml: run of schema 99, this tgkt-edge {__version__} reads 1. Adapt again." in said
+    assert f"config.yaml: run of schema 99, this tgkt-edge {__version__} reads 1. Adapt again." in messages
     assert not [path for path in tmp_path.iterdir() if path != run]
 
 
 def test_labels_of_other_classes_are_quoted(run: Path, tiny: Tiny, tmp_path: Path) -> None:
     table = (tiny.data / "target_labels.csv").read_text().replace("target/", f"{tiny.data}/target/")
-    (tmp_path / "other.csv").write_text(
-        table.replace(",bedroom", ", bedroom").replace(",office", ",bathroom")
-    )
-    code, said = told("evaluate", run, "--data", tmp_path / "other.csv")
+    (tmp_path / "other.csv").write_text(table.replace(",bedroom", ",Bedroom").replace(",office", ",bathroom"))
+    code, messages = logged("evaluate", run, "--data", tmp_path / "other.csv")
     assert code == 2
-    assert "labels that are none of the model's classes: ' bedroom', 'bathroom'. It knows bedroom, " in said
+    assert (
+        "labels that are none of the model's classes: 'Bedroom', 'bathroom'. It knows bedroom, " in messages
+    )
 
 
 def test_a_checkpoint_that_is_no_source_model_is_refused(again: Adapt, run: Path, tiny: Tiny) -> None:
@@ -156,7 +159,7 @@ def test_a_checkpoint_that_is_no_source_model_is_refused(again: Adapt, run: Path
     ]
     for name in ("target", "translator"):
         file = run / "checkpoints" / f"{name}.safetensors"
-        code, said = told("adapt", *words, "-o", run.parent / "new", "--source-model", file)
+        code, messages = logged("adapt", *words, "-o", run.parent / "new", "--source-model", file)
         assert code == 4
-        assert f"{file}: holds a {name}, expected a source network" in said
+        assert f"{file}: holds a {name}, expected a source network" in messages
     assert not (run.parent / "new").exists()

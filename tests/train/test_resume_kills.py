@@ -116,7 +116,7 @@ class Attempts:
         self.helper.stdin.flush()
         return int(self.helper.stdout.readline())
 
-    def told(self) -> str:
+    def logged(self) -> str:
         return self.path.read_text()
 
     def close(self) -> None:
@@ -146,8 +146,8 @@ def kills(seed: int) -> list[tuple[str, str, int]]:
 
 
 def lines(run: Path, kind: str) -> list[dict[str, Any]]:
-    told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in told if (line.get("event") if kind == "epoch" else "step" in line)]
+    logged = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in logged if (line.get("event") if kind == "epoch" else "step" in line)]
 
 
 @pytest.mark.parametrize("seed", [0])
@@ -159,10 +159,10 @@ def test_a_run_killed_everywhere_ends_as_if_nothing_had_happened(
     died: list[tuple[str, str, int]] = []
     for kill in kills(seed):
         code = attempt(tiny.inputs, sets, out, bool(died), *kill)
-        assert code == -signal.SIGKILL, (kill, code, attempt.told())
+        assert code == -signal.SIGKILL, (kill, code, attempt.logged())
         died.append(kill)
         assert not (out / "report.json").exists()
-    assert attempt(tiny.inputs, sets, out, True) == 0, attempt.told()
+    assert attempt(tiny.inputs, sets, out, True) == 0, attempt.logged()
 
     assert len(died) == 14
     for name in ("source", "translator", "target"):
@@ -171,8 +171,11 @@ def test_a_run_killed_everywhere_ends_as_if_nothing_had_happened(
     # Nothing is told twice, nothing is missing, every number is the same, and nothing is left lying about.
     assert lines(out, "step") == lines(finished.path, "step")
     timeless = [
-        [{key: value for key, value in line.items() if key not in ("seconds", "peak_bytes")} for line in told]
-        for told in (lines(out, "epoch"), lines(finished.path, "epoch"))
+        [
+            {key: value for key, value in line.items() if key not in ("seconds", "peak_bytes")}
+            for line in logged
+        ]
+        for logged in (lines(out, "epoch"), lines(finished.path, "epoch"))
     ]
     assert timeless[0] == timeless[1]
     assert [line["pseudo_labels_changed"] is None for line in timeless[0] if line["event"] == "epoch"] == [
@@ -211,15 +214,15 @@ def test_other_methods_and_rounds_killed_at_random_steps_end_alike(
     more, plan = OTHERS[name]
     inputs = replace(tiny.inputs, source=None, source_model=str(finished.source))
     killed, whole = Run(tmp_path / "killed"), Run(tmp_path / "whole")
-    assert attempt(inputs, [*tiny.small, *more], whole.path, False) == 0, attempt.told()
+    assert attempt(inputs, [*tiny.small, *more], whole.path, False) == 0, attempt.logged()
 
     sets = [*tiny.small, *more, "save_every_s=0"]
     for number, kill in enumerate(plan):
         code = attempt(inputs, sets, killed.path, number > 0, *kill)
-        assert code == -signal.SIGKILL, (kill, code, attempt.told())
+        assert code == -signal.SIGKILL, (kill, code, attempt.logged())
         assert not killed.target.exists()
     assert (killed.path / "state" / f"{plan[-1][1]}.safetensors").is_file()
-    assert attempt(inputs, sets, killed.path, True) == 0, attempt.told()
+    assert attempt(inputs, sets, killed.path, True) == 0, attempt.logged()
 
     made = sorted(path.name for path in whole.source.parent.iterdir())
     assert made == sorted(path.name for path in killed.source.parent.iterdir())

@@ -15,7 +15,7 @@ import verdict as bench
 from cells import Workshop
 from datasets import DataSet
 
-from tgkt_edge.data.discovery import listed, matched
+from tgkt_edge.data.discovery import matched, read_csv_columns
 from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.train.report.verdict import judge
 from tgkt_edge.train.run_folder.folder import Run
@@ -51,13 +51,13 @@ def test_the_truth_is_the_change_beyond_the_margin(change: float, truth: str) ->
 
 
 @pytest.mark.parametrize(
-    ("said", "truth", "rate"),
+    ("verdict", "truth", "rate"),
     [("helped", "helped", "right"), ("hurt", "hurt", "right"), ("no evidence", "no evidence", "right"),
      ("no evidence", "hurt", "silent"), ("no evidence", "helped", "silent"), ("helped", "hurt", "wrong"),
      ("hurt", "no evidence", "wrong")],
 )  # fmt: skip
-def test_a_verdict_is_right_silent_or_wrong(said: str, truth: str, rate: str) -> None:
-    assert bench.rate(said, truth) == rate
+def test_a_verdict_is_right_silent_or_wrong(verdict: str, truth: str, rate: str) -> None:
+    assert bench.rate(verdict, truth) == rate
 
 
 def test_totals_by_hand() -> None:
@@ -107,15 +107,15 @@ def test_the_program_judges_finished_cells_but_source_only(
     labels = tiny.data / "target_labels.csv"
     words = ["--cells", str(work), "--run", f"{finished.path}={labels}", "-o", str(tmp_path), "--goal", "0"]
     assert bench.main(words) == 0
-    told = json.loads((tmp_path / "verdict.json").read_text())
-    cell, run = told["runs"]
+    logged = json.loads((tmp_path / "verdict.json").read_text())
+    cell, run = logged["runs"]
     assert cell["run"] == "rooms tgkt s0 abcdef"
     # The same run by both ways, so the same row except for its name.
     assert {**cell, "run": ""} == {**run, "run": ""}
     models = evaluate(finished.path, labels, device="cpu")["models"]
     change = models["target"]["accuracy"] - models["source-only"]["accuracy"]
     assert cell["accuracy"]["change"] == pytest.approx(change)
-    assert told["totals"]["accuracy"]["runs"] == 2
+    assert logged["totals"]["accuracy"]["runs"] == 2
     assert "| rooms tgkt s0 abcdef |" in capsys.readouterr().out
     # A goal that is not reached is exit code 1.
     assert bench.main([*words[:-1], "1.1"]) == 1
@@ -134,7 +134,7 @@ def test_shuffled_pairs_match_nowhere(tiny: Tiny, tmp_path: Path) -> None:
     with (tmp_path / "paired.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("rgb", "frame"), *zip(rgb, frames, strict=True)])
     data = bench.shuffled(DataSet("rooms", tmp_path), tmp_path / "out.csv")
-    rows = listed(data.paired, "--paired", ("rgb", "frame"))
+    rows = read_csv_columns(data.paired, "--paired", ("rgb", "frame"))
     truth = {one.resolve(): other.resolve() for one, other in zip(rgb, frames, strict=True)}
     assert data.target == tmp_path / "target.csv"  # all else is as it was
     assert sorted(rows["frame"]) == sorted(truth.values())

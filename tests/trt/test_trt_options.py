@@ -150,8 +150,8 @@ def test_timings_that_tensorrt_refuses_are_left_out(
     assert options.timing_cache is not None
     options.timing_cache.write_bytes(b"of another GPU")
     as_tensorrt, picky = trt.TensorRt(rtx.module, "tensorrt", "10.3.0"), Picky()
-    said = configure(picky, options, as_tensorrt, ("8.7",))  # type: ignore[arg-type]
-    assert said.startswith(
+    messages = configure(picky, options, as_tensorrt, ("8.7",))  # type: ignore[arg-type]
+    assert messages.startswith(
         f"the timing cache {options.timing_cache} is begun again: TensorRT 10.3.0 cannot use it"
     )
     kept = keep_timings(picky, options, as_tensorrt)  # type: ignore[arg-type]

@@ -149,7 +149,7 @@ class Row:
         if reply is None:
             return
         self.warm_up = reply["warm_up"]
-        device, told_by = grown(before, device_memory(), self.worker.pid)
+        device, told_by = memory_growth(before, device_memory(), self.worker.pid)
         self.memory = {
             "resident": reply["resident"],
             "peak": reply["peak"],
@@ -230,7 +230,7 @@ def device_memory() -> dict[str, dict[int, int]]:
     return told
 
 
-def grown(
+def memory_growth(
     before: dict[str, dict[int, int]], after: dict[str, dict[int, int]], pid: int
 ) -> tuple[int | None, str | None]:
     """GPU memory that loading took, bytes, and in words who tells: the process itself, else the growth of the whole."""

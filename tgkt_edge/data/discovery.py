@@ -33,13 +33,15 @@ def matched(folder: Path) -> tuple[list[Path], list[Path]]:
             stems[file.relative_to(sub).with_suffix("").as_posix()].append(file)
         doubled = [str(file) for files in stems.values() if len(files) > 1 for file in files]
         if doubled:
-            raise DataError(f"--paired: two files with one stem in {sub}: {some(doubled)}. Keep one of each.")
+            raise DataError(
+                f"--paired: two files with one stem in {sub}: {abbreviate(doubled)}. Keep one of each."
+            )
         by_stem[side] = {stem: files[0] for stem, files in stems.items()}
     for one, other in (("rgb", "frame"), ("frame", "rgb")):
         alone = [str(by_stem[one][stem]) for stem in by_stem[one] if stem not in by_stem[other]]
         if alone:
             raise DataError(
-                f"--paired {folder}: {len(alone)} files have no partner in {other}/: {some(alone)}"
+                f"--paired {folder}: {len(alone)} files have no partner in {other}/: {abbreviate(alone)}"
             )
     stems_in_order = list(by_stem["rgb"])
     return [by_stem["rgb"][stem] for stem in stems_in_order], [
@@ -50,7 +52,7 @@ def matched(folder: Path) -> tuple[list[Path], list[Path]]:
 def labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]:
     """Files and their labels, from class folders or a CSV with ``column`` and ``label``. Raises DataError."""
     if path.is_file():
-        table = listed(path, flag, (column,), text=("label",))
+        table = read_csv_columns(path, flag, (column,), text=("label",))
         files, labels = table[column], table["label"]
         refuse_contradictions(f"{flag} {path}", files, labels, [f"line {line}" for line in table["line"]])
         return files, labels
@@ -62,10 +64,10 @@ def labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]
                 f"{flag} {path}: {file.name} lies outside any class folder. Expected {path}/CLASS/IMAGE, "
                 f"or a CSV with columns {column},label."
             )
-        if shown(parts[0]) != parts[0]:
+        if escape_name(parts[0]) != parts[0]:
             raise DataError(
-                f"{flag} {path}: the name of the class folder {shown(parts[0])} is not UTF-8, and decisions could not "
-                f"name the class. Rename the folder."
+                f"{flag} {path}: the name of the class folder {escape_name(parts[0])} is not UTF-8, and "
+                f"decisions could not name the class. Rename the folder."
             )
         files.append(file)
         labels.append(clean(parts[0]))
@@ -84,7 +86,7 @@ def frame_places(path: Path, flag: str) -> list[tuple[Path, int | None]]:
         DataError: there is none.
     """
     if path.is_file():
-        return [(file, None) for file in listed(path, flag, ("frame",))["frame"]]
+        return [(file, None) for file in read_csv_columns(path, flag, ("frame",))["frame"]]
     if is_recording(path):
         return [(path / entry.file, entry.video) for entry in read_index(path)]
     return [(file, None) for file in in_folder(path, flag)]
@@ -106,7 +108,9 @@ def in_folder(folder: Path, flag: str) -> list[Path]:
     return files
 
 
-def listed(path: Path, flag: str, files: tuple[str, ...], text: tuple[str, ...] = ()) -> dict[str, list[Any]]:
+def read_csv_columns(
+    path: Path, flag: str, files: tuple[str, ...], text: tuple[str, ...] = ()
+) -> dict[str, list[Any]]:
     """Columns of a CSV: those in ``files`` as paths, relative ones taken from the CSV's folder, and those in ``text``
     as :func:`tgkt_edge.data.names.clean` gives them; ``line``: that of each row."""
     rows = read_table(path, f"{flag} {path}", files + text)
@@ -119,8 +123,8 @@ def listed(path: Path, flag: str, files: tuple[str, ...], text: tuple[str, ...] 
     missing = [str(file) for name in files for file in columns[name] if not file.is_file()]
     if missing:
         raise DataError(
-            f"{flag} {path}: {len(missing)} listed files do not exist: {some(missing)}{_gone(missing)}. Were they "
-            f"moved? Bring them back, correct the paths, or write the list again (tgkt-edge data prepare)."
+            f"{flag} {path}: {len(missing)} listed files do not exist: {abbreviate(missing)}{_gone(missing)}. "
+            f"Were they moved? Bring them back, correct the paths, or write the list again (tgkt-edge data prepare)."
         )
     columns["line"] = [row.line for row in rows]
     return columns
@@ -145,7 +149,7 @@ def refuse_contradictions(
                 f"{file} is '{labels[before]}' ({places[before]}) and '{labels[number]}' ({places[number]})"
             )
     if wrong:
-        raise DataError(f"{what}: one image with two labels: {some(wrong)}. Keep the right one.")
+        raise DataError(f"{what}: one image with two labels: {abbreviate(wrong)}. Keep the right one.")
     spelled: dict[str, int] = {}
     for number, label in enumerate(labels):
         before = spelled.setdefault(label.casefold(), number)
@@ -153,7 +157,7 @@ def refuse_contradictions(
             wrong.append(f"'{labels[before]}' ({places[before]}) and '{label}' ({places[number]})")
     if wrong:
         raise DataError(
-            f"{what}: classes that differ in nothing but case: {some(wrong)}. Write each in one way."
+            f"{what}: classes that differ in nothing but case: {abbreviate(wrong)}. Write each in one way."
         )
 
 
@@ -169,12 +173,12 @@ def _gone(missing: Sequence[str]) -> str:
     return "" if culprits or str(folder) in missing else f"; there is no folder {folder}"
 
 
-def shown(text: str) -> str:
+def escape_name(text: str) -> str:
     r"""``text`` as UTF-8 can say it: bytes of a file name that are none, such as Latin-1's ü, become ``\xfc``."""
     return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
-def some(names: Sequence[str]) -> str:
+def abbreviate(names: Sequence[str]) -> str:
     """The first SHOWN names for an error message, and how many more there are."""
     more = f", ... and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

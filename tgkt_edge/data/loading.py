@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.data.discovery import SHOWN, frame_places, labelled, listed, matched, some
+from tgkt_edge.data.discovery import SHOWN, abbreviate, frame_places, labelled, matched, read_csv_columns
 from tgkt_edge.data.names import class_index
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import read_frame, read_rgb
@@ -131,7 +131,8 @@ def load_labelled_frames(
     unknown = sorted(set(labels) - set(index))
     if unknown:
         raise DataError(
-            f"{flag} {path}: labels that are none of the model's classes: {some([repr(name) for name in unknown])}. "
+            f"{flag} {path}: labels that are none of the model's classes: "
+            f"{abbreviate([repr(name) for name in unknown])}. "
             f"It knows {', '.join(classes)}. Rename or remove these frames' labels."
         )
     codes, invalid, kept, _ = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
@@ -177,7 +178,7 @@ def load_images(path: Path, side: int, *, skip_bad: bool = False, progress: Prog
     missing = sorted(set(range(len(classes))) - set(truth.tolist()))
     if missing:
         raise DataError(
-            f"--source {path}: no readable image left of class {some([classes[i] for i in missing])}"
+            f"--source {path}: no readable image left of class {abbreviate([classes[i] for i in missing])}"
         )
     return Images(np.stack(images), truth, classes, tuple(str(files[i]) for i in kept))
 
@@ -191,7 +192,7 @@ def load_pairs(
         DataError: nothing there, an unmatched or doubled stem, unreadable or unfitting files.
     """
     if path.is_file():
-        columns = listed(path, "--paired", ("rgb", "frame"))
+        columns = read_csv_columns(path, "--paired", ("rgb", "frame"))
         rgb_files, frame_files = columns["rgb"], columns["frame"]
     else:
         rgb_files, frame_files = matched(path)
@@ -306,7 +307,7 @@ def _read_all(
 def _report(bad: list[str], good: bool, total: int, skip_bad: bool, what: str) -> None:
     """Raise DataError about the ``bad`` ones of ``total``, unless they may be skipped and something is left."""
     if bad and not (skip_bad and good):
-        listed = "\n  ".join(bad[:SHOWN]) + (
+        read_csv_columns = "\n  ".join(bad[:SHOWN]) + (
             f"\n  ... and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         )
         advice = (
@@ -314,4 +315,4 @@ def _report(bad: list[str], good: bool, total: int, skip_bad: bool, what: str) -
             if not good
             else "Repair or remove them, or give --skip-bad to go on without them."
         )
-        raise DataError(f"{what}: {len(bad)} of {total} cannot be used:\n  {listed}\n{advice}")
+        raise DataError(f"{what}: {len(bad)} of {total} cannot be used:\n  {read_csv_columns}\n{advice}")

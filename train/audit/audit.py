@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from tgkt_edge.data.discovery import some
+from tgkt_edge.data.discovery import abbreviate
 from tgkt_edge.data.loading import Frames
 from tgkt_edge.data.names import clean, locate
 from tgkt_edge.data.table import read_table
@@ -156,9 +156,9 @@ def describe(result: dict[str, Any]) -> list[str]:
     """The result of :func:`score` as lines for a person."""
     lines = [f"{result['labelled']} of {result['frames']} frames labelled"]
     if result["unlabelled"]:
-        lines.append(f"not labelled yet: {some(result['unlabelled'])}")
+        lines.append(f"not labelled yet: {abbreviate(result['unlabelled'])}")
     if result["cannot_tell"]:
-        lines.append(f"left out, nobody could tell ({CANNOT_TELL}): {some(result['cannot_tell'])}")
+        lines.append(f"left out, nobody could tell ({CANNOT_TELL}): {abbreviate(result['cannot_tell'])}")
     width = max(map(len, result["models"]))
     lines += [
         f"{name:<{width}}  {m['accuracy']:>6.1%}  (95 % interval {m['low']:.1%} to {m['high']:.1%}; "
@@ -202,7 +202,7 @@ def _labelled_rows(answers: Path, classes: Sequence[str], known: Collection[Path
             found[frame] = spelling[label.casefold()]
     if wrong:
         raise DataError(
-            f"{where}: {some(wrong)}. Labels are {', '.join(classes)}; {CANNOT_TELL} if it cannot be told."
+            f"{where}: {abbreviate(wrong)}. Labels are {', '.join(classes)}; {CANNOT_TELL} if it cannot be told."
         )
     return list(found.items())
 

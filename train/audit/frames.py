@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tgkt_edge.data.discovery import frame_places, shown
+from tgkt_edge.data.discovery import escape_name, frame_places
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import read_frame
 from tgkt_edge.io.recording_format import video_frames
@@ -29,9 +29,9 @@ def target_frames(path: Path) -> list[TargetFrame]:
     """All that the run was adapted to, as it read them, and those that it left out as bad."""
     places = frame_places(Path(Run(path).read_config()[0].target), "--target")
     return [
-        TargetFrame(Path(shown(str(file.resolve()))), file, None)
+        TargetFrame(Path(escape_name(str(file.resolve()))), file, None)
         if position is None
-        else TargetFrame(Path(shown(str(Path(f"{file}:{position}").resolve()))), file, position)
+        else TargetFrame(Path(escape_name(str(Path(f"{file}:{position}").resolve()))), file, position)
         for file, position in places
     ]
 

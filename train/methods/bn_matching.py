@@ -67,7 +67,7 @@ class NormWatch:
 
 
 @contextlib.contextmanager
-def watching(norms: NormWatch | None) -> Iterator[None]:
+def record_bn_stats(norms: NormWatch | None) -> Iterator[None]:
     """The pass inside counts; without ``norms`` nothing happens."""
     if norms is None:
         yield

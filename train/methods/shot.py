@@ -15,11 +15,11 @@ from torch import Tensor
 from tgkt_edge.config import AdaptConfig, ShotConfig
 from tgkt_edge.train.batches import Store, batches, endless, epoch_rng, random_views
 from tgkt_edge.train.logger import RunLog
-from tgkt_edge.train.methods.bn_matching import NormWatch, watching
+from tgkt_edge.train.methods.bn_matching import NormWatch, record_bn_stats
 from tgkt_edge.train.methods.losses import information_maximisation, self_training, squared_distance
 from tgkt_edge.train.methods.pseudo_labels import pseudo_labels
 from tgkt_edge.train.methods.source import classifier_groups
-from tgkt_edge.train.nn.device import Compute, annealed, set_rates
+from tgkt_edge.train.nn.device import Compute, inverse_decay, set_rates
 from tgkt_edge.train.nn.model import SceneClassifier, normalise
 from tgkt_edge.train.nn.predict import predict_target, reestimate_batch_norm
 from tgkt_edge.train.resume_state import StageState
@@ -74,7 +74,7 @@ def train_shot(
             tr_batches = batches(rng, len(target), config.batch)
             ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches]) if cfg.f else []
             for step, tr in enumerate(tr_batches):
-                set_rates(sgd, annealed(epoch * steps + step, cfg.epochs * steps))
+                set_rates(sgd, inverse_decay(epoch * steps + step, cfg.epochs * steps))
                 terms: dict[str, Tensor] = {}
                 loss = torch.zeros((), device=compute.device)
                 if cfg.f:
@@ -87,7 +87,7 @@ def train_shot(
                     terms["f"] = squared_distance(expected, paired, cfg.f_distance)
                     loss = loss + cfg.f * terms["f"]
                 frames = normalise(target.take(random_views(rng, tr, target.side, size), size))
-                with compute.autocast(), watching(norms):
+                with compute.autocast(), record_bn_stats(norms):
                     logits = student(frames)
                 if norms is not None:
                     terms["bns"] = norms.distance()

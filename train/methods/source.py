@@ -11,7 +11,7 @@ from tgkt_edge.data.loading import Images
 from tgkt_edge.train.batches import Store, batches, epoch_rng, random_views
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.nn.checkpoint import load_imagenet
-from tgkt_edge.train.nn.device import Compute, annealed, set_rates
+from tgkt_edge.train.nn.device import Compute, inverse_decay, set_rates
 from tgkt_edge.train.nn.model import SceneClassifier, normalise
 from tgkt_edge.train.resume_state import StageState
 
@@ -52,7 +52,7 @@ def train_source(
             model.train()
             rng = epoch_rng(config.seed, "source", epoch)
             for step, index in enumerate(batches(rng, len(images), config.batch), start=epoch * steps):
-                set_rates(sgd, annealed(step, cfg.epochs * steps))
+                set_rates(sgd, inverse_decay(step, cfg.epochs * steps))
                 x = normalise(store.take(random_views(rng, index, store.side, size), size))
                 with compute.autocast():
                     logits = model(x)  # (B, K)

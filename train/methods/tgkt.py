@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tgkt_edge.config import AdaptConfig, TgktConfig
 from tgkt_edge.train.batches import Store, Views, batches, endless, epoch_rng, random_views
 from tgkt_edge.train.logger import RunLog
-from tgkt_edge.train.methods.bn_matching import NormWatch, watching
+from tgkt_edge.train.methods.bn_matching import NormWatch, record_bn_stats
 from tgkt_edge.train.methods.losses import (
     distillation,
     information_maximisation,
@@ -24,7 +24,7 @@ from tgkt_edge.train.methods.losses import (
 from tgkt_edge.train.methods.pseudo_labels import class_balance, label_shares, pseudo_labels
 from tgkt_edge.train.methods.source import classifier_groups
 from tgkt_edge.train.methods.teacher import Teacher
-from tgkt_edge.train.nn.device import Compute, annealed, set_rates
+from tgkt_edge.train.nn.device import Compute, inverse_decay, set_rates
 from tgkt_edge.train.nn.model import SceneClassifier, Translator, normalise
 from tgkt_edge.train.nn.predict import predict_target, reestimate_batch_norm
 from tgkt_edge.train.resume_state import StageState
@@ -117,7 +117,7 @@ def train_tgkt(
             tr_batches = batches(rng, len(target), config.batch)
             ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
             for step, (tr, ti) in enumerate(zip(tr_batches, ti_batches, strict=True), start=epoch * steps):
-                set_rates(sgd, annealed(step, cfg.epochs * steps))
+                set_rates(sgd, inverse_decay(step, cfg.epochs * steps))
                 tr_views, tr_slots = draw(rng, tr, target, size, tr_bank)
                 ti_views, ti_slots = draw(rng, ti, paired_rgb, size, ti_bank)
                 frames = normalise(target.take(tr_views, size))
@@ -127,7 +127,7 @@ def train_tgkt(
                 # Two passes, TR last: the running statistics of batch norm then lean to the frames of the task.
                 with compute.autocast():
                     paired = student.features(normalise(paired_frames.take(ti_views, size)))
-                    with watching(norms):
+                    with record_bn_stats(norms):
                         logits = student(frames)
                 rows = torch.from_numpy(tr).to(labels.device)
                 trusted = None  # (B,)

@@ -15,7 +15,7 @@ from tgkt_edge.train.methods.losses import (
     information_maximisation,
     squared_distance,
 )
-from tgkt_edge.train.nn.device import Compute, annealed, set_rates
+from tgkt_edge.train.nn.device import Compute, inverse_decay, set_rates
 from tgkt_edge.train.nn.model import SceneClassifier, Translator, discriminator, normalise
 from tgkt_edge.train.resume_state import StageState
 
@@ -63,7 +63,7 @@ def train_tgmb(
             tr_batches = batches(rng, len(target), config.batch, least=1)
             ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
             for step, (tr, ti) in enumerate(zip(tr_batches, ti_batches, strict=True), start=epoch * steps):
-                set_rates(optimiser, annealed(step, cfg.epochs * steps))
+                set_rates(optimiser, inverse_decay(step, cfg.epochs * steps))
                 ti_views = random_views(rng, ti, paired_rgb.side, size)
                 tr_views = random_views(rng, tr, target.side, size)
                 rgb = normalise(paired_rgb.take(ti_views, size))

@@ -88,7 +88,7 @@ def open_compute(config: AdaptConfig) -> Compute:
 
 
 @contextlib.contextmanager
-def memory_told(device: torch.device) -> Iterator[None]:
+def oom_as_error(device: torch.device) -> Iterator[None]:
     """Turn torch's OutOfMemoryError, which a GPU raises, into TgktEdgeError with what helps."""
     try:
         yield
@@ -109,7 +109,7 @@ def has_bf16(device: torch.device) -> bool:
     return False
 
 
-def annealed(step: int, total: int) -> float:
+def inverse_decay(step: int, total: int) -> float:
     """Factor on the learning rate: (1 + 10 step/total)^-0.75 (Ganin and Lempitsky, 2015)."""
     return float((1 + 10 * step / total) ** -0.75)
 

@@ -14,7 +14,7 @@ from tgkt_edge.errors import IncompatibleError
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.batches import Store
 from tgkt_edge.train.nn.checkpoint import load_classifier, load_into, load_tensors, read_header
-from tgkt_edge.train.nn.device import memory_told, open_compute
+from tgkt_edge.train.nn.device import oom_as_error, open_compute
 from tgkt_edge.train.nn.model import SceneClassifier, Translator
 from tgkt_edge.train.nn.predict import predict_target
 from tgkt_edge.train.run_folder.folder import Run
@@ -47,7 +47,7 @@ def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int,
     def ask(name: str, load: Callable[[], tuple[SceneClassifier, Translator | None]]) -> Ask:
         def answer(frames: Frames) -> NDArray[np.float32]:
             model, translator = load()
-            with memory_told(compute.device):
+            with oom_as_error(compute.device):
                 model = compute.place(model)
                 translator = compute.place(translator).eval() if translator is not None else None
                 store = Store(frames.codes, compute.device)

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge import __version__
-from tgkt_edge.data.discovery import shown
+from tgkt_edge.data.discovery import escape_name
 from tgkt_edge.io.atomic import write_json, write_text
 from tgkt_edge.monitoring.reference_stats import Statistics
 from tgkt_edge.train.batches import Store
@@ -53,7 +53,7 @@ def write_report(material: Material) -> dict[str, Any]:
     findings = gather(material)
     report = summarise(material, findings)
     _write_statistics(material, findings.answers["target"])
-    write_text(material.run.path / "report.html", shown(render(material, findings, report)))
+    write_text(material.run.path / "report.html", escape_name(render(material, findings, report)))
     write_json(material.run.path / "report.json", report)  # last: it marks the run as finished
     return report
 

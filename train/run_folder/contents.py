@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tgkt_edge.data.discovery import frame_places, labelled, listed, matched
+from tgkt_edge.data.discovery import frame_places, labelled, matched, read_csv_columns
 from tgkt_edge.io.atomic import sha256_of
 from tgkt_edge.train.run_folder.folder import RunInputs
 
@@ -27,7 +27,7 @@ def contents(inputs: RunInputs) -> Contents:
     if inputs.paired is not None:
         paired = Path(inputs.paired)
         if paired.is_file():
-            columns = listed(paired, "--paired", ("rgb", "frame"))
+            columns = read_csv_columns(paired, "--paired", ("rgb", "frame"))
             pairs = list(zip(columns["rgb"], columns["frame"], strict=True))
         else:
             pairs = list(zip(*matched(paired), strict=True))

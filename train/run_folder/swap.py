@@ -17,7 +17,7 @@ _MOVING, _ASIDE = ".replaced.part", ".replaced"
 
 
 @contextmanager
-def replaced(out: Path) -> Iterator[None]:
+def swap_run_folder(out: Path) -> Iterator[None]:
     """Put what is in ``out`` aside for the body, which begins a run there and writes ``config.yaml`` last.
 
     Then the old is deleted. If the body fails, the old is put back; if it is killed, :func:`restore` does that. ``out``
@@ -47,7 +47,8 @@ def replaced(out: Path) -> Iterator[None]:
 
 
 def restore(out: Path) -> None:
-    """End what was interrupted in :func:`replaced`: the new run stands there if it has its config.yaml, else the old.
+    """End what was interrupted in :func:`swap_run_folder`: the new run stays if it has its
+    config.yaml, else the old one.
 
     Raises:
         TgktEdgeError: the disk refused.

@@ -171,11 +171,11 @@ def test_rounding_to_millimetres() -> None:
 def test_the_command_line(tmp_path: Path) -> None:
     labelled_mat(tmp_path / "nyu.mat")
     words = ["data", "prepare", "nyuv2", str(tmp_path / "nyu.mat"), "-o", str(tmp_path / "out")]
-    told = CliRunner().invoke(app, words)
-    assert told.exit_code == 0, told.output
-    assert "3 source images and 3 target frames of 3 classes, 2 pairs of 2 other scenes" in told.stderr
-    assert f"next: tgkt-edge adapt --source {tmp_path / 'out'}/source.csv" in told.stderr
-    assert told.stdout == ""
+    logged = CliRunner().invoke(app, words)
+    assert logged.exit_code == 0, logged.output
+    assert "3 source images and 3 target frames of 3 classes, 2 pairs of 2 other scenes" in logged.stderr
+    assert f"next: tgkt-edge adapt --source {tmp_path / 'out'}/source.csv" in logged.stderr
+    assert logged.stdout == ""
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 2
     assert "already exists and is not empty" in again.stderr

@@ -113,11 +113,11 @@ def test_a_folder_that_no_csv_in_utf8_can_name_is_refused(tmp_path: Path, write_
     write_image(tmp_path / "water" / "1_rgb.tiff")
     write_image(tmp_path / "water" / "1_nir.tiff", channels=1)
     (tmp_path / "water").rename(src / "water")
-    told = CliRunner().invoke(app, ["data", "prepare", "rgbnir", str(src), "-o", str(tmp_path / "out")])
-    assert told.exit_code == 2
+    logged = CliRunner().invoke(app, ["data", "prepare", "rgbnir", str(src), "-o", str(tmp_path / "out")])
+    assert logged.exit_code == 2
     assert (
         r"b\udcfccher/water/1_rgb.tiff: its name is not UTF-8, and source.csv could not hold it"
-        in told.stderr
+        in logged.stderr
     )
     assert not list(tmp_path.glob("*out*"))
 

@@ -20,9 +20,9 @@ CPU = "engine: onnxruntime, CPU; "
 
 def chosen(bundle: Bundle, *arguments: Any, **keywords: Any) -> list[str]:
     """What is said while an engine is opened, which is closed again."""
-    said: list[str] = []
-    open_engine(bundle, *arguments, say=said.append, **keywords).close()
-    return said
+    messages: list[str] = []
+    open_engine(bundle, *arguments, say=messages.append, **keywords).close()
+    return messages
 
 
 def all_precisions(bundle: Bundle) -> Bundle:

@@ -209,14 +209,14 @@ def test_a_plan_is_built_again_as_it_was(real: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(proof, "engine_layers", lambda plan: {"fp32": 3})  # the inspector needs the GPU
     before = only(real.bundle)
     assert (before.sidecar.profile, before.sidecar.build["optimisation"]) == (Profile(1, 2, 4), 0)
-    said: list[str] = []
+    messages: list[str] = []
     flip(real.bundle.path / before.name, 5000)
-    again = only(rebuild_plan(real.bundle, "fp32", say=said.append))
+    again = only(rebuild_plan(real.bundle, "fp32", say=messages.append))
     assert again.sidecar.profile == before.sidecar.profile
     assert again.sidecar.build["optimisation"] == 0
     assert again.sidecar.device == ADA.name
     assert sha256_of(real.bundle.path / again.name) == again.sidecar.plan["sha256"]
-    assert "building with TensorRT-RTX" in said[0]
+    assert "building with TensorRT-RTX" in messages[0]
     asked = rebuild_plan(real.bundle, "fp32", options=BuildOptions(target_sm=("86",), level=1))
     assert {one.sidecar.compute_capabilities: one.sidecar.profile.max for one in plans(asked)} == {
         ("8.9",): 4,

@@ -73,10 +73,10 @@ def test_every_sink_gets_every_message_in_order() -> None:
 
 
 def test_a_sink_that_hangs_holds_up_neither_the_run_nor_another_sink() -> None:
-    said: list[str] = []
+    messages: list[str] = []
     gate = threading.Event()
     hung, well = Kept("hung", gate=gate), Kept("well")
-    fanout = Fanout([hung, well], said.append)
+    fanout = Fanout([hung, well], messages.append)
     fanout.open(INFO)
     for number in range(1000):
         fanout.write(Message({"frame": number}, FRAME))
@@ -84,7 +84,7 @@ def test_a_sink_that_hangs_holds_up_neither_the_run_nor_another_sink() -> None:
     fanout.patience = 0.05
     fanout.close()
     assert well.state == "closed"
-    assert said == ["hung: did not finish in time; 999 messages lost"]  # one is in its hands
+    assert messages == ["hung: did not finish in time; 999 messages lost"]  # one is in its hands
     assert fanout.counts()["hung"][0] == 999
     gate.set()
 
@@ -104,10 +104,10 @@ def test_a_slow_log_loses_nothing_and_a_slow_page_gets_the_newest() -> None:
 
 
 def test_what_waits_is_bounded_and_old_messages_wait_without_their_picture() -> None:
-    said: list[str] = []
+    messages: list[str] = []
     gate = threading.Event()
     log = Kept("log", gate=gate)
-    with Fanout([log], said.append) as fanout:
+    with Fanout([log], messages.append) as fanout:
         fanout.open(INFO)
         for number in range(QUEUE + 100):
             fanout.write(Message({"frame": number}, FRAME))
@@ -118,14 +118,14 @@ def test_what_waits_is_bounded_and_old_messages_wait_without_their_picture() -> 
     lost = fanout.counts()["log"][0]
     assert 0 < lost <= 100
     assert len(log.messages) == QUEUE + 100 - lost
-    assert said == [f"log: too slow: {QUEUE} messages wait, and the oldest are lost from now on"]
+    assert messages == [f"log: too slow: {QUEUE} messages wait, and the oldest are lost from now on"]
 
 
 def test_a_failure_is_said_once_and_so_is_its_end() -> None:
-    said: list[str] = []
+    messages: list[str] = []
     sink = Kept("disk")
     sink.broken = True
-    with Fanout([sink], said.append) as fanout:
+    with Fanout([sink], messages.append) as fanout:
         fanout.open(INFO)
         for number in range(5):
             fanout.write(Message({"frame": number}))
@@ -133,7 +133,7 @@ def test_a_failure_is_said_once_and_so_is_its_end() -> None:
         sink.broken = False
         for number in range(5, 8):
             fanout.write(Message({"frame": number}))
-    assert said == [
+    assert messages == [
         "disk: no space left. The run goes on; said once until it works again.",
         "disk: works again, after 5 messages that it could not write at once",
     ]

@@ -150,9 +150,9 @@ def test_a_broker_that_comes_late_gets_the_newest_of_the_buffer(
     broker = mosquitto(tmp_path)
     with closing(opened(f"mqtt://127.0.0.1:{broker.port}/t?buffer=30")) as sink:
         kit.until(lambda: inside(sink).trouble, "the first refusal")
-        said = [write(sink, decision(number)) for number in range(100)]
-        assert all("cannot be reached: Connection refused; records wait" in one for one in said[:30])
-        assert "the buffer of 30 records is full, 70 of the oldest were dropped" in said[-1]
+        messages = [write(sink, decision(number)) for number in range(100)]
+        assert all("cannot be reached: Connection refused; records wait" in one for one in messages[:30])
+        assert "the buffer of 30 records is full, 70 of the oldest were dropped" in messages[-1]
         assert inside(sink).dropped == 70
         with broker, subscriber(broker.port) as reader:
             kit.until(lambda: len(reader.frames()) == 30, "the buffer")
@@ -216,11 +216,11 @@ def test_wrong_password_is_said_once_and_the_right_one_goes_through(
     with mosquitto(tmp_path, "allow_anonymous false", f"password_file {passwords}") as broker:
         with closing(opened(f"mqtt://cam:wr0ng@127.0.0.1:{broker.port}/t")) as sink:
             kit.until(lambda: "refuses" in inside(sink).trouble, "the refusal")
-            said = [write(sink, decision(number)) for number in range(5)]
+            messages = [write(sink, decision(number)) for number in range(5)]
             assert all(
-                "the broker refuses the connection: Not authorized; records wait" in one for one in said
+                "the broker refuses the connection: Not authorized; records wait" in one for one in messages
             )
-            assert "wr0ng" not in "".join(said) + sink.name + repr(inside(sink)._broker)
+            assert "wr0ng" not in "".join(messages) + sink.name + repr(inside(sink)._broker)
         (tmp_path / "pw").write_text("s3cret\n")
         with subscriber(broker.port, user="cam") as reader:
             uri = f"mqtt://cam@127.0.0.1:{broker.port}/t?password_file={tmp_path}/pw"

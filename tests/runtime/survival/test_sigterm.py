@@ -51,10 +51,10 @@ def test_sigterm_ends_a_run_whose_driver_hangs_within_two_seconds(
             kit.until(lambda: quiet(run), "the hang")
             seconds = run.end()
             broker.process.send_signal(signal.SIGCONT)
-        frames, said = run.frames, run.stderr.read_text()
-        print(f"{case}: {len(frames)} frames, gone after {seconds:.2f} s\n{said}")
-        assert run.process.returncode == 0, said
-        assert "ended by: terminated" in said
+        frames, messages = run.frames, run.stderr.read_text()
+        print(f"{case}: {len(frames)} frames, gone after {seconds:.2f} s\n{messages}")
+        assert run.process.returncode == 0, messages
+        assert "ended by: terminated" in messages
         assert frames == list(range(len(frames)))
         assert (len(frames) > 150) == (case != "hung from the start")
         assert [r["frame"] for r in map(json.loads, log.read_text().splitlines()) if "frame" in r] == frames

@@ -119,9 +119,9 @@ def test_a_run_outlives_its_camera_broker_and_disk_and_loses_no_decision(
         log = [json.loads(line) for line in (disk.folder / "log.jsonl").read_text().splitlines()]
         run.end()
 
-    said = run.stderr.read_text()
-    print(f"{count} frames, {run.errors} corrupted; {before} before, {after} after\n{said[-2000:]}")
-    assert run.process.returncode == 0, said
+    messages = run.stderr.read_text()
+    print(f"{count} frames, {run.errors} corrupted; {before} before, {after} after\n{messages[-2000:]}")
+    assert run.process.returncode == 0, messages
     assert run.frames == list(range(count))
     assert [record["frame"] for record in log if "frame" in record] == run.frames
     assert list(dict.fromkeys(reader.frames())) == run.frames  # QoS 1: some arrive twice, none is missing
@@ -131,10 +131,10 @@ def test_a_run_outlives_its_camera_broker_and_disk_and_loses_no_decision(
     assert len(wrong) >= CORRUPTED
     # Two changes of size and a hung driver in each of every_fault_once; a slow machine may add a stall or two.
     lost_times = UNPLUGGED + 10 + 5 * 3 + 1
-    assert lost_times <= int(said.split("camera lost ")[1].split()[0]) <= lost_times + 5
-    assert "log.jsonl: 0 messages lost, " in said
-    assert "/t: 0 messages lost, " in said
-    assert "No space left on device" in said or "File too large" in said
+    assert lost_times <= int(messages.split("camera lost ")[1].split()[0]) <= lost_times + 5
+    assert "log.jsonl: 0 messages lost, " in messages
+    assert "/t: 0 messages lost, " in messages
+    assert "No space left on device" in messages or "File too large" in messages
     assert after["threads"] <= before["threads"]
     assert after["files"] <= before["files"]
     assert after["kB"] - before["kB"] < 10_000, (before, after)

@@ -61,10 +61,10 @@ def test_a_row_sets_nothing_but_weights(table: str) -> None:
 
 def test_the_documentation_names_what_the_rows_set() -> None:
     """The table at the head of config.py, for every row whose weights are not a series."""
-    told = re.findall(r"^(?:4|5|--) .*? (tgmb|tgkt)(?:: (.*))?$", config_module.__doc__ or "", re.MULTILINE)
+    logged = re.findall(r"^(?:4|5|--) .*? (tgmb|tgkt)(?:: (.*))?$", config_module.__doc__ or "", re.MULTILINE)
     rows = [(row.method, " ".join(row.sets)) for name in ("table4", "table5") for row in TABLES[name]]
-    assert sorted(told) == sorted(rows)
-    assert len(told) == 10
+    assert sorted(logged) == sorted(rows)
+    assert len(logged) == 10
 
 
 @pytest.mark.parametrize("row", [*TABLES["table4"], *TABLES["table5"]], ids=lambda row: row.name)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tgkt_edge.config import TgktConfig
-from tgkt_edge.train.methods.bn_matching import NormWatch, statistics_distance, watching
+from tgkt_edge.train.methods.bn_matching import NormWatch, record_bn_stats, statistics_distance
 from tgkt_edge.train.methods.tgkt import kd_weight
 
 
@@ -36,7 +36,7 @@ def test_a_watched_pass_is_compared_with_what_the_source_remembers(
     student, source = networks
     watch = NormWatch(student, source)
     x = torch.tensor([0.0, 2.0, 4.0, 6.0]).view(2, 1, 1, 2).requires_grad_()
-    with watching(watch):
+    with record_bn_stats(watch):
         student(x)
     # Into the first layer: mean 3, variance 5, of remembered 0 and 1: 3 + 4, ten times. Into the second, what the
     # first made of it: mean 0, variance 5 / (5 + 1e-5).
@@ -53,13 +53,13 @@ def test_other_passes_do_not_count(networks: tuple[nn.Sequential, nn.Sequential]
     student(torch.full((2, 1, 2, 2), 9.0))
     with pytest.raises(ValueError, match="0 layers found"):
         watch.distance()
-    with watching(watch):
+    with record_bn_stats(watch):
         student(torch.randn(2, 1, 2, 2))
     student(torch.full((2, 1, 2, 2), 9.0))
     watch.distance()
     with pytest.raises(ValueError, match="0 layers found"):  # a pass is compared once
         watch.distance()
-    with watching(None):
+    with record_bn_stats(None):
         student(torch.randn(2, 1, 2, 2))
 
 
@@ -72,7 +72,7 @@ def test_the_source_is_watched_as_it_was_when_training_began(
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     norm.running_mean.fill_(100.0)
-    with watching(watch):
+    with record_bn_stats(watch):
         student(torch.tensor([-1.0, 1.0, -1.0, 1.0]).view(2, 1, 1, 2))
     assert watch.distance().item() == pytest.approx(0, abs=1e-3)
 

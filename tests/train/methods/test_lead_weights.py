@@ -69,15 +69,15 @@ def test_distillation_on_pairs_is_told_weighed_and_reaches_the_weights(
     with RunLog(tmp_path) as log:
         config = options("tgkt.kd_paired=0.5")
         student = train_tgkt(untrained, translator, *four, config, CPU, log, StageState(None, 60.0))
-    told = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
-    lines = [line for line in told if "step" in line]
+    logged = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    lines = [line for line in logged if "step" in line]
     assert len(lines) == 3
     for number, line in enumerate(lines):
         total = line["kd"] + 0.2 * line["f"] + line["self"] + 0.5 * line["kd_paired"]
         assert line["loss"] == pytest.approx(total, rel=1e-5)
-        said, right = asked[2 * number + 1]
-        assert line["kd_paired"] == pytest.approx(distillation(said, right).item())
-        assert said.requires_grad
+        messages, right = asked[2 * number + 1]
+        assert line["kd_paired"] == pytest.approx(distillation(messages, right).item())
+        assert messages.requires_grad
         assert not right.requires_grad  # the source model's answers to the RGB of the pairs
         assert line["kd_paired"] > 1e-3
     monkeypatch.undo()

@@ -148,15 +148,15 @@ def test_the_moving_average_by_hand() -> None:
     """Decay 1/2 (an age of 1 / log 2 steps): 4, then (4 + 8) / 2 = 6, then (6 + 0) / 2 = 3; buffers, too."""
     norm = nn.BatchNorm1d(1)
     average = moving_average(norm, 1 / math.log(2))
-    told: list[float] = []
+    logged: list[float] = []
     for value in (4.0, 8.0, 0.0):
         nn.init.constant_(norm.weight, value)
         assert norm.running_mean is not None
         norm.running_mean.fill_(10 * value)
         average.update_parameters(norm)
         state = average.module.state_dict()
-        told += [state["weight"].item(), state["running_mean"].item()]
-    assert told == pytest.approx([4, 40, 6, 60, 3, 30])
+        logged += [state["weight"].item(), state["running_mean"].item()]
+    assert logged == pytest.approx([4, 40, 6, 60, 3, 30])
     assert norm.weight.item() == 0  # what is trained is left alone
 
 

@@ -44,6 +44,6 @@ def test_weights_of_another_scale_are_told(
         config = tiny.config(f"weights={weights}", "source.epochs=1")
         with RunLog(None) as log:
             train_source(images, config, Compute(torch.device("cpu"), "fp32"), log, StageState(None, 60.0))
-        told = " ".join(capsys.readouterr().err.split())
+        logged = " ".join(capsys.readouterr().err.split())
         about = f"--weights {large}: first convolution divided by "
-        assert (about in told) == (weights == large)
+        assert (about in logged) == (weights == large)

@@ -44,10 +44,10 @@ def too_large(*_: object, **__: object) -> object:
 def test_too_little_memory_is_said_with_what_helps(
     finished: Run, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = r"its memory is too small: CUDA out of memory\. Give adapt a smaller --batch or --image-size"
+    messages = r"its memory is too small: CUDA out of memory\. Give adapt a smaller --batch or --image-size"
     monkeypatch.setattr(job, "train_stages", too_large)
     inputs = RunInputs(tiny.inputs.target, None, source_model=str(finished.source))
-    with pytest.raises(TgktEdgeError, match=said) as caught:
+    with pytest.raises(TgktEdgeError, match=messages) as caught:
         job.adapt(inputs, DEPTH, tmp_path / "run", tiny.config("method=source-only"))
     assert caught.value.exit_code == 1
     monkeypatch.setattr(answers, "predict_target", too_large)
@@ -55,5 +55,5 @@ def test_too_little_memory_is_said_with_what_helps(
     frames, _ = load_frames(tiny.data / "target", sensor, 37)
     assert classes
     for name in ask:
-        with pytest.raises(TgktEdgeError, match=said):
+        with pytest.raises(TgktEdgeError, match=messages):
             ask[name](frames)

@@ -180,9 +180,9 @@ def test_neighbours_and_held_out_pairs_that_contradict_each_other_are_no_evidenc
     far = halfway(world.rgb)
     neat, untidy = with_errors(world, 0.4, 0.1), with_errors(world, 0.1, 0.4)
     for found, source, target in ((neat, world.rgb, far), (untidy, far, world.rgb)):
-        told = judge(dataclasses.replace(found, held_source=source, held_target=target))
-        assert told.verdict == "no evidence"
-        assert "contradict each other" in told.sentence
+        logged = judge(dataclasses.replace(found, held_source=source, held_target=target))
+        assert logged.verdict == "no evidence"
+        assert "contradict each other" in logged.sentence
         agreed = judge(dataclasses.replace(found, held_source=target, held_target=source))
         assert agreed.verdict == judge(found).verdict != "no evidence"
 

@@ -18,7 +18,7 @@ from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
-from tgkt_edge.train.run_folder.swap import replaced, restore
+from tgkt_edge.train.run_folder.swap import restore, swap_run_folder
 
 DEPTH = load_sensor("depth")
 OLD = {"config.yaml": "old", "checkpoints/source.safetensors": "old model", "metrics.jsonl": "old"}
@@ -41,7 +41,7 @@ def everything(out: Path) -> dict[str, str]:
 
 def test_the_old_run_is_gone_once_the_new_one_stands(tmp_path: Path) -> None:
     begin(tmp_path, OLD)
-    with replaced(tmp_path):
+    with swap_run_folder(tmp_path):
         assert list(tmp_path.glob("[!.]*")) == []
         begin(tmp_path, NEW)
     assert everything(tmp_path) == NEW
@@ -50,7 +50,7 @@ def test_the_old_run_is_gone_once_the_new_one_stands(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [TgktEdgeError("disk full"), OSError(28, "disk full"), KeyboardInterrupt()])
 def test_what_fails_before_that_puts_the_old_run_back(error: BaseException, tmp_path: Path) -> None:
     begin(tmp_path, OLD)
-    with pytest.raises((TgktEdgeError, KeyboardInterrupt)), replaced(tmp_path):
+    with pytest.raises((TgktEdgeError, KeyboardInterrupt)), swap_run_folder(tmp_path):
         begin(tmp_path, {"checkpoints/source.safetensors": "half"})
         raise error
     assert everything(tmp_path) == OLD
@@ -60,7 +60,7 @@ def test_what_fails_before_that_puts_the_old_run_back(error: BaseException, tmp_
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from tgkt_edge.train.run_folder.swap import replaced
+from tgkt_edge.train.run_folder.swap import swap_run_folder
 out, left, new = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
 
 def die_in_time(event, arguments):
@@ -71,7 +71,7 @@ def die_in_time(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(die_in_time)
-with replaced(out):
+with swap_run_folder(out):
     (out / "checkpoints").mkdir()
     for name, text in reversed(new.items()):  # config.yaml last, and whole at once, as write_config does it
         (out / ".config.yaml.1.tmp").write_text(text)

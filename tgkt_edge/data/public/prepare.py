@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from tgkt_edge import __version__
-from tgkt_edge.data.discovery import some
+from tgkt_edge.data.discovery import abbreviate
 from tgkt_edge.data.public import diml, nyuv2, rgbnir, sunrgbd
 from tgkt_edge.data.public.scenes import Found, Pair, Split
 from tgkt_edge.errors import DataError, UsageError
@@ -86,8 +86,8 @@ def prepare(
         found = _read(name, src.resolve(), depth, folder)
         if found.bad and not skip_bad:
             raise DataError(
-                f"{src}: {len(found.bad)} of {len(found.bad) + len(found.pairs)} cannot be used: {some(found.bad)}. "
-                f"Repair them, or give --skip-bad to go on without them."
+                f"{src}: {len(found.bad)} of {len(found.bad) + len(found.pairs)} cannot be used: "
+                f"{abbreviate(found.bad)}. Repair them, or give --skip-bad to go on without them."
             )
         tasks = _tasks(found, source_domain, target_domain) if name == "sunrgbd" else [("", "")]
         several = len(tasks) > 1 or (name == "sunrgbd" and source_domain is None)
@@ -193,7 +193,7 @@ def _write_task(
     }
     notes = list(found.notes)
     if found.bad:
-        notes.append(f"{len(found.bad)} left out that cannot be used: {some(found.bad)}")
+        notes.append(f"{len(found.bad)} left out that cannot be used: {abbreviate(found.bad)}")
     if unknown:
         notes.append(f"scenes that the split does not name were left out: {_listed(unknown)}")
     if dropped:
@@ -232,7 +232,7 @@ def _differs(
     ]
     lacking = [name for name in split.task if name not in classes]
     if lacking and classes:
-        lines.append(f"no source image of: {some(lacking)}")
+        lines.append(f"no source image of: {abbreviate(lacking)}")
     if counts["classes"] < 2:
         lines.append("adapt cannot train a source model from this: it needs two classes or more")
     if counts["pairs"] == 0:

@@ -152,10 +152,10 @@ class Tab:
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         self.page = self.context.new_page()
         self.page.set_default_timeout(WAIT)
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.asked: set[str] = set()
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
         self.page.on("request", lambda request: self.asked.add(request.url))
         self.page.goto(url)
 
@@ -177,7 +177,9 @@ class Tab:
 def tab(browser: Any, live: Any) -> Iterator[Tab]:
     with closing(Tab(browser, live.url)) as one:
         yield one
-        assert [text for text in one.said if "willReadFrequently" not in text] == []  # PIXEL's own reading
+        assert [
+            text for text in one.messages if "willReadFrequently" not in text
+        ] == []  # PIXEL's own reading
         assert all(url.startswith((live.url, "data:")) for url in one.asked), one.asked
 
 

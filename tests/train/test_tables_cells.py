@@ -20,7 +20,7 @@ from datasets import DataSet
 from paper_figures import Row
 
 from tgkt_edge.config import AdaptConfig, build_config
-from tgkt_edge.data.discovery import in_folder, labelled, listed, matched
+from tgkt_edge.data.discovery import in_folder, labelled, matched, read_csv_columns
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.logger import StageLog
@@ -52,7 +52,7 @@ def data(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     write("source.csv", "image,label", *labelled(tiny.data / "source", "--source", "image"))
     write("target.csv", "frame", in_folder(tiny.data / "target", "--target"))
     write("paired.csv", "rgb,frame", *matched(tiny.data / "paired"))
-    truth = listed(tiny.data / "target_labels.csv", "--data", ("frame",), ("label",))
+    truth = read_csv_columns(tiny.data / "target_labels.csv", "--data", ("frame",), ("label",))
     write("labels.csv", "frame,label", truth["frame"], truth["label"])
     (folder / "sensor.yaml").write_text(yaml.safe_dump(load_sensor("depth").to_dict()))
     (folder / "prepare.json").write_text("{}")
@@ -179,16 +179,16 @@ def test_the_program(
     assert "rooms, tgkt, seed 0" in err
     assert "(finished before)" in err
     assert "rooms, broken, seed 0: FAILED: tgkt: " in err
-    told = json.loads((work / "results.json").read_text())
-    rows = {row["row"]: row for row in told["rows"]}
+    logged = json.loads((work / "results.json").read_text())
+    rows = {row["row"]: row for row in logged["rows"]}
     assert list(rows) == ["tgkt", "no self", "broken"]
-    assert rows["tgkt"]["accuracy"]["by_seed"] == [told["cells"][0]["accuracy"]]
+    assert rows["tgkt"]["accuracy"]["by_seed"] == [logged["cells"][0]["accuracy"]]
     assert rows["tgkt"]["accuracy"]["spread"] is None
     assert "diverged" in rows["broken"]["failed"][0]
     assert (work / "results.md").read_text() == out.removesuffix("\n")
     assert out.startswith("# Rooms\n")
     assert "- broken: seed 0 failed: tgkt: " in out
-    assert str(work) not in out + json.dumps(told)
+    assert str(work) not in out + json.dumps(logged)
 
 
 @pytest.mark.parametrize("text", ["tgkt", "x=sock", "=tgkt", "x=,tgkt.f=1"])
