@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tgkt_edge import optional_deps
 from tgkt_edge.errors import MissingDependency
-from tgkt_edge.optional_deps import require
+from tgkt_edge.optional_deps import install_command, require
 
 
 @pytest.fixture
@@ -25,9 +26,7 @@ def test_what_is_there_is_returned(package: Path) -> None:
 
 
 def test_what_is_absent_is_answered_with_the_extra_that_brings_it() -> None:
-    with pytest.raises(
-        MissingDependency, match=r"^x needs .*'no_such'.*pip install 'tgkt-edge\[cpu\]'$"
-    ) as caught:
+    with pytest.raises(MissingDependency, match=r"^x needs .*'no_such'.*pip install .*\[cpu\]'$") as caught:
         require("no_such.part", "cpu", "x")
     assert caught.value.exit_code == 6
 
@@ -47,3 +46,43 @@ def test_what_cannot_be_loaded_says_why_and_is_not_to_be_installed_again(
     with pytest.raises(MissingDependency, match=f"installed but cannot be loaded: {words}.*doctor") as caught:
         require("brittle", "cpu", "x")
     assert "pip install" not in str(caught.value)
+
+
+def test_the_advice_is_the_checkout_that_runs(repository: Path) -> None:
+    assert install_command("train") == f"pip install -e '{repository}[train]'"
+
+
+@pytest.mark.parametrize(
+    ("origin", "advice"),
+    [
+        (
+            (None, "file:///w/tgkt_edge-1-py3-none-any.whl"),
+            "'tgkt-edge[cpu] @ file:///w/tgkt_edge-1-py3-none-any.whl'",
+        ),
+        ((None, "git+https://h/r.git@0123"), "'tgkt-edge[cpu] @ git+https://h/r.git@0123'"),
+    ],
+    ids=["wheel", "repository"],
+)
+def test_elsewhere_it_is_what_pip_installed_from(
+    origin: tuple[None, str], advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optional_deps, "_origin", lambda: origin)
+    assert install_command("cpu") == f"pip install {advice}"
+
+
+def test_once_published_one_line_changes_all_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optional_deps, "PUBLISHED", True)
+    assert install_command("cpu") == "pip install 'tgkt-edge[cpu]'"
+
+
+def test_no_message_writes_its_own_advice(repository: Path) -> None:
+    own = repository / "tgkt_edge" / "optional_deps.py"
+    files = [
+        file
+        for folder in ("tgkt_edge", "train", "export", "runtime")
+        for file in (repository / folder).rglob("*.py")
+    ]
+    assert len(files) > 100
+    assert [
+        str(file) for file in files if "tgkt-edge[" in file.read_text(encoding="utf-8") and file != own
+    ] == []

@@ -230,11 +230,11 @@ def test_the_installed_command_explains_itself(bare: Path, tmp_path: Path) -> No
     assert run([bare / "tgkt-edge", "--version"], tmp_path).stdout.startswith("tgkt-edge ")
 
 
-def test_a_missing_library_exits_6_and_names_the_extra(bare: Path, near_or_far: Path) -> None:
+def test_a_missing_library_exits_6_and_names_the_extra(bare: Path, near_or_far: Path, wheel: Path) -> None:
     done = run([bare / "tgkt-edge", "run", "bundle", "--camera", "frames"], near_or_far)
     assert done.returncode == 6, done.stderr
     assert done.stdout == ""
-    assert "pip install 'tgkt-edge[cpu]'" in done.stderr
+    assert f"pip install 'tgkt-edge[cpu] @ {wheel.as_uri()}'" in done.stderr  # where pip finds it
     assert "Traceback" not in done.stderr
 
 

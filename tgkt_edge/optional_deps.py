@@ -1,11 +1,45 @@
-"""Importing optional libraries, so that a missing one is answered with the extra that brings it."""
+"""Importing optional libraries, so that a missing one is answered with the command that installs its extra here."""
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.metadata
+import json
+from pathlib import Path
 from typing import Any
 
 from tgkt_edge.errors import MissingDependency
+
+PUBLISHED = False
+"""Whether ``pip install tgkt-edge`` finds this program in a registry. What all messages advise follows from it."""
+
+_NAME = "tgkt-edge"
+
+
+def install_command(extra: str) -> str:
+    """The command that adds ``extra`` to this installation: in its checkout, or from the wheel that it came from."""
+    checkout, url = _origin()
+    if PUBLISHED:
+        return f"pip install '{_NAME}[{extra}]'"
+    if checkout is not None:
+        return f"pip install -e '{checkout}[{extra}]'"
+    return f"pip install '{_NAME}[{extra}] @ {url}'"
+
+
+@functools.cache
+def _origin() -> tuple[Path | None, str]:
+    """The checkout that runs, or None and the URL that pip installed from."""
+    root = Path(__file__).resolve().parents[1]
+    if (root / "pyproject.toml").is_file():
+        return root, ""
+    for distribution in importlib.metadata.distributions(name=_NAME):
+        found = json.loads(distribution.read_text("direct_url.json") or "{}")
+        if "url" in found:
+            vcs = found.get("vcs_info", {})
+            commit = f"@{vcs['commit_id']}" if "commit_id" in vcs else ""
+            return None, f"{vcs['vcs']}+{found['url']}{commit}" if vcs else str(found["url"])
+    return None, "file:///PATH/TO/ITS.whl"
 
 
 def require(module: str, extra: str, needed_for: str) -> Any:
@@ -22,7 +56,7 @@ def require(module: str, extra: str, needed_for: str) -> Any:
         if error.name is None or error.name.partition(".")[0] == package:
             raise MissingDependency(
                 f"{needed_for} needs the Python package '{package}', which is not installed here. "
-                f"Install it with: pip install 'tgkt-edge[{extra}]'"
+                f"Install it with: {install_command(extra)}"
             ) from error
         raise MissingDependency(_unloadable(package, needed_for, error)) from error
     except ImportError as error:

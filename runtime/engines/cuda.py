@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import IncompatibleError, MissingDependency, TgktEdgeError
+from tgkt_edge.optional_deps import install_command
 
-INSTALL = (
-    "pip install 'tgkt-edge[cuda12]' for CUDA 12 (JetPack 6), or 'tgkt-edge[cuda13]' for CUDA 13 (JetPack 7)"
-)
+
+def _install() -> str:
+    older, newer = install_command("cuda12"), install_command("cuda13")
+    return f"{older} for CUDA 12 (JetPack 6), or {newer} for CUDA 13 (JetPack 7)"
+
 
 _NO_DRIVER, _NO_DEVICE, _MEMORY = 35, 100, 2  # cudaErrorInsufficientDriver, -NoDevice, -MemoryAllocation
 
@@ -139,7 +142,7 @@ class Cuda:
             expected = f"{version // 1000}.{version % 1000 // 10}"
             return IncompatibleError(
                 f"{said}: there is no NVIDIA driver here, or it is older than the CUDA {expected} of cuda-bindings. "
-                f"Install the cuda-bindings that fits the driver: {INSTALL}."
+                f"Install the cuda-bindings that fits the driver: {_install()}."
             )
         if int(error) == _NO_DEVICE:
             return IncompatibleError(f"{said}: there is no NVIDIA GPU here that can be used.")
@@ -163,10 +166,10 @@ def _load() -> Any:
             raise
         raise MissingDependency(
             f"Running a TensorRT plan needs NVIDIA's Python package 'cuda-bindings', which is not installed here. "
-            f"Install it with: {INSTALL}."
+            f"Install it with: {_install()}."
         ) from error
     except ImportError as error:  # its shared library does not load
         raise MissingDependency(
             f"NVIDIA's Python package 'cuda-bindings' is installed but cannot be loaded: {error}. Install the one that "
-            f"fits this machine: {INSTALL}."
+            f"fits this machine: {_install()}."
         ) from error

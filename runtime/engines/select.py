@@ -9,7 +9,7 @@ from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
 from tgkt_edge.bundle.engine_metadata import Here
 from tgkt_edge.bundle.engines import PRECISIONS, fitting, here, plan_names
 from tgkt_edge.errors import IncompatibleError, MissingDependency, TgktEdgeError, UsageError
-from tgkt_edge.optional_deps import require
+from tgkt_edge.optional_deps import install_command, require
 from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.engines.calibrated import CalibratedEngine
 from tgkt_edge.runtime.engines.onnxruntime import CPU, CUDA, OnnxRuntimeEngine
@@ -163,7 +163,7 @@ def _cuda(asked: _Asked) -> tuple[Engine, str]:
     if CUDA not in available:
         raise MissingDependency(
             f"ONNX Runtime {ort.__version__} here has no {CUDA}. Where there is an NVIDIA GPU: pip uninstall "
-            f"onnxruntime, then pip install 'tgkt-edge[gpu]'; on a Jetson NVIDIA's own wheel."
+            f"onnxruntime, then {install_command('gpu')}; on a Jetson NVIDIA's own wheel."
         )
     return _onnxruntime(asked, asked.of("fp16", "fp32")[0], [CUDA, CPU])
 

@@ -69,7 +69,7 @@ RTX_ONLY = {
 }
 """Asked of TensorRT-RTX alone."""
 
-OURS = {"find", "TensorRt", "INSTALL"}  # of tgkt_edge.trt.library itself
+OURS = {"find", "TensorRt", "install_advice", "install_command"}  # of tgkt_edge.trt.library itself
 
 LOOK = """
 import json, sys

@@ -15,7 +15,6 @@ import traceback
 from typing import Annotated, Any
 
 import typer
-import typer.core
 
 from tgkt_edge import __version__
 from tgkt_edge.cli.adapt import adapt_command
@@ -26,6 +25,7 @@ from tgkt_edge.cli.demo import demo_command
 from tgkt_edge.cli.doctor import doctor_command
 from tgkt_edge.cli.evaluate import evaluate_command
 from tgkt_edge.cli.export import export_command
+from tgkt_edge.cli.groups import CommandGroup
 from tgkt_edge.cli.inspect import inspect_command
 from tgkt_edge.cli.record import record_command
 from tgkt_edge.cli.run import run_command
@@ -42,7 +42,7 @@ class _Notes(logging.Handler):
         typer.echo(f"note: {record.getMessage()}", err=True)
 
 
-class _Group(typer.core.TyperGroup):
+class _Group(CommandGroup):
     """Turns the errors of tgkt_edge.errors into a message and their exit code, for every command alike."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -140,7 +140,9 @@ def _options(
 app.command("demo", short_help="The whole job on scenes that it renders itself.", rich_help_panel="Adapt")(
     demo_command
 )
-app.add_typer(data_app, name="data", short_help="Prepare public data sets.", rich_help_panel="Adapt")
+app.add_typer(
+    data_app, name="data", cls=CommandGroup, short_help="Prepare public data sets.", rich_help_panel="Adapt"
+)
 app.command(
     "record", short_help="Record a camera bit for bit, or pairs from two cameras.", rich_help_panel="Adapt"
 )(record_command)

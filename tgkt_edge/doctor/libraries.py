@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tgkt_edge.doctor.findings import Finding
 from tgkt_edge.doctor.probe import TIMEOUT, probe
+from tgkt_edge.optional_deps import install_command
 from tgkt_edge.trt import library as trt
 
 _OPENCV = (
@@ -86,9 +87,7 @@ def opencv(root: Path = Path("/"), timeout: float = TIMEOUT) -> tuple[list[Findi
             )
         )
     if util.find_spec("cv2") is None:
-        advice = (
-            "pip install 'tgkt-edge[cpu]', or make the environment with --system-site-packages on a Jetson."
-        )
+        advice = f"{install_command('cpu')}, or make the environment with --system-site-packages on a Jetson."
         return [*findings, Finding("opencv", "problem", "OpenCV is not installed.", advice)], False
     answer = probe(OPENCV_CODE, timeout)
     if answer.error or not answer.value.get("sound"):
@@ -129,7 +128,7 @@ def onnxruntime(timeout: float = TIMEOUT, gpu: bool = False) -> tuple[list[Findi
             )
         )
     if util.find_spec("onnxruntime") is None:
-        advice = "pip install 'tgkt-edge[cpu]' or 'tgkt-edge[gpu]'."
+        advice = f"{install_command('cpu')} or {install_command('gpu')}."
         return [*findings, Finding("onnxruntime", "problem", "ONNX Runtime is not installed.", advice)], False
     answer = probe(ORT_CODE.replace("MODEL", add_model().hex()), timeout)
     if answer.error or not answer.value.get("works"):
@@ -145,7 +144,7 @@ def onnxruntime(timeout: float = TIMEOUT, gpu: bool = False) -> tuple[list[Findi
         advice = "Its CUDA or cuDNN is missing or of another version; until then the CPU does the work."
         findings.append(Finding("onnxruntime", "warning", f"{text} Its CUDA provider does not work.", advice))
     elif gpu and cuda not in works:
-        advice = "pip install 'tgkt-edge[gpu]' in place of onnxruntime; on a Jetson NVIDIA's own wheel."
+        advice = f"{install_command('gpu')} in place of onnxruntime; on a Jetson NVIDIA's own wheel."
         findings.append(Finding("onnxruntime", "warning", f"{text} It leaves the GPU idle.", advice))
     else:
         findings.append(Finding("onnxruntime", "ok", text))
@@ -198,7 +197,7 @@ def training() -> list[Finding]:
         found = installed(names)
         missing = [name for name in names if name not in found]
         text = f"missing: {', '.join(missing)}." if missing else f"{_listed(found)}."
-        advice = f"To {extra} here: pip install 'tgkt-edge[{extra}]'." if missing else ""
+        advice = f"To {extra} here: {install_command(extra)}." if missing else ""
         findings.append(Finding(extra, "ok", text, advice))
     return findings
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tgkt_edge.errors import MissingDependency
+from tgkt_edge.optional_deps import install_command
 
 Flavour = Literal["tensorrt", "tensorrt_rtx"]
 FLAVOUR_NAMES: dict[str, str] = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
@@ -26,12 +27,17 @@ _MODULES: tuple[tuple[str, Flavour], ...] = (
     ("tensorrt_rtx_bindings", "tensorrt_rtx"),
 )
 
-INSTALL = (
+_INSTALL = (
     "On JetPack 6: sudo apt install python3-libnvinfer (TensorRT 10.3), and an environment that sees it: "
     "python3 -m venv --system-site-packages DIR. On JetPack 7: the same (TensorRT 10.13 or newer). "
-    "On x86 with a data-centre or workstation GPU: pip install 'tgkt-edge[trt]'. "
-    "For GeForce RTX GPUs, or to build for one without a GPU: pip install 'tgkt-edge[trt-rtx]'."
+    "On x86 with a data-centre or workstation GPU: {trt}. "
+    "For GeForce RTX GPUs, or to build for one without a GPU: {rtx}."
 )
+
+
+def install_advice() -> str:
+    """How TensorRT is installed, on each kind of machine."""
+    return _INSTALL.format(trt=install_command("trt"), rtx=install_command("trt-rtx"))
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ def find() -> TensorRt:
         if hasattr(module, "Builder"):  # type stubs without the library import as an empty namespace
             return TensorRt(module, flavour, str(module.__version__))
     why = f"TensorRT is installed but cannot be loaded: {'; '.join(broken)}. " if broken else ""
-    raise MissingDependency(f"{why}This needs TensorRT, which is not part of tgkt-edge. {INSTALL}")
+    raise MissingDependency(f"{why}This needs TensorRT, which is not part of tgkt-edge. {install_advice()}")
 
 
 def _load_rtx_libraries() -> None:

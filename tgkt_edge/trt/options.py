@@ -14,6 +14,7 @@ from typing import Any
 from tgkt_edge.bundle.engine_metadata import Profile
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.io.atomic import atomic_file
+from tgkt_edge.optional_deps import install_command
 from tgkt_edge.system.gpu import Gpu, find_gpu, l4t
 from tgkt_edge.trt import library as trt
 
@@ -70,7 +71,8 @@ def targets(options: BuildOptions, found: trt.TensorRt, gpu: Gpu | None, why_no_
         if options.target_sm:
             raise UsageError(
                 f"--target-sm: {found.text} builds for the GPU it runs on only. Build there, or give "
-                f"--hardware-compatible, or install TensorRT-RTX for GeForce RTX: pip install 'tgkt-edge[trt-rtx]'"
+                f"--hardware-compatible, or install TensorRT-RTX for GeForce RTX: "
+                f"{install_command('trt-rtx')}"
             )
         if gpu is None:
             raise IncompatibleError(
@@ -102,7 +104,7 @@ def targets(options: BuildOptions, found: trt.TensorRt, gpu: Gpu | None, why_no_
     if gpu.compute_capability.replace(".", "") not in known:
         raise IncompatibleError(
             f"{found.text} builds for compute capability {', '.join(f'{sm[:-1]}.{sm[-1]}' for sm in known)}; the GPU "
-            f"here is {gpu.name} ({gpu.compute_capability}). Install TensorRT itself: {trt.INSTALL}"
+            f"here is {gpu.name} ({gpu.compute_capability}). Install TensorRT itself: {trt.install_advice()}"
         )
     return (gpu.compute_capability,)
 

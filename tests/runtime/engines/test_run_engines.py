@@ -168,9 +168,9 @@ def test_rebuild_builds_and_keeps_the_earlier_plan_if_the_new_one_does_not_load(
     ("absent", "engine", "words"),
     [
         (("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings"), "tensorrt", "On JetPack 6: sudo apt install"),
-        (("onnxruntime",), "cpu", "tgkt-edge[cpu]"),
-        (("onnxruntime",), "cuda", "tgkt-edge[gpu]"),
-        (("onnxruntime",), "auto", "tgkt-edge[cpu]"),
+        (("onnxruntime",), "cpu", "[cpu]'"),
+        (("onnxruntime",), "cuda", "[gpu]'"),
+        (("onnxruntime",), "auto", "[cpu]'"),
     ],
 )
 def test_a_library_that_is_missing_is_exit_6(

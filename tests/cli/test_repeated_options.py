@@ -1,0 +1,67 @@
+"""An option that takes one value and is given twice is refused, for every command; those that repeat are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tgkt_edge.cli.main import app
+
+RUNNER = CliRunner()
+ROOT: Any = typer.main.get_command(app)
+
+
+def commands(group: Any, before: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    found: list[tuple[tuple[str, ...], Any]] = []
+    for name, command in group.commands.items():
+        nested = hasattr(command, "commands")
+        found += commands(command, (*before, name)) if nested else [((*before, name), command)]
+    return found
+
+
+ALL = commands(ROOT)
+OPTIONS = [
+    pytest.param(words, flag, id=f"{' '.join(words)} {flag}")
+    for words, command in ALL
+    for option in command.params
+    if option.param_type_name == "option" and not option.multiple and not option.is_flag
+    for flag in option.opts
+]
+
+
+def test_every_command_is_looked_at() -> None:
+    assert ("data", "prepare") in {words for words, _ in ALL}
+    assert len(ALL) >= 12
+    assert len(OPTIONS) > 60
+
+
+@pytest.mark.parametrize(("words", "flag"), OPTIONS)
+def test_one_value_given_twice_is_refused_before_anything_else(words: tuple[str, ...], flag: str) -> None:
+    done = RUNNER.invoke(app, [*words, flag, "1", flag, "2"])
+    assert done.exit_code == 2
+    assert "given 2 times (the last was '2'), and it takes one value" in done.stderr
+
+
+def test_two_spellings_and_equal_values_count_alike() -> None:
+    done = RUNNER.invoke(app, ["demo", "-o", "a", "--out=a"])
+    assert done.exit_code == 2
+    assert "--out: given 2 times" in done.stderr
+
+
+def test_contradicting_switches_are_refused_and_repeated_ones_are_not(tmp_path: Path) -> None:
+    done = RUNNER.invoke(app, ["run", str(tmp_path), "--camera", "x", "--live", "--no-live"])
+    assert "--live: given 2 times, and it takes one value" in done.stderr
+    done = RUNNER.invoke(app, ["run", str(tmp_path), "--camera", "x", "--loop", "--loop"])
+    assert "given" not in done.stderr
+    assert "manifest.json" in done.stderr  # it went on to the bundle, which is none
+
+
+def test_options_that_may_repeat_still_do(tmp_path: Path) -> None:
+    done = RUNNER.invoke(
+        app, ["run", str(tmp_path), "--camera", "x", "--sink", "jsonl:-", "--sink", "jsonl:x"]
+    )
+    assert "manifest.json" in done.stderr

@@ -1,0 +1,32 @@
+"""Groups of commands that refuse an option that is given twice and takes one value."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import typer.core
+
+from tgkt_edge.errors import UsageError
+
+
+class CommandGroup(typer.core.TyperGroup):
+    """Checks the arguments of each of its commands before they are used; of two values, the parser keeps the last."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that ``args`` begin with. Raises UsageError (exit 2) where an option is repeated."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing:
+            _refuse_repeated(command.context_class(command, info_name=name, parent=ctx), command, rest)
+        return name, command, rest
+
+
+def _refuse_repeated(ctx: Any, command: Any, args: list[str]) -> None:
+    values, _, order = command.make_parser(ctx).parse_args(list(args))
+    for parameter, times in Counter(order).items():
+        one_value = parameter.param_type_name == "option" and not (parameter.multiple or parameter.count)
+        # --overwrite twice means what it means once; --live and --no-live contradict each other.
+        if one_value and times > 1 and (not parameter.is_flag or parameter.secondary_opts):
+            flag = max(parameter.opts, key=len)
+            kept = "" if parameter.is_flag else f" (the last was {values[parameter.name]!r})"
+            raise UsageError(f"{flag}: given {times} times{kept}, and it takes one value. Give it once.")
