@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 import torchvision
 from numpy.typing import NDArray
@@ -107,6 +106,8 @@ def peer_file(path: Path, size: int) -> None:
 
 def session(path: Path, threads: int | None) -> Any:
     """Bare ONNX Runtime."""
+    import onnxruntime  # after tgkt_edge, which switches its telemetry off
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if threads:
