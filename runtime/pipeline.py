@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import TgktEdgeError, UsageError
+from tgkt_edge.io.addresses import redacted
 from tgkt_edge.monitoring.reference_stats import Statistics as AdaptationStatistics
 from tgkt_edge.monitoring.reference_stats import of_bundle
 from tgkt_edge.runtime.capture.reader import Capture, Drop
@@ -36,7 +37,7 @@ from tgkt_edge.runtime.output.records import LiveLine, RunSummary, Stopped
 from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
 from tgkt_edge.runtime.sources import is_files, open_source
-from tgkt_edge.runtime.sources.base import FrameSource, redacted
+from tgkt_edge.runtime.sources.base import FrameSource
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
 STDOUT = "jsonl:-"
@@ -169,6 +170,7 @@ def classify(
         sinks: not yet open; closed at the end. stdout: write JSON lines to ``out`` as well.
     """
     _check_numbers(top_k, max_frames, drop)
+    name = redacted(name)
     stop = stop or StopRequest()
     records = None
     if stdout:
@@ -179,7 +181,7 @@ def classify(
     line = LiveLine(sys.stderr if log is None else log, enabled=live, stopping=stop.asked)
     worker = Worker(engine, spec, classes, size, top_k, decider or Decider(classes), statistics)
     fanout = Fanout(sinks, line.say)
-    fanout.open(RunInfo(redacted(name), engine.name, classes, spec, size, time.time()))
+    fanout.open(RunInfo(name, engine.name, classes, spec, size, time.time()))
     capture = Capture(source, drop, retry, worker.prepare, ahead=engine.lanes)
     begin = time.perf_counter()
     stopped: Stopped = "failed"

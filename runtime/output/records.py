@@ -26,7 +26,7 @@ class RunSummary:
     """What one run did.
 
     Attributes:
-        source: the camera's URI as given.
+        source: the camera's URI without any password in it.
         engine: library and device.
         frames: frames answered on stdout, with a label or with an error.
         bad: those among them answered with an error: unreadable, of another format, without a valid pixel.

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TextIO
 
 from tgkt_edge.errors import FrameError, UsageError
+from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.recording_format import is_recording, read_spec
 from tgkt_edge.runtime.output.nonblocking import PATIENCE
 from tgkt_edge.runtime.output.records import LiveLine
 from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.runtime.recorder.pair_matcher import Pairing
 from tgkt_edge.runtime.recorder.writer import FORMATS, RecordingWriter
-from tgkt_edge.runtime.sources import Captured, FrameSource, open_colour, open_source, redacted
+from tgkt_edge.runtime.sources import Captured, FrameSource, open_colour, open_source
 from tgkt_edge.runtime.sources.base import check_first
 from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
 

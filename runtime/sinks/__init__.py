@@ -6,11 +6,11 @@ import difflib
 import re
 
 from tgkt_edge.errors import UsageError
+from tgkt_edge.io.addresses import redacted
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.jsonl import open_jsonl
 from tgkt_edge.runtime.sinks.live.server import open_live
 from tgkt_edge.runtime.sinks.mqtt import open_mqtt
-from tgkt_edge.runtime.sinks.uri_options import redact
 from tgkt_edge.runtime.sinks.video import open_video
 
 __all__ = ["KINDS", "SCHEMES", "Message", "RunInfo", "Sink", "open_sink"]
@@ -34,7 +34,9 @@ def open_sink(uri: str, *, token: str | None = None) -> Sink:
     scheme = scheme.lower()
     if not colon or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
         hint = f" A file's name alone is not enough: jsonl:{uri}" if uri.endswith((".jsonl", ".json")) else ""
-        raise UsageError(f"--sink {redact(uri)}: no kind of sink in front. Known: {KINDS}.{hint}")
+        raise UsageError(f"--sink {redacted(uri)}: no kind of sink in front. Known: {KINDS}.{hint}")
+    if scheme in ("jsonl", "video") and "://" in rest:
+        raise UsageError(f"--sink {redacted(uri)}: expected the path of a file")
     if scheme == "jsonl":
         return open_jsonl(rest)
     if scheme in ("mqtt", "mqtts"):
@@ -45,4 +47,5 @@ def open_sink(uri: str, *, token: str | None = None) -> Sink:
         return open_video(rest)
     near = difflib.get_close_matches(scheme, SCHEMES, n=1)
     hint = f" Did you mean '{near[0]}:'?" if near else ""
-    raise UsageError(f"--sink {redact(uri)}: unknown kind '{scheme}'.{hint} Known: {KINDS}.")
+    known = f" '{scheme}'" if "@" not in uri or rest.startswith("//") else ""
+    raise UsageError(f"--sink {redacted(uri)}: unknown kind{known}.{hint} Known: {KINDS}.")

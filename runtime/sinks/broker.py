@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tgkt_edge.errors import UsageError
-from tgkt_edge.runtime.sinks.uri_options import Options, redact
+from tgkt_edge.io.addresses import MISPLACED_AT, ambiguous, redacted
+from tgkt_edge.runtime.sinks.uri_options import Options
 
 _OPTIONS = ("ca", "cert", "key", "qos", "client_id", "buffer", "password_file")
 
@@ -52,7 +53,9 @@ def parse_broker(uri: str) -> Broker:
     Raises:
         UsageError: a part is missing or wrong.
     """
-    shown, tls = redact(uri).partition("?")[0], uri.lower().startswith("mqtts:")
+    shown, tls = redacted(uri).partition("?")[0], uri.lower().startswith("mqtts:")
+    if ambiguous(uri):
+        raise UsageError(f"--sink {shown}: {MISPLACED_AT}.")
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname or "", parts.port

@@ -1,28 +1,13 @@
-"""Reading a sink's URI: its ``?key=value`` options, and hiding what must not be shown."""
+"""Reading a sink's URI: its ``?key=value`` options."""
 
 from __future__ import annotations
 
 import difflib
 import math
-import re
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
 from tgkt_edge.errors import UsageError
-
-_SECRET = re.compile(r"(?i)([?&](?:password|passwd|pass|token|secret)=)[^&]*")
-
-
-def redact(uri: str) -> str:
-    """``uri`` fit for messages: whatever stands before the last ``@`` of a ``//`` part, and secret options, hidden.
-
-    Goes by the text alone, since it is also used for URIs that cannot be parsed; it may hide too much, never too
-    little.
-    """
-    scheme, slashes, rest = uri.partition("//")
-    if slashes and "@" in rest:
-        uri = f"{scheme}//***@{rest.rpartition('@')[2]}"
-    return _SECRET.sub(r"\1***", uri)
 
 
 class Options:

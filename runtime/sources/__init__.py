@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 from tgkt_edge.errors import SourceLostError, UsageError
+from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.images import SUFFIXES
 from tgkt_edge.io.recording_format import is_recording
-from tgkt_edge.runtime.sources.base import Captured, FrameSource, redacted
+from tgkt_edge.runtime.sources.base import Captured, FrameSource
 from tgkt_edge.runtime.sources.gstreamer import open_csi, open_gstreamer
 from tgkt_edge.runtime.sources.images import ImageSource, find_by_glob, find_in_folder
 from tgkt_edge.runtime.sources.network import PORTS, open_network
@@ -32,7 +33,6 @@ __all__ = [
     "is_files",
     "open_colour",
     "open_source",
-    "redacted",
 ]
 
 EXAMPLES = {
@@ -93,8 +93,8 @@ def open_source(uri: str, spec: SensorSpec, loop: bool = False) -> FrameSource:
     if _written_as_uri(uri) or (uri in EXAMPLES and not path.exists()):
         raise UsageError(_unknown_scheme(uri, KINDS))
     if path.exists():
-        raise SourceLostError(f"{uri}: neither a file nor a folder. Expected: {KINDS}.")
-    raise SourceLostError(f"{uri} does not exist. Expected: {KINDS}.")
+        raise SourceLostError(f"{redacted(uri)}: neither a file nor a folder. Expected: {KINDS}.")
+    raise SourceLostError(f"{redacted(uri)} does not exist. Expected: {KINDS}.")
 
 
 def open_colour(uri: str) -> FrameSource:
@@ -151,8 +151,8 @@ def _camera(uri: str, spec: SensorSpec, loop: bool) -> FrameSource | None:
 def _replay(folder: Path, spec: SensorSpec, loop: bool) -> FrameSource:
     if not is_recording(folder):
         raise SourceLostError(
-            f"replay:{folder}: holds no recorded times. Expected a folder that 'tgkt-edge record' wrote; other files "
-            f"are read as fast as they are answered: --camera {folder}"
+            f"{redacted(f'replay:{folder}')}: holds no times. Expected a folder that 'tgkt-edge record' wrote; "
+            f"other files are read as fast as they are answered: --camera {redacted(str(folder))}"
         )
     return Paced(RecordingSource(folder, spec, loop=loop))
 
@@ -187,7 +187,9 @@ def _device(uri: str) -> str | None:
             return f"/dev/video{int(rest)}"
         if rest.startswith("/"):
             return rest
-        raise UsageError(f"--camera {uri}: expected v4l2:// and a device's path: v4l2:///dev/video0")
+        raise UsageError(
+            f"--camera {redacted(uri)}: expected v4l2:// and a device's path: v4l2:///dev/video0"
+        )
     return None
 
 
@@ -195,5 +197,9 @@ def _unknown_scheme(uri: str, kinds: str) -> str:
     scheme = _written_as_uri(uri) or uri
     near = [scheme] if scheme in EXAMPLES else difflib.get_close_matches(scheme, EXAMPLES, n=2, cutoff=0.7)
     hint = f" Did you mean {' or '.join(repr(EXAMPLES[name]) for name in near)}?" if near else ""
-    what = "is not complete" if scheme in EXAMPLES else f": unknown scheme '{scheme}'"
+    what = "is not complete" if scheme in EXAMPLES else ": unknown scheme"
+    if (
+        "@" not in uri or "://" in uri
+    ):  # else what stands before the colon may be a user of an address without scheme
+        what += "" if scheme in EXAMPLES else f" '{scheme}'"
     return f"--camera {redacted(uri)}{' ' if scheme in EXAMPLES else ''}{what}.{hint} Known: {kinds}."

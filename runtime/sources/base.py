@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import TracebackType
@@ -102,14 +101,6 @@ def check_unit(unit_m: float, spec: SensorSpec, name: str) -> None:
             f"{name}: the device says {unit_m:g} m a count, but the SensorSpec says unit_m: {spec.unit_m:g}. Copy the "
             f"SensorSpec, write 'unit_m: {unit_m:g}' in it, and give the copy with --sensor."
         )
-
-
-def redacted(text: str) -> str:
-    """``text`` without passwords: of URLs (also inside GStreamer pipelines), of ``password=...`` and its like."""
-    text = re.sub(r"(://[^/@\s:]*):[^/\s]*@", r"\1:***@", text)
-    return re.sub(
-        r"(?i)\b((?:[a-z]+-)?(?:pw|pass|passwd|password|pwd|secret|token|key))=[^&\s!]+", r"\1=***", text
-    )
 
 
 def opencv() -> Any:

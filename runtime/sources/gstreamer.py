@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from tgkt_edge.errors import SourceLostError, UsageError
-from tgkt_edge.runtime.sources.base import opencv, redacted
+from tgkt_edge.io.addresses import redacted, redacted_pipeline
+from tgkt_edge.runtime.sources.base import opencv
 from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, expected_backend
 from tgkt_edge.sensor import SensorSpec
 
@@ -44,7 +45,7 @@ def open_csi(sensor_id: str, spec: SensorSpec | None) -> OpenCvStream:
         MissingDependency: (exit 6) there is no OpenCV, or one without GStreamer.
     """
     if not re.fullmatch(r"[0-9]+", sensor_id):
-        raise UsageError(f"--camera csi://{sensor_id}: expected the camera's number: csi://0")
+        raise UsageError(f"--camera {redacted(f'csi://{sensor_id}')}: expected the camera's number: csi://0")
     if spec is not None and spec.dtype != "uint8":
         raise SourceLostError(
             f"csi://{sensor_id}: Jetson's image signal processor delivers 8 bits, but the sensor is {spec.dtype}. "
@@ -83,7 +84,7 @@ def _open(pipeline: str, name: str, spec: SensorSpec | None, hint: str) -> OpenC
     if not capture.isOpened():
         raise SourceLostError(
             f"{name}: the pipeline does not start. {hint}"
-            f"GStreamer's own reason: gst-launch-1.0 -v {redacted(pipeline)}"
+            f"GStreamer's own reason: gst-launch-1.0 -v {redacted_pipeline(pipeline)}"
         )
     bits = "BGR" if spec is None else "GRAY16_LE" if spec.dtype == "uint16" else "GRAY8"
     return OpenCvStream(
@@ -92,7 +93,7 @@ def _open(pipeline: str, name: str, spec: SensorSpec | None, hint: str) -> OpenC
         spec,
         fix=f"End the pipeline with '! video/x-raw,format={bits}' (no videoconvert before it if the camera is raw: "
         f"that invents counts), or say with --sensor what does arrive.",
-        lost=f"The pipeline ended or failed; GStreamer's own reason: gst-launch-1.0 -v {redacted(pipeline)}",
+        lost=f"The pipeline ended or failed; GStreamer's own reason: gst-launch-1.0 -v {redacted_pipeline(pipeline)}",
     )
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import socket
+import os
 from urllib.parse import urlsplit
 
 from tgkt_edge.errors import SourceLostError, UsageError
-from tgkt_edge.runtime.sources.base import opencv, redacted
+from tgkt_edge.io.addresses import MISPLACED_AT, ambiguous, redacted
+from tgkt_edge.runtime.sources.base import opencv
+from tgkt_edge.runtime.sources.network_fault import WAYS, why_no_video
 from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, expected_backend
 from tgkt_edge.sensor import SensorSpec
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _OPEN_MS, _READ_MS = 10_000, 10_000
-_WAYS = "MJPEG over HTTP; MJPEG, H.264 or H.265 over RTSP"
+_QUIET = ("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def open_network(
@@ -35,27 +37,32 @@ def open_network(
     name = redacted(uri)
     if spec is not None and spec.dtype != "uint8":
         raise SourceLostError(
-            f"{name}: video over a network ({_WAYS}) has 8 bits, but the sensor is {spec.dtype}. Run tgkt-edge where "
+            f"{name}: video over a network ({WAYS}) has 8 bits, but the sensor is {spec.dtype}. Run tgkt-edge where "
             f"the camera is plugged in and send its answers instead; or choose an 8-bit SensorSpec (nir8) if it is one."
         )
-    parts = urlsplit(uri)
+    if ambiguous(uri):
+        raise UsageError(f"--camera {name}: {MISPLACED_AT}.")
     try:
+        parts = urlsplit(uri)
         host, port = parts.hostname, parts.port or PORTS[parts.scheme.lower()]
     except ValueError:
-        host, port = None, 0
+        host = None
     if not host:
-        raise UsageError(f"--camera {name}: expected a host: {parts.scheme}://192.168.0.10/stream")
+        scheme = uri.partition(":")[0].lower()
+        raise UsageError(f"--camera {name}: expected a host: {scheme}://192.168.0.10/stream")
     cv2 = opencv()
     backend = expected_backend(
         cv2, "CAP_FFMPEG", "FFmpeg", "Use gst:rtspsrc location=... with an OpenCV that has GStreamer."
     )
+    # FFmpeg's own lines show whole addresses, as of a playlist's segments. Read when it is first used.
+    os.environ.setdefault(*_QUIET)
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, open_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, read_ms]
     try:
         capture = cv2.VideoCapture(uri, backend, timeouts)
     except cv2.error:
         capture = None
     if capture is None or not capture.isOpened():
-        raise SourceLostError(f"{name}: {_why(host, port, open_ms / 1e3)}")
+        raise SourceLostError(f"{name}: {why_no_video(parts, host, port, open_ms / 1e3)}")
     return OpenCvStream(
         capture,
         name,
@@ -63,19 +70,4 @@ def open_network(
         fix="Set the camera to the size the SensorSpec names, or say with --sensor what does arrive.",
         lost=f"The camera ended the stream, or nothing came for {read_ms / 1e3:g} s. Check its power and the network.",
         monochrome=spec is not None,
-    )
-
-
-def _why(host: str, port: int, timeout: float) -> str:
-    """FFmpeg does not say why it failed: ask the port itself."""
-    try:
-        socket.create_connection((host, port), timeout).close()
-    except OSError as error:
-        return (
-            f"nothing answers at {host}, port {port}: {error.strerror or error}. Is the camera on, and on this "
-            f"network?"
-        )
-    return (
-        f"{host} answers on port {port}, but not with a video. Check the path, the user and the password (special "
-        f"characters as %40 and so on). Known to work: {_WAYS}."
     )

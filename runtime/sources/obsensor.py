@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tgkt_edge.errors import SourceLostError, UsageError
+from tgkt_edge.io.addresses import redacted
 from tgkt_edge.runtime.sources.base import check_unit, opencv
 from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, expected_backend
 from tgkt_edge.sensor import SensorSpec
@@ -24,7 +25,9 @@ def open_obsensor(index: str, spec: SensorSpec) -> OpenCvStream:
         MissingDependency: (exit 6) there is no OpenCV, or one without Orbbec cameras.
     """
     if not re.fullmatch(r"[0-9]+", index):
-        raise UsageError(f"--camera obsensor://{index}: expected the camera's number: obsensor://0")
+        raise UsageError(
+            f"--camera {redacted(f'obsensor://{index}')}: expected the camera's number: obsensor://0"
+        )
     name = f"obsensor://{index}"
     if spec.kind != "depth" or spec.dtype != "uint16":
         raise SourceLostError(

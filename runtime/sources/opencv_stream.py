@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import MissingDependency, SourceLostError
+from tgkt_edge.io.addresses import redacted_text
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, check_first, opencv
 from tgkt_edge.sensor import SensorSpec
 
@@ -84,7 +85,9 @@ class OpenCvStream(FrameSource):
             arrived, clock = time.time(), time.perf_counter()
             there, frame = self._capture.retrieve(flag=self._flag) if there else (False, None)
         except self._cv2.error as error:
-            raise SourceLostError(f"{self._name}: {error.err or error}. {self._lost}") from error
+            raise SourceLostError(
+                f"{self._name}: {redacted_text(str(error.err or error))}. {self._lost}"
+            ) from error
         if not there or frame is None:
             when = f"stopped delivering after {self._number} frames" if self._number else "delivers no frame"
             raise SourceLostError(f"{self._name}: {when}. {self._lost}")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tgkt_edge.errors import SourceLostError, UsageError
+from tgkt_edge.io.addresses import redacted
 from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, check_first, check_unit
 from tgkt_edge.sensor import SensorSpec
@@ -43,9 +44,11 @@ class RealSenseSource(FrameSource):
         self._rs = require("pyrealsense2", "realsense", "realsense://")
         recording = device.endswith(SUFFIXES)
         if loop and not recording:
-            raise UsageError(f"--loop repeats a recording; the camera realsense://{device} has no end.")
+            raise UsageError(
+                f"--loop repeats a recording; the camera {redacted(f'realsense://{device}')} has no end."
+            )
         self.live = not recording
-        self._name = device if recording else f"realsense://{device}"
+        self._name = device if recording else redacted(f"realsense://{device}")
         self._spec, self._loop = spec, loop
         self._number = 0
         self._first: Captured | None = None

@@ -53,7 +53,19 @@ class Watch:
             "PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(temporary), "LANG": "C.UTF-8",
             "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
-        strace = ["strace", "-ff", "--seccomp-bpf", "-y", "-qq", "-s", "300", "-e", f"trace={CALLS}", "-o", traces / "trace"]
+        strace = [
+            "strace",
+            "-ff",
+            "--seccomp-bpf",
+            "-y",
+            "-qq",
+            "-s",
+            "300",
+            "-e",
+            f"trace={CALLS}",
+            "-o",
+            traces / "trace",
+        ]
         done = subprocess.run(
             [*map(str, strace), *map(str, command)], env=environment, cwd=self.folder, capture_output=True,
             text=True, timeout=600, check=False,
@@ -84,9 +96,8 @@ def _written(lines: list[str]) -> Iterator[str]:
 def _asked(lines: list[str]) -> Iterator[str]:
     """Hosts and name services that were talked to, and the files that a look-up of a host begins with."""
     for line in lines:
-        if line.startswith(("connect", "sendto")) and ("sa_family=AF_INET" in line or "resolve" in line):
-            yield line
-        elif line.startswith("open") and re.search(r'"/etc/(resolv\.conf|hosts)"', line):
+        talk = line.startswith(("connect", "sendto")) and re.search(r"sa_family=AF_INET|resolve", line)
+        if talk or (line.startswith("open") and re.search(r'"/etc/(resolv\.conf|hosts)"', line)):
             yield line
 
 

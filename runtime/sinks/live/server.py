@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tgkt_edge.errors import UsageError
+from tgkt_edge.io.addresses import redacted
 from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.broker import load_certificate, reason_of
@@ -21,7 +22,7 @@ from tgkt_edge.runtime.sinks.live.guard import Guard
 from tgkt_edge.runtime.sinks.live.metrics import Metrics
 from tgkt_edge.runtime.sinks.live.page import login_page
 from tgkt_edge.runtime.sinks.live.state import LiveState
-from tgkt_edge.runtime.sinks.uri_options import Options, redact
+from tgkt_edge.runtime.sinks.uri_options import Options
 
 _TOKEN = 12  # characters of a token at least
 _UNHEARD = 20_000  # milliseconds after which a viewer whose machine no longer answers is given up
@@ -37,7 +38,7 @@ def open_live(uri: str, token: str | None) -> Sink:
         UsageError: (exit 2) not a host and port; an address that others reach and no token, or a short one.
         MissingDependency: (exit 6, extra ``sinks``).
     """
-    shown, secure = redact(uri).partition("?")[0], uri.lower().startswith("https:")
+    shown, secure = redacted(uri).partition("?")[0], uri.lower().startswith("https:")
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname or "", parts.port

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tgkt_edge.io.addresses import redacted
 from tgkt_edge.runtime.output.metrics import FrameRate
 from tgkt_edge.runtime.sinks.base import Message, RunInfo
-from tgkt_edge.runtime.sinks.uri_options import redact
 
 SECONDS = 3600  # length of the timeline; one entry a second, whatever the frame rate
 _EVENTS = 50  # events kept for the list
@@ -83,8 +83,8 @@ class LiveState:
     def put(self, message: Message) -> int:
         """Take one message. Returns how many frames were dropped before it, by the gap in their numbers."""
         record = message.record
-        if "@" in str(record.get("source", "")):
-            record = {**record, "source": redact(str(record["source"]))}
+        if "://" in str(record.get("source", "")):  # of a source that is not ours
+            record = {**record, "source": redacted(str(record["source"]))}
         now = time.monotonic()
         with self._lock:
             self._version += 1

@@ -147,7 +147,7 @@ def test_a_password_in_a_pipeline_is_not_shown(read: Callable[..., Any]) -> None
         "nir8",
     )
     assert report["code"] == 5
-    assert "rtsp://me:***@127.0.0.1:9/x user-pw=***" in report["error"]
+    assert "location=rtsp://***@127.0.0.1:9/*** user-pw=***" in report["error"]
     assert "geheim" not in report["error"]
 
 

@@ -123,7 +123,7 @@ def test_who_does_not_answer_is_named_and_no_password_shown() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(
-        SourceLostError, match=rf"rtsp://me:\*\*\*@127.*nothing answers at 127\.0\.0\.1, port {port}"
+        SourceLostError, match=rf"rtsp://\*\*\*@127.*nothing answers at 127\.0\.0\.1, port {port}"
     ):
         open_source(f"rtsp://me:geheim@127.0.0.1:{port}/x", NIR8)
     with (

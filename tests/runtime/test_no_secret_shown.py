@@ -1,0 +1,212 @@
+"""A camera's password, wherever its address holds it, is in nothing that a run or recording writes, sends or serves."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from tgkt_edge.sensor import PRESETS
+
+SECRET = "HUNTER2"
+EVERYWHERE = (
+    "http://admin:{0}@127.0.0.1:{1}/user=admin_password={0}_channel=1/video.mjpg?loginuse=a&loginpas={0}"
+)
+# Of a camera that is not there; {port}: one that answers something, but no video.
+UNUSABLE = [
+    "rtsp://127.0.0.1:9/user=admin_password=HUNTER2_channel=1_stream=0.sdp",
+    "http://127.0.0.1:9/videostream.cgi?loginuse=admin&loginpas=HUNTER2",
+    "rtsp://admin:HUN/TER2@127.0.0.1:9/HUNTER2",
+    "rtsp://admin:HUNTER2/1@127.0.0.1:9/x",
+    "rtsp://admin:1234/HUNTER2@127.0.0.1:9/x",
+    "rtsp://admin:HUNTER2@no-such-host.invalid/HUNTER2",
+    "rtsp://admin:HUNTER2@[::1]:9/HUNTER2",
+    "rtsp://[HUNTER2]/x",
+    "rtsp://admin:HUNTER2:9/x",
+    "http://admin:HUNTER2@127.0.0.1:{port}/playlist.m3u8?token=HUNTER2",
+    "http://127.0.0.1:{port}/HUNTER2",
+    "rtsp://127.0.0.1:{port}/HUNTER2",
+    "https://admin:HUNTER2@127.0.0.1:{port}/HUNTER2",
+    "rtps://admin:HUNTER2@h/x",
+    "rtsp:/h/HUNTER2",
+    "admin:HUNTER2@127.0.0.1/live",
+    "v4l2://admin:HUNTER2@h",
+    "gst:rtspsrc location=rtsp://me:HUNTER2@127.0.0.1:9/x user-pw=HUNTER2 ! decodebin ! appsink",
+    "gst:rtspsrc user-pw=HUN HUNTER2 ! appsink",
+    *(f"{kind}://admin:HUNTER2@h" for kind in ("realsense", "obsensor", "csi", "replay", "rtp")),
+]
+TRY = """
+import json, sys
+from tgkt_edge.errors import TgktEdgeError
+from tgkt_edge.runtime.sources import open_colour, open_source
+from tgkt_edge.sensor import PRESETS
+for uri in json.loads(sys.argv[1]):
+    for opener in (lambda: open_source(uri, PRESETS["nir8"]), lambda: open_colour(uri),
+                   lambda: open_source(uri, PRESETS["nir8"], loop=True), lambda: open_source(uri, PRESETS["depth"])):
+        try:
+            opener().close()
+        except TgktEdgeError as error:
+            print(type(error).__name__, error)
+"""
+
+
+@contextmanager
+def serve(jpegs: list[bytes]) -> Iterator[int]:
+    """The port of an HTTP camera that repeats ``jpegs``; without any it answers a playlist with a secret in it."""
+
+    class Camera(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            if not jpegs:
+                self.send_header("Content-Type", "application/vnd.apple.mpegurl")
+                self.end_headers()
+                self.wfile.write(b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nseg.ts?token=HUNTER2\n")
+                return
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            with_head = [
+                f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode() + jpeg
+                for jpeg in jpegs
+            ]
+            try:
+                while True:
+                    for part in with_head:
+                        self.wfile.write(part + b"\r\n")
+            except OSError:
+                return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def camera(kit: Any) -> Iterator[str]:
+    """The address of a camera that works and has the secret in every place."""
+    jpegs = [cv2.imencode(".jpg", frame)[1].tobytes() for frame in kit.make_frames(4, "uint8")]
+    with serve(jpegs) as port:
+        yield EVERYWHERE.format(SECRET, port)
+
+
+@pytest.fixture
+def bundle(kit: Any, tmp_path: Path) -> Path:
+    return Path(kit.save_bundle(tmp_path / "bundle", PRESETS["nir8"]).path)
+
+
+def test_no_message_shows_it(kit: Any) -> None:
+    with serve([]) as port:
+        uris = [uri.format(port=port) for uri in UNUSABLE]
+        done = subprocess.run(
+            [sys.executable, "-c", TRY, json.dumps(uris)], capture_output=True, text=True, timeout=300,
+            env=kit.environment(), check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4 * len(uris)
+    for said in (done.stdout, done.stderr):  # the second: what OpenCV, FFmpeg and GStreamer print themselves
+        assert not [line for line in said.splitlines() if SECRET in line]
+    assert "nothing answers at 127.0.0.1, port 9" in done.stdout
+    assert "rtsp://***: an '@' behind the host. In a password write / ? # @ as %2F %3F %23 %40" in done.stdout
+
+
+def test_no_output_of_a_run_holds_it(kit: Any, bundle: Path, camera: str, tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    with (tmp_path / "stdout").open("wb") as out, (tmp_path / "stderr").open("wb") as log:
+        process = subprocess.Popen(
+        kit.command(
+            "--debug", "run", bundle, "--camera", camera, "--sink", f"http://127.0.0.1:{port}", "--sink",
+            f"jsonl:{tmp_path}/answers.jsonl", "--sink", "jsonl:-",
+        ),
+        stdout=out, stderr=log, env=kit.environment(),
+    )  # fmt: skip
+    served = {}
+    try:
+        kit.until(
+            lambda: (tmp_path / "answers.jsonl").exists() and _size(tmp_path / "answers.jsonl"), "a record"
+        )
+        for path in ("/", "/api/info", "/api/latest", "/api/timeline", "/metrics", "/healthz"):
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+                connection.request("GET", path)
+                served[path] = connection.getresponse().read().decode()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+    assert [path for path, text in served.items() if SECRET in text] == []
+    shown = f"http://***@127.0.0.1:{camera.partition('@')[2].partition(':')[2].partition('/')[0]}/***/***?***"
+    assert json.loads(served["/api/info"])["source"] == shown
+    assert json.loads(served["/api/latest"])["latest"]["source"] == shown
+    assert shown in served["/metrics"]
+    _holds_nothing(tmp_path)
+    assert json.loads((tmp_path / "stdout").read_text().splitlines()[-1])["source"] == shown
+
+
+def test_no_message_to_a_broker_holds_it(
+    kit: Any, bundle: Path, camera: str, mosquitto: Any, subscriber: Any, tmp_path: Path
+) -> None:
+    with mosquitto(tmp_path) as broker, subscriber(broker.port) as reader:
+        done = kit.run_cli(
+            "run",
+            bundle,
+            "--camera",
+            camera,
+            "--max-frames",
+            5,
+            "--sink",
+            f"mqtt://127.0.0.1:{broker.port}/t",
+        )
+        assert done.code == 0, done.stderr
+        kit.until(lambda: len(reader.frames()) == 5, "five records")
+        assert {topic for topic, _, _ in reader.got} >= {"t", "t/info", "t/events"}
+        assert SECRET not in json.dumps(list(reader.got))
+
+
+def test_no_file_of_a_recording_holds_it(kit: Any, camera: str, tmp_path: Path) -> None:
+    for form in ("png", "ffv1"):
+        done = kit.run_cli(
+            "record",
+            "--camera",
+            camera,
+            "--sensor",
+            "nir8",
+            "-o",
+            tmp_path / form,
+            "--max-frames",
+            3,
+            "--format",
+            form,
+        )
+        assert done.code == 0, done.stderr
+        assert SECRET not in done.stderr
+    _holds_nothing(tmp_path)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _holds_nothing(folder: Path) -> None:
+    files = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
+    assert len(files) > 3
+    assert [file for file in files if SECRET.encode() in file.read_bytes()] == []
