@@ -38,6 +38,7 @@ from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
 from tgkt_edge.runtime.sources import is_files, open_source
 from tgkt_edge.runtime.sources.base import FrameSource
+from tgkt_edge.runtime.sources.stream_format import PinnedOpener
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
 STDOUT = "jsonl:-"
@@ -120,7 +121,7 @@ def run(
                 "class_drift. Exported again, it will."
             )
         return classify(
-            partial(open_source, camera, spec, loop),
+            PinnedOpener(partial(open_source, camera, spec, loop)),
             loaded,
             spec,
             opened.classes,
@@ -220,6 +221,8 @@ def classify(
             reconnects=capture.lost,
             sinks={**({STDOUT: (records.lost, 0)} if records else {}), **fanout.counts()},
             undelivered=fanout.undelivered(),
+            lost=capture.lost_frames,
+            format=capture.format,
         )
         line.clear()
         if stats.frames or stopped != "failed":
@@ -255,7 +258,7 @@ def _consume(
             notifier.waiting(waiting)
             if records is not None:
                 records.flush()
-            if line.due():
+            if line.due(waiting=True):
                 line.show(waiting())
             continue
         if isinstance(item, dict):
@@ -277,6 +280,8 @@ def _consume(
         if "event" in record:
             if record["state"] in ("stalled", "lost"):
                 line.say(f"{record['state']}: {record['detail']}")
+            elif "format" in record:
+                line.say(f"live: {record['detail']} delivers {record['format']}")
             continue
         notifier.answered(partial(_state, record, stats, capture.dropped))
         if line.due():

@@ -37,6 +37,9 @@ class SensorSpec:
         invalid: raw counts (before decoding) that mean "no measurement".
         encoding: "linear", or "sunrgbd": 16 bits rotated left by 3 (SUN RGB-D toolbox, read3dPoints).
         size: (width, height) in pixels; None: any size, but one for all frames; "any": sizes may differ.
+        pixel_format: how the camera that was recorded writes its counts, in its own words: Z16, Y16, Y12, GREY. A
+            V4L2 camera is then asked for this format only: Y12 holds a sixteenth of the counts of Y16. None: any
+            that fits.
     """
 
     kind: Literal["depth", "nir"]
@@ -49,6 +52,7 @@ class SensorSpec:
     invalid: tuple[int, ...] = ()
     encoding: Literal["linear", "sunrgbd"] = "linear"
     size: tuple[int, int] | Literal["any"] | None = None
+    pixel_format: str | None = None
 
     def __post_init__(self) -> None:
         _choice("kind", self.kind, ("depth", "nir"))
@@ -83,6 +87,10 @@ class SensorSpec:
                 raise ConfigError(
                     f"sensor: invalid = {value!r}: expected raw counts from 0 to {top} ({self.dtype})"
                 )
+        if self.pixel_format is not None and not isinstance(self.pixel_format, str):
+            raise ConfigError(
+                f"sensor: pixel_format = {self.pixel_format!r}: expected a name such as Y16 or Z16"
+            )
         if isinstance(self.size, str):
             _choice("size", self.size, ("any",))
         elif self.size is not None:

@@ -55,6 +55,8 @@ class Capture:
 
     Attributes:
         lost: how often a live source was lost after it had been opened.
+        lost_frames: frames that its driver took and did not deliver.
+        format: of a live source that was opened, what it delivers: "Z16 640x480".
         patience: seconds that leaving waits for the thread to close the source; then it is left behind.
     """
 
@@ -79,6 +81,9 @@ class Capture:
         self._failures = 0  # in a row, without a frame between them
         self._hung_since: float | None = None  # the newest of them; None: a frame came since
         self._next_number = 0
+        self._lost_before = 0  # frames that the driver lost, until the source was opened last
+        self.lost_frames = 0
+        self.format = ""
         self.lost = 0
         self.patience = 1.0
 
@@ -215,6 +220,8 @@ class Capture:
                         self._say("connecting", "")  # only now known to be live
                     self._live = source.live
                     self._box.latest = self.drop == "latest"
+                    self.format = str(source.format or "")
+                    self._lost_before = self.lost_frames
             first = self._next_number
             while not self._gone(reader):
                 with reader.calling("read"):
@@ -232,9 +239,12 @@ class Capture:
                 return False
             self._failures, self._hung_since = 0, None
             if self._live and self._state != "live":
-                self._say("live", captured.name)
+                self._say("live", captured.name, self.format)
+            self.lost_frames = self._lost_before + captured.lost
             if first:
-                captured = dataclasses.replace(captured, number=first + captured.number)
+                captured = dataclasses.replace(
+                    captured, number=first + captured.number, lost=self.lost_frames
+                )
             self._next_number = captured.number + 1
         # Outside the lock: with drop "none" this takes its time, and waits until there is room.
         ahead = self._prepare(captured) if self._prepare is not None and self.drop == "none" else None
@@ -281,7 +291,7 @@ class Capture:
             if not self._gone(reader):
                 self._say(state, detail)
 
-    def _say(self, state: State, detail: str) -> None:
+    def _say(self, state: State, detail: str, stream_format: str = "") -> None:
         """Make a change of state an event; the lock is held."""
         self._state = state
-        self._box.put(state_event(state, detail), keep=True)
+        self._box.put(state_event(state, detail, stream_format), keep=True)

@@ -74,6 +74,11 @@ NEVER = Retry(limit=0)
 """A loss ends the run."""
 
 
-def state_event(state: State, detail: str) -> dict[str, Any]:
-    """The record of a change of state: ``{"time", "event": "state", "state", "detail"}``; time in Unix seconds."""
-    return {"time": round(time.time(), 6), "event": "state", "state": state, "detail": detail}
+def state_event(state: State, detail: str, stream_format: str = "") -> dict[str, Any]:
+    """The record of a change of state: ``{"time", "event": "state", "state", "detail"}``; time in Unix seconds.
+
+    Args:
+        stream_format: of a source that is live: "Z16 640x480"; becomes ``format``.
+    """
+    event = {"time": round(time.time(), 6), "event": "state", "state": state, "detail": detail}
+    return {**event, "format": stream_format} if stream_format else event

@@ -31,6 +31,8 @@ class RunSummary:
         frames: frames answered on stdout, with a label or with an error.
         bad: those among them answered with an error: unreadable, of another format, without a valid pixel.
         dropped: frames replaced by a newer one before inference was free.
+        lost: frames that the camera's driver took and could not deliver, by the gaps in its own numbering.
+        format: what a camera delivered: "Z16 640x480".
         seconds: from the first request for a frame to the last answer.
         fps: ``frames / seconds``.
         ms: by stage (capture, preprocess, inference, total; age of a live source's decisions) p50, p90 and p99 in
@@ -57,13 +59,18 @@ class RunSummary:
     reconnects: int = 0
     sinks: dict[str, tuple[int, int]] = field(default_factory=dict)
     undelivered: dict[str, str] = field(default_factory=dict)
+    lost: int = 0
+    format: str = ""
 
     def text(self) -> str:
         """The summary for people, several lines, without a final newline."""
-        counts = f"{self.frames} frames ({self.bad} bad, {self.dropped} dropped)"
+        lost = f", {self.lost} lost in the driver" if self.lost else ""
+        counts = f"{self.frames} frames ({self.bad} bad, {self.dropped} dropped{lost})"
         lines = [
             f"{counts} in {self.seconds:.1f} s: {self.fps:.1f} fps, {self.engine}, ended by: {self.stopped}"
         ]
+        if self.format:
+            lines.append(f"  camera format {self.format}")
         if self.reconnects:
             lines.append(f"  camera lost {self.reconnects} times")
         lines += [
@@ -97,9 +104,7 @@ def answer_record(
     order = np.argsort(-probabilities, kind="stable")[:top_k]
     top = [{"label": classes[index], "probability": float(probabilities[index])} for index in order]
     return {
-        "time": round(captured.time, 6),
-        "frame": captured.number,
-        "source": captured.name,
+        **_about(captured),
         "label": decision.label,
         "probability": decision.probability,
         "top": top,
@@ -109,12 +114,13 @@ def answer_record(
 
 def error_record(captured: Captured, error: str) -> dict[str, Any]:
     """The JSON object of a frame that could not be used."""
-    return {
-        "time": round(captured.time, 6),
-        "frame": captured.number,
-        "source": captured.name,
-        "error": error,
-    }
+    return {**_about(captured), "error": error}
+
+
+def _about(captured: Captured) -> dict[str, Any]:
+    """What every record of a frame begins with. ``lost``: the driver's lost frames so far, once there are any."""
+    about = {"time": round(captured.time, 6), "frame": captured.number, "source": captured.name}
+    return {**about, "lost": captured.lost} if captured.lost else about
 
 
 _SAID = 1000  # texts that wait at most
@@ -132,6 +138,7 @@ class LiveLine:
     """
 
     _REFRESH = 0.1  # seconds between two rewrites on a terminal
+    _STEADY = 2.0  # seconds that an answer stays while no other comes: a camera of 5 fps is not "waiting" in between
 
     def __init__(
         self,
@@ -145,13 +152,23 @@ class LiveLine:
         self._terminal = stream.isatty()
         self._period = self._REFRESH if self._terminal else period
         self._last = time.monotonic() - (self._period if self._terminal else 0.0)
+        self._answered = float("-inf")
         self._shown = False
         self._outlet = Outlet(stream, _SAID, stopping)
         self._lock = threading.Lock()  # sinks complain in threads of their own
 
-    def due(self) -> bool:
-        """Whether :meth:`show` would write now: asked first, so that the text is only made when needed."""
-        return self._enabled and time.monotonic() - self._last >= self._period
+    def due(self, *, waiting: bool = False) -> bool:
+        """Whether to call :meth:`show` now: asked first, so that the text is only made when needed.
+
+        Args:
+            waiting: there is no new answer. The latest one then stays in place for two seconds.
+        """
+        now = time.monotonic()
+        if not waiting:
+            self._answered = now
+        elif now - self._answered < self._STEADY:
+            return False
+        return self._enabled and now - self._last >= self._period
 
     def show(self, text: str) -> None:
         """Write ``text`` in place of the line before it."""

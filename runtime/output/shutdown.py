@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to finish, so that a run ends between two frames and reports."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request to finish, so that a run ends between two frames and reports."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ Reason = Literal["interrupted", "terminated"]
 
 
 class StopRequest:
-    """While entered, SIGINT and SIGTERM set ``reason`` instead of ending the process.
+    """While entered, SIGINT, SIGTERM and SIGHUP set ``reason`` instead of ending the process.
 
+    SIGHUP, of a terminal that is closed, counts as SIGTERM; where it is ignored (``nohup``) it stays so.
     A second Ctrl-C raises KeyboardInterrupt as usual, should finishing take too long. Outside the main thread,
     where Python delivers no signals, entering changes nothing.
     """
@@ -27,7 +28,9 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue
                 self._before[number] = signal.signal(number, self._ask)
         return self
 

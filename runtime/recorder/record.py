@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import queue
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -19,13 +18,11 @@ from tgkt_edge.runtime.output.nonblocking import PATIENCE
 from tgkt_edge.runtime.output.records import LiveLine
 from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.runtime.recorder.pair_matcher import Pairing
+from tgkt_edge.runtime.recorder.source_reader import SourceReader
 from tgkt_edge.runtime.recorder.writer import FORMATS, RecordingWriter
-from tgkt_edge.runtime.sources import Captured, FrameSource, open_colour, open_source
+from tgkt_edge.runtime.sources import Captured, open_colour, open_source, same_device
 from tgkt_edge.runtime.sources.base import check_first
 from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
-
-_AHEAD = 32  # frames that may wait for the disk
-_POLL = 0.1  # seconds after which a wait for a frame looks at the stop request
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,7 @@ class RecordSummary:
         alone: had no colour frame near enough in time. Left out.
         seconds: from the first to the last frame written, by their own times.
         stopped: "end" (of a recording), "max-frames", "seconds", "interrupted", "terminated".
+        lost: frames that the camera's driver took and could not deliver, by the gaps in its own numbering.
     """
 
     output: Path
@@ -47,12 +45,17 @@ class RecordSummary:
     alone: int
     seconds: float
     stopped: str
+    lost: int = 0
 
     def text(self) -> str:
         """For people, one line."""
         rest = "".join(
             f", {count} {what}"
-            for count, what in ((self.bad, "bad"), (self.alone, "without a partner"))
+            for count, what in (
+                (self.bad, "bad"),
+                (self.alone, "without a partner"),
+                (self.lost, "lost in the driver"),
+            )
             if count
         )
         rate = f", {(self.frames - 1) / self.seconds:.1f} fps" if self.frames > 1 and self.seconds > 0 else ""
@@ -92,7 +95,7 @@ def record(
         live: show the live line.
 
     Returns:
-        What was recorded, also after SIGINT and SIGTERM; see ``stopped``.
+        What was recorded, also after SIGINT, SIGTERM and SIGHUP; see ``stopped``.
 
     Raises:
         UsageError: (exit 2) a bad argument, or ``output`` holds something.
@@ -101,28 +104,38 @@ def record(
         MissingDependency: (exit 6) OpenCV, or the library of this kind of camera.
     """
     _check(form, max_frames, seconds, interval, rgb, max_skew_ms)
+    if rgb is not None and same_device(camera, rgb):
+        raise UsageError(
+            f"--camera {redacted(camera)} and --rgb {redacted(rgb)} are one device, which delivers one stream. Name "
+            f"the node of the colour camera with --rgb; see 'v4l2-ctl --list-devices'."
+        )
     spec = _spec(camera, sensor)
     stop = StopRequest()
     line = LiveLine(sys.stderr if log is None else log, enabled=live, stopping=stop.asked)
     tally = _Tally()
     with stop, RecordingWriter(output, spec, form) as writer, ExitStack() as readers:
-        source = open_source(camera, spec)
-        if rgb is not None and not source.live:
-            source.close()
-            raise UsageError(f"--rgb pairs two cameras by time; {redacted(camera)} is a recording")
-        frames = readers.enter_context(_Reader(source))
+        frames = readers.enter_context(SourceReader(partial(open_source, camera, spec), stop))
+        colours: SourceReader | None = None
         stopped = "failed"
         try:
-            if rgb is None:
-                pairs: Iterator[tuple[Captured, Captured | None] | None] = _single(frames)
-            else:
-                colours = readers.enter_context(_Reader(open_colour(rgb)))
-                pairs = _paired(frames, colours, Pairing(max_skew_ms / 1e3), tally)
-            stopped = _write(pairs, writer, tally, stop, line, max_frames, seconds, interval, source.live)
+            if frames.wait_open() and rgb is not None:
+                if not frames.live:
+                    raise UsageError(f"--rgb pairs two cameras by time; {redacted(camera)} is a recording")
+                colours = readers.enter_context(SourceReader(partial(open_colour, rgb), stop))
+                colours.wait_open()
+            if frames.format is not None:
+                writer.describe(frames.format, colours.format if colours is not None else None)
+                line.say(f"{redacted(camera)} delivers {frames.format}")
+            pairs: Iterator[tuple[Captured, Captured | None] | None] = (
+                _single(frames)
+                if colours is None
+                else _paired(frames, colours, Pairing(max_skew_ms / 1e3), tally)
+            )
+            stopped = _write(pairs, writer, tally, stop, line, max_frames, seconds, interval, frames.live)
         finally:
             line.clear()
             summary = RecordSummary(
-                output, writer.written, tally.bad, tally.alone, tally.last - tally.first, stopped
+                output, writer.written, tally.bad, tally.alone, tally.last - tally.first, stopped, frames.lost
             )
             if writer.written or stopped != "failed":
                 line.say(summary.text())
@@ -185,7 +198,7 @@ def _write(
     return "end"
 
 
-def _single(reader: _Reader) -> Iterator[tuple[Captured, Captured | None] | None]:
+def _single(reader: SourceReader) -> Iterator[tuple[Captured, Captured | None] | None]:
     while True:
         item = reader.take()
         if item is None and reader.over:
@@ -194,7 +207,7 @@ def _single(reader: _Reader) -> Iterator[tuple[Captured, Captured | None] | None
 
 
 def _paired(
-    frames: _Reader, colours: _Reader, pairing: Pairing, tally: _Tally
+    frames: SourceReader, colours: SourceReader, pairing: Pairing, tally: _Tally
 ) -> Iterator[tuple[Captured, Captured | None] | None]:
     while not frames.over and not colours.over:
         arrived = False
@@ -216,64 +229,6 @@ def _paired(
         yield None
         if not arrived:
             time.sleep(0.002)
-
-
-class _Reader:
-    """Reads a source in a thread of its own, so that a slow disk does not hold up the camera; a context manager.
-
-    As in the pipeline, the source belongs to the thread, which closes it; one that hangs in its driver is left behind.
-    """
-
-    def __init__(self, source: FrameSource) -> None:
-        self._source = source
-        self._queue: queue.Queue[Captured | BaseException | None] = queue.Queue(_AHEAD)
-        self._stopping = threading.Event()
-        self.over = False
-        self._thread = threading.Thread(target=self._work, name="tgkt-edge record", daemon=True)
-
-    def __enter__(self) -> _Reader:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *rest: object) -> None:
-        self._stopping.set()
-        self._thread.join(2.0)
-
-    def take(self, timeout: float = _POLL) -> Captured | None:
-        """The next frame; None after ``timeout`` seconds without one, or at the end: then ``over`` is true.
-
-        Raises:
-            Exception: whatever reading raised, once the frames before it are taken.
-        """
-        try:
-            item = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
-        except queue.Empty:
-            return None
-        if isinstance(item, BaseException):
-            raise item
-        self.over = item is None
-        return item
-
-    def _work(self) -> None:
-        last: BaseException | None = None
-        try:
-            with self._source:
-                while not self._stopping.is_set():
-                    captured = self._source.read()
-                    if captured is None or not self._put(captured):
-                        break
-        except Exception as error:  # noqa: BLE001 - raised again by take(), in the main thread
-            last = error
-        self._put(last)
-
-    def _put(self, item: Captured | BaseException | None) -> bool:
-        while not self._stopping.is_set():
-            try:
-                self._queue.put(item, timeout=_POLL)
-            except queue.Full:
-                continue
-            return True
-        return False
 
 
 def _spec(camera: str, sensor: str | None) -> SensorSpec:

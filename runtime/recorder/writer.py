@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.io.atomic import write_text
 from tgkt_edge.io.recording_format import FRAMES, INDEX, PAIRS, RGB, SPEC, VIDEO
-from tgkt_edge.runtime.sources.base import Captured, opencv
+from tgkt_edge.runtime.sources.base import Captured, StreamFormat, opencv
 from tgkt_edge.sensor import SensorSpec
 
 FORMATS = ("png", "ffv1")
@@ -49,6 +50,7 @@ class RecordingWriter:
         self._video: Any = None
         self.written = 0
         self._pairs: list[tuple[str, str]] = []
+        self._formats: dict[str, str] = {}
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(
                 f"{folder} already exists and is not empty. Choose another output folder: -o NAME"
@@ -64,6 +66,11 @@ class RecordingWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.close(failing=kind is not None)
+
+    def describe(self, found: StreamFormat, rgb: StreamFormat | None = None) -> None:
+        """Say, before the first frame, in which format the camera delivers, and the colour camera beside it."""
+        self.spec = dataclasses.replace(self.spec, pixel_format=found.pixels)
+        self._formats = {"format": str(found), **({"rgb_format": str(rgb)} if rgb is not None else {})}
 
     def add(self, captured: Captured, rgb: Captured | None = None) -> None:
         """Write one frame, and the colour frame that was taken with it.
@@ -82,7 +89,9 @@ class RecordingWriter:
         try:
             if self._index is None:
                 self._begin(frame, rgb is not None)
-            line: dict[str, Any] = {"number": captured.number, "time": captured.time}
+            line: dict[str, Any] = {"number": captured.number, "time": captured.time, **self._formats}
+            if captured.lost:
+                line["lost"] = captured.lost
             if self._form == "ffv1":
                 self._video.write(np.ascontiguousarray(frame))
                 line.update(file=VIDEO, video=self.written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.images import SUFFIXES
 from tgkt_edge.io.recording_format import is_recording
-from tgkt_edge.runtime.sources.base import Captured, FrameSource
+from tgkt_edge.runtime.sources.base import Captured, FrameSource, StreamFormat
 from tgkt_edge.runtime.sources.gstreamer import open_csi, open_gstreamer
 from tgkt_edge.runtime.sources.images import ImageSource, find_by_glob, find_in_folder
 from tgkt_edge.runtime.sources.network import PORTS, open_network
@@ -28,11 +29,13 @@ __all__ = [
     "FrameSource",
     "ImageSource",
     "RecordingSource",
+    "StreamFormat",
     "V4l2Source",
     "VideoSource",
     "is_files",
     "open_colour",
     "open_source",
+    "same_device",
 ]
 
 EXAMPLES = {
@@ -58,7 +61,9 @@ KINDS = (
 _LIVE_KINDS = "0, v4l2:///dev/video0, csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH"
 
 
-def open_source(uri: str, spec: SensorSpec, loop: bool = False) -> FrameSource:
+def open_source(
+    uri: str, spec: SensorSpec, loop: bool = False, pinned: StreamFormat | None = None
+) -> FrameSource:
     """Open a camera or recording. Cameras are checked by their first frame before this returns.
 
     Args:
@@ -68,6 +73,8 @@ def open_source(uri: str, spec: SensorSpec, loop: bool = False) -> FrameSource:
             ``./0`` for a folder of that name.
         spec: what the raw frames mean; a camera is asked for the pixel format that fits it.
         loop: repeat a recording indefinitely.
+        pinned: the format of an earlier opening of this camera: another one is refused. See
+            :class:`tgkt_edge.runtime.sources.stream_format.PinnedOpener`.
 
     Raises:
         UsageError: (exit 2) the scheme is unknown, or ``loop`` was asked of a camera.
@@ -75,7 +82,7 @@ def open_source(uri: str, spec: SensorSpec, loop: bool = False) -> FrameSource:
         MissingDependency: (exit 6) the library that reads this kind of source is not installed.
     """
     path = Path(uri)
-    camera = _camera(uri, spec, loop)
+    camera = _camera(uri, spec, loop, pinned)
     if camera is not None:
         return camera
     if path.is_dir():
@@ -117,18 +124,26 @@ def open_colour(uri: str) -> FrameSource:
     raise UsageError(f"--rgb {redacted(uri)}: expected a colour camera that is live: {_LIVE_KINDS}")
 
 
+def same_device(camera: str, other: str) -> bool:
+    """Whether two URIs name one V4L2 device, by whatever links and numbers."""
+    first, second = _device(camera), _device(other)
+    if first is None or second is None:
+        return False
+    return os.path.realpath(first) == os.path.realpath(second)
+
+
 def is_files(uri: str) -> bool:
     """Whether :func:`open_source` would read files as fast as they are answered: no camera, and not ``replay:``."""
     return _scheme(uri) is None and _device(uri) is None
 
 
-def _camera(uri: str, spec: SensorSpec, loop: bool) -> FrameSource | None:
+def _camera(uri: str, spec: SensorSpec, loop: bool, pinned: StreamFormat | None) -> FrameSource | None:
     """The live source that ``uri`` names; None if it names files, or nothing."""
     scheme, device = _scheme(uri), _device(uri)
     if scheme == "replay":
         return _replay(Path(uri[len("replay:") :].removeprefix("//")), spec, loop)
     if scheme == "realsense":  # a camera or a file: it sees to `loop` itself
-        return RealSenseSource(_rest(uri), spec, loop=loop)
+        return RealSenseSource(_rest(uri), spec, loop=loop, pinned=pinned)
     if scheme is None and device is None:
         return None
     if loop:
@@ -136,16 +151,16 @@ def _camera(uri: str, spec: SensorSpec, loop: bool) -> FrameSource | None:
             f"--loop repeats a recording; the camera {redacted(uri)} has no end. Leave --loop out."
         )
     if device is not None:
-        return V4l2Source(device, spec)
+        return V4l2Source(device, spec, pinned=pinned)
     if scheme == "gst":
-        return open_gstreamer(uri[len("gst:") :], spec)
+        return open_gstreamer(uri[len("gst:") :], spec, pinned)
     if scheme == "csi":
-        return open_csi(_rest(uri), spec)
+        return open_csi(_rest(uri), spec, pinned)
     if scheme == "openni2":
-        return OpenNi2Source(_rest(uri) or "0", spec)
+        return OpenNi2Source(_rest(uri) or "0", spec, pinned)
     if scheme == "obsensor":
-        return open_obsensor(_rest(uri) or "0", spec)
-    return open_network(uri, spec)
+        return open_obsensor(_rest(uri) or "0", spec, pinned)
+    return open_network(uri, spec, pinned=pinned)
 
 
 def _replay(folder: Path, spec: SensorSpec, loop: bool) -> FrameSource:

@@ -31,6 +31,8 @@ class Captured:
         error: why ``frame`` is None; None if it is not.
         seconds: what it took to bring the frame into memory once it was there: decoding or copying, never the wait
             for the camera.
+        lost: frames that the driver took and could not deliver, since the source was opened, by the gaps in its own
+            numbering: it had no free buffer, or the bus lost them. 0 where the driver does not number them.
     """
 
     frame: NDArray[Any] | None
@@ -39,6 +41,52 @@ class Captured:
     name: str
     error: str | None = None
     seconds: float = 0.0
+    lost: int = 0
+
+
+@dataclass(frozen=True)
+class StreamFormat:
+    """How a camera delivers its frames.
+
+    Attributes:
+        pixels: the pixel format as this kind of source names it: V4L2's FOURCC (Z16, Y16, GREY), GStreamer's GRAY16_LE,
+            RealSense's in V4L2's words, OpenNI2's "1 mm".
+        width, height: pixels.
+        unit_m: metres a count, where the device says it.
+    """
+
+    pixels: str
+    width: int
+    height: int
+    unit_m: float | None = None
+
+    def __str__(self) -> str:
+        unit = f" at {self.unit_m:g} m a count" if self.unit_m is not None else ""
+        return f"{self.pixels} {self.width}x{self.height}{unit}"
+
+
+class SequenceGaps:
+    """Counts the frames that are missing in a driver's 32-bit numbering.
+
+    Attributes:
+        lost: how many, so far.
+    """
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self._last: int | None = None
+
+    def add(self, sequence: int) -> int:
+        """Take the number of the next frame that arrived; return ``lost``.
+
+        A number that stays, or goes back, is a driver that does not count or began again: nothing is known to be lost.
+        """
+        if self._last is not None:
+            step = (sequence - self._last) & 0xFFFFFFFF
+            if 1 < step < 1 << 31:
+                self.lost += step - 1
+        self._last = sequence
+        return self.lost
 
 
 class FrameSource(ABC):
@@ -46,9 +94,11 @@ class FrameSource(ABC):
 
     Attributes:
         live: frames arrive at the source's own pace, so that a late reader misses some.
+        format: what a live source delivers; None: it is not live.
     """
 
     live: bool = False
+    format: StreamFormat | None = None
 
     @abstractmethod
     def read(self) -> Captured | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.io.addresses import redacted, redacted_pipeline
-from tgkt_edge.runtime.sources.base import opencv
+from tgkt_edge.runtime.sources.base import StreamFormat, opencv
 from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, expected_backend
 from tgkt_edge.sensor import SensorSpec
 
@@ -20,12 +20,15 @@ _SINK = "appsink drop=true max-buffers=4"
 _TIMEOUT_MS = 10_000
 
 
-def open_gstreamer(pipeline: str, spec: SensorSpec | None) -> OpenCvStream:
+def open_gstreamer(
+    pipeline: str, spec: SensorSpec | None, pinned: StreamFormat | None = None
+) -> OpenCvStream:
     """Frames of a GStreamer pipeline: GRAY16_LE arrives as uint16 counts, GRAY8 as uint8, BGR as colour.
 
     Args:
         pipeline: as gst-launch-1.0 takes it, without an appsink (one is added) or with one of its own.
         spec: what frames must be; None: colour.
+        pinned: the format of an earlier opening: another one is refused.
 
     Raises:
         SourceLostError: (exit 5) it does not start, delivers nothing, or frames that contradict ``spec``. Its end
@@ -34,10 +37,10 @@ def open_gstreamer(pipeline: str, spec: SensorSpec | None) -> OpenCvStream:
     """
     if not pipeline.strip():
         raise UsageError("--camera gst: expected a pipeline: 'gst:v4l2src device=/dev/video0 ! videoconvert'")
-    return _open(with_sink(pipeline), redacted(f"gst:{pipeline.strip()}"), spec, "")
+    return _open(with_sink(pipeline), redacted(f"gst:{pipeline.strip()}"), spec, "", pinned)
 
 
-def open_csi(sensor_id: str, spec: SensorSpec | None) -> OpenCvStream:
+def open_csi(sensor_id: str, spec: SensorSpec | None, pinned: StreamFormat | None = None) -> OpenCvStream:
     """A CSI camera behind Jetson's image signal processor: 8-bit only.
 
     Raises:
@@ -54,7 +57,8 @@ def open_csi(sensor_id: str, spec: SensorSpec | None) -> OpenCvStream:
         )
     size = spec.size if spec is not None and isinstance(spec.size, tuple) else None
     hint = "Is this a Jetson, is the camera in 'v4l2-ctl --list-devices', and does nvargus-daemon run? "
-    return _open(csi_pipeline(int(sensor_id), size, colour=spec is None), f"csi://{sensor_id}", spec, hint)
+    pipeline = csi_pipeline(int(sensor_id), size, colour=spec is None)
+    return _open(pipeline, f"csi://{sensor_id}", spec, hint, pinned)
 
 
 def csi_pipeline(sensor_id: int, size: tuple[int, int] | None, *, colour: bool = False) -> str:
@@ -77,7 +81,9 @@ def with_sink(pipeline: str) -> str:
     return text if re.search(r"\bappsink\b", text) else f"{text} ! {_SINK}"
 
 
-def _open(pipeline: str, name: str, spec: SensorSpec | None, hint: str) -> OpenCvStream:
+def _open(
+    pipeline: str, name: str, spec: SensorSpec | None, hint: str, pinned: StreamFormat | None
+) -> OpenCvStream:
     cv2 = opencv()
     backend = expected_backend(cv2, "CAP_GSTREAMER", "GStreamer", _BUILD)
     capture = _capture(cv2, pipeline, backend)
@@ -94,6 +100,7 @@ def _open(pipeline: str, name: str, spec: SensorSpec | None, hint: str) -> OpenC
         fix=f"End the pipeline with '! video/x-raw,format={bits}' (no videoconvert before it if the camera is raw: "
         f"that invents counts), or say with --sensor what does arrive.",
         lost=f"The pipeline ended or failed; GStreamer's own reason: gst-launch-1.0 -v {redacted_pipeline(pipeline)}",
+        pinned=pinned,
     )
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.io.addresses import MISPLACED_AT, ambiguous, redacted
-from tgkt_edge.runtime.sources.base import opencv
+from tgkt_edge.runtime.sources.base import StreamFormat, opencv
 from tgkt_edge.runtime.sources.network_fault import WAYS, why_no_video
 from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, expected_backend
 from tgkt_edge.sensor import SensorSpec
@@ -18,7 +18,11 @@ _QUIET = ("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def open_network(
-    uri: str, spec: SensorSpec | None, open_ms: int = _OPEN_MS, read_ms: int = _READ_MS
+    uri: str,
+    spec: SensorSpec | None,
+    open_ms: int = _OPEN_MS,
+    read_ms: int = _READ_MS,
+    pinned: StreamFormat | None = None,
 ) -> OpenCvStream:
     """Frames of a monochrome camera on the network, (H, W) uint8; a stream that squeezes intensities to 16..235 and
     says so is expanded by the decoder.
@@ -29,6 +33,7 @@ def open_network(
         uri: ``rtsp://user:password@host/path``, also rtsps, http, https. No message shows the password.
         spec: what frames must be; None: colour, (H, W, 3) uint8 BGR.
         open_ms, read_ms: how long to wait for the connection, and for a frame.
+        pinned: the format of an earlier opening: another one is refused.
 
     Raises:
         SourceLostError: (exit 5) nothing answers, it is no video, or ``spec`` wants 16 bits.
@@ -70,4 +75,5 @@ def open_network(
         fix="Set the camera to the size the SensorSpec names, or say with --sensor what does arrive.",
         lost=f"The camera ended the stream, or nothing came for {read_ms / 1e3:g} s. Check its power and the network.",
         monochrome=spec is not None,
+        pinned=pinned,
     )

@@ -6,7 +6,7 @@ import re
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.io.addresses import redacted
-from tgkt_edge.runtime.sources.base import check_unit, opencv
+from tgkt_edge.runtime.sources.base import StreamFormat, check_unit, opencv
 from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, expected_backend
 from tgkt_edge.sensor import SensorSpec
 
@@ -17,7 +17,7 @@ _BUILD = (
 )
 
 
-def open_obsensor(index: str, spec: SensorSpec) -> OpenCvStream:
+def open_obsensor(index: str, spec: SensorSpec, pinned: StreamFormat | None = None) -> OpenCvStream:
     """Depth of an Orbbec camera, (H, W) uint16 millimetres, 0 = no measurement.
 
     Raises:
@@ -49,4 +49,6 @@ def open_obsensor(index: str, spec: SensorSpec) -> OpenCvStream:
         fix="Say with --sensor what does arrive.",
         lost="Unplugged, reset or without power? See 'dmesg', check cable and power.",
         flag=cv2.CAP_OBSENSOR_DEPTH_MAP,
+        unit_m=_UNIT_M,
+        pinned=pinned,
     )

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import MissingDependency, SourceLostError
 from tgkt_edge.io.addresses import redacted_text
-from tgkt_edge.runtime.sources.base import Captured, FrameSource, check_first, opencv
+from tgkt_edge.runtime.sources.base import Captured, FrameSource, StreamFormat, check_first, opencv
+from tgkt_edge.runtime.sources.stream_format import check_pinned
 from tgkt_edge.sensor import SensorSpec
 
 _COLOURED = 12  # counts between two channels of a pixel; JPEG and H.264 stay below in monochrome pictures
+_PIXELS = {("uint16",): "GRAY16_LE", ("uint8",): "GRAY8", ("uint8", 3): "BGR"}
+"""GStreamer's names of what OpenCV hands out, by dtype and channels."""
 _GREY_STEP = 4  # every 4th pixel of every 4th row tells whether a picture is in colour
 
 
@@ -28,6 +31,8 @@ class OpenCvStream(FrameSource):
         lost: what may have happened if no frame comes.
         flag: which picture ``retrieve`` shall give.
         monochrome: frames come as BGR but are a monochrome camera's: one channel is taken, a coloured one refused.
+        unit_m: metres a count, where this kind of source has one.
+        pinned: the format of an earlier opening: another one is refused.
 
     Raises:
         SourceLostError: (exit 5) no frame came, or it contradicts ``spec``.
@@ -45,17 +50,21 @@ class OpenCvStream(FrameSource):
         lost: str,
         flag: int = 0,
         monochrome: bool = False,
+        unit_m: float | None = None,
+        pinned: StreamFormat | None = None,
     ) -> None:
         self._cv2 = opencv()
         self._capture, self._name, self._spec = capture, name, spec
         self._fix, self._lost, self._flag, self._monochrome = fix, lost, flag, monochrome
         self._number = 0
         self._first: Captured | None = None
-        self._format: tuple[Any, ...] = ()
+        self._format: tuple[Any, ...] = ()  # dtype, height, width, channels if there are several
         try:
             first = self._next()
             if first.frame is None:
                 raise SourceLostError(str(first.error))
+            self.format = self._stream_format(unit_m)
+            check_pinned(pinned, self.format, name)
             if spec is not None:
                 check_first(first.frame, spec, name, fix)
             elif first.frame.dtype != np.uint8 or first.frame.shape[2:] != (3,):
@@ -103,6 +112,10 @@ class OpenCvStream(FrameSource):
             frame, trouble = self._grey(frame)
         seconds = time.perf_counter() - clock
         return Captured(frame, self._number, arrived, self._name, trouble, seconds)
+
+    def _stream_format(self, unit_m: float | None) -> StreamFormat:
+        dtype, height, width, *channels = self._format
+        return StreamFormat(_PIXELS.get((str(dtype), *channels), str(dtype)), width, height, unit_m)
 
     def _grey(self, frame: NDArray[Any]) -> tuple[NDArray[Any] | None, str | None]:
         """The one channel of a monochrome picture that was decoded to BGR, or why there is none."""

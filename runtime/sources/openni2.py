@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime.sources import openni2_abi as abi
-from tgkt_edge.runtime.sources.base import Captured, FrameSource, check_first, check_unit
+from tgkt_edge.runtime.sources.base import (
+    Captured,
+    FrameSource,
+    SequenceGaps,
+    StreamFormat,
+    check_first,
+    check_unit,
+)
+from tgkt_edge.runtime.sources.stream_format import check_pinned
 from tgkt_edge.sensor import SensorSpec
 
 _TIMEOUT_MS = 10_000
@@ -32,6 +40,7 @@ class OpenNi2Source(FrameSource):
     Args:
         device: a number in the order the library lists its devices, or a device's URI.
         spec: what frames must be; a video mode of its dtype, kind, unit and size is set.
+        pinned: the format of an earlier opening: its mode is set, and another one refused.
 
     Raises:
         SourceLostError: (exit 5) no such device, or it has no such stream. The message lists what there is.
@@ -40,20 +49,21 @@ class OpenNi2Source(FrameSource):
 
     live = True
 
-    def __init__(self, device: str, spec: SensorSpec) -> None:
+    def __init__(self, device: str, spec: SensorSpec, pinned: StreamFormat | None = None) -> None:
         self._name = f"openni2://{device}"
         self._number = 0
         self._device, self._stream = ctypes.c_void_p(), ctypes.c_void_p()
         self._first: Captured | None = None
         self._format: tuple[int, ...] = ()
+        self._gaps = SequenceGaps()
         self._library = abi.load()
         try:
             self._begin()
             self._open(device)
-            self._start(spec)
-            pixels, *rest = self._next()
-            check_first(pixels, spec, self._name, "Say with --sensor what does arrive.")
-            self._first = Captured(pixels, 0, rest[0], self._name, None, rest[1])
+            self._start(spec, pinned)
+            self._first = self._next()
+            if self._first.frame is not None:
+                check_first(self._first.frame, spec, self._name, "Say with --sensor what does arrive.")
         except BaseException:
             self.close()
             raise
@@ -62,8 +72,7 @@ class OpenNi2Source(FrameSource):
         """The next frame; see :meth:`FrameSource.read`. Waits up to 10 s for it."""
         captured, self._first = self._first, None
         if captured is None:
-            pixels, arrived, seconds = self._next()
-            captured = Captured(pixels, self._number, arrived, self._name, None, seconds)
+            captured = self._next()
         self._number += 1
         return captured
 
@@ -110,7 +119,7 @@ class OpenNi2Source(FrameSource):
         self._library.oniReleaseDeviceList(devices)
         return found
 
-    def _start(self, spec: SensorSpec) -> None:
+    def _start(self, spec: SensorSpec, pinned: StreamFormat | None) -> None:
         """Set the video mode that fits ``spec`` and start its stream. Raises SourceLostError."""
         library = self._library
         sensor = abi.SENSOR_DEPTH if spec.kind == "depth" else abi.SENSOR_IR
@@ -145,7 +154,9 @@ class OpenNi2Source(FrameSource):
             )
         if library.oniDeviceCreateStream(self._device, sensor, ctypes.byref(self._stream)):
             raise SourceLostError(f"{self._name}: its stream cannot be opened: {self._reason()}")
-        mode = fitting[0]
+        mode = next((one for one in fitting if pinned in (None, _format_of(one))), fitting[0])
+        self.format = _format_of(mode)
+        check_pinned(pinned, self.format, self._name)
         # A driver with one mode may refuse to have it set; what arrives is checked, not what was asked for.
         library.oniStreamSetProperty(
             self._stream, abi.STREAM_VIDEO_MODE, ctypes.byref(mode), ctypes.sizeof(mode)
@@ -154,8 +165,8 @@ class OpenNi2Source(FrameSource):
         if library.oniStreamStart(self._stream):
             raise SourceLostError(f"{self._name}: the stream does not start: {self._reason()}")
 
-    def _next(self) -> tuple[NDArray[Any], float, float]:
-        """Pixels, when they arrived, and the seconds it took to copy them. Raises SourceLostError."""
+    def _next(self) -> Captured:
+        """The next frame. Raises SourceLostError."""
         library, index = self._library, ctypes.c_int()
         frame = ctypes.POINTER(abi.Frame)()
         status = library.oniWaitForAnyStream(ctypes.byref(self._stream), 1, ctypes.byref(index), _TIMEOUT_MS)
@@ -170,6 +181,7 @@ class OpenNi2Source(FrameSource):
         try:
             pixels = _pixels(frame.contents)
             found = (frame.contents.mode.format, *pixels.shape)
+            lost = self._gaps.add(frame.contents.index & 0xFFFFFFFF)
         finally:
             library.oniFrameRelease(frame)
         if found != self._format:
@@ -180,11 +192,17 @@ class OpenNi2Source(FrameSource):
                 f"{self._name}: {expected} was set, but {came} arrives. Keep the camera in one mode; does another "
                 f"program set it?"
             )
-        return pixels, arrived, time.perf_counter() - clock
+        seconds = time.perf_counter() - clock
+        return Captured(pixels, self._number, arrived, self._name, None, seconds, lost)
 
     def _reason(self) -> str:
         text = self._library.oniGetExtendedError() or b""
         return " ".join(text.decode("utf-8", "replace").split()) or "it gives no reason"
+
+
+def _format_of(mode: abi.VideoMode) -> StreamFormat:
+    name = _NAMES.get(mode.format, f"pixel format {mode.format}")
+    return StreamFormat(name, mode.width, mode.height, _UNITS.get(mode.format))
 
 
 def _pixels(frame: abi.Frame) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,15 @@ import numpy as np
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.optional_deps import require
-from tgkt_edge.runtime.sources.base import Captured, FrameSource, check_first, check_unit
+from tgkt_edge.runtime.sources.base import (
+    Captured,
+    FrameSource,
+    SequenceGaps,
+    StreamFormat,
+    check_first,
+    check_unit,
+)
+from tgkt_edge.runtime.sources.stream_format import check_pinned, format_of
 from tgkt_edge.sensor import SensorSpec
 
 SUFFIXES = (".bag", ".db3")
@@ -34,13 +43,18 @@ class RealSenseSource(FrameSource):
         device: a serial number, nothing (the first camera), or a .bag or .db3 file.
         spec: what frames must be. Kind "depth" opens the depth stream, "nir" the left infrared one.
         loop: repeat a file indefinitely.
+        pinned: the format of an earlier opening: its size is asked for, and another one, or another unit, refused.
 
     Raises:
         SourceLostError: (exit 5) no such camera or file, no such stream, or another depth scale.
         MissingDependency: (exit 6) pyrealsense2 is not installed.
     """
 
-    def __init__(self, device: str, spec: SensorSpec, *, loop: bool = False) -> None:
+    def __init__(
+        self, device: str, spec: SensorSpec, *, loop: bool = False, pinned: StreamFormat | None = None
+    ) -> None:
+        if pinned is not None:
+            spec = spec.with_size(pinned.width, pinned.height)
         self._rs = require("pyrealsense2", "realsense", "realsense://")
         recording = device.endswith(SUFFIXES)
         if loop and not recording:
@@ -53,6 +67,8 @@ class RealSenseSource(FrameSource):
         self._number = 0
         self._first: Captured | None = None
         self._shape: tuple[int, ...] = ()
+        self._gaps = SequenceGaps()
+        self._unit_m: float | None = None
         self._stream: _Camera | _File | None = None
         if recording and not Path(device).is_file():
             raise SourceLostError(f"{device}: no such file")
@@ -62,11 +78,14 @@ class RealSenseSource(FrameSource):
         try:
             self._stream = self._open()
             if spec.kind == "depth":
-                check_unit(self._scale(self._stream.device), spec, self._name)
+                self._unit_m = self._scale(self._stream.device)
+                check_unit(self._unit_m, spec, self._name)
             first = self._next()
             if first is None or first.frame is None:
                 raise SourceLostError(f"{self._name}: holds no {spec.kind} frame")
             check_first(first.frame, spec, self._name, "Say with --sensor what does arrive.")
+            self.format = format_of(_pixels_of(spec), first.frame, self._unit_m)
+            check_pinned(pinned, self.format, self._name)
             self._first = first
         except BaseException:
             self.close()
@@ -130,6 +149,13 @@ class RealSenseSource(FrameSource):
             return None
         if self.live:
             began, clock = time.time(), time.perf_counter()
+        if self._unit_m is not None:
+            unit_m = picture.as_depth_frame().get_units()
+            if not math.isclose(unit_m, self._unit_m, rel_tol=1e-3):
+                raise SourceLostError(
+                    f"{self._name}: a count was {self._unit_m:g} m and is {unit_m:g} m now: another program, or a "
+                    f"preset, changed the camera's depth unit. Set it back, or give --sensor one with this unit_m."
+                )
         pixels = np.array(picture.get_data())  # a copy: librealsense uses its buffer again
         if self._shape and pixels.shape != self._shape:
             raise SourceLostError(
@@ -140,7 +166,8 @@ class RealSenseSource(FrameSource):
         domains = self._rs.timestamp_domain
         if picture.get_frame_timestamp_domain() in (domains.system_time, domains.global_time):
             began = picture.get_timestamp() / 1e3
-        return Captured(pixels, self._number, began, self._name, None, time.perf_counter() - clock)
+        lost = self._gaps.add(picture.get_frame_number() & 0xFFFFFFFF) if self.live else 0
+        return Captured(pixels, self._number, began, self._name, None, time.perf_counter() - clock, lost)
 
     def _lost(self, why: str) -> str:
         return (
@@ -238,6 +265,13 @@ class _File:
         while self.device.current_status() != self._stopped and time.monotonic() < end:
             time.sleep(0.005)
         time.sleep(0.02)  # what that thread does after it has said so
+
+
+def _pixels_of(spec: SensorSpec) -> str:
+    """The pixel format that :func:`_requested` asks for, in V4L2's words."""
+    if spec.kind == "depth":
+        return "Z16"
+    return "GREY" if spec.dtype == "uint8" else "Y16"
 
 
 def _requested(rs: Any, spec: SensorSpec) -> tuple[Any, Any, int, int]:

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import errno
-import glob
-import os
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.errors import FrameError, SourceLostError
-from tgkt_edge.runtime.sources.base import Captured, FrameSource, opencv
+from tgkt_edge.errors import SourceLostError
+from tgkt_edge.runtime.sources.base import (
+    Captured,
+    FrameSource,
+    SequenceGaps,
+    StreamFormat,
+    check_first,
+    opencv,
+)
 from tgkt_edge.runtime.sources.v4l2_device import FormatChanged, Layout, RawImage, V4l2Device
+from tgkt_edge.runtime.sources.v4l2_formats import Refusals, candidates, pixel_name, raw_pixels
 from tgkt_edge.sensor import SensorSpec
-
-_DEPTH16 = ("Z16 ", "Y16 ", "Y14 ", "Y12 ", "Y10 ", "Y16 >")  # a node with both: depth is Z16, infrared Y16
-_NIR16 = ("Y16 ", "Y14 ", "Y12 ", "Y10 ", "Y16 >")
-_NIR8 = ("GREY",)
-_COLOUR = ("YUYV", "UYVY", "MJPG")
+from tgkt_edge.system.device_access import open_advice
 
 _TIMEOUT = 10.0  # seconds without a frame before the camera counts as lost
 _FIRST_TRIES = 10  # cameras often begin with damaged frames
+_TRIES = 5  # attempts to start a camera in the format that it accepted
+_PAUSE = 0.2  # seconds between two of them
 
 
 class V4l2Source(FrameSource):
     """Frames of one V4L2 camera, as uint16 or uint8 counts, neither shifted nor scaled.
 
-    Opening asks for one raw pixel format after the other and takes a frame of each until one comes out as ``spec``
-    says. ``Captured.time`` is the driver's timestamp where it keeps the monotonic clock, else the time of arrival.
+    Opening asks for one raw pixel format after the other until the driver accepts one, in the size of ``spec``. From
+    then on it is this format or none: errors, damaged frames and silence are no reason for another one, whose counts
+    would mean something else. ``Captured.time`` is the driver's timestamp where it keeps the monotonic clock, else the
+    time of arrival.
 
     Args:
         device: path, e.g. /dev/video0 or a link below /dev/v4l/by-id.
-        spec: dtype, kind and, if it names one, size of the frames to ask for. None: (H, W, 3) uint8 BGR.
+        spec: dtype, kind and, if it names them, size and pixel format of the frames to ask for. None: (H, W, 3) uint8
+            BGR.
         timeout: seconds to wait for a frame.
+        pinned: the format of an earlier opening: nothing else is asked for or accepted.
 
     Raises:
         SourceLostError: (exit 5) no such device, no permission, busy, or it delivers no such frames. The message
@@ -45,26 +52,31 @@ class V4l2Source(FrameSource):
 
     live = True
 
-    def __init__(self, device: str, spec: SensorSpec | None, timeout: float = _TIMEOUT) -> None:
-        self._device, self._spec, self._timeout = device, spec, timeout
+    def __init__(
+        self,
+        device: str,
+        spec: SensorSpec | None,
+        timeout: float = _TIMEOUT,
+        pinned: StreamFormat | None = None,
+    ) -> None:
+        self._device, self._spec, self._timeout, self._pinned = device, spec, timeout, pinned
         self._number = 0
+        self._layout = Layout("", 0, 0, 0, 0)
+        self._gaps = SequenceGaps()
         self._cv2 = opencv() if spec is None else None
         try:
             self._camera = V4l2Device(device)
         except OSError as error:
             raise SourceLostError(
-                f"{device}: cannot be opened: {_reason(error)}. {_advice(error.errno, device)}"
+                f"{device}: cannot be opened: {_reason(error)}. {open_advice(error.errno, device)}"
             ) from error
         try:
-            self._layout, self._first = self._negotiate()
+            self._first: Captured | None = self._negotiate()
         except BaseException:
             self._camera.close()
             raise
-
-    @property
-    def format(self) -> str:
-        """FOURCC that the camera delivers."""
-        return self._layout.fourcc
+        layout = self._layout
+        self.format = StreamFormat(pixel_name(layout.fourcc), layout.width, layout.height)
 
     def read(self) -> Captured:
         """The next frame; see :meth:`FrameSource.read`."""
@@ -81,25 +93,37 @@ class V4l2Source(FrameSource):
     def _next(self) -> Captured:
         """One frame from the camera. Raises SourceLostError."""
         try:
-            image = self._camera.read(self._timeout)
-            if image is None:
-                raise SourceLostError(
-                    f"{self._device}: no frame for {self._timeout:g} s: the camera is still there but silent. "
-                    f"Triggered from outside, starved of USB bandwidth or hung? See 'dmesg', or plug it in again."
-                )
-            return self._captured(image)
-        except FormatChanged:
-            raise SourceLostError(self._changed()) from None
+            return self._wait()
+        except FormatChanged as changed:
+            raise SourceLostError(f"{self._device}: {self._changed(changed)}") from None
         except OSError as error:
             raise SourceLostError(
                 f"{self._device}: the camera stopped delivering after {self._number} frames: {_reason(error)}. "
                 f"Unplugged, reset or without power? See 'dmesg', check cable and power, and start again."
             ) from error
 
+    def _wait(self) -> Captured:
+        """One frame. Raises SourceLostError after a silence, FormatChanged, and OSError as the driver says."""
+        image = self._camera.read(self._timeout)
+        if image is not None:
+            return self._captured(image)
+        self._camera.signal.look(at_once=True)
+        why = self._camera.signal.trouble
+        what = f"no frame for {self._timeout:g} s: the camera is still there but silent."
+        if why is not None:
+            raise SourceLostError(f"{self._device}: {what} {why}: switch on or plug in what feeds it.")
+        raise SourceLostError(
+            f"{self._device}: {what} Triggered from outside, starved of USB bandwidth or hung? See 'dmesg', or plug it "
+            f"in again."
+        )
+
     def _captured(self, image: RawImage) -> Captured:
         clock = time.perf_counter()
         frame, trouble = None, None
-        if image.damaged:
+        lost = self._gaps.add(image.sequence)
+        if image.trouble is not None:
+            trouble = f"{self._device}: {image.trouble}: frame {image.sequence} is no picture"
+        elif image.damaged:
             trouble = f"{self._device}: the driver marks frame {image.sequence} as damaged"
         else:
             frame = self._decode(image.data)
@@ -110,7 +134,8 @@ class V4l2Source(FrameSource):
                 f"{self._device}: frame {image.sequence} is incomplete: {len(image.data)} bytes instead of "
                 f"{self._layout.bytes}. USB bandwidth? Try a port of its own or a smaller size."
             )
-        return Captured(frame, self._number, image.time, self._device, trouble, time.perf_counter() - clock)
+        seconds = time.perf_counter() - clock
+        return Captured(frame, self._number, image.time, self._device, trouble, seconds, lost)
 
     def _decode(self, data: NDArray[np.uint8]) -> NDArray[Any] | None:
         """Bytes as the driver wrote them to a frame; None if there are too few of them."""
@@ -124,119 +149,106 @@ class V4l2Source(FrameSource):
         colour: NDArray[Any] = self._cv2.cvtColor(frame.view(np.uint8).reshape(*frame.shape, 2), code)
         return colour
 
-    def _negotiate(self) -> tuple[Layout, Captured | None]:
-        """The first expected format that really arrives as expected, and its first whole frame."""
-        spec = self._spec
-        expected = (
-            _COLOUR
-            if spec is None
-            else _NIR8
-            if spec.dtype == "uint8"
-            else _DEPTH16
-            if spec.kind == "depth"
-            else _NIR16
-        )
+    def _negotiate(self) -> Captured:
+        """The first whole frame in the first format that the driver accepts. Raises SourceLostError."""
+        spec, pinned = self._spec, self._pinned
         size = spec.size if spec is not None and isinstance(spec.size, tuple) else None
-        offered = self._camera.formats()
-        found = _Findings(self._device, expected, offered, spec)
+        if pinned is not None:
+            size = (pinned.width, pinned.height)
+        offered, expected = self._camera.formats(), candidates(spec, pinned)
+        refusals = Refusals(self._device, expected, offered, spec, size, pinned)
         for name in [one for one in expected if not offered or one in offered]:
+            answer = self._start(name, size)
+            if isinstance(answer, str):
+                refusals.add(name, answer)
+                continue
+            if spec is not None and answer.frame is not None:
+                check_first(answer.frame, spec, self._device, "Say with --sensor what does arrive.")
+            return answer
+        raise SourceLostError(refusals.text())
+
+    def _start(self, name: str, size: tuple[int, int] | None) -> Captured | str:
+        """The first whole frame in one pixel format, or why the driver refuses that format.
+
+        Raises:
+            SourceLostError: it accepted the format, and delivers nothing or no whole frame; or anything else failed
+                again and again.
+        """
+        accepted, trouble = False, ""
+        for attempt in range(_TRIES):
+            if attempt:
+                self._camera.stop()
+                time.sleep(_PAUSE)
             try:
-                self._layout = self._camera.set_format(name, size)
-                if self._layout.fourcc != name:
-                    found.add(name, f"the driver sets {self._layout.fourcc.strip()} instead")
-                elif size is not None and (self._layout.width, self._layout.height) != size:
-                    found.add(name, f"frames come as {self._layout.width}x{self._layout.height}")
-                else:
-                    self._camera.start()
-                    captured = self._first_whole()
-                    if captured is None or captured.frame is None:
-                        found.add(name, "started, but no whole frame came")
-                    elif spec is None:
-                        return self._layout, captured
-                    else:
-                        spec.check(captured.frame, self._device)
-                        return self._layout, captured
-            except FrameError as error:
-                found.add(name, str(error))
-            except FormatChanged:
-                raise SourceLostError(self._changed()) from None
+                self._camera.signal.adopt()
+                layout = self._camera.set_format(name, size)
+                refusal = _refusal(layout, name, size)
+                if refusal is not None and not accepted:
+                    return refusal
+                if refusal is not None:
+                    trouble = refusal
+                    continue
+                accepted, self._layout = True, layout
+                self._camera.start()
+                self._gaps = SequenceGaps()
+                captured = self._first_whole()
+                if captured.frame is not None:
+                    return captured
+                trouble = str(captured.error).removeprefix(f"{self._device}: ")
+            except FormatChanged as changed:
+                trouble = self._changed(changed)
             except OSError as error:
+                if error.errno == errno.EINVAL and not accepted:
+                    return _reason(error)
                 if error.errno in (errno.EBUSY, errno.ENODEV):
                     raise SourceLostError(
-                        f"{self._device}: {_reason(error)}. {_advice(error.errno, self._device)}"
+                        f"{self._device}: {_reason(error)}. {open_advice(error.errno, self._device, asking=1)}"
                     ) from error
-                found.add(name, _reason(error))
-            self._camera.stop()
-        raise SourceLostError(found.text())
+                trouble = _reason(error)
+        self._camera.signal.look(at_once=True)
+        signal = f" {self._camera.signal.trouble}." if self._camera.signal.trouble else ""
+        raise SourceLostError(
+            f"{self._device}: no whole frame as {pixel_name(name)} in {_TRIES} attempts; the last one: "
+            f"{trouble.rstrip('.')}.{signal} See 'dmesg', check cable and power, or plug the camera in again."
+        )
 
-    def _first_whole(self) -> Captured | None:
-        for _ in range(_FIRST_TRIES):
-            image = self._camera.read(self._timeout)
-            if image is None:
-                return None
-            captured = self._captured(image)
+    def _first_whole(self) -> Captured:
+        """The first whole frame, or the last damaged one of ten. Raises as :meth:`_wait`."""
+        captured = self._wait()
+        for _ in range(_FIRST_TRIES - 1):
             if captured.frame is not None:
-                return captured
-        return None
+                break
+            captured = self._wait()
+        return captured
 
-    def _changed(self) -> str:
+    def _changed(self, changed: FormatChanged) -> str:
+        advice = "Keep the camera in one mode; does another program set it?"
+        if changed.after:
+            return f"the signal at its input changed from {changed.before} to {changed.after}. {advice}"
         before = self._layout
         try:
             after = self._camera.layout()
-            now = f"{after.fourcc.strip()} {after.width}x{after.height}"
         except OSError:
-            now = "something it does not name"
-        return (
-            f"{self._device}: the stream changed its format midway, from {before.fourcc.strip()} "
-            f"{before.width}x{before.height} to {now}. Keep the camera in one mode; does another program set it?"
-        )
+            return f"the stream changed its format midway, from {_words(before)} to one it does not name. {advice}"
+        if _words(before) == _words(after):
+            return (
+                f"the driver reports another signal at its input, and does not say which; its format is still "
+                f"{_words(before)}. {advice}"
+            )
+        return f"the stream changed its format midway, from {_words(before)} to {_words(after)}. {advice}"
 
 
-@dataclass
-class _Findings:
-    """What was tried on one device, for the message that refuses it."""
-
-    device: str
-    expected: tuple[str, ...]
-    offered: dict[str, str]
-    spec: SensorSpec | None
-
-    def __post_init__(self) -> None:
-        self._tried: list[str] = []
-
-    def add(self, name: str, what: str) -> None:
-        self._tried.append(f"{name.strip()}: {what}")
-
-    def text(self) -> str:
-        spec = self.spec
-        kind = "colour" if spec is None else f"{spec.dtype} {spec.kind}"
-        size = f" at {spec.size[0]}x{spec.size[1]}" if spec and isinstance(spec.size, tuple) else ""
-        names = ", ".join(name.strip() for name in self.expected if not name.endswith(">"))
-        have = ", ".join(f"{name.strip()} ({text})" for name, text in self.offered.items())
-        return (
-            f"{self.device}: no {kind} frames{size}. Expected pixel format {names}: "
-            f"{'; '.join(self._tried) or 'none of these is offered'}. "
-            f"The camera offers: {have or 'it did not say'}. Try another node of the same camera (depth, infrared and "
-            f"colour are often separate; 'v4l2-ctl --list-devices', 'v4l2-ctl -d {self.device} --list-formats-ext')"
-            + (", or choose the SensorSpec of what it does deliver with --sensor." if spec else ".")
-        )
+def _refusal(layout: Layout, name: str, size: tuple[int, int] | None) -> str | None:
+    """Why what the driver set is not what was asked for; None: it is."""
+    if layout.fourcc != name:
+        return f"the driver sets {pixel_name(layout.fourcc)} instead"
+    if size is not None and (layout.width, layout.height) != size:
+        return f"frames come as {layout.width}x{layout.height}"
+    return None
 
 
-def raw_pixels(data: NDArray[np.uint8], layout: Layout) -> NDArray[Any] | None:
-    """(n,) bytes to (H, W) uint8 or uint16 counts without the padding of rows; None if there are too few bytes.
-
-    V4L2's 16-bit formats are little-endian on every machine, except for those named with '>'.
-    """
-    width = layout.width * (1 if layout.fourcc == "GREY" else 2)
-    stride = max(layout.stride, width)
-    needed = stride * (layout.height - 1) + width
-    if len(data) < needed:
-        return None
-    rows = np.lib.stride_tricks.as_strided(data, (layout.height, width), (stride, 1), writeable=False)
-    if layout.fourcc == "GREY":
-        return np.ascontiguousarray(rows)
-    counts = np.ascontiguousarray(rows).view(">u2" if layout.fourcc.endswith(">") else "<u2")
-    return counts.astype(np.uint16, copy=False)
+def _words(layout: Layout) -> str:
+    return f"{pixel_name(layout.fourcc)} {layout.width}x{layout.height}"
 
 
 def _reason(error: OSError) -> str:
@@ -244,45 +256,6 @@ def _reason(error: OSError) -> str:
         errno.ENODEV: "No such device (unplugged)",
         errno.ENOTTY: "not a V4L2 device",
         errno.ENOTSUP: "not a capture node (cameras have others for their metadata)",
+        errno.ENOLINK: "no signal at its input",
     }
     return special.get(error.errno or 0, error.strerror or str(error))
-
-
-def _advice(code: int | None, device: str) -> str:
-    if code in (errno.EACCES, errno.EPERM):
-        return (
-            f"Add this user to the group that owns it: sudo usermod -aG {_group(device)} $USER, then log in "
-            f"again (in a container: --device {device} --group-add {_group(device)})."
-        )
-    if code == errno.EBUSY:
-        users = _users(device)
-        return f"Another program uses the camera{': ' + users if users else ''}. Close that one."
-    nodes = sorted(glob.glob("/dev/video*"))
-    return f"Is the camera plugged in? Video devices here: {', '.join(nodes) or 'none'}."
-
-
-def _group(device: str) -> str:
-    import grp
-
-    try:
-        name = grp.getgrgid(os.stat(device).st_gid).gr_name
-    except (OSError, KeyError):
-        return "video"
-    return "video" if name == "root" else name
-
-
-def _users(device: str) -> str:
-    """Names and ids of the processes that hold ``device`` open, as far as this user may see them."""
-    found = []
-    for link in glob.glob("/proc/[0-9]*/fd/*"):
-        try:
-            if os.path.realpath(link) != os.path.realpath(device):
-                continue
-            process = link.split("/")[2]
-            if process == str(os.getpid()):
-                continue
-            with open(f"/proc/{process}/comm", encoding="utf-8", errors="replace") as file:
-                found.append(f"{file.read().strip()} (process {process})")
-        except OSError:
-            continue
-    return ", ".join(sorted(set(found)))

@@ -16,6 +16,17 @@ CAP_STREAMING, CAP_DEVICE_CAPS = 0x04000000, 0x80000000
 BUF_FLAG_ERROR = 0x40
 BUF_FLAG_TIMESTAMP_MASK, BUF_FLAG_TIMESTAMP_MONOTONIC = 0xE000, 0x2000
 EVENT_SOURCE_CHANGE = 5
+DV_BT_656_1120 = 0
+INPUT_TROUBLES = {
+    0x1: "has no power",
+    0x2: "has no signal",
+    0x100: "has no horizontal sync lock",
+    0x400: "has no vertical sync lock",
+    0x800: "finds no video standard in its signal",
+    0x10000: "has no sync lock",
+    0x40000: "has no carrier",
+}
+"""V4L2_IN_ST_*: states of an input in which what a driver delivers is no picture."""
 
 
 class Capability(ctypes.Structure):
@@ -167,6 +178,51 @@ class EventSubscription(ctypes.Structure):
     )
 
 
+class Event(ctypes.Structure):
+    """struct v4l2_event."""
+
+    _fields_ = (
+        ("type", ctypes.c_uint32),
+        ("data", ctypes.c_uint64 * 8),
+        ("pending", ctypes.c_uint32),
+        ("sequence", ctypes.c_uint32),
+        ("timestamp", ctypes.c_long * 2),
+        ("id", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32 * 8),
+    )
+
+
+class Input(ctypes.Structure):
+    """struct v4l2_input."""
+
+    _fields_ = (
+        ("index", ctypes.c_uint32),
+        ("name", ctypes.c_char * 32),
+        ("type", ctypes.c_uint32),
+        ("audioset", ctypes.c_uint32),
+        ("tuner", ctypes.c_uint32),
+        ("std", ctypes.c_uint64),
+        ("status", ctypes.c_uint32),
+        ("capabilities", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32 * 3),
+    )
+
+
+class DvTimings(ctypes.Structure):
+    """struct v4l2_dv_timings with struct v4l2_bt_timings, both packed: the picture of a digital video signal."""
+
+    _pack_ = 1
+    _fields_ = (
+        ("type", ctypes.c_uint32),
+        ("width", ctypes.c_uint32),
+        ("height", ctypes.c_uint32),
+        ("interlaced", ctypes.c_uint32),
+        ("polarities", ctypes.c_uint32),
+        ("pixelclock", ctypes.c_uint64),
+        ("rest", ctypes.c_uint8 * 104),
+    )
+
+
 def _ioctl(direction: int, number: int, size: int) -> int:
     """<asm-generic/ioctl.h>'s _IOC with type 'V'; x86 and ARM share it. Direction: 1 write, 2 read, 3 both."""
     return direction << 30 | size << 16 | ord("V") << 8 | number
@@ -183,6 +239,12 @@ DQBUF = _ioctl(3, 17, ctypes.sizeof(Buffer))
 STREAMON = _ioctl(1, 18, 4)
 STREAMOFF = _ioctl(1, 19, 4)
 SUBSCRIBE_EVENT = _ioctl(1, 90, ctypes.sizeof(EventSubscription))
+DQEVENT = _ioctl(2, 89, ctypes.sizeof(Event))
+G_INPUT = _ioctl(2, 38, 4)
+ENUMINPUT = _ioctl(3, 26, ctypes.sizeof(Input))
+S_DV_TIMINGS = _ioctl(3, 87, ctypes.sizeof(DvTimings))
+G_DV_TIMINGS = _ioctl(3, 88, ctypes.sizeof(DvTimings))
+QUERY_DV_TIMINGS = _ioctl(2, 99, ctypes.sizeof(DvTimings))
 
 
 def call(descriptor: int, request: int, argument: ctypes.Structure | ctypes.c_int) -> None:

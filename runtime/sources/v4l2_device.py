@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.runtime.sources import v4l2_abi as abi
+from tgkt_edge.runtime.sources.frame_clock import FrameClock, both_clocks
+from tgkt_edge.runtime.sources.v4l2_signal import InputSignal
 
 _BUFFERS = 4  # one being filled, one being copied, two against a hiccup of this process
-_OLDEST = 10.0  # seconds; a driver's timestamp further away than this follows another clock
+_MOST_FORMATS = 4096  # against a driver whose list never ends
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,28 @@ class Layout:
 
 @dataclass(frozen=True)
 class RawImage:
-    """One buffer, copied out: ``data`` (n,) uint8, Unix seconds, the driver's frame counter, its error flag."""
+    """One buffer, copied out: ``data`` (n,) uint8, Unix seconds, the driver's frame counter, its error flag.
+
+    ``trouble``: why its input had no picture when it came, whatever is in it; None: nothing is known against it.
+    """
 
     data: NDArray[np.uint8]
     time: float
     sequence: int
     damaged: bool
+    trouble: str | None = None
 
 
 class FormatChanged(Exception):
-    """The driver reports that what arrives is no longer what was agreed on."""
+    """The driver reports that what arrives is no longer what was agreed on.
+
+    Attributes:
+        before, after: the signals at the input, "1280x720"; both empty: the driver names none.
+    """
+
+    def __init__(self, before: str = "", after: str = "") -> None:
+        super().__init__(before, after)
+        self.before, self.after = before, after
 
 
 class V4l2Device:
@@ -64,6 +78,9 @@ class V4l2Device:
         self._maps: list[mmap.mmap] = []
         self._type = 0
         self._poll = select.poll()
+        self._clock = FrameClock()
+        self._agreed: Layout | None = None
+        self._doubtful = 0  # frames to come that may be from before the signal came back
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             have = abi.Capability()
@@ -76,6 +93,7 @@ class V4l2Device:
                 self._type = abi.VIDEO_CAPTURE_MPLANE
             else:
                 raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+            self.signal = InputSignal(self._fd)
             self._poll.register(self._fd, select.POLLIN | select.POLLPRI)
             # Not every driver has events; without them a change shows in the size of the buffers.
             with contextlib.suppress(OSError):
@@ -87,7 +105,7 @@ class V4l2Device:
     def formats(self) -> dict[str, str]:
         """FOURCC to description of every pixel format the driver lists; empty if it lists none."""
         found: dict[str, str] = {}
-        for index in range(64):
+        for index in range(_MOST_FORMATS):
             entry = abi.FmtDesc(index=index, type=self._type)
             try:
                 abi.call(self._fd, abi.ENUM_FMT, entry)
@@ -113,10 +131,12 @@ class V4l2Device:
         else:
             pix.bytesperline = pix.sizeimage = 0  # the driver's to say
         abi.call(self._fd, abi.S_FMT, asked)
-        return self._layout(asked)
+        self._agreed = self._layout(asked)
+        return self._agreed
 
     def start(self) -> None:
         """Map buffers, hand them to the driver, and let it fill them."""
+        self._clock = FrameClock()
         request = abi.RequestBuffers(count=_BUFFERS, type=self._type, memory=abi.MEMORY_MMAP)
         abi.call(self._fd, abi.REQBUFS, request)
         for index in range(request.count):
@@ -133,7 +153,7 @@ class V4l2Device:
         """The oldest filled buffer; waits up to ``timeout`` seconds for one, then None.
 
         Raises:
-            FormatChanged: the driver says so.
+            FormatChanged: another signal arrives, or the driver says that the format changed.
             OSError: ENODEV after unplugging.
         """
         end = time.monotonic() + timeout
@@ -143,24 +163,56 @@ class V4l2Device:
                 return None
             # The kernel sets every bit for an unplugged device: then DQBUF gives the reason.
             if events[0][1] & (select.POLLPRI | select.POLLERR | select.POLLHUP) == select.POLLPRI:
-                raise FormatChanged
+                self._take_event()
+                if not events[0][1] & select.POLLIN:
+                    continue
             buffer, planes = self._buffer(0)
             try:
                 abi.call(self._fd, abi.DQBUF, buffer)
             except BlockingIOError:
                 time.sleep(0.001)  # a driver that wakes up for nothing shall not take the whole core
                 continue
-            arrived = time.time()
+            monotonic, unix = both_clocks()
             used, start = (
                 (planes[0].bytesused, planes[0].data_offset) if self._multi else (buffer.bytesused, 0)
             )
             data = np.frombuffer(self._maps[buffer.index], np.uint8)[start:used].copy()
-            image = RawImage(
-                data, _unix_time(buffer, arrived), buffer.sequence, bool(buffer.flags & abi.BUF_FLAG_ERROR)
-            )
+            taken = self._clock.unix_time(_stamp(buffer), monotonic, unix)
+            sequence, damaged = buffer.sequence, bool(buffer.flags & abi.BUF_FLAG_ERROR)
             abi.call(self._fd, abi.QBUF, buffer)
-            return image
+            return RawImage(data, taken, sequence, damaged, self._trouble())
         return None
+
+    def _trouble(self) -> str | None:
+        """Why a frame that came now is no picture. Raises FormatChanged."""
+        self.signal.look()
+        if self.signal.changed:
+            raise FormatChanged(self.signal.agreed, self.signal.detected)
+        if self.signal.trouble is not None:
+            self._doubtful = _BUFFERS  # so many may wait already when it comes back
+            return self.signal.trouble
+        if self._doubtful:
+            self._doubtful -= 1
+            return "the signal at the input has only just come back"
+        return None
+
+    def _take_event(self) -> None:
+        """Take the driver's event. Raises FormatChanged if it says that frames may no longer be what was agreed on."""
+        event = abi.Event()
+        try:
+            abi.call(self._fd, abi.DQEVENT, event)
+        except OSError:
+            time.sleep(0.001)  # none there after all: this shall not take the whole core
+            return
+        if event.type != abi.EVENT_SOURCE_CHANGE:
+            return
+        self.signal.look(at_once=True)
+        if self.signal.changed:
+            raise FormatChanged(self.signal.agreed, self.signal.detected)
+        # Without a signal, frames say so; with the signal that was agreed on, nothing changed.
+        known = self.signal.trouble is not None or bool(self.signal.detected)
+        if not known or (self._agreed is not None and self.layout() != self._agreed):
+            raise FormatChanged
 
     def stop(self) -> None:
         """End the stream and free the buffers, so that another format can be set. Harmless twice, or unplugged."""
@@ -204,11 +256,9 @@ class V4l2Device:
         return buffer, planes
 
 
-def _unix_time(buffer: abi.Buffer, arrived: float) -> float:
-    """When the frame was taken, Unix seconds: the driver's time; ``arrived`` if it keeps another clock."""
-    if buffer.flags & abi.BUF_FLAG_TIMESTAMP_MASK == abi.BUF_FLAG_TIMESTAMP_MONOTONIC:
-        stamp: float = buffer.timestamp.sec + buffer.timestamp.usec * 1e-6
-        age = time.clock_gettime(time.CLOCK_MONOTONIC) - stamp
-        if 0 <= age < _OLDEST:
-            return arrived - age
-    return arrived
+def _stamp(buffer: abi.Buffer) -> float | None:
+    """The driver's time of a frame in seconds of the monotonic clock; None if it keeps another one."""
+    if buffer.flags & abi.BUF_FLAG_TIMESTAMP_MASK != abi.BUF_FLAG_TIMESTAMP_MONOTONIC:
+        return None
+    stamp: float = buffer.timestamp.sec + buffer.timestamp.usec * 1e-6
+    return stamp

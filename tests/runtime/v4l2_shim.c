@@ -13,7 +13,17 @@
  * frame that never comes), SHIM_IGNORES 1 (VIDIOC_S_FMT keeps the driver's own choice), SHIM_MJPG (a file: each image),
  * SHIM_CORRUPTED n (frames 1, n + 1... are damaged, 2, n + 2... incomplete). Paths, in force while their file exists, as
  * SHIM_GONE: SHIM_QUIET (no frame comes), SHIM_HANG (VIDIOC_DQBUF does not come back, and then finds the camera gone),
- * SHIM_SMALL (it opens with half the height). Opened anew, it answers older descriptors as if it were gone.
+ * SHIM_SMALL (it opens with half the height), SHIM_NOSIGNAL (its input has no signal, and frames are noise). Opened
+ * again, it answers older descriptors as if it were gone.
+ *
+ * Passing faults: SHIM_FAIL_SET, SHIM_FAIL_ON and SHIM_FAIL_DQ "errno:count" (the first so many VIDIOC_S_FMT,
+ * VIDIOC_STREAMON, VIDIOC_DQBUF answer that errno), SHIM_BROKEN n (frames before frame n are damaged).
+ * SHIM_SIZES 1 (VIDIOC_S_FMT takes any size; else it keeps the driver's own), SHIM_GAP n (from frame n on two numbers
+ * are missing), SHIM_UNCOUNTED 1 (every sequence number is 0), SHIM_STAMPED 1 (the first eight bytes of a frame are its
+ * timestamp in Unix microseconds), SHIM_BACKWARDS n (frame n is stamped 50 ms before the one before it).
+ * SHIM_INPUT 1 (an input with states), SHIM_HDMI 1 (one with a signal of the stream's size; after SHIM_CHANGE its
+ * height is halved and VIDIOC_G_FMT stays), SHIM_MODE and SHIM_GID (what stat() says of the node), SHIM_LOG (a file:
+ * one line each for VIDIOC_S_FMT and VIDIOC_STREAMON).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -28,6 +38,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,6 +51,8 @@ static uint32_t format, width, height, buffers, frame_number;
 static uint32_t queue[MAX_BUFFERS], queued, streaming;
 static uint8_t *memory;
 static int latest = -1; /* the descriptor of the last open() */
+static int told;        /* the event about the change was taken */
+static int64_t last_stamp;
 
 static long number(const char *name, long otherwise) {
   const char *text = getenv(name);
@@ -49,6 +62,22 @@ static long number(const char *name, long otherwise) {
 static int there(const char *name) { /* the file that this variable names */
   const char *path = getenv(name);
   return path && !access(path, F_OK);
+}
+
+/* The errno that the environment names for the first so many calls; 0 for the others. */
+static int passing(const char *name, long *done) {
+  const char *text = getenv(name), *count = text ? strchr(text, ':') : NULL;
+  if (!count || *done >= atol(count + 1)) return 0;
+  ++*done;
+  return atoi(text);
+}
+
+static void note(const char *what, uint32_t fourcc, uint32_t columns, uint32_t rows) {
+  const char *path = getenv("SHIM_LOG");
+  FILE *file = path ? fopen(path, "a") : NULL;
+  if (!file) return;
+  fprintf(file, "%s %.4s %ux%u\n", what, (const char *)&fourcc, columns, rows);
+  fclose(file);
 }
 
 static uint32_t offered(uint32_t index) {
@@ -96,11 +125,12 @@ static int open_device(void) {
   width = (uint32_t)number("SHIM_WIDTH", 64);
   height = (uint32_t)number("SHIM_HEIGHT", 48) / (there("SHIM_SMALL") ? 2 : 1);
   queued = streaming = buffers = 0;
+  told = 0;
   return fd;
 }
 
 static void describe(struct v4l2_format *answer) {
-  uint32_t rows = changed() ? height / 2 : height;
+  uint32_t rows = changed() && !number("SHIM_HDMI", 0) ? height / 2 : height;
   if (multi()) {
     struct v4l2_pix_format_mplane *pix = &answer->fmt.pix_mp;
     pix->width = width;
@@ -124,7 +154,17 @@ static void describe(struct v4l2_format *answer) {
 static int set_format(struct v4l2_format *asked, int keep) {
   uint32_t before = format, chosen = offered(0), one;
   uint32_t wanted = multi() ? asked->fmt.pix_mp.pixelformat : asked->fmt.pix.pixelformat;
+  static long failed;
+  int code = passing("SHIM_FAIL_SET", &failed);
+  uint32_t columns = multi() ? asked->fmt.pix_mp.width : asked->fmt.pix.width;
+  uint32_t rows = multi() ? asked->fmt.pix_mp.height : asked->fmt.pix.height;
+  note("S_FMT", wanted, columns, rows);
+  if (code) return refuse(code);
   if (number("SHIM_SET_ERRNO", 0)) return refuse((int)number("SHIM_SET_ERRNO", 0));
+  if (number("SHIM_SIZES", 0) && columns && rows) {
+    width = columns;
+    height = rows;
+  }
   for (uint32_t i = 0; (one = offered(i)); i++)
     if (one == wanted && !number("SHIM_IGNORES", 0)) chosen = one;
   format = chosen;
@@ -142,6 +182,10 @@ static uint32_t paint(uint8_t *to) {
     return (uint32_t)size;
   }
   uint32_t base = (uint32_t)number("SHIM_BASE", 4096) + 257 * frame_number;
+  if (there("SHIM_NOSIGNAL")) {
+    for (uint32_t i = 0; i < image_bytes(); i++) to[i] = (uint8_t)rand();
+    return image_bytes();
+  }
   memset(to, 0xEE, image_bytes());
   for (uint32_t y = 0; y < height; y++) {
     uint8_t *row = to + y * row_bytes();
@@ -192,20 +236,65 @@ static int next_frame(struct v4l2_buffer *buffer) {
     while (there("SHIM_HANG")) nanosleep(&moment, NULL);
     return refuse(ENODEV);
   }
+  static long failed;
+  int code = passing("SHIM_FAIL_DQ", &failed);
+  if (code) return refuse(code);
   nanosleep(&wait, NULL);
   uint32_t index = queue[0];
   memmove(queue, queue + 1, sizeof(queue[0]) * --queued);
   uint32_t used = paint(memory + (size_t)index * slot_bytes());
-  if (changed() || corrupted(2) || (long)frame_number == number("SHIM_SHORT", -1)) used /= 2;
+  int smaller = changed() && !number("SHIM_HDMI", 0);
+  if (smaller || corrupted(2) || (long)frame_number == number("SHIM_SHORT", -1)) used /= 2;
   fill(buffer, index, used);
   buffer->flags = V4L2_BUF_FLAG_MAPPED | V4L2_BUF_FLAG_DONE;
   if (!number("SHIM_CLOCK", 0)) buffer->flags |= V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
-  if (corrupted(1) || (long)frame_number == number("SHIM_DAMAGED", -1)) buffer->flags |= V4L2_BUF_FLAG_ERROR;
-  buffer->sequence = frame_number++;
+  int damaged = (long)frame_number < number("SHIM_BROKEN", 0) || (long)frame_number == number("SHIM_DAMAGED", -1);
+  if (damaged || corrupted(1)) buffer->flags |= V4L2_BUF_FLAG_ERROR;
+  buffer->sequence = frame_number + ((long)frame_number >= number("SHIM_GAP", 1L << 30) ? 2 : 0);
+  if (number("SHIM_UNCOUNTED", 0)) buffer->sequence = 0;
   clock_gettime(CLOCK_MONOTONIC, &now);
   int64_t us = now.tv_sec * 1000000LL + now.tv_nsec / 1000 - 1000LL * number("SHIM_AGE_MS", 0);
+  if ((long)frame_number == number("SHIM_BACKWARDS", -1)) us = last_stamp - 50000;
+  last_stamp = us;
+  if (number("SHIM_STAMPED", 0)) {
+    struct timespec unix_now;
+    clock_gettime(CLOCK_REALTIME, &unix_now);
+    int64_t apart = (unix_now.tv_sec - now.tv_sec) * 1000000LL + (unix_now.tv_nsec - now.tv_nsec) / 1000;
+    int64_t stamp = us + apart;
+    memcpy(memory + (size_t)index * slot_bytes(), &stamp, sizeof stamp);
+  }
+  frame_number++;
   buffer->timestamp.tv_sec = us / 1000000;
   buffer->timestamp.tv_usec = us % 1000000;
+  return 0;
+}
+
+static int timings(struct v4l2_dv_timings *found) {
+  memset(found, 0, sizeof *found);
+  if (!number("SHIM_HDMI", 0)) return refuse(ENOTTY);
+  if (there("SHIM_NOSIGNAL")) return refuse(ENOLINK);
+  found->type = V4L2_DV_BT_656_1120;
+  found->bt.width = width;
+  found->bt.height = changed() ? height / 2 : height;
+  found->bt.pixelclock = 74250000;
+  return 0;
+}
+
+static int describe_input(struct v4l2_input *input) {
+  if (input->index || !(number("SHIM_INPUT", 0) || number("SHIM_HDMI", 0))) return refuse(EINVAL);
+  memset(input, 0, sizeof *input);
+  strcpy((char *)input->name, "HDMI 0");
+  input->type = V4L2_INPUT_TYPE_CAMERA;
+  input->status = there("SHIM_NOSIGNAL") ? V4L2_IN_ST_NO_SIGNAL : 0;
+  return 0;
+}
+
+static int start_stream(void) {
+  static long failed;
+  int code = passing("SHIM_FAIL_ON", &failed);
+  note("STREAMON", format, width, height);
+  if (code) return refuse(code);
+  streaming = 1;
   return 0;
 }
 
@@ -255,9 +344,24 @@ static int answer(int fd, unsigned long request, void *argument) {
       return next_frame(argument);
     case VIDIOC_SUBSCRIBE_EVENT:
       return number("SHIM_EVENT", 0) ? 0 : refuse(ENOTTY);
-    case VIDIOC_STREAMON:
-      streaming = 1;
+    case VIDIOC_DQEVENT: {
+      struct v4l2_event *event = argument;
+      if (told || !changed()) return refuse(ENOENT);
+      memset(event, 0, sizeof *event);
+      event->type = V4L2_EVENT_SOURCE_CHANGE;
+      told = 1;
       return 0;
+    }
+    case VIDIOC_G_INPUT:
+      *(int *)argument = 0;
+      return number("SHIM_INPUT", 0) || number("SHIM_HDMI", 0) ? 0 : refuse(ENOTTY);
+    case VIDIOC_ENUMINPUT:
+      return describe_input(argument);
+    case VIDIOC_G_DV_TIMINGS:
+    case VIDIOC_QUERY_DV_TIMINGS:
+      return timings(argument);
+    case VIDIOC_STREAMON:
+      return start_stream();
     case VIDIOC_STREAMOFF:
       streaming = queued = 0;
       return 0;
@@ -299,9 +403,20 @@ int poll(struct pollfd *polled, nfds_t count, int timeout) {
     return real(NULL, 0, timeout);
   } else {
     polled->revents = POLLIN;
-    if (changed() && number("SHIM_EVENT", 0)) polled->revents |= POLLPRI;
+    if (changed() && number("SHIM_EVENT", 0) && !told) polled->revents |= POLLPRI;
   }
   return 1;
+}
+
+/* The node itself, for programs that look who may open it. */
+int stat(const char *path, struct stat *found) {
+  if (!strcmp(path, DEVICE) && getenv("SHIM_MODE")) {
+    memset(found, 0, sizeof *found);
+    found->st_mode = S_IFCHR | (mode_t)strtol(getenv("SHIM_MODE"), NULL, 8);
+    found->st_gid = (gid_t)number("SHIM_GID", 0);
+    return 0;
+  }
+  return fstatat(AT_FDCWD, path, found, 0);
 }
 
 #define OPEN(NAME)                                                     \

@@ -108,6 +108,7 @@ def about(state: LiveState) -> dict[str, Any]:
     info = state.info
     return {
         "source": info.source,
+        "format": state.format,
         "engine": info.engine,
         "classes": list(info.classes),
         "sensor": info.sensor.to_dict(),

@@ -34,6 +34,8 @@ class Metrics:
         self._frames = make(counter, "frames", "Frames answered, with a label or with an error.")
         self._errors = make(counter, "frame_errors", "Frames that could not be used.")
         self._dropped = make(counter, "frames_dropped", "Frames replaced by a newer one before inference.")
+        self._lost = make(counter, "frames_lost", "Frames that the camera's driver took and did not deliver.")
+        self._lost_so_far = 0
         decisions = make(counter, "decisions", "Decisions by label.", "label")
         self._decisions = {label: decisions.labels(label) for label in (*info.classes, "unknown", "other")}
         self._stage = make(histogram, "stage_seconds", "Time a frame takes.", "stage", buckets=_BUCKETS)
@@ -71,6 +73,10 @@ class Metrics:
         self._frames.inc()
         if dropped:
             self._dropped.inc(dropped)
+        lost = record.get("lost")
+        if isinstance(lost, int) and lost > self._lost_so_far:
+            self._lost.inc(lost - self._lost_so_far)
+            self._lost_so_far = lost
         _set(self._newest, record.get("time"))
         if "error" in record:
             self._errors.inc()

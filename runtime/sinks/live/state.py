@@ -63,7 +63,8 @@ class LiveState:
         self._seconds: deque[Second] = deque(maxlen=SECONDS)
         self._ms: deque[dict[str, float]] = deque(maxlen=_LATENCIES)
         self._rate = FrameRate()
-        self._counts = {"frames": 0, "errors": 0, "dropped": 0}
+        self.format = ""  # of a camera, once it is live: "Z16 640x480"
+        self._counts = {"frames": 0, "errors": 0, "dropped": 0}  # and "lost", once there are any
         self._next_number = 0
         self._frame: NDArray[Any] | None = None
         self._frame_id = 0
@@ -117,6 +118,7 @@ class LiveState:
         self._events.append(record)
         if record["event"] == "state":
             self._state = {key: record.get(key) for key in ("state", "detail", "time")}
+            self.format = str(record.get("format", self.format))
         elif record["event"] == "health":
             flag = str(record.get("flag"))
             if flag in self._health or len(self._health) < _FLAGS:
@@ -130,6 +132,9 @@ class LiveState:
             dropped = max(0, number - self._next_number)
             self._next_number = number + 1
             self._counts["dropped"] += dropped
+        lost = record.get("lost")
+        if isinstance(lost, int):
+            self._counts["lost"] = lost
         frame = message.frame
         if frame is not None and frame.ndim == 2 and frame.dtype in (np.uint8, np.uint16) and frame.size:
             self._frame, self._frame_number = frame, number if isinstance(number, int) else -1

@@ -127,6 +127,22 @@ class Run:
         with self.switched("GONE", "lost"):
             pass
 
+    def comes_back_small(self) -> None:
+        """Unplug the camera, and plug it in again in another size, which it keeps until the run has refused that."""
+        lost, live = self.states["lost"], self.states["live"]
+        self.switches["SMALL"].touch()
+        self.switches["GONE"].touch()
+        self.until(lambda: self.states["lost"] > lost, "lost with GONE")
+        said = len(self.records)
+        self.switches["GONE"].unlink()
+        self.until(
+            lambda: any("64x24" in record.get("detail", "") for record in self.records[said:]),
+            "a refusal of the other size",
+        )
+        self.switches["SMALL"].unlink()
+        self.until(lambda: self.states["live"] > live, "live in its own size")
+        self.more(3)
+
     def size(self) -> dict[str, int]:
         """Threads, open files and kilobytes in memory."""
         proc = Path(f"/proc/{self.process.pid}")
