@@ -16,7 +16,7 @@ from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.json_encoding import encode
 from tgkt_edge.runtime.sinks.rotation import rotate
-from tgkt_edge.runtime.sinks.uri_options import Options
+from tgkt_edge.runtime.sinks.uri_options import Options, file_path
 
 _TAIL = 1 << 20  # bytes at the end of a file in which its last line must begin
 
@@ -37,7 +37,7 @@ def open_jsonl(rest: str) -> Sink:
             raise UsageError("--sink jsonl:-: stdout has no options")
         return StreamSink(sys.stdout)
     return JsonlSink(
-        Path(path).expanduser(),
+        file_path("jsonl", path),
         max_bytes=int(options.number("max_mb", 100, 0.001, 1e6) * 1e6),
         keep=options.whole("keep", 10, 0, 10_000),
         buffer=options.whole("buffer", 10_000, 0, 10_000_000),

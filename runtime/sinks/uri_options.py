@@ -5,9 +5,25 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 from tgkt_edge.errors import UsageError
+
+
+def file_path(kind: str, text: str) -> Path:
+    """The path that stands in a sink's URI; ``~`` is the home folder.
+
+    Raises:
+        UsageError: there is no home folder.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"--sink {kind}:{text}: '~' means a home folder, which this user has none of: set HOME, or "
+            "write the whole path"
+        ) from None
 
 
 class Options:

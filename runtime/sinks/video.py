@@ -18,7 +18,7 @@ from tgkt_edge.runtime.sinks import colormaps as colours
 from tgkt_edge.runtime.sinks.annotate import annotate, canvas_size
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.rotation import rotate
-from tgkt_edge.runtime.sinks.uri_options import Options
+from tgkt_edge.runtime.sinks.uri_options import Options, file_path
 
 # Both can be played when the run was cut off; an .mp4 could not, its index comes last. OpenCV's wheels and JetPack's
 # build write them; none of these has an H.264 encoder of its own.
@@ -52,7 +52,7 @@ def open_video(rest: str) -> Sink:
         raise UsageError(f"--sink video:{path}: colours={table}: expected {', '.join(colours.NAMES)}")
     require("cv2", "cpu", "--sink video:")
     return VideoSink(
-        Path(path).expanduser(),
+        file_path("video", path),
         fps=options.number("fps", 10, 0.1, 240),
         by_time=pace == "time",
         width=options.whole("width", 640, 160, 3840),

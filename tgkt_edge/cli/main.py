@@ -7,7 +7,6 @@ answers at once and a device needs only what it uses.
 from __future__ import annotations
 
 import errno
-import io
 import logging
 import os
 import sys
@@ -29,6 +28,7 @@ from tgkt_edge.cli.groups import CommandGroup
 from tgkt_edge.cli.inspect import inspect_command
 from tgkt_edge.cli.record import record_command
 from tgkt_edge.cli.run import run_command
+from tgkt_edge.cli.streams import prepare_streams, settle_stdout
 from tgkt_edge.cli.verify import verify_command
 from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
 from tgkt_edge.notes import LOGGER, forget_notes
@@ -61,7 +61,7 @@ class _Group(CommandGroup):
                 raise
             if ctx.params.get("debug"):
                 traceback.print_exception(error)
-            where = "" if error.filename is None else f"{error.filename}: "
+            where = _no_folder() if error.filename is None else f"{error.filename}: "
             typer.echo(f"error: {where}{error.strerror or error}", err=True)
             raise typer.Exit(TgktEdgeError.exit_code) from None
 
@@ -74,6 +74,15 @@ class _Group(CommandGroup):
         for title, rows in groups.items():
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+
+def _no_folder() -> str:
+    """The likely reason of an error that names no file: a relative path in a folder that was deleted."""
+    try:
+        os.getcwd()
+    except OSError:
+        return "the current folder: "
+    return ""
 
 
 # No rich markup: plain help reads the same in a terminal, a pipe and a bug report.
@@ -92,27 +101,13 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of ``tgkt-edge``. Never returns: raises SystemExit with the exit code."""
-    # A class name that the terminal's encoding does not have is shown as \u2026, not as a traceback.
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+    prepare_streams()
     try:
         app(prog_name="tgkt-edge")
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     finally:
-        _settle_stdout()
-
-
-def _settle_stdout() -> None:
-    """Flush stdout; if its reader is gone, let the rest go nowhere instead of failing at interpreter exit."""
-    if sys.stdout is None:  # closed before we were started
-        return
-    try:
-        sys.stdout.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        settle_stdout()
 
 
 def _print_version(show: bool) -> None:

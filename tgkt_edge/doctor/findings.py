@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 Level = Literal["ok", "warning", "problem"]
@@ -28,7 +28,7 @@ class Finding:
 
 def scrub(text: str) -> str:
     """Replace home folders by ~ and the user's name by USER, so that a report can be published."""
-    home = str(Path.home())
+    home = os.path.expanduser("~")  # "~" where there is neither HOME nor an entry for this user
     if home not in ("/", "/root"):
         text = text.replace(home, "~")
     text = re.sub(r"(?<![\w.])/root(?=/|\b)", "~", text)

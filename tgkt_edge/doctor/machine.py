@@ -56,13 +56,19 @@ def system(root: Path = Path("/")) -> list[Finding]:
         low = free < 1
         advice = "Stop other programs; running needs about 1 GiB, building an engine 2." if low else ""
         findings.append(Finding("memory", "warning" if low else "ok", f"{free:.1f} GiB available.", advice))
-    disk = shutil.disk_usage(Path.cwd()).free / 2**30
+    findings.append(_disk())
+    return findings
+
+
+def _disk() -> Finding:
+    try:
+        disk = shutil.disk_usage(".").free / 2**30
+    except OSError as error:
+        text = f"the current folder cannot be used: {error.strerror}."
+        return Finding("disk", "warning", text, "Start tgkt-edge in a folder that exists.")
     low = disk < 1
     advice = "Make room before writing runs or recordings here." if low else ""
-    findings.append(
-        Finding("disk", "warning" if low else "ok", f"{disk:.1f} GiB free in the current folder.", advice)
-    )
-    return findings
+    return Finding("disk", "warning" if low else "ok", f"{disk:.1f} GiB free in the current folder.", advice)
 
 
 def _power(root: Path) -> list[Finding]:

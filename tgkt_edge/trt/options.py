@@ -190,7 +190,9 @@ def default_timing_cache(found: trt.TensorRt, gpu: Gpu | None) -> Path | None:
     """Where timings of this library on this GPU are kept, ``$XDG_CACHE_HOME/tgkt-edge``; None for TensorRT-RTX."""
     if found.flavour != "tensorrt" or gpu is None:
         return None
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    if not base.is_absolute():  # neither is set, and this user has no home
+        return None
     return base / "tgkt-edge" / f"timing-{found.version}-sm{gpu.compute_capability.replace('.', '')}.cache"
 
 
