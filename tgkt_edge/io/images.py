@@ -1,9 +1,10 @@
-"""Finding and decoding image files, without ever converting what they hold."""
+"""Finding and decoding image files. The only place where they are decoded, for both halves of a pair."""
 
 from __future__ import annotations
 
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import DataError
+from tgkt_edge.io.formats.picture import Picture, turn_upright
+from tgkt_edge.io.formats.sniff import decode
 from tgkt_edge.io.system_names import is_system_file, is_system_folder
 from tgkt_edge.notes import note
 from tgkt_edge.optional_deps import require
@@ -22,6 +25,8 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", 
 
 HIDDEN = "hidden files"
 """What skipped files are counted under."""
+
+_grey_noted = threading.Event()
 
 MOST_NAMED = 5
 """Skipped folders named in one note."""
@@ -98,47 +103,69 @@ def _leads_back(path: Path, root: Path) -> bool:
 
 
 def read_frame(path: Path) -> NDArray[Any]:
-    """Decode a sensor frame exactly as stored.
+    """Decode a sensor frame: its counts exactly as stored, turned upright as its orientation tag says.
+
+    The rule for all formats, and for :func:`read_rgb` as well: EXIF's and TIFF's orientation is obeyed; no other tag is
+    (gamma, significant bits, colour profiles, transparent colours). What would have to be obeyed and changes counts is
+    refused: TIFF's min-is-white, squeezed intensities. A file of several pages or frames is refused, with their number.
 
     Returns:
-        (H, W) or (H, W, C) with the dtype of the file: 16-bit PNG and TIFF stay uint16, unshifted and unscaled.
+        (H, W), or (H, W, C) if it is in colour, which a SensorSpec then refuses; uint8 or uint16 as in the file,
+        unshifted and unscaled. Grey that is stored as equal channels (with or without constant alpha) is one channel.
 
     Raises:
-        DataError: missing, empty, truncated, or no image.
+        DataError: missing, empty, truncated, damaged, or not a format that is read.
     """
-    cv2 = require("cv2", "cpu", "Decoding images")
-    return _decode(path, cv2.IMREAD_UNCHANGED)
+    picture = _decode(path)
+    if picture.not_counts:
+        raise DataError(f"{path}: {picture.not_counts}")
+    return turn_upright(_one_channel(picture.pixels, path), picture.orientation)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Decode a photograph to (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
+    """Decode a photograph to (H, W, 3) uint8 RGB, turned upright by its orientation tag: see :func:`read_frame`.
+
+    16 bits are brought to 8, other maxima (PGM, PNG of 1, 2 and 4 bits) to 255; grey becomes three equal channels;
+    transparency is left out.
 
     Raises:
-        DataError: missing, empty, truncated, or no image.
+        DataError: missing, empty, truncated, damaged, or not a format that is read.
     """
-    cv2 = require("cv2", "cpu", "Decoding images")
-    bgr = _decode(path, cv2.IMREAD_COLOR)
-    rgb: NDArray[np.uint8] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return rgb
+    picture = _decode(path)
+    pixels = turn_upright(picture.pixels, picture.orientation)
+    if picture.top == 65535:
+        pixels = (pixels >> 8).astype(np.uint8)
+    elif picture.top != 255:
+        pixels = ((pixels.astype(np.uint32) * 255 + picture.top // 2) // picture.top).astype(np.uint8)
+    if pixels.ndim == 2:
+        return np.repeat(pixels[..., np.newaxis], 3, axis=2)
+    return np.ascontiguousarray(pixels[..., 2::-1])
 
 
-def _decode(path: Path, flags: int) -> NDArray[Any]:
-    cv2 = require("cv2", "cpu", "Decoding images")
+def _decode(path: Path) -> Picture:
+    require("cv2", "cpu", "Decoding images")
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not data:
         raise DataError(f"{path}: is empty (0 bytes)")
-    # OpenCV pads a truncated JPEG with grey and calls it an image; both formats end in a fixed mark.
-    if (data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-4096:]) or (
-        data.startswith(b"\x89PNG") and b"IEND" not in data[-4096:]
-    ):
-        raise DataError(f"{path}: is truncated ({len(data)} bytes, no end mark)")
     try:
-        image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise DataError(f"{path}: cannot be decoded: {error.err}") from error
-    if image is None:
-        raise DataError(f"{path}: is damaged or not an image ({len(data)} bytes)")
-    return image
+        return decode(data)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _one_channel(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
+    """(H, W) if all channels of (H, W, C) are equal and alpha, if any, is the same everywhere; else ``pixels``."""
+    if pixels.ndim == 2:
+        return pixels
+    grey = pixels[..., 0]
+    if not (np.array_equal(grey, pixels[..., 1]) and np.array_equal(grey, pixels[..., 2])):
+        return pixels
+    if pixels.shape[2] == 4 and (pixels[..., 3] != pixels[0, 0, 3]).any():
+        return pixels
+    if not _grey_noted.is_set():  # once a process: they mostly come by the thousand
+        _grey_noted.set()
+        note(f"{path}: grey stored as equal channels is read as one channel; so is every other file like it")
+    return np.ascontiguousarray(grey)

@@ -1,0 +1,119 @@
+"""What a file is, by its first bytes. Names of files decide nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tgkt_edge.errors import DataError
+from tgkt_edge.io.formats.bmp import decode_bmp
+from tgkt_edge.io.formats.jpeg import decode_jpeg
+from tgkt_edge.io.formats.picture import Picture
+from tgkt_edge.io.formats.png import SIGNATURE, decode_png
+from tgkt_edge.io.formats.pnm import decode_pnm
+from tgkt_edge.io.formats.tiff import FLOATS, decode_tiff
+from tgkt_edge.io.formats.webp import decode_webp
+
+READ = "PNG, TIFF, JPEG, PGM, PPM, BMP, WebP"
+"""The formats that are read."""
+
+HEAD = 32
+"""So many bytes of a file tell what it is."""
+
+VIDEO = "a video"
+
+_AS_PNG = "Save it as PNG."
+_OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
+    # offset, bytes, what it is, what to do
+    (0, b"Pf", "a PFM of floating-point numbers", FLOATS),
+    (0, b"PF", "a PFM of floating-point numbers", FLOATS),
+    (0, b"P7", "a PAM", _AS_PNG),
+    (0, b"P1", "a bitmap of one bit (PBM)", _AS_PNG),
+    (0, b"P4", "a bitmap of one bit (PBM)", _AS_PNG),
+    (0, b"GIF8", "a GIF", _AS_PNG),
+    (0, b"\x76\x2f\x31\x01", "an OpenEXR of floating-point numbers", FLOATS),
+    (0, b"#?RADIANCE", "a Radiance HDR", FLOATS),
+    (0, b"#?RGBE", "a Radiance HDR", FLOATS),
+    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000", _AS_PNG),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000", _AS_PNG),
+    (0, b"\0\0\0\x0cJXL ", "a JPEG XL", _AS_PNG),
+    (0, b"\xff\x0a", "a JPEG XL", _AS_PNG),
+    (0, b"\x59\xa6\x6a\x95", "a Sun raster", _AS_PNG),
+    (4, b"ftypheic", "a HEIC", _AS_PNG),
+    (4, b"ftypmif1", "a HEIC", _AS_PNG),
+    (4, b"ftypavif", "an AVIF", _AS_PNG),
+    (0, b"\x93NUMPY", "a NumPy array", "Write each frame as PNG: cv2.imwrite('OUT.png', array)"),
+    (
+        0,
+        b"\x89HDF",
+        "an HDF5 file",
+        "'tgkt-edge data prepare' reads NYU Depth v2's; write other frames as PNG.",
+    ),
+    (0, b"SIMPLE  =", "a FITS file", _AS_PNG),
+    (0, b"8BPS", "a Photoshop file", _AS_PNG),
+    (0, b"%PDF", "a PDF", _AS_PNG),
+    (0, b"PK\3\4", "a ZIP archive", "Unpack it."),
+    (0, b"\x1f\x8b", "a gzip archive", "Unpack it."),
+    (0, b"version https://git-lfs", "a pointer of Git LFS", "Fetch the file itself: git lfs pull"),
+)
+
+
+def is_picture(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is of a format in :data:`READ`."""
+    return _decoder(head) is not None
+
+
+def is_video(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is Matroska, AVI, MOV or MP4."""
+    return (
+        head.startswith(b"\x1a\x45\xdf\xa3")
+        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+        or _is_mov(head)
+    )
+
+
+def decode(data: bytes) -> Picture:
+    """One picture, of whatever format it is.
+
+    Raises:
+        DataError: what it is instead, or what is wrong with it. Its text lacks the name of the file.
+    """
+    decoder = _decoder(data[:HEAD])
+    if decoder is None:
+        raise DataError(_refusal(data))
+    return decoder(data)
+
+
+def refusal(head: bytes) -> str:
+    """What a file is that is none of the formats in :data:`READ`, with what to do about it; empty: not known."""
+    for offset, magic, what, advice in _OTHERS:
+        if head.startswith(magic, offset) and (magic[:1] != b"P" or len(magic) > 2 or head[2:3].isspace()):
+            return f"is {what}, which is not read. {advice}"
+    return ""
+
+
+def _decoder(head: bytes) -> Callable[[bytes], Picture] | None:
+    if head.startswith(SIGNATURE):
+        return decode_png
+    if head.startswith(b"\xff\xd8\xff"):
+        return decode_jpeg
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return decode_tiff
+    if head[:2] in (b"P2", b"P3", b"P5", b"P6") and (head[2:3].isspace() or head[2:3] == b"#"):
+        return decode_pnm
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return decode_webp
+    if head[:2] == b"BM" and len(head) >= 18 and head[15:18] == b"\0\0\0":  # a header of less than 256 bytes
+        return decode_bmp
+    return None
+
+
+def _refusal(data: bytes) -> str:
+    if is_video(data[:HEAD]):
+        return f"is a video, not an image ({len(data)} bytes)"
+    return refusal(data[:HEAD]) or f"is damaged or not an image ({len(data)} bytes). Read are {READ}."
+
+
+def _is_mov(head: bytes) -> bool:
+    if head[4:8] == b"ftyp":
+        return not refusal(head)
+    return head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
