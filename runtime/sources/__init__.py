@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.io.addresses import redacted
+from tgkt_edge.io.formats.sniff import HEAD, READ, is_picture, is_video, refusal
 from tgkt_edge.io.images import SUFFIXES
 from tgkt_edge.io.recording_format import is_recording
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, StreamFormat
@@ -90,11 +91,7 @@ def open_source(
             return RecordingSource(path, spec, loop=loop)
         return ImageSource(find_in_folder(path), loop=loop)
     if path.is_file():
-        if path.suffix.lower() in SUFFIXES:
-            return ImageSource([path], loop=loop)
-        if path.suffix.lower() in REALSENSE_SUFFIXES:
-            return RealSenseSource(uri, spec, loop=loop)
-        return VideoSource(path, loop=loop)
+        return _file(path, uri, spec, loop)
     if "://" not in uri and any(character in uri for character in "*?["):
         return ImageSource(find_by_glob(uri), loop=loop)
     if _written_as_uri(uri) or (uri in EXAMPLES and not path.exists()):
@@ -135,6 +132,26 @@ def same_device(camera: str, other: str) -> bool:
 def is_files(uri: str) -> bool:
     """Whether :func:`open_source` would read files as fast as they are answered: no camera, and not ``replay:``."""
     return _scheme(uri) is None and _device(uri) is None
+
+
+def _file(path: Path, uri: str, spec: SensorSpec, loop: bool) -> FrameSource:
+    """What a file holds, by its first bytes. Its name decides only for RealSense recordings and damaged images."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise SourceLostError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if is_video(head):
+        return VideoSource(path, loop=loop)
+    if is_picture(head) or path.suffix.lower() in SUFFIXES:
+        return ImageSource([path], loop=loop)
+    if path.suffix.lower() in REALSENSE_SUFFIXES:
+        return RealSenseSource(uri, spec, loop=loop)
+    what = refusal(head) or (
+        f"neither an image ({READ}) nor a video (Matroska, AVI, MOV, MP4). Record lossless: PNG files, or FFV1 with "
+        f"pixel format gray16le (16 bit) or gray (8 bit) in a .mkv file."
+    )
+    raise SourceLostError(f"{path}: {what}")
 
 
 def _camera(uri: str, spec: SensorSpec, loop: bool, pinned: StreamFormat | None) -> FrameSource | None:

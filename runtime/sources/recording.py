@@ -84,10 +84,12 @@ class RecordingSource(FrameSource):
                 return None, str(error)
         if self._video is None:
             try:
-                self._video = VideoSource(path)
+                self._video = VideoSource(path, checked=entry.crc32 is not None)
             except SourceLostError as error:
                 return None, str(error)
         captured = self._video.read()
+        if captured is not None and captured.frame is None:
+            return None, str(captured.error)
         if captured is None or captured.frame is None:
             return None, f"{path}: ends before frame {entry.video}; the recording was cut off"
         return captured.frame, None

@@ -1,82 +1,67 @@
-"""Recorded frames in a video file, through OpenCV's FFmpeg."""
+"""Recorded frames in a video file, exactly as they were encoded."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
-from tgkt_edge.errors import SourceLostError
+from tgkt_edge.errors import DataError, SourceLostError
+from tgkt_edge.io.video import ExactVideo
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, opencv
-
-_RECORD = "Record lossless: FFV1 with pixel format gray16le (16 bit) or gray (8 bit), in a .mkv file."
 
 
 class VideoSource(FrameSource):
     """The frames of a video file as they were encoded: FFV1 gray16le gives (H, W) uint16, gray gives uint8.
 
     Frames come as fast as they are asked for; the file's frame rate plays no part. A file that was cut off ends
-    where its data ends.
+    where its data ends. From damage within it on, every frame is a :class:`Captured` with ``error``: a decoder would
+    replace what is damaged by the frame before.
 
     Args:
         path: the file.
-        loop: start again after the last frame, indefinitely.
+        loop: start again after the last frame, indefinitely; ends if a whole pass held no readable frame.
+        checked: the frames have checksums, which tell more than the decoder's complaints: these are left out.
 
     Raises:
-        SourceLostError: (exit 5) not a video, or one whose pixel format does not hold raw counts.
+        SourceLostError: (exit 5) not a video, or one whose frames do not arrive exactly (:mod:`tgkt_edge.io.video`).
         MissingDependency: (exit 6) OpenCV is not installed.
     """
 
     live = False
 
-    def __init__(self, path: Path, *, loop: bool = False) -> None:
-        self._cv2 = opencv()
+    def __init__(self, path: Path, *, loop: bool = False, checked: bool = False) -> None:
+        opencv()
         self._path = path
         self._loop = loop
+        self._checked = checked
         self._number = 0
-        self._in_pass = 0
-        self._capture: Any = self._open()
+        self._readable_in_pass = 0
+        self._video = self._open()
 
     def read(self) -> Captured | None:
         """The next frame; see :meth:`FrameSource.read`."""
         began, clock = time.time(), time.perf_counter()
-        found, frame = self._capture.read()
-        if not found and self._loop and self._in_pass:
-            self._capture.release()
-            self._capture, self._in_pass = self._open(), 0
-            found, frame = self._capture.read()
-        if not found:
+        read = self._video.read()
+        if read is None and self._loop and self._readable_in_pass:
+            self._video.close()
+            self._video, self._readable_in_pass = self._open(), 0
+            read = self._video.read()
+        if read is None:
             return None
-        self._in_pass += 1
         number = self._number
         self._number += 1
-        return Captured(frame, number, began, str(self._path), None, time.perf_counter() - clock)
+        frame, damage = read
+        trouble = damage if frame is None or not self._checked else ""
+        frame = None if trouble else frame
+        self._readable_in_pass += frame is not None
+        return Captured(frame, number, began, str(self._path), trouble or None, time.perf_counter() - clock)
 
     def close(self) -> None:
         """Close the file."""
-        self._capture.release()
+        self._video.close()
 
-    def _open(self) -> Any:
-        cv2 = self._cv2
+    def _open(self) -> ExactVideo:
         try:
-            capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_CONVERT_RGB, 0])
-        except cv2.error as error:
-            raise SourceLostError(
-                f"{self._path}: cannot be opened as a video: {error.err or error}"
-            ) from error
-        if not capture.isOpened():
-            raise SourceLostError(
-                f"{self._path}: neither an image nor a video that FFmpeg can read. {_RECORD} "
-                f"A folder or a glob of image files works too."
-            )
-        # FFmpeg hands out the luma plane of yuv420p as if it were grey. Encoders squeeze it to 16..235 (MJPEG does
-        # not): those counts are not the sensor's, and nothing later could notice.
-        pixels = int(capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT))
-        planar = pixels == cv2.VideoWriter.fourcc(*"I420")
-        if planar and int(capture.get(cv2.CAP_PROP_FOURCC)) != cv2.VideoWriter.fourcc(*"MJPG"):
-            capture.release()
-            raise SourceLostError(
-                f"{self._path}: encoded as yuv420p, which squeezes intensities to 16..235 and loses the raw counts. "
-                f"{_RECORD}"
-            )
-        return capture
+            return ExactVideo(self._path)
+        except DataError as error:
+            raise SourceLostError(str(error)) from error

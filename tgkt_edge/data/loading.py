@@ -253,13 +253,15 @@ def _from_video(
     """Those frames of a recording in one video, decoded in order: they are not all held in memory at once."""
     codes, names, bad = [], [], []
     invalid: list[float] = []
-    for position, frame in enumerate(video_frames(path)):
+    for position, (frame, damage) in enumerate(video_frames(path)):
         if position not in positions:
             continue
-        if spec.size is None and frame.ndim == 2:
-            spec = spec.with_size(frame.shape[1], frame.shape[0])
         name = f"{path}:{position}"
         try:
+            if frame is None or damage:
+                raise DataError(damage)
+            if spec.size is None:
+                spec = spec.with_size(frame.shape[1], frame.shape[0])
             codes.append(encode(frame, spec, side, name))
             invalid.append(invalid_share(frame, spec))
             names.append(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +24,6 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", 
 
 HIDDEN = "hidden files"
 """What skipped files are counted under."""
-
-_grey_noted = threading.Event()
 
 MOST_NAMED = 5
 """Skipped folders named in one note."""
@@ -165,7 +162,5 @@ def _one_channel(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
         return pixels
     if pixels.shape[2] == 4 and (pixels[..., 3] != pixels[0, 0, 3]).any():
         return pixels
-    if not _grey_noted.is_set():  # once a process: they mostly come by the thousand
-        _grey_noted.set()
-        note(f"{path}: grey stored as equal channels is read as one channel; so is every other file like it")
+    note(f"{path.parent}: grey stored as equal channels is read as one channel")
     return np.ascontiguousarray(grey)

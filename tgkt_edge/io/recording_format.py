@@ -22,7 +22,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import DataError
-from tgkt_edge.optional_deps import require
+from tgkt_edge.io.video import ExactVideo
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
 INDEX, SPEC, FRAMES, RGB, VIDEO, PAIRS = (
@@ -92,26 +92,18 @@ def read_spec(folder: Path) -> SensorSpec | None:
     return load_sensor(str(path)) if path.is_file() else None
 
 
-def video_frames(path: Path) -> Iterator[NDArray[Any]]:
-    """The frames of an FFV1 video as they were encoded, (H, W) uint8 or uint16.
+def video_frames(path: Path) -> Iterator[tuple[NDArray[Any] | None, str]]:
+    """The frames of a recording's video as they were encoded, (H, W) uint8 or uint16, each with what may be wrong with
+    it, or an empty text: see :meth:`~tgkt_edge.io.video.ExactVideo.read`.
 
     Raises:
-        DataError: not a video that this OpenCV reads. MissingDependency: there is no OpenCV.
+        DataError: not a video whose frames arrive exactly. MissingDependency: there is no OpenCV.
     """
-    cv2 = require("cv2", "cpu", "Decoding video")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_CONVERT_RGB, 0])
+    video = ExactVideo(path)
     try:
-        if not capture.isOpened():
-            raise DataError(
-                f"{path}: cannot be opened as a video: is it damaged, or this OpenCV without FFmpeg?"
-            )
-        while True:
-            found, frame = capture.read()
-            if not found:
-                return
-            yield frame
+        yield from iter(video.read, None)
     finally:
-        capture.release()
+        video.close()
 
 
 def _entry(line: Any) -> Entry:

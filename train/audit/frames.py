@@ -41,9 +41,9 @@ def reader(frames: Sequence[TargetFrame]) -> Callable[[TargetFrame], NDArray[Any
     positions = {frame.position for frame in frames}
     videos = {frame.file for frame in frames if frame.position is not None}
     kept = {
-        (file, position): image
+        (file, position): (image, damage)
         for file in videos
-        for position, image in enumerate(video_frames(file))
+        for position, (image, damage) in enumerate(video_frames(file))
         if position in positions
     }
 
@@ -52,6 +52,9 @@ def reader(frames: Sequence[TargetFrame]) -> Callable[[TargetFrame], NDArray[Any
             return read_frame(frame.file)
         if (frame.file, frame.position) not in kept:
             raise DataError(f"{frame.name}: the video ends before it")
-        return kept[frame.file, frame.position]
+        image, damage = kept[frame.file, frame.position]
+        if image is None or damage:
+            raise DataError(damage)
+        return image
 
     return read

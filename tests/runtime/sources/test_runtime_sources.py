@@ -129,29 +129,10 @@ def test_video_loops(tmp_path: Path, kit: Any) -> None:
         np.testing.assert_array_equal(captured.frame, frames[number % 3])
 
 
-def test_colour_video_keeps_its_channels(tmp_path: Path) -> None:
-    colour = [np.full((48, 64, 3), (10, 20, 30), np.uint8)] * 2
-    found = read_all(open_source(str(write_video(tmp_path / "c.mkv", colour, color=True)), NIR8))
-    assert len(found) == 2
-    assert found[0].frame.ndim == 3  # the SensorSpec refuses it
-
-
-def test_yuv_video_is_refused_because_it_squeezes_intensities(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "v.mp4", [np.full((48, 64), 255, np.uint8)] * 3, "mp4v")
-    with pytest.raises(SourceLostError, match=r"yuv420p.*FFV1"):
-        open_source(str(path), NIR8)
-
-
-def test_mjpeg_video_keeps_full_range(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "v.avi", [np.full((48, 64), value, np.uint8) for value in (0, 255)], "MJPG")
-    found = read_all(open_source(str(path), NIR8))
-    assert [(captured.frame.min(), captured.frame.max()) for captured in found] == [(0, 0), (255, 255)]
-
-
 def test_file_that_is_neither_image_nor_video(tmp_path: Path) -> None:
     path = tmp_path / "v.mkv"
     path.write_bytes(b"something else " * 100)
-    with pytest.raises(SourceLostError, match=r"v\.mkv: neither an image nor a video"):
+    with pytest.raises(SourceLostError, match=r"v\.mkv: neither an image \(.*\) nor a video"):
         open_source(str(path), DEPTH)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tgkt_edge.errors import DataError
-from tgkt_edge.io.formats.jpeg_warnings import decode_and_listen
+from tgkt_edge.io.complaints import decode_and_listen
 from tgkt_edge.io.formats.picture import Picture, check_size, opencv_decode
 from tgkt_edge.io.formats.tiff_tags import orientation_of
 
@@ -20,6 +20,8 @@ _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC}
 _NAMES = {0xC3: "lossless", 0xC9: "arithmetic-coded", 0xCA: "arithmetic-coded", 0xCB: "arithmetic-coded"}
 _JFIF = b"JFIF\0\1\1\0\0\1\0\1\0\0"
+_AHEAD = 8
+"""Bytes that libjpeg takes in before it needs them, and does not count as too many."""
 _LIMITED = (
     "is a JPEG whose intensities are squeezed to 16..235 (it says CS=ITU601), so that the raw counts are lost. "
     "With ffmpeg: -pix_fmt yuvj420p"
@@ -171,9 +173,11 @@ def _check_scans(parts: _Parts, width: int, height: int, count: int) -> None:
 
 
 def _only_padding(complaint: str, scan: bytes) -> bool:
-    """Whether all that libjpeg found too much before the end are filling bytes of one kind."""
+    """Whether all that libjpeg found too much before the end are filling bytes, and it took none of them for pixels:
+    the scan then ends before them."""
     found = _EXTRANEOUS.search(complaint)
-    return found is not None and len(set(scan[len(scan) - int(found.group(1)) :])) == 1
+    filling = len(scan) - len(scan.rstrip(scan[-1:]))
+    return found is not None and 0 <= filling - int(found.group(1)) <= _AHEAD
 
 
 def _truncated(data: bytes) -> DataError:
