@@ -186,7 +186,7 @@ def test_an_animation_is_refused_by_the_number_of_its_frames(tmp_path: Path) -> 
         read_frame(tmp_path / "a.png")
 
 
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "progressive": {"progressive": True},
     "restarts": {"restart_marker_rows": 1},
