@@ -80,7 +80,7 @@ def export(
             task, target, verification, provenance = _from_run(run, folder, calibrate, verify, skip_bad)
         else:
             task, target, verification, provenance = _from_bundle(earlier, folder, precisions, calibrate)
-        add_statistics(task, run, target, say)
+        add_statistics(task, run, target, say, given=calibrate is not None)
         frames: RealFrames | None = None
         others = [name for name in precisions if name != "fp32"]
         if others and (verify or any(name.startswith("int8") for name in others)):

@@ -117,8 +117,13 @@ def run(
     ):
         if statistics is None:
             say(
-                f"{bundle} holds no statistics of its adaptation frames: no flags input_drift, upside_down and "
-                "class_drift. Exported again, it will."
+                f"{bundle} holds no statistics of its adaptation frames: no flags input_drift, upside_down, "
+                "class_drift and wrong_scale. Exported again, it will."
+            )
+        elif statistics.scale is None:
+            say(
+                f"{bundle} holds no quantiles of its adaptation frames' values: no flag wrong_scale. Exported again "
+                "from its run, or with --calibrate, it will."
             )
         return classify(
             PinnedOpener(partial(open_source, camera, spec, loop)),
@@ -276,7 +281,8 @@ def _consume(
                 records.write(message.record, patient=not capture.live)
             fanout.write(message)
         for event in events:
-            line.say(f"{event['flag']}: {'on' if event['active'] else 'off'} ({event['value']:g})")
+            why = f": {event['text']}" if "text" in event else ""
+            line.say(f"{event['flag']}: {'on' if event['active'] else 'off'} ({event['value']:g}){why}")
         if "event" in record:
             if record["state"] in ("stalled", "lost"):
                 line.say(f"{record['state']}: {record['detail']}")

@@ -12,6 +12,7 @@ from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.loading import Images, load_frames, load_images, load_pairs
 from tgkt_edge.errors import ConfigError, DataError, IncompatibleError, UsageError
 from tgkt_edge.io.atomic import refuse_existing, refuse_foreign, remove_leftovers
+from tgkt_edge.monitoring.value_scale import note_other_scale
 from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
@@ -113,6 +114,7 @@ def _load(
     if inputs.paired is not None:
         # The same sensor took the pairs, but a set of other scenes may be stored at another resolution.
         pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=skip_bad)
+        note_other_scale(pairs.levels, target.levels, sensor, inputs.paired, inputs.target)
         pairs, held, held_runs = split_pairs(pairs, config.holdout, config.seed)
     with_f = config.method == "shot" and config.shot.f > 0
     if config.method not in WITHOUT_PAIRS or with_f:

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from tgkt_edge.data.levels import FAR, NEAR, measure_levels
+from tgkt_edge.data.value_checks import advise
 from tgkt_edge.preprocess import look_up, sample
 from tgkt_edge.sensor import RawFrame, SensorSpec, unit_table
 
@@ -46,6 +48,7 @@ class Measurer:
     """Measures the frames of one sensor, in order, all of one size or not."""
 
     def __init__(self, spec: SensorSpec) -> None:
+        self._spec = spec
         position, valid = unit_table(spec)
         self._table = np.where((position <= 0) | (position >= 65535), _END, _FINE).astype(np.uint8)
         self._table[~valid] = _INVALID
@@ -67,6 +70,16 @@ class Measurer:
             invalid=1.0 - valid / seen.size,
             saturated=at_end / valid if valid else 0.0,
             repeats=self._repeats,
+        )
+
+    def saturation(self, frame: RawFrame) -> str:
+        """Which end of the range how much of a frame lies at, and what would fit."""
+        levels = measure_levels(frame, self._spec)
+        low, high = self._spec.range
+        near, far = ("near_m", "far_m") if self._spec.kind == "depth" else ("black", "white")
+        return (
+            f"{levels[FAR]:.0%} of the valid pixels at or beyond {far} = {high:g}, {levels[NEAR]:.0%} at or below "
+            f"{near} = {low:g}. {advise(levels[np.newaxis], self._spec)}"
         )
 
     def _is_repeat(self, frame: RawFrame) -> bool:
@@ -116,7 +129,10 @@ class Health:
             self._against[name] = self._against[name] + 1 if above != active else 0
             if self._against[name] >= (1 if name == "frozen" else STEADY):
                 self._active[name], self._against[name] = above, 0
-                events.append(health_event(time, name, above, values[name], LIMITS[name]))
+                event = health_event(time, name, above, values[name], LIMITS[name])
+                if name == "saturated" and above:
+                    event["text"] = self._measurer.saturation(frame)
+                events.append(event)
         return [name for name in self._names if self._active.get(name)], events
 
 

@@ -17,6 +17,7 @@ from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import make_ready
 from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.health.drift import Drift
+from tgkt_edge.runtime.health.scale import ScaleWatch
 from tgkt_edge.runtime.health.sensor_flags import Health
 from tgkt_edge.runtime.infer.preprocess_stage import Pending, Prepared, infer, prepare
 from tgkt_edge.runtime.infer.smoothing import Decider
@@ -48,6 +49,7 @@ class Worker:
         self._health: Health | None = None
         self._statistics = statistics
         self._drift: Drift | None = None
+        self._scale: ScaleWatch | None = None
         self._lanes: ThreadPoolExecutor | None = None
         if engine.lanes > 1:
             self._lanes = ThreadPoolExecutor(engine.lanes, "tgkt-edge lane")
@@ -97,7 +99,10 @@ class Worker:
             return self._bad(captured, str(error))
         if self._health is None:
             self._health = Health(self._spec, live)
-            self._drift = Drift(self._statistics, live) if self._statistics is not None else None
+            if self._statistics is not None:
+                self._drift = Drift(self._statistics, live)
+                if self._statistics.scale is not None:
+                    self._scale = ScaleWatch(self._statistics.scale, self._spec, live)
         ready = prepared() if prepared is not None else prepare(captured, self._spec, self._size)
         # Now that preprocessing has brought the frame into the processor's cache.
         flags, events = self._health.look(captured.frame, captured.time)
@@ -126,6 +131,9 @@ class Worker:
             record["drift"], drifted, events = self._drift.look(
                 ready.unit, self._health.invalid, soften(logits, 1.0)[0], captured.time
             )
+            flags, self.events = [*flags, *drifted], [*self.events, *events]
+        if self._scale is not None:
+            record["drift"]["scale"], drifted, events = self._scale.look(captured.frame, captured.time)
             flags, self.events = [*flags, *drifted], [*self.events, *events]
         self.stats.count(record["label"], ms, done)
         return with_flags(record, flags)

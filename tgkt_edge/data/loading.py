@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.data.discovery import SHOWN, abbreviate, frame_places, labelled, matched, read_csv_columns
+from tgkt_edge.data.levels import Levels, measure_levels
 from tgkt_edge.data.names import class_index
+from tgkt_edge.data.value_checks import check_values
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import read_frame, read_rgb
 from tgkt_edge.io.recording_format import video_frames
@@ -30,7 +32,8 @@ T = TypeVar("T")
 class Frames:
     """Sensor frames of the task: ``codes`` (N, R, R) uint16 (see preprocess), and ``labels`` (N,) int64 or None.
 
-    ``invalid`` (N,) float32 is each raw frame's share of pixels without a measurement; None: not known.
+    ``invalid`` (N,) float32 is each raw frame's share of pixels without a measurement, ``levels`` (N, LENGTH) what
+    :mod:`tgkt_edge.data.levels` says of its values; None: not known.
     """
 
     codes: NDArray[np.uint16]
@@ -38,6 +41,7 @@ class Frames:
     labels: NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
     invalid: NDArray[np.float32] | None = None
+    levels: Levels | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -58,11 +62,15 @@ class Images:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Paired frames of other scenes: ``rgb`` (M, R, R, 3) uint8 and ``codes`` (M, R, R) uint16, row by row."""
+    """Paired frames of other scenes: ``rgb`` (M, R, R, 3) uint8 and ``codes`` (M, R, R) uint16, row by row.
+
+    ``levels`` (M, LENGTH) as of :class:`Frames`.
+    """
 
     rgb: NDArray[np.uint8]
     codes: NDArray[np.uint16]
     names: tuple[str, ...]
+    levels: Levels | None = None
 
     def __len__(self) -> int:
         return len(self.rgb)
@@ -98,8 +106,7 @@ def load_frames(
     positions = {position for _, position in places if position is not None}
     if positions:
         return _from_video(files[0], positions, spec, side, skip_bad, progress, f"{flag} {path}")
-    codes, invalid, kept, spec = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
-    return Frames(codes, tuple(str(files[i]) for i in kept), invalid=invalid), spec
+    return _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)[:2]
 
 
 def spread(count: int, at_most: int) -> list[int]:
@@ -135,9 +142,9 @@ def load_labelled_frames(
             f"{abbreviate([repr(name) for name in unknown])}. "
             f"It knows {', '.join(classes)}. Rename or remove these frames' labels."
         )
-    codes, invalid, kept, _ = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
+    frames, _, kept = _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)
     truth = np.array([index[labels[i]] for i in kept], dtype=np.int64)
-    return Frames(codes, tuple(str(files[i]) for i in kept), truth, tuple(classes), invalid)
+    return replace(frames, labels=truth, classes=tuple(classes))
 
 
 def _class_numbers(classes: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
@@ -199,18 +206,18 @@ def load_pairs(
 
     pinned = _pinned(frame_files, spec)
 
-    def read(pair: tuple[Path, Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    def read(pair: tuple[Path, Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint16], Levels]:
         rgb_file, frame_file = pair
         rgb = encode_rgb(read_rgb(rgb_file), side, str(rgb_file))
-        return rgb, encode(read_frame(frame_file), pinned, side, str(frame_file))
+        frame = read_frame(frame_file)
+        return rgb, encode(frame, pinned, side, str(frame_file)), measure_levels(frame, pinned)
 
     pairs = list(zip(rgb_files, frame_files, strict=True))
     read_pairs, kept = _read_all(pairs, read, skip_bad, f"--paired {path}", progress)
-    return Pairs(
-        np.stack([rgb for rgb, _ in read_pairs]),
-        np.stack([codes for _, codes in read_pairs]),
-        tuple(str(frame_files[i]) for i in kept),
-    )
+    rgbs, codes, levels = (np.stack(column) for column in zip(*read_pairs, strict=True))
+    names = tuple(str(frame_files[i]) for i in kept)
+    check_values(levels, pinned, f"--paired {path}", names)
+    return Pairs(rgbs, codes, names, levels)
 
 
 def _pinned(files: Sequence[Path], spec: SensorSpec) -> SensorSpec:
@@ -229,16 +236,31 @@ def _pinned(files: Sequence[Path], spec: SensorSpec) -> SensorSpec:
 
 def _read_frames(
     files: list[Path], spec: SensorSpec, side: int, skip_bad: bool, what: str, progress: Progress | None
-) -> tuple[NDArray[np.uint16], NDArray[np.float32], list[int], SensorSpec]:
+) -> tuple[Frames, SensorSpec, list[int]]:
+    """The frames, ``spec`` with its size pinned, and the indices of the files that could be used."""
     spec = _pinned(files, spec)
 
-    def read(file: Path) -> tuple[NDArray[np.uint16], float]:
+    def read(file: Path) -> _Read:
         frame = read_frame(file)
-        return encode(frame, spec, side, str(file)), invalid_share(frame, spec)
+        return encode(frame, spec, side, str(file)), invalid_share(frame, spec), measure_levels(frame, spec)
 
     found, kept = _read_all(files, read, skip_bad, what, progress)
-    shares = np.array([share for _, share in found], np.float32)
-    return np.stack([codes for codes, _ in found]), shares, kept, spec
+    return _frames(found, [str(files[i]) for i in kept], spec, what), spec, kept
+
+
+_Read = tuple[NDArray[np.uint16], float, Levels]
+"""Of one frame: codes, share of invalid pixels, levels."""
+
+
+def _frames(found: Sequence[_Read], names: Sequence[str], spec: SensorSpec, what: str) -> Frames:
+    """Frames whose values fit ``spec``. Raises DataError as :func:`check_values`."""
+    codes, shares, levels = zip(*found, strict=True)
+    frames = Frames(
+        np.stack(codes), tuple(names), invalid=np.array(shares, np.float32), levels=np.stack(levels)
+    )
+    assert frames.levels is not None
+    check_values(frames.levels, spec, what, frames.names)
+    return frames
 
 
 def _from_video(
@@ -251,8 +273,8 @@ def _from_video(
     what: str,
 ) -> tuple[Frames, SensorSpec]:
     """Those frames of a recording in one video, decoded in order: they are not all held in memory at once."""
-    codes, names, bad = [], [], []
-    invalid: list[float] = []
+    found: list[_Read] = []
+    names, bad = [], []
     for position, (frame, damage) in enumerate(video_frames(path)):
         if position not in positions:
             continue
@@ -262,17 +284,17 @@ def _from_video(
                 raise DataError(damage)
             if spec.size is None:
                 spec = spec.with_size(frame.shape[1], frame.shape[0])
-            codes.append(encode(frame, spec, side, name))
-            invalid.append(invalid_share(frame, spec))
+            codes = encode(frame, spec, side, name)
+            found.append((codes, invalid_share(frame, spec), measure_levels(frame, spec)))
             names.append(name)
         except DataError as error:
             bad.append(str(error))
         if progress is not None:
-            progress(what, len(bad) + len(codes), len(positions))
-    _report(bad, bool(codes), len(bad) + len(codes), skip_bad, what)
-    if not codes:
+            progress(what, len(bad) + len(found), len(positions))
+    _report(bad, bool(found), len(bad) + len(found), skip_bad, what)
+    if not found:
         raise DataError(f"{what}: {path.name} holds no frame: the recording was cut off")
-    return Frames(np.stack(codes), tuple(names), invalid=np.array(invalid, np.float32)), spec
+    return _frames(found, names, spec, what), spec
 
 
 def _read_all(

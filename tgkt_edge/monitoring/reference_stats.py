@@ -23,6 +23,7 @@ from tgkt_edge.io.atomic import write_text
 from tgkt_edge.monitoring.class_windows import AnswerWindows
 from tgkt_edge.monitoring.input_distance import BINS, LENGTH, Normal, describe
 from tgkt_edge.monitoring.orientation import Upright, tilt
+from tgkt_edge.monitoring.value_scale import ValueScale
 from tgkt_edge.preprocess import center_crop, to_unit
 
 SCHEMA = 1
@@ -43,16 +44,22 @@ class Statistics:
             deviation from frame to frame of the BINS shares; quantiles of the raw share of ``invalid`` pixels and of
             the largest probability (``confidence``); share of frames (``predicted``) and mean ``probability`` by class.
         upright: which frames are upside down; None: the adaptation frames cannot tell, or are from before it was asked.
+        scale: which frames are in another unit; None: it is from before it was asked.
     """
 
     input: Normal
     answers: AnswerWindows
     summary: Mapping[str, Any]
     upright: Upright | None = None
+    scale: ValueScale | None = None
 
     @classmethod
     def of(
-        cls, descriptions: Floats, probabilities: Floats, tilts: Floats | None = None
+        cls,
+        descriptions: Floats,
+        probabilities: Floats,
+        tilts: Floats | None = None,
+        scale: ValueScale | None = None,
     ) -> Statistics | None:
         """Learn from frames in their order: (N, LENGTH), (N, K) and (N,). None for fewer than MIN_FRAMES.
 
@@ -83,11 +90,17 @@ class Statistics:
                 "probability": _short(probabilities.mean(0)),
             },
             upright=Upright.of(tilts) if tilts is not None else None,
+            scale=scale,
         )
 
     @classmethod
     def of_codes(
-        cls, codes: NDArray[np.uint16], size: int, invalid: Floats, probabilities: Floats
+        cls,
+        codes: NDArray[np.uint16],
+        size: int,
+        invalid: Floats,
+        probabilities: Floats,
+        scale: ValueScale | None = None,
     ) -> Statistics | None:
         """:meth:`of` for (N, R, R) codes of which the network sees the central ``size`` pixels.
 
@@ -99,7 +112,7 @@ class Statistics:
             unit = to_unit(center_crop(frame, size))[np.newaxis]
             described.append(describe(unit, float(share)))
             tilts.append(tilt(unit))
-        return cls.of(np.stack(described), probabilities, np.array(tilts, np.float32))
+        return cls.of(np.stack(described), probabilities, np.array(tilts, np.float32), scale)
 
     def write(self, path: Path) -> None:
         """Write as JSON."""
@@ -109,6 +122,7 @@ class Statistics:
             "input": self.input.to_dict(),
             "answers": self.answers.to_dict(),
             "upright": self.upright.to_dict() if self.upright is not None else None,
+            "scale": self.scale.to_dict() if self.scale is not None else None,
         }
         write_text(path, json.dumps(values) + "\n")
 
@@ -123,9 +137,12 @@ class Statistics:
                 input=Normal.from_dict(values["input"]),
                 answers=AnswerWindows.from_dict(values["answers"], classes),
                 summary={
-                    k: v for k, v in values.items() if k not in ("schema", "input", "answers", "upright")
+                    k: v
+                    for k, v in values.items()
+                    if k not in ("schema", "input", "answers", "upright", "scale")
                 },
                 upright=Upright.from_dict(values["upright"]) if values.get("upright") is not None else None,
+                scale=ValueScale.from_dict(values["scale"]) if values.get("scale") is not None else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path} is damaged: {error!r}. Export the bundle again.") from error

@@ -33,6 +33,7 @@ from tgkt_edge import __version__
 from tgkt_edge.data.discovery import escape_name
 from tgkt_edge.io.atomic import write_json, write_text
 from tgkt_edge.monitoring.reference_stats import Statistics
+from tgkt_edge.monitoring.value_scale import ValueScale
 from tgkt_edge.train.batches import Store
 from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.nn.device import Compute
@@ -63,7 +64,11 @@ def _write_statistics(material: Material, answers: Answers) -> None:
     target = material.target
     if target.invalid is not None:
         found = Statistics.of_codes(
-            target.codes, material.config.image_size, target.invalid, answers.probabilities
+            target.codes,
+            material.config.image_size,
+            target.invalid,
+            answers.probabilities,
+            ValueScale.of(target.levels, material.sensor) if target.levels is not None else None,
         )
         if found is not None:
             found.write(material.run.statistics)

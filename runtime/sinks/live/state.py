@@ -181,7 +181,7 @@ class LiveState:
     def _distances(self) -> dict[str, Any]:
         """The newest distances from the adaptation frames, by the flag that they raise."""
         drift = (self._latest or {}).get("drift") or {}
-        names = {"input": "input_drift", "classes": "class_drift"}
+        names = {"input": "input_drift", "classes": "class_drift", "scale": "wrong_scale"}
         return {flag: drift[of] for of, flag in names.items() if of in drift}
 
     def _stages(self) -> list[str]:
