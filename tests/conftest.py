@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import MissingDependency
+from tgkt_edge.sensor import PRESETS
 from tgkt_edge.trt import library as trt
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -76,3 +82,34 @@ def layout(repository: Path) -> Layout:
     }
     light = sorted(name for name in modules if name.split(".")[1:2] not in (["train"], ["export"]))
     return Layout(tops, folders, modules, light)
+
+
+def _save_near_or_far(folder: Path, classes: tuple[str, str]) -> Bundle:
+    """A bundle of 16 pixels that tells near frames (below 4 m, the first class) from far ones by their mean."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["frame"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "w", "b"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    weights = {"w": np.array([[-8, 8]], np.float32), "b": np.array([4, -4], np.float32)}
+    shape: list[Any] = ["N", 1, 16, 16]
+    graph = helper.make_graph(
+        nodes, "near_or_far", [helper.make_tensor_value_info("frame", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in ("logits", "probabilities")],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model.metadata_props.add(key="tgkt_edge.classes", value=json.dumps(classes))
+    folder.mkdir()
+    onnx.save_model(model, str(folder / "model.onnx"))
+    return Bundle(path=folder, classes=classes, sensor=PRESETS["depth"], size=16).write()
+
+
+@pytest.fixture(scope="session")
+def save_near_or_far() -> Callable[[Path, tuple[str, str]], Bundle]:
+    """Writes a bundle whose answers are known: see :func:`_save_near_or_far`."""
+    return _save_near_or_far

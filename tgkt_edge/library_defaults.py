@@ -1,7 +1,8 @@
-"""What libraries would do unasked, switched off through their own environment variables before they are imported.
+"""What libraries would do unasked, changed through their own environment variables before they are imported.
 
 ONNX Runtime's wheels for Linux collect telemetry from 1.32 on: importing it writes a device id and an upload queue to
-``~/.cache/Microsoft``, and a thread of it looks up a host of its vendor. A device in a private place must do neither.
+``~/.cache/Microsoft``, and a thread of it looks up a host of its vendor. A device in a private place must do neither. OpenMP and OpenCV start a thread on every processor of
+the machine, whatever part of it a container was given.
 """
 
 from __future__ import annotations
@@ -9,14 +10,25 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 
+from tgkt_edge.system.cpu import cpu_limit
+
 DEFAULTS = {
     "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime: https://onnxruntime.ai, docs/Privacy.md
 }
 """Variable -> value where the user has set none. Child processes inherit them."""
 
 
+THREADS = ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+"""Variables that hold how many threads a library starts: PyTorch's and numpy's, and OpenCV's."""
+
+
 def apply_library_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set every variable of :data:`DEFAULTS` that is unset or empty; one that the user set keeps its value."""
-    for name, value in DEFAULTS.items():
+    """Set every variable of :data:`DEFAULTS` that is unset or empty; one that the user set keeps its value.
+
+    Those of :data:`THREADS` are set only where affinity or a quota allows fewer processors than the machine has.
+    """
+    limit = cpu_limit()
+    threads = {} if limit is None else dict.fromkeys(THREADS, str(limit))
+    for name, value in (DEFAULTS | threads).items():
         if not environment.get(name):
             environment[name] = value

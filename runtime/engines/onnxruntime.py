@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.engines.base import Answer, check_batch
+from tgkt_edge.system.cpu import cpu_limit, usable_cpus
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 """ONNX Runtime's names of its back-ends."""
@@ -27,9 +27,8 @@ MOST_LANES = 16
 
 
 def lanes_for_files() -> int:
-    """Inferences side by side with which files are answered: one a core that this process may run on, to MOST_LANES."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_LANES)
+    """Inferences side by side with which files are answered: one a processor that this process may use, to MOST_LANES."""
+    return min(usable_cpus(), MOST_LANES)
 
 
 class OnnxRuntimeEngine:
@@ -41,7 +40,8 @@ class OnnxRuntimeEngine:
         classes: the K names that the graph must agree with.
         providers: ONNX Runtime's execution providers in order, the first of which must work; None: CUDA where this
             build has it and it works, then CPU.
-        threads: CPU threads for one inference; None: one a physical core.
+        threads: CPU threads for one inference; None: one a physical core, or as many
+            as affinity and quota allow, where those are fewer.
         lanes: inferences side by side on the CPU, of one thread each: more frames a second than one after the other on
             all cores, each of them later. Without effect on CUDA.
 
@@ -75,6 +75,8 @@ class OnnxRuntimeEngine:
             lanes = 1
         if lanes > 1:
             threads = 1  # the calling thread itself, so that calls share nothing but the weights
+        if threads is None:
+            threads = cpu_limit()  # where there is none, its own choice: one a physical core
         if threads is not None:
             options.intra_op_num_threads = threads
         try:

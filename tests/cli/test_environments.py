@@ -11,16 +11,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from tgkt_edge.bundle.bundle import Bundle
-from tgkt_edge.sensor import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER = 54321  # a user without a name, as `docker run --user` makes
@@ -42,32 +38,10 @@ class Place:
         return self.folder / "out"
 
 
-def _save_bundle(folder: Path) -> None:
-    """Tells near frames from far ones by their mean."""
-    nodes = [
-        helper.make_node("GlobalAveragePool", ["frame"], ["p"]),
-        helper.make_node("Flatten", ["p"], ["f"]),
-        helper.make_node("Gemm", ["f", "w", "b"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
-    ]
-    weights = {"w": np.array([[-8, 8]], np.float32), "b": np.array([4, -4], np.float32)}
-    shape: list[Any] = ["N", 1, 16, 16]
-    graph = helper.make_graph(
-        nodes, "near_or_far", [helper.make_tensor_value_info("frame", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in ("logits", "probabilities")],
-        [numpy_helper.from_array(values, name) for name, values in weights.items()],
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    model.metadata_props.add(key="tgkt_edge.classes", value=json.dumps(LABELS))
-    folder.mkdir()
-    onnx.save_model(model, str(folder / "model.onnx"))
-    Bundle(path=folder, classes=LABELS, sensor=PRESETS["depth"], size=16).write()
-
-
 @pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
+def place(save_near_or_far: Callable[..., Bundle]) -> Iterator[Place]:
     found = Place(Path(tempfile.mkdtemp(prefix="tgkt-edge-environments-")))
-    _save_bundle(found.bundle)
+    save_near_or_far(found.bundle, LABELS)
     (found.folder / "frames").mkdir()
     for name, millimetres in (("a.png", 1000), ("b.png", 7000)):
         frame = np.full((48, 64), millimetres, np.uint16)

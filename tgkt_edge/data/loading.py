@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from tgkt_edge.io.images import read_frame, read_rgb
 from tgkt_edge.io.recording_format import video_frames
 from tgkt_edge.preprocess import encode, encode_rgb, invalid_share
 from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.system.cpu import usable_cpus
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being read, how many are done, how many there are."""
@@ -315,7 +315,7 @@ def _read_all(
     good: list[T] = []
     kept: list[int] = []
     bad: list[str] = []
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, usable_cpus())) as pool:
         for i, result in enumerate(pool.map(attempt, items)):
             if isinstance(result, DataError):
                 bad.append(str(result))

@@ -161,7 +161,7 @@ def tensorrt(root: Path = Path("/"), timeout: float = TIMEOUT) -> list[Finding]:
             return [Finding("tensorrt", "warning", text, advice)]
         return [Finding("tensorrt", "ok", "TensorRT is not installed; ONNX Runtime does not need it.")]
     code = (
-        "import json; from tgkt_edge import trt; b = trt.Builder(trt.Logger(trt.Logger.ERROR));"
+        "import json; from tgkt_edge.trt import library as trt; b = trt.Builder(trt.Logger(trt.Logger.ERROR));"
         "print(json.dumps({'v': trt.find().text, 'b': bool(b)}))"
     )
     answer = probe(code, timeout)

@@ -6,13 +6,13 @@ Bytes of files are compared, not decoded pixels: another machine's OpenCV may ro
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tgkt_edge.data.discovery import frame_places, labelled, matched, read_csv_columns
 from tgkt_edge.io.atomic import sha256_of
+from tgkt_edge.system.cpu import usable_cpus
 from tgkt_edge.train.run_folder.folder import RunInputs
 
 Contents = dict[str, str]
@@ -41,7 +41,7 @@ def _summary(rows: Iterable[tuple[object, ...]]) -> str:
     """Of rows of files and of what belongs to them, such as a label; the order counts."""
     rows = list(rows)
     files = list(dict.fromkeys(cell for row in rows for cell in row if isinstance(cell, Path)))
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, usable_cpus())) as pool:
         digests = dict(zip(files, pool.map(_digest, files), strict=True))
     total = hashlib.sha256()
     for row in rows:
