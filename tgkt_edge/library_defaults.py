@@ -1,8 +1,8 @@
 """What libraries would do unasked, changed through their own environment variables before they are imported.
 
 ONNX Runtime's wheels for Linux collect telemetry from 1.32 on: importing it writes a device id and an upload queue to
-``~/.cache/Microsoft``, and a thread of it looks up a host of its vendor. A device in a private place must do neither. OpenMP and OpenCV start a thread on every processor of
-the machine, whatever part of it a container was given.
+``~/.cache/Microsoft``, and a thread of it looks up a host of its vendor. A device in a private place must do neither.
+OpenMP and OpenCV start a thread on every processor of the machine, whatever part of it a container was given.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ MOST_LANES = 16
 
 
 def lanes_for_files() -> int:
-    """Inferences side by side with which files are answered: one a processor that this process may use, to MOST_LANES."""
+    """Inferences side by side with which files are answered: one a usable processor, to MOST_LANES."""
     return min(usable_cpus(), MOST_LANES)
 
 

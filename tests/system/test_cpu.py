@@ -49,7 +49,10 @@ def machine(root: Path, own: str, mounts: str, files: dict[str, str]) -> Path:
         # Version 1: on the host; in Docker without a namespace, where the mount shows the container's group only.
         (
             "4:cpu,cpuacct:/docker/77\n0::/\n", V1.format("/"),
-            {"cpu,cpuacct/docker/77/cpu.cfs_quota_us": "250000\n", "cpu,cpuacct/docker/77/cpu.cfs_period_us": "100000\n"},
+            {
+                "cpu,cpuacct/docker/77/cpu.cfs_quota_us": "250000\n",
+                "cpu,cpuacct/docker/77/cpu.cfs_period_us": "100000\n",
+            },
             2.5,
         ),
         (
@@ -62,7 +65,7 @@ def machine(root: Path, own: str, mounts: str, files: dict[str, str]) -> Path:
             "4:cpu,cpuacct:/kubepods/pod1/77\n", V1.format("/somewhere/else"),
             {"cpu,cpuacct/cpu.cfs_quota_us": "100000\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n"}, 1.0,
         ),
-        ("3:cpuset:/x\n", V1.format("/"), {"cpuset/x/cpu.cfs_quota_us": "1\n", "cpuset/x/cpu.cfs_period_us": "1\n"}, None),
+        ("3:cpuset:/x\n", V1.format("/"), {"cpuset/x/cpu.cfs_quota_us": "1\n"}, None),
         # Nothing to be read.
         ("", "", {}, None),
         ("nonsense\n", "more nonsense\n", {}, None),
@@ -107,13 +110,8 @@ ONE_EACH = dict.fromkeys(("limit", "torch", "opencv", "onnxruntime", "lanes"), 1
 
 def report(prefix: list[str], bundle: Bundle, **more: str) -> dict[str, int]:
     environment = {key: value for key, value in os.environ.items() if key not in THREADS} | more
-    done = subprocess.run(
-        [*prefix, sys.executable, "-c", REPORT, bundle.path],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=True,
-    )
+    command = [*prefix, sys.executable, "-c", REPORT, str(bundle.path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     found: dict[str, int] = json.loads(done.stdout)
     return found
 
@@ -134,6 +132,9 @@ def group() -> Iterator[Path]:
         try:
             folder.mkdir()
         except OSError:
+            continue
+        if not (folder / "cgroup.procs").exists():  # a plain folder
+            folder.rmdir()
             continue
         try:
             for name, text in files.items():

@@ -27,7 +27,7 @@ def usable_cpus(root: Path = ROOT) -> int:
 
 
 def cpu_limit(root: Path = ROOT) -> int | None:
-    """:func:`usable_cpus` where they are fewer than the machine has, else None: libraries then choose best themselves."""
+    """:func:`usable_cpus` where the machine has more, else None: libraries then choose best themselves."""
     count = usable_cpus(root)
     return count if count < (os.cpu_count() or 1) else None
 
@@ -60,9 +60,9 @@ def _groups(root: Path) -> Iterator[Path]:
         if len(fields) < 5 or len(kind) < 3:
             continue
         version_1 = kind[0] == "cgroup" and "cpu" in kind[2].split(",")
-        path = paths.get("cpu" if version_1 else "") if version_1 or kind[0] == "cgroup2" else None
-        if path is not None:
-            yield from _upward(root / fields[4].lstrip("/"), fields[3], path)
+        own = paths.get("cpu" if version_1 else "") if version_1 or kind[0] == "cgroup2" else None
+        if own is not None:
+            yield from _upward(root / fields[4].lstrip("/"), fields[3], own)
 
 
 def _upward(mount: Path, shown: str, path: str) -> Iterator[Path]:
