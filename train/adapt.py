@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import torch
 
+from tgkt_edge.bundle.file_kinds import file_kind
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.loading import Images, load_frames, load_images, load_pairs
-from tgkt_edge.errors import ConfigError, DataError, IncompatibleError, UsageError
+from tgkt_edge.errors import CheckpointError, ConfigError, DataError, IncompatibleError, UsageError
 from tgkt_edge.io.atomic import refuse_existing, refuse_foreign, remove_leftovers
 from tgkt_edge.monitoring.value_scale import note_other_scale
 from tgkt_edge.optional_deps import require
@@ -61,6 +62,8 @@ def adapt(
     """
     # Everything that can be wrong is found before anything is written.
     require("torch.utils.tensorboard.writer", "train", "Adapting")
+    if inputs.source_model is not None:
+        inputs = dataclasses.replace(inputs, source_model=str(source_checkpoint(Path(inputs.source_model))))
     restore(out)  # of a run that was killed before it wrote its first file
     if resume:
         _check_resume(inputs, sensor, out, config)
@@ -132,6 +135,19 @@ def _load(
         # A trial, so that a bad --weights is refused before anything is written.
         load_imagenet(SceneClassifier(2), config.weights)
     return Loaded(images, target, pairs, held, held_runs, pinned, source)
+
+
+def source_checkpoint(path: Path) -> Path:
+    """The source checkpoint that a path means: itself, or that of a run folder. Raises CheckpointError."""
+    found = file_kind(path)
+    if found.name == "run":
+        return Run(path).source
+    if path.is_dir():
+        raise CheckpointError(
+            f"--source-model {path}: expected a source checkpoint or the run folder that it lies in; this {found} "
+            f"A bundle holds no source model."
+        )
+    return path
 
 
 def _source_model(file: Path, kept: Path | None) -> tuple[SceneClassifier, Header]:

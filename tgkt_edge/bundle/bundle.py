@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tgkt_edge import __version__
+from tgkt_edge.bundle.file_kinds import file_kind
 from tgkt_edge.errors import BundleError, ConfigError
 from tgkt_edge.io.atomic import sha256_of, write_json
 from tgkt_edge.preprocess import resize_side
@@ -73,15 +74,10 @@ class Bundle:
         manifest = path / MANIFEST
         try:
             if not manifest.is_file():
-                what = (
-                    "has no manifest.json"
-                    if path.is_dir()
-                    else "does not exist"
-                    if not path.exists()
-                    else "is a file"
-                )
+                found = file_kind(path)
+                what = f"{path} does not exist" if found.name == "missing" else f"{path} {found}".rstrip(".")
                 raise BundleError(
-                    f"{path} {what}: expected a bundle folder, as 'tgkt-edge export RUN -o BUNDLE' writes"
+                    f"{what}: expected a bundle folder with {MANIFEST}, as 'tgkt-edge export RUN -o BUNDLE' writes"
                 )
             values = json.loads(manifest.read_text(encoding="utf-8"))
             if not isinstance(values, dict):

@@ -1,14 +1,15 @@
-"""``tgkt-edge inspect``: what a bundle, an ONNX file or a plan says of itself. Needs neither onnx nor TensorRT."""
+"""``tgkt-edge inspect``: what bundles, runs, ONNX files, plans, checkpoints say of themselves. Needs no library."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from tgkt_edge.bundle.bundle import MANIFEST, MODEL_FILES, Bundle
-from tgkt_edge.bundle.engine_header import is_plan
+from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
 from tgkt_edge.bundle.engines import FOLDER, here
+from tgkt_edge.bundle.file_kinds import file_kind
 from tgkt_edge.bundle.inspect_engine import describe_plan, inspect_plan
+from tgkt_edge.bundle.inspect_weights import describe_run, describe_weights, inspect_run, inspect_weights
 from tgkt_edge.bundle.onnx_file import read_onnx
 from tgkt_edge.errors import BundleError, IncompatibleError, UsageError
 
@@ -17,31 +18,32 @@ def inspect(path: Path) -> dict[str, Any]:
     """Look at a file or folder.
 
     Returns:
-        ``kind`` ("bundle", "onnx" or "plan") and what that kind says; of a bundle and a plan also ``problems``: files
-        that are missing or altered, each in words.
+        ``kind`` ("bundle", "onnx", "plan", "run", "checkpoint" or "safetensors") and what that kind says; of a bundle
+        and a plan also ``problems``: files that are missing or altered, each in words.
 
     Raises:
         UsageError: (exit 2) nothing is there. IncompatibleError, BundleError: (exit 4) it is none of these, damaged, or
             cannot be read.
     """
     try:
-        if not path.exists():
-            raise UsageError(
-                f"{path}: no such file or folder. Expected a bundle, an ONNX file or a TensorRT plan."
-            )
-        folder, start = path.is_dir(), b""
-        if folder and not (path / MANIFEST).is_file():
-            raise IncompatibleError(
-                f"{path}: no bundle: {MANIFEST} is missing. Expected what 'export -o' wrote."
-            )
-        if not folder:
-            with path.open("rb") as file:
-                start = file.read(4)
+        found = file_kind(path)
     except OSError as error:
         raise IncompatibleError(f"{path} cannot be read: {error.strerror or error}") from error
-    if folder:
+    if found.name == "missing":
+        raise UsageError(
+            f"{path}: no such file or folder. Expected a bundle, a run, an ONNX file, a TensorRT plan or safetensors."
+        )
+    if found.name == "bundle":
         return _bundle(path)
-    return inspect_plan(path) if is_plan(start) else _onnx(path)
+    if found.name == "run":
+        return inspect_run(path)
+    if found.name in ("checkpoint", "safetensors"):
+        return inspect_weights(path, found)
+    if found.name == "plan":
+        return inspect_plan(path)
+    if found.name in ("onnx", "unknown"):
+        return _onnx(path)
+    raise IncompatibleError(f"{path}: {found}")
 
 
 def _bundle(path: Path) -> dict[str, Any]:
@@ -109,6 +111,10 @@ def describe(seen: dict[str, Any], path: Path) -> list[str]:
     """What :func:`inspect` returned, as lines for a person."""
     if seen["kind"] == "plan":
         return [_plan_line(seen, str(path)), *describe_plan(seen)]
+    if seen["kind"] == "run":
+        return describe_run(seen, path)
+    if seen["kind"] in ("checkpoint", "safetensors"):
+        return describe_weights(seen, path)
     if seen["kind"] == "onnx":
         return [f"{path}: {_model_line(seen)}", *_model_lines(seen)]
     sensor = {key: value for key, value in seen["sensor"].items() if value is not None}

@@ -24,7 +24,9 @@ def adapt_command(
             help="Other scenes: a folder with rgb/ and frame/, or a CSV rgb,frame. shot and source-only need none."
         ),
     ] = None,
-    source_model: Annotated[Path | None, typer.Option(help="Source checkpoint (source.safetensors).")] = None,
+    source_model: Annotated[
+        Path | None, typer.Option(help="Source checkpoint (source.safetensors), or a run with one.")
+    ] = None,
     source: Annotated[
         Path | None,
         typer.Option(help="Or labelled RGB to train one: a folder of class folders, or a CSV image,label."),

@@ -12,10 +12,12 @@ from tgkt_edge.errors import BundleError
 
 
 def inspect_command(
-    path: Annotated[Path, typer.Argument(help="Bundle folder, ONNX file or TensorRT plan.")],
+    path: Annotated[
+        Path, typer.Argument(help="Bundle or run folder, ONNX file, TensorRT plan, or safetensors.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON on stdout.")] = False,
 ) -> None:
-    """Show what a bundle, an ONNX file or a TensorRT plan holds. Exit 4: a file of the bundle is missing or altered."""
+    """Show what a bundle, run, ONNX file, plan or checkpoint holds. Exit 4: a file of it is missing or altered."""
     from tgkt_edge.bundle.inspect_bundle import describe, inspect
 
     seen = inspect(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tgkt_edge import __version__
+from tgkt_edge.bundle.file_kinds import CHECKPOINT_FORMAT, file_kind
 from tgkt_edge.errors import CheckpointError, TgktEdgeError, UsageError
 from tgkt_edge.io.atomic import atomic_file
+from tgkt_edge.notes import note
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.nn.model import SceneClassifier
 from tgkt_edge.train.nn.weight_scale import WIDE, first_layer_spread, unit_scale
 
-FORMAT = "tgkt-edge/1"
+FORMAT = CHECKPOINT_FORMAT
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,6 @@ class Header:
     classes: tuple[str, ...]
     image_size: int
     sensor: SensorSpec | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def digest(tensors: dict[str, Tensor]) -> str:
@@ -58,7 +59,6 @@ def save_checkpoint(path: Path, model: nn.Module, header: Header) -> None:
             "classes": list(header.classes),
             "image_size": header.image_size,
             "sensor": header.sensor.to_dict() if header.sensor else None,
-            "extra": header.extra,
         },
     )
 
@@ -86,20 +86,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointError: missing, truncated, altered, or not written by this program.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+        raise CheckpointError(_not_ours(path) if path.exists() else f"{path}: no such checkpoint")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         tensors = load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: truncated or not safetensors: {error}. Copy or train it again."
-        ) from error
+        raise CheckpointError(_not_ours(path)) from error
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path}: format {metadata.get('format')!r}, expected {FORMAT}: a checkpoint that 'tgkt-edge adapt' wrote. "
-            f"Plain ImageNet weights go to --weights."
-        )
+        raise CheckpointError(_not_ours(path))
     found = digest(tensors)
     if found != metadata.get("sha256"):
         raise CheckpointError(
@@ -109,19 +104,22 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, json.loads(metadata["about"])
 
 
+def _not_ours(path: Path) -> str:
+    """What a path is that is no checkpoint of this program, and what can be done with it."""
+    return f"{path}: expected a checkpoint that 'tgkt-edge adapt' wrote; this {file_kind(path)}"
+
+
 def read_header(path: Path) -> Header:
     """The header alone; the weights are not checked. Raises CheckpointError as :func:`load_tensors`."""
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+        raise CheckpointError(_not_ours(path) if path.exists() else f"{path}: no such checkpoint")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path}: truncated or not safetensors: {error}. Copy or train it again."
-        ) from error
+        raise CheckpointError(_not_ours(path)) from error
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format {metadata.get('format')!r}, expected {FORMAT}")
+        raise CheckpointError(_not_ours(path))
     return _header(json.loads(metadata["about"]))
 
 
@@ -191,9 +189,18 @@ def load_imagenet(model: SceneClassifier, weights: str) -> float:
             )
         try:
             state = load_file(path)
-        except (safetensors.SafetensorError, OSError) as error:
-            raise UsageError(f"--weights {weights}: truncated or not safetensors: {error}") from error
+        except (safetensors.SafetensorError, OSError, ValueError) as error:
+            raise UsageError(
+                f"--weights {weights}: expected a safetensors file of a ResNet-50; this {file_kind(path)}"
+            ) from error
     expected = model.backbone.state_dict()
+    state = _without_prefix(state)
+    unused = sorted({name.partition(".")[0] for name in state if name not in expected})
+    if unused and weights != "imagenet":
+        note(
+            f"--weights {weights}: starts the backbone only; left out: {', '.join(map(_part, unused))}. The classifier "
+            f"of this task is trained from scratch."
+        )
     found = {name: tensor.float() for name, tensor in state.items() if name in expected}
     # Counters of batches seen; files converted from other frameworks have none, and evaluation does not need them.
     missing = [name for name in expected if name not in found and not name.endswith("num_batches_tracked")]
@@ -211,6 +218,25 @@ def load_imagenet(model: SceneClassifier, weights: str) -> float:
     return divisor
 
 
+_HEADS = ("fc", "classifier", "head")
+
+
+def _part(name: str) -> str:
+    return f"{name} (its own classifier)" if name in _HEADS else name
+
+
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names as torchvision has them, where a wrapper put one word before all of them: ``module.``, ``backbone.``."""
+    first = "conv1.weight"
+    prefixes = [
+        name.removesuffix(first) for name in state if name.endswith(f".{first}") and name.count(".") == 2
+    ]
+    if first in state or len(prefixes) != 1:
+        return state
+    prefix = prefixes[0]
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+
+
 def _header(about: dict[str, Any]) -> Header:
     sensor = about.get("sensor")
     return Header(
@@ -218,5 +244,4 @@ def _header(about: dict[str, Any]) -> Header:
         tuple(about["classes"]),
         about["image_size"],
         SensorSpec.from_dict(sensor) if sensor else None,
-        about.get("extra", {}),
     )

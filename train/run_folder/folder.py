@@ -12,6 +12,7 @@ import yaml
 
 from tgkt_edge import __version__
 from tgkt_edge.bundle.bundle import STATISTICS
+from tgkt_edge.bundle.file_kinds import file_kind
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.config_parsing import from_dict
 from tgkt_edge.errors import ConfigError, IncompatibleError
@@ -99,7 +100,8 @@ class Run:
         file = self.path / "config.yaml"
         if not file.is_file():
             raise IncompatibleError(
-                f"{self.path}: no run here: config.yaml is missing. Expected what 'adapt -o' wrote."
+                f"{self.path}: no run here: config.yaml is missing. Expected what 'adapt -o' wrote; this "
+                f"{file_kind(self.path)}"
             )
         values: Any = None
         try:
