@@ -1,6 +1,7 @@
 # make demo    install into .venv, then the whole job on scenes it renders itself; the result is in demo/
 # make test    install into .venv, then every check that the continuous integration runs
 # make check   the checks alone, in a .venv that is already there
+# make docs    the documentation, into build/docs
 # make format  let ruff rewrite what it can
 # make clean   remove .venv, demo/ and all caches
 #
@@ -9,11 +10,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST ?=
-EXTRAS := train,export,cpu,data,sinks,trt-rtx,dev
+EXTRAS := train,export,cpu,data,sinks,trt-rtx,docs,dev
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test install check format clean
+.PHONY: demo test install check docs format clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -41,8 +42,15 @@ check:
 	@$(BIN)/ruff format --check .
 	@echo '==> mypy: types'
 	@MYPYPATH=$(VENV)/stubs $(BIN)/mypy --strict
+	@echo '==> mkdocs: documentation'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo '==> pytest'
 	@$(BIN)/python -m pytest $(PYTEST)
+
+docs:
+	@test -f $(INSTALLED) || { echo 'Nothing is installed yet: make test'; exit 1; }
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo '==> build/docs/index.html'
 
 format:
 	@$(BIN)/ruff check --fix .

@@ -1,7 +1,7 @@
 """The real data sets of the benchmarks, by name: those in ``TGKT_EDGE_DATA``, and what ``data prepare`` writes.
 
-``nyuv2-5`` (RGB -> depth) and ``epfl-6`` (RGB -> NIR) lie in the folder in ``TGKT_EDGE_DATA``; see the README's section
-on real data for what that is and whom to cite.
+``nyuv2-5`` (RGB -> depth) and ``epfl-6`` (RGB -> NIR) lie in the folder in ``TGKT_EDGE_DATA``; docs/public-data.md
+says what that is and whom to cite.
 """
 
 from __future__ import annotations
