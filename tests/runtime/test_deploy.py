@@ -52,4 +52,5 @@ def test_the_files_are_package_data(repository: Path) -> None:
         "70-tgkt-edge.rules",
         "Dockerfile.jetpack6",
         "Dockerfile.jetpack7",
+        "nginx-location.conf",
     }

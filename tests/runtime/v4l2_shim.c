@@ -409,15 +409,17 @@ int poll(struct pollfd *polled, nfds_t count, int timeout) {
 }
 
 /* The node itself, for programs that look who may open it. */
-int stat(const char *path, struct stat *found) {
-  if (!strcmp(path, DEVICE) && getenv("SHIM_MODE")) {
-    memset(found, 0, sizeof *found);
-    found->st_mode = S_IFCHR | (mode_t)strtol(getenv("SHIM_MODE"), NULL, 8);
-    found->st_gid = (gid_t)number("SHIM_GID", 0);
-    return 0;
+#define STAT(NAME, AT)                                                             \
+  int NAME(const char *path, struct NAME *found) {                                 \
+    if (strcmp(path, DEVICE) || !getenv("SHIM_MODE")) return AT(AT_FDCWD, path, found, 0); \
+    memset(found, 0, sizeof *found);                                               \
+    found->st_mode = S_IFCHR | (mode_t)strtol(getenv("SHIM_MODE"), NULL, 8);       \
+    found->st_gid = (gid_t)number("SHIM_GID", 0);                                  \
+    return 0;                                                                      \
   }
-  return fstatat(AT_FDCWD, path, found, 0);
-}
+
+STAT(stat, fstatat)
+STAT(stat64, fstatat64)
 
 #define OPEN(NAME)                                                     \
   int NAME(const char *path, int flags, ...) {                         \

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
 from pathlib import Path
 
 from tgkt_edge import __version__
-from tgkt_edge.doctor.findings import Finding
+from tgkt_edge.doctor.findings import Finding, Level
 from tgkt_edge.doctor.probe import TIMEOUT, probe
 from tgkt_edge.system.hardware_state import power_mode, read
 
 _JETPACK = {"36": "6", "38": "7"}  # L4T's major number to JetPack's, as NVIDIA pairs them
 
 CAMERA_CODE = """
-import json, sys
+import errno, json
 from tgkt_edge.runtime.sources.v4l2_device import V4l2Device
+from tgkt_edge.runtime.sources.v4l2_formats import RAW, pixel_name
+from tgkt_edge.system.device_access import open_advice
 path = PATH
 try:
     device = V4l2Device(path)
-    print(json.dumps({"card": device.card, "formats": list(device.formats())}))
+    device.signal.look(at_once=True)
+    formats = list(device.formats())
+    print(json.dumps({
+        "card": device.card, "signal": device.signal.trouble, "formats": [pixel_name(name) for name in formats],
+        "raw": [pixel_name(name) for name in formats if name in RAW],
+    }))
 except OSError as error:
-    print(json.dumps({"errno": error.errno, "why": error.strerror}))
+    no_camera = error.errno in (errno.ENOTSUP, errno.ENOTTY)
+    denied = error.errno in (errno.EACCES, errno.EPERM, errno.EBUSY)
+    print(json.dumps({
+        "why": error.strerror, "no_camera": no_camera, "advice": open_advice(error.errno, path) if denied else "",
+    }))
 """
-_RAW = {"Z16", "Y16", "Y14", "Y12", "Y10", "GREY", "Y16 >"}
 
 
 def has_gpu(root: Path = Path("/")) -> bool:
@@ -83,12 +92,13 @@ def _power(root: Path) -> list[Finding]:
 
 
 def cameras(paths: list[str] | None = None, timeout: float = TIMEOUT) -> list[Finding]:
-    """V4L2 nodes and their pixel formats, asked in a process each. ``paths``: None: all of /dev/video*."""
+    """V4L2 capture nodes and their pixel formats, asked in a process each. ``paths``: None: all of /dev/video*.
+
+    Nodes of metadata, codecs and outputs are not cameras: they are only counted where no camera is found.
+    """
     if paths is None:
-        paths = sorted(str(path) for path in Path("/dev").glob("video*"))
-    if not paths:
-        return [Finding("camera", "ok", "no V4L2 camera is connected.")]
-    findings = []
+        paths = sorted((str(path) for path in Path("/dev").glob("video*")), key=_by_number)
+    findings, others = [], []
     for path in paths:
         answer = probe(CAMERA_CODE.replace("PATH", repr(path)), timeout)
         found = answer.value
@@ -96,16 +106,25 @@ def cameras(paths: list[str] | None = None, timeout: float = TIMEOUT) -> list[Fi
             findings.append(
                 Finding("camera", "problem", f"{path}: its driver {answer.error}.", "See 'dmesg'.")
             )
-        elif "errno" in found:
-            denied = not os.access(path, os.R_OK | os.W_OK) and os.path.exists(path)
-            advice = "Join its group: sudo usermod -aG video $USER, then log in again." if denied else ""
-            findings.append(
-                Finding("camera", "warning" if denied else "ok", f"{path}: {found['why']}.", advice)
-            )
+        elif found.get("no_camera"):
+            others.append(path)
+        elif "why" in found:
+            level: Level = "warning" if found["advice"] else "ok"
+            findings.append(Finding("camera", level, f"{path}: {found['why']}.", found["advice"]))
         else:
-            formats = [name.strip() for name in found["formats"]]
-            raw = [name for name in formats if name in _RAW]
-            use = f"usable raw: {', '.join(raw)}" if raw else "no raw depth or infrared format"
-            text = f"{path}: {found['card']} offers {', '.join(formats) or 'no list of formats'}; {use}."
+            raw = ", ".join(found["raw"])
+            use = f"usable raw: {raw}" if raw else "no raw depth or infrared format"
+            text = f"{path}: {found['card']} offers {', '.join(found['formats']) or 'no list of formats'}; {use}."
             findings.append(Finding("camera", "ok", text))
-    return findings
+            if found["signal"]:
+                advice = "Switch on, or plug in, what feeds it."
+                findings.append(Finding("camera", "warning", f"{path}: {found['signal']}.", advice))
+    if findings:
+        return findings
+    beside = f" ({', '.join(others)}: no capture nodes)" if others else ""
+    return [Finding("camera", "ok", f"no V4L2 camera is connected{beside}.")]
+
+
+def _by_number(path: str) -> tuple[int, str]:
+    digits = re.search(r"\d+$", path)
+    return int(digits.group()) if digits else 0, path

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
+import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -28,6 +29,9 @@ class Guard:
       made to point here (DNS rebinding) is refused with 421.
     - With a token, every route wants it: ``Authorization: Bearer``, ``?token=``, or the cookie that the login form and
       ``/?token=`` set. All are compared in constant time. The cookie holds a hash, not the token.
+
+    Behind a reverse proxy that serves the page below a path, nothing here names a path from the root: redirect, form
+    and cookie (which has no ``Path``, so that the browser takes the folder of the login) are relative.
 
     Args:
         token: None: nobody is asked.
@@ -63,12 +67,11 @@ class Guard:
 
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
         if not self._known(headers.get("host", "")):
-            text = "This name is not known here. If it should be, add ?host=NAME to the sink's address."
-            await _answer(guarded, 421, text)
+            await _answer(guarded, 421, _unknown(headers.get("host", "")))
         elif self._token is None or self._may(scope, headers):
-            await self._let_in(scope, receive, guarded)
+            await self._let_in(scope, receive, guarded, self._is_secure(headers))
         elif scope["method"] == "POST" and scope["path"] == "/login":
-            await self._try_login(receive, guarded)
+            await self._try_login(receive, guarded, self._is_secure(headers))
         else:
             await self._refuse(scope, headers, guarded)
 
@@ -103,19 +106,25 @@ class Guard:
         assert self._token is not None
         return hmac.new(self._token, b"tgkt-edge live page", hashlib.sha256).hexdigest()
 
-    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _is_secure(self, headers: dict[str, str]) -> bool:
+        """Whether the viewer speaks TLS, to us or to a proxy in front. The header is believed: one who lies in it only
+        keeps a browser from sending the cookie."""
+        forwarded = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+        return self._secure or forwarded == "https"
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send, secure: bool) -> None:
         path = scope["path"]
         if self._token is not None and (path == "/login" or (path == "/" and self._in_query(scope))):
-            await self._welcome(send)  # a token in the address would stay in the history
+            await self._welcome(send, secure)  # a token in the address would stay in the history
             return
         await self._app(scope, receive, send)
 
-    async def _welcome(self, send: Send) -> None:
-        flags = f"Path=/; HttpOnly; SameSite=Strict; Max-Age={_YEAR}" + ("; Secure" if self._secure else "")
+    async def _welcome(self, send: Send, secure: bool) -> None:
+        flags = f"HttpOnly; SameSite=Strict; Max-Age={_YEAR}" + ("; Secure" if secure else "")
         cookie = f"{self._cookie}={self._cookie_value()}; {flags}"
-        await _answer(send, 303, "", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
+        await _answer(send, 303, "", [(b"location", b"./"), (b"set-cookie", cookie.encode())])
 
-    async def _try_login(self, receive: Receive, send: Send) -> None:
+    async def _try_login(self, receive: Receive, send: Send, secure: bool) -> None:
         body = b""
         while len(body) <= _FORM:
             event = await receive()
@@ -124,7 +133,7 @@ class Guard:
                 break
         given = parse_qs(body[: _FORM + 1].decode("utf-8", "replace")).get("token", [""])
         if len(body) <= _FORM and self._is_token(given[0].strip()):
-            await self._welcome(send)
+            await self._welcome(send, secure)
             return
         await asyncio.sleep(_PAUSE)
         await self._form(send, wrong=True)
@@ -135,7 +144,7 @@ class Guard:
         if scope["method"] in ("GET", "HEAD") and scope["path"] == "/":
             await self._form(send, wrong=False)
             return
-        text = "A token is needed: Authorization: Bearer TOKEN, or log in at /."
+        text = "A token is needed: Authorization: Bearer TOKEN, or log in at the page."
         await _answer(send, 401, text, [(b"www-authenticate", b"Bearer")])
 
     async def _form(self, send: Send, *, wrong: bool) -> None:
@@ -154,6 +163,16 @@ _HEADERS = [
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
     (b"cache-control", b"no-store"),
 ]
+
+
+def _unknown(host: str) -> str:
+    """What to do about a ``Host`` that is refused."""
+    name = re.sub(r":\d+$", "", host)
+    shown = f"'{name}'" if re.fullmatch(r"[\w.-]{1,100}", name, re.ASCII) else "This name"
+    return (
+        f"{shown} is not known here. If it should be, add ?host=NAME to the sink's address, or let the proxy in front "
+        f"send its own Host."
+    )
 
 
 def _digest(text: str) -> bytes:

@@ -30,13 +30,16 @@ from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.runtime import open_source
 from tgkt_edge.runtime.sources import open_colour
 from tgkt_edge.sensor import PRESETS
-uri, preset, count, saved = sys.argv[1:]
+uri, preset, count, saved, *again = sys.argv[1:]
 frames, report = [], {}
 try:
     with open_colour(uri) if preset == "colour" else open_source(uri, PRESETS[preset]) as source:
         assert source.live
         for _ in range(int(count)):
             frames.append(source.read().frame)
+        report = {"format": str(source.format)}
+    if again:  # another pipeline in place of the camera that comes back
+        open_source(again[0], PRESETS[preset], pinned=source.format).close()
 except TgktEdgeError as error:
     report = {"error": str(error), "code": error.exit_code}
 np.savez(saved, *frames)
@@ -62,9 +65,9 @@ def read(
     if reason:
         pytest.skip(reason)
 
-    def call(uri: str, preset: str, count: int = 3) -> tuple[list[Any], dict[str, Any]]:
+    def call(uri: str, preset: str, count: int = 3, *again: str) -> tuple[list[Any], dict[str, Any]]:
         saved = tmp_path_factory.mktemp("gst") / "frames.npz"
-        command = [str(PYTHON), "-c", READ, uri, preset, str(count), str(saved)]
+        command = [str(PYTHON), "-c", READ, uri, preset, str(count), str(saved), *again]
         done = subprocess.run(
             command, env=kit.environment(), check=True, timeout=60, capture_output=True, text=True
         )
@@ -89,14 +92,14 @@ def test_counts_arrive_as_the_elements_before_gave_them(
     # An appsink of its own that drops nothing: a recording must not lose its frames.
     pipeline = f'gst:multifilesrc location={tmp_path}/%d.raw caps="{caps}" ! appsink'
     frames, report = read(pipeline, preset, 4)
-    assert report == {}
+    assert report == {"format": f"{form} 64x48"}
     assert frames[0].dtype == np.dtype(dtype)
     np.testing.assert_array_equal(frames, counts)
 
 
 def test_colour(read: Callable[..., Any]) -> None:
     frames, report = read("gst:videotestsrc ! video/x-raw,format=BGR,width=64,height=48", "colour")
-    assert report == {}
+    assert report == {"format": "BGR 64x48"}
     assert (frames[0].dtype, frames[0].shape) == (np.uint8, (48, 64, 3))
 
 
@@ -202,3 +205,17 @@ def test_an_opencv_without_gstreamer_is_named(uri: str) -> None:
         open_source(uri, PRESETS["nir8"])
     assert refused.value.exit_code == 6
     assert cv2.__version__ in str(refused.value)
+
+
+@pytest.mark.parametrize(("width", "refused"), [(64, False), (32, True)])
+def test_a_pipeline_that_comes_back_with_other_caps_is_refused_with_both(
+    read: Callable[..., Any], width: int, refused: bool
+) -> None:
+    caps = "videotestsrc ! video/x-raw,format=GRAY16_LE,height=48,width="
+    _, report = read(f"gst:{caps}64", "depth", 1, f"gst:{caps}{width}")
+    assert ("error" in report) is refused
+    if refused:
+        assert (
+            "delivered GRAY16_LE 64x48 when it was first opened, and now delivers GRAY16_LE 32x48"
+            in report["error"]
+        )

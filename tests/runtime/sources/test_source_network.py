@@ -22,6 +22,7 @@ from tgkt_edge.runtime import open_source
 from tgkt_edge.runtime.sources import open_colour
 from tgkt_edge.runtime.sources.network import open_network
 from tgkt_edge.runtime.sources.obsensor import open_obsensor
+from tgkt_edge.runtime.sources.stream_format import PinnedOpener
 from tgkt_edge.sensor import PRESETS
 
 NIR8 = PRESETS["nir8"]
@@ -222,3 +223,16 @@ def test_orbbec_cameras_give_millimetres_of_depth_only() -> None:
         expected = SourceLostError  # no camera is plugged in where tests run
     with pytest.raises(expected, match="Orbbec camera"):
         open_obsensor("0", PRESETS["depth"])
+
+
+def test_a_camera_that_comes_back_in_another_size_is_refused_with_both() -> None:
+    with camera([RAMP] * 4) as uri:
+        opener = PinnedOpener(lambda pinned: open_source(uri, NIR8, pinned=pinned))
+        opener().close()
+        assert str(opener.format) == "BGR 64x48"
+        opener().close()  # the same again
+    with camera([RAMP[:, :32]] * 4) as other:
+        moved = PinnedOpener(lambda pinned: open_source(other, NIR8, pinned=pinned))
+        moved.format = opener.format
+        with pytest.raises(SourceLostError, match=r"delivered BGR 64x48 when.*now delivers BGR 32x48"):
+            moved()

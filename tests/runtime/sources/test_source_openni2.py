@@ -15,6 +15,7 @@ import pytest
 from tgkt_edge.errors import MissingDependency, SourceLostError, UsageError
 from tgkt_edge.runtime import open_source
 from tgkt_edge.runtime.sources import openni2_abi
+from tgkt_edge.runtime.sources.base import StreamFormat
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
 DEPTH = PRESETS["depth"]
@@ -52,6 +53,32 @@ def test_opening_is_repeatable_and_a_size_may_be_named() -> None:
         with open_source("openni2://Dummy", DEPTH.with_size(320, 240)) as source:
             assert source.read() is not None
         source.close()
+
+
+def test_the_mode_of_the_first_opening_is_asked_for_again_and_another_refused() -> None:
+    with open_source("openni2://Dummy", DEPTH) as source:
+        pinned = source.format
+    assert str(pinned) == "1 mm 320x240 at 0.001 m a count"
+    with open_source("openni2://Dummy", DEPTH, pinned=pinned) as source:
+        assert source.format == pinned
+    other = StreamFormat("100 um", 640, 480, 0.0001)
+    both = (
+        r"delivered 100 um 640x480 at 0\.0001 m a count when.*now delivers 1 mm 320x240 at 0\.001 m a count"
+    )
+    with pytest.raises(SourceLostError, match=both):
+        open_source("openni2://Dummy", DEPTH, pinned=other)
+
+
+def test_frames_that_nobody_fetched_in_time_are_counted() -> None:
+    with open_source("openni2://Dummy", DEPTH) as source:
+        first = source.read()
+        time.sleep(0.5)  # the library keeps the newest frame of 30 a second
+        source.read()
+        late = source.read()
+    assert first is not None
+    assert late is not None
+    assert first.lost == 0
+    assert 5 <= late.lost <= 60
 
 
 @pytest.mark.parametrize(

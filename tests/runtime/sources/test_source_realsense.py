@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime import FrameSource, open_source
+from tgkt_edge.runtime.sources.base import StreamFormat
+from tgkt_edge.runtime.sources.realsense import RealSenseSource
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
 pytest.importorskip("pyrealsense2", reason="needs pyrealsense2 (the extra 'realsense')")
@@ -178,3 +180,23 @@ def test_the_library_is_optional(tmp_path: Path, kit: Any) -> None:
     )
     assert done.stdout.startswith("6 ")
     assert "[realsense]'" in done.stdout
+
+
+def test_a_camera_that_comes_back_in_another_size_or_unit_is_refused_with_both(depth: Path) -> None:
+    with open_source(str(depth), DEPTH) as source:
+        found = source.format
+    assert str(found) == "Z16 64x48 at 0.00025 m a count"
+    RealSenseSource(str(depth), DEPTH, pinned=found).close()
+    with pytest.raises(SourceLostError, match=r"no uint16 depth stream of 32x24: it holds depth z16 64x48"):
+        RealSenseSource(str(depth), DEPTH, pinned=StreamFormat("Z16", 32, 24, UNIT))
+    with pytest.raises(SourceLostError, match=r"at 0\.001 m a count when.*now delivers .*at 0\.00025 m"):
+        RealSenseSource(str(depth), DEPTH, pinned=StreamFormat("Z16", 64, 48, 0.001))
+
+
+def test_a_unit_that_changes_while_frames_come_is_said(depth: Path) -> None:
+    source = RealSenseSource(str(depth), DEPTH)
+    with source:
+        source._unit_m = 0.001  # as if the device had been set to 0.25 mm since it was opened
+        source.read()  # the first frame was taken at opening
+        with pytest.raises(SourceLostError, match=r"a count was 0\.001 m and is 0\.00025 m now"):
+            source.read()

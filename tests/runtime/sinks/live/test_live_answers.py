@@ -49,6 +49,19 @@ def test_json_tells_the_newest_decision_the_figures_and_the_past(live: Any, list
     assert info["range"] == list(PRESETS["depth"].range)
 
 
+def test_what_a_camera_delivers_and_what_its_driver_lost(live: Any, listen: Any) -> None:
+    assert live.ask_json("/api/info")["format"] == ""
+    state = listen.state("live").record
+    live.write(Message({**state, "format": "Z16 640x480"}))
+    live.write(listen.decision(0))
+    for number, lost in ((1, 3), (2, 3), (3, 5)):
+        live.write(listen.decision(number, lost=lost))
+    live.write(listen.state("stalled"))
+    assert live.ask_json("/api/info")["format"] == "Z16 640x480"
+    assert live.ask_json("/api/latest")["counts"] == {"frames": 4, "errors": 0, "dropped": 0, "lost": 5}
+    assert values(live.ask("/metrics")[2].decode())["tgkt_edge_frames_lost_total{}"] == 5
+
+
 def test_a_password_in_a_record_is_not_shown(live: Any, listen: Any) -> None:
     live.write(listen.decision(0, source="rtsp://cam:hunter2@10.0.0.5/stream"))
     for path in ("/api/latest", "/metrics", "/api/info", "/"):

@@ -47,14 +47,14 @@ def test_the_token_is_taken_as_bearer_in_the_query_and_by_the_form(locked: Any, 
     assert b'role="alert" >That is not the token' in body
     assert locked.ask("/login", "POST", "token=" + "x" * 100_000, **form)[0] == 401
     code, headers, _ = locked.ask("/login", "POST", urlencode({"token": listen.TOKEN}), **form)
-    assert (code, headers["location"]) == (303, "/")
+    assert (code, headers["location"]) == (303, "./")
     for word in ("HttpOnly", "SameSite=Strict"):
         assert word in headers["set-cookie"]
     assert listen.TOKEN not in headers["set-cookie"]
     cookie = headers["set-cookie"].partition(";")[0]
     assert locked.ask_json("/api/latest", Cookie=f"other=1; {cookie}")["latest"]["frame"] == 0
     code, headers, _ = locked.ask(f"/?token={listen.TOKEN}")  # the address bar does not keep it
-    assert (code, headers["location"]) == (303, "/")
+    assert (code, headers["location"]) == (303, "./")
     assert headers["set-cookie"].startswith(cookie)
 
 

@@ -1,0 +1,47 @@
+"""The live line on a terminal: an answer stays until the next one, however slow the camera is."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import time
+from typing import Any
+
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.runtime.output.records import LiveLine
+
+
+def test_an_answer_stays_for_two_seconds_while_no_other_comes() -> None:
+    _, slave = pty.openpty()
+    with os.fdopen(slave, "w") as terminal:
+        line = LiveLine(terminal)
+        assert line.due(waiting=True)  # nothing was answered yet
+        assert line.due()
+        line.show("office 0.90")
+        time.sleep(0.5)
+        assert not line.due(waiting=True)
+        time.sleep(1.7)
+        assert line.due(waiting=True)
+        assert line.due()
+
+
+def test_a_camera_of_four_frames_a_second_does_not_flicker(shim: str, kit: Any, depth_bundle: Bundle) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        kit.command("run", depth_bundle.path, "--camera", "v4l2:///dev/video42", "--max-frames", 8),
+        env=kit.environment(LD_PRELOAD=shim, SHIM_FPS="4"), stdout=subprocess.DEVNULL, stderr=slave,
+    )  # fmt: skip
+    os.close(slave)
+    shown = b""
+    try:
+        while piece := os.read(master, 4096):
+            shown += piece
+    except OSError:  # EIO: the process has closed its end
+        pass
+    assert process.wait(30) == 0
+    lines = [line for line in shown.decode().split("\r") if " fps | " in line or line.endswith("fps\x1b[K")]
+    answers = [" ms | " in line for line in lines]
+    assert sum(answers) >= 5
+    begin = answers.index(True)
+    assert all(answers[begin:]), lines
