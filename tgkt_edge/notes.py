@@ -1,7 +1,7 @@
 """What a person should know although nothing failed: one line, once, through Python's ``logging``.
 
-Programs that use the package as a library find the lines at the logger ``tgkt_edge`` and may silence or redirect
-them; the command line prints them on stderr.
+Programs that use the package as a library find the lines at the logger ``tgkt_edge`` and may show, silence or
+redirect them; nothing is printed before they do. The command line prints them on stderr.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 LOGGER = logging.getLogger("tgkt_edge")
+LOGGER.addHandler(logging.NullHandler())
 
 _noted: set[str] = set()
 

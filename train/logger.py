@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.io.atomic import write_text
+from tgkt_edge.notes import LOGGER
 from tgkt_edge.train.nn.checkpoint import save_tensors
 
 PLAIN_LINE_EVERY_S = 10.0
@@ -49,12 +51,13 @@ class RunLog:
     every loss term averaged over the steps since the line before; or ``event`` lines.
 
     Args:
-        folder: the run folder; None logs to the terminal only.
+        folder: the run folder; None logs to the terminal only. Nothing is shown there while the level of the logger
+            ``tgkt_edge`` is above INFO.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, quiet=LOGGER.level > logging.INFO)
         self._metrics: TextIO | None = None
         self._board: Any = None
         if folder:

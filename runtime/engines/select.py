@@ -9,11 +9,13 @@ from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
 from tgkt_edge.bundle.engine_metadata import Here
 from tgkt_edge.bundle.engines import PRECISIONS, fitting, here, plan_names
 from tgkt_edge.errors import IncompatibleError, MissingDependency, TgktEdgeError, UsageError
+from tgkt_edge.notes import LOGGER
 from tgkt_edge.optional_deps import install_command, require
 from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.engines.calibrated import CalibratedEngine
 from tgkt_edge.runtime.engines.onnxruntime import CPU, CUDA, OnnxRuntimeEngine
 from tgkt_edge.runtime.engines.tensorrt import TensorRtEngine
+from tgkt_edge.system.gpu import find_gpu
 from tgkt_edge.trt import library as trt
 
 ORDER = {
@@ -27,6 +29,19 @@ ORDER = {
 
 ENGINES = tuple(ORDER)
 """Names that :func:`open_engine` takes."""
+
+
+class _NoPlanError(IncompatibleError):
+    """The bundle holds no plan at all, so nobody expects TensorRT."""
+
+    short = "no TensorRT plan"
+
+
+class _NoCudaError(MissingDependency):
+    """There is neither a GPU nor an ONNX Runtime for one, so nobody expects CUDA."""
+
+    short = "no CUDA"
+
 
 Say = Callable[[str], None]
 
@@ -69,7 +84,8 @@ def open_engine(
         precision: one of the bundle's precisions; "auto": fp16 where a GPU runs it and the bundle holds it, else fp32.
         engine: "tensorrt"; "cuda" or "cpu", both ONNX Runtime; "onnxruntime", the first of these two that works; or
             "auto", the first of all three that works.
-        say: takes a line for each engine that was skipped, with the reason, and one for the engine that answers.
+        say: takes a line for each engine that was skipped, with the reason, and one for the engine that answers. Where
+            nobody expects an engine (no plan in the bundle, no GPU), the reason goes to the logger instead.
         rebuild: builds a TensorRT plan where none loads, e.g. :func:`tgkt_edge.trt.rebuild.rebuild_plan`;
             None: none is built.
         threads: CPU threads for one inference of ONNX Runtime; None: its own choice.
@@ -90,15 +106,22 @@ def open_engine(
         bundle.model(precision)  # says what it has
     asked = _Asked(bundle, precision, engine, rebuild, threads, lanes)
     order = _order(asked)
+    without: list[str] = []
     for kind in order:
         try:
             opened, what = _OPENERS[kind](asked)
         except TgktEdgeError as error:
             if kind == order[-1]:
                 raise
-            say(f"engine {kind} is skipped: {error}")
+            line = f"engine {kind} is skipped: {error}"
+            if isinstance(error, _NoPlanError | _NoCudaError):
+                LOGGER.debug(line)
+                without.append(error.short)
+            else:
+                say(line)
             continue
-        say(f"engine: {opened.name}; {what}")
+        more = f" ({', '.join(without)}; -v says more)" if without else ""
+        say(f"engine: {opened.name}; {what}{more}")
         if isinstance(opened, TensorRtEngine) and opened.note:
             say(opened.note)
         break
@@ -119,9 +142,7 @@ def _tensorrt(asked: _Asked) -> tuple[Engine, str]:
     """The plan of the bundle that loads here; else one that is built, if that was asked for."""
     bundle, expected = asked.bundle, asked.of("fp16", "fp32")
     if not plan_names(bundle) and asked.engine == "auto" and asked.rebuild is None:
-        raise IncompatibleError(
-            f"the bundle holds no plan; 'tgkt-edge export {bundle.path} --trt' builds one"
-        )
+        raise _NoPlanError(f"the bundle holds no plan; 'tgkt-edge export {bundle.path} --trt' builds one")
     trt.find()  # exit 6 before anything else is said
     machine = here()
     reasons: list[str] = []
@@ -161,7 +182,8 @@ def _cuda(asked: _Asked) -> tuple[Engine, str]:
     ort = require("onnxruntime", "gpu", "running a bundle on CUDA")
     available = ort.get_available_providers()
     if CUDA not in available:
-        raise MissingDependency(
+        kind = MissingDependency if find_gpu()[0] else _NoCudaError
+        raise kind(
             f"ONNX Runtime {ort.__version__} here has no {CUDA}. Where there is an NVIDIA GPU: pip uninstall "
             f"onnxruntime, then {install_command('gpu')}; on a Jetson NVIDIA's own wheel."
         )

@@ -34,7 +34,7 @@ class Fanout:
     """
 
     def __init__(self, sinks: Sequence[Sink], say: Say) -> None:
-        self._workers = [_Worker(sink, say) for sink in sinks]
+        self._workers, self._say = [_Worker(sink, say) for sink in sinks], say
         self.patience = 30.0
 
     def open(self, info: RunInfo) -> None:
@@ -54,6 +54,8 @@ class Fanout:
             raise
         for worker in opened:
             worker.start()
+            if worker.sink.page:
+                self._say(f"page: {worker.sink.page}")
 
     def write(self, message: Message) -> None:
         """Hand one message to every sink. Never waits."""

@@ -56,6 +56,7 @@ class Sink(ABC):
         lossless: every message counts (a log). False: only the newest matter, so messages may be dropped while it is
             busy (a page, a video).
         dropped: messages that it had taken and lost after all, e.g. because its own buffer was full.
+        page: address that a person may open in a browser, once it is open.
         trouble: why what it takes is not delivered at present, where it takes it all the same.
     """
 
@@ -63,6 +64,7 @@ class Sink(ABC):
     lossless: bool = True
     dropped: int = 0
     trouble: str = ""
+    page: str = ""
 
     @abstractmethod
     def open(self, info: RunInfo) -> None:

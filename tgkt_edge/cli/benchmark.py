@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tgkt_edge.benchmark import ROUNDS, SECONDS
+from tgkt_edge.cli.log import log_progress
 from tgkt_edge.errors import EXIT_INTERRUPTED, UsageError
 
 
@@ -58,7 +59,7 @@ def benchmark_command(
         raise UsageError(f"--json {to_file}: expected a file in a folder that exists, or - for stdout")
     result = benchmark(
         bundle, precisions=precision, engines=engine, batches=batch, frames=frames, labels=labels, rounds=rounds,
-        seconds=seconds, threads=threads, skip_bad=skip_bad, say=lambda line: typer.echo(line, err=True),
+        seconds=seconds, threads=threads, skip_bad=skip_bad, say=log_progress,
     )  # fmt: skip
     for line in describe(result):
         typer.echo(line, err=True)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from tgkt_edge.cli.log import is_quiet
 from tgkt_edge.trt.monitor import Progress
 
 EVERY = 10.0
@@ -20,6 +21,9 @@ EVERY = 10.0
 @contextmanager
 def build_progress() -> Iterator[Progress]:
     """Yield what :func:`tgkt_edge.trt.write.build_plans` calls with a phase, steps done and steps in all."""
+    if is_quiet():
+        yield lambda phase, done, total: None
+        return
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         said = [time.monotonic()]

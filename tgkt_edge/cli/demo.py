@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tgkt_edge.cli.log import log_progress
+
 
 def demo_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = Path("demo"),
@@ -20,5 +22,5 @@ def demo_command(
 
     demo(
         out, overwrite=overwrite, seed=seed, sensor=sensor, weights=weights,
-        say=lambda line: typer.echo(line, err=True),
+        say=log_progress,
     )  # fmt: skip

@@ -11,6 +11,7 @@ import typer
 from tgkt_edge.bundle.bundle import MANIFEST
 from tgkt_edge.bundle.engine_metadata import Profile
 from tgkt_edge.bundle.engines import PRECISIONS
+from tgkt_edge.cli.log import log_progress
 from tgkt_edge.errors import UsageError
 from tgkt_edge.optional_deps import require
 from tgkt_edge.trt.options import BuildOptions, check_library, refuse_without_trt
@@ -167,7 +168,7 @@ def export_command(
         verify=verify,
         skip_bad=skip_bad,
         overwrite=overwrite,
-        say=_say,
+        say=log_progress,
     )
     for line in describe(bundle):
         _say(line)
@@ -180,7 +181,7 @@ def _only_plans(bundle: Path, precisions: Sequence[str], options: BuildOptions) 
     from tgkt_edge.cli.build_progress import build_progress
 
     with build_progress() as progress:
-        build_plans(bundle, precisions, options, say=_say, progress=progress)
+        build_plans(bundle, precisions, options, say=log_progress, progress=progress)
 
 
 def _say(line: str) -> None:

@@ -7,7 +7,6 @@ answers at once and a device needs only what it uses.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sys
 import traceback
@@ -26,20 +25,13 @@ from tgkt_edge.cli.evaluate import evaluate_command
 from tgkt_edge.cli.export import export_command
 from tgkt_edge.cli.groups import CommandGroup
 from tgkt_edge.cli.inspect import inspect_command
+from tgkt_edge.cli.log import configure
 from tgkt_edge.cli.record import record_command
 from tgkt_edge.cli.run import run_command
 from tgkt_edge.cli.streams import prepare_streams, settle_stdout
 from tgkt_edge.cli.verify import verify_command
-from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
-from tgkt_edge.notes import LOGGER, forget_notes
-
-
-class _Notes(logging.Handler):
-    """Prints what :func:`tgkt_edge.notes.note` logs, on the stderr of the moment."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """One line a note."""
-        typer.echo(f"note: {record.getMessage()}", err=True)
+from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError, UsageError
+from tgkt_edge.notes import forget_notes
 
 
 class _Group(CommandGroup):
@@ -121,6 +113,12 @@ def _options(
     debug: Annotated[
         bool, typer.Option("--debug", envvar="TGKT_EDGE_DEBUG", help="Show a traceback with every error.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say why, too: which engines were skipped and so on.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress on stderr: only results, notes and errors.")
+    ] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
@@ -128,8 +126,9 @@ def _options(
 ) -> None:
     """Options of every command; :class:`_Group` reads them."""
     forget_notes()
-    if not any(isinstance(handler, _Notes) for handler in LOGGER.handlers):
-        LOGGER.addHandler(_Notes())
+    if verbose and quiet:
+        raise UsageError("-v and -q: give one of them")
+    configure(verbose=verbose, quiet=quiet)
 
 
 app.command("demo", short_help="The whole job on scenes that it renders itself.", rich_help_panel="Adapt")(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tgkt_edge.cli.log import is_quiet
 from tgkt_edge.errors import EXIT_INTERRUPTED
 
 
@@ -51,7 +52,7 @@ def record_command(
         interval=interval,
         rgb=rgb,
         max_skew_ms=max_skew_ms,
-        live=live,
+        live=live and not is_quiet(),
     )
     if summary.stopped == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)

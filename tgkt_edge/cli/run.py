@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.cli.log import is_quiet, log_progress
 from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
 
 
@@ -106,7 +107,7 @@ def run_command(
         token=token,
         smooth=smooth,
         min_confidence=min_confidence,
-        live=live,
+        live=live and not is_quiet(),
     )
     if summary.stopped == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -123,4 +124,4 @@ def _rebuild(bundle: Bundle, precision: str) -> Bundle:
     from tgkt_edge.trt.rebuild import rebuild_plan
 
     with build_progress() as progress:
-        return rebuild_plan(bundle, precision, say=lambda line: typer.echo(line, err=True), progress=progress)
+        return rebuild_plan(bundle, precision, say=log_progress, progress=progress)

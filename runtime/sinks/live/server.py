@@ -121,6 +121,7 @@ class LiveSink(Sink):
         uvicorn = require("uvicorn", "sinks", "--sink http://")
         bound = self._listen()
         self.url = self.name = self._address(bound.getsockname()[1])
+        self.page = self.url.replace("0.0.0.0", socket.gethostname()).replace("[::]", socket.gethostname())
         self._socket = bound
         self._state, self._metrics = LiveState(info, self._stale), Metrics(info)
         guard = Guard(

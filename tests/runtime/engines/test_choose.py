@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tgkt_edge.runtime.engines.select import ENGINES
 
 TENSORRT = "engine: TensorRT 10.3.0, Orin; "
 CPU = "engine: onnxruntime, CPU; "
+WITHOUT_BOTH = " (no TensorRT plan, no CUDA; -v says more)"
 
 
 def chosen(bundle: Bundle, *arguments: Any, **keywords: Any) -> list[str]:
@@ -37,14 +39,18 @@ def test_a_plan_that_loads_comes_first_and_nothing_was_passed_over(fake: Any, bu
     assert fake.machine.alive == 0
 
 
-def test_without_plan_and_cuda_the_cpu_answers_and_both_reasons_are_said(bundle: Bundle) -> None:
-    tensorrt, cuda, answers = chosen(bundle)
+def test_without_plan_and_cuda_the_cpu_answers_in_one_line_and_v_has_both_reasons(
+    bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="tgkt_edge"):
+        (answers,) = chosen(bundle)
+    assert answers == f"{CPU}model.onnx, fp32{WITHOUT_BOTH}"
+    tensorrt, cuda = caplog.messages
     assert tensorrt.startswith("engine tensorrt is skipped: the bundle holds no plan")
     assert f"tgkt-edge export {bundle.path} --trt" in tensorrt
     assert cuda.startswith("engine cuda is skipped: ONNX Runtime ")
     assert "no CUDAExecutionProvider" in cuda
     assert "[gpu]'" in cuda
-    assert answers == f"{CPU}model.onnx, fp32"
 
 
 def another_gpu(fake: Any, bundle: Bundle) -> Bundle:
@@ -111,9 +117,12 @@ def test_a_plan_that_does_not_fit_is_passed_over_in_words_and_never_run(
     fake: Any, bundle: Bundle, prepare: Any, why: str
 ) -> None:
     made = prepare(fake, bundle)
-    tensorrt, _, answers = chosen(made)
-    assert tensorrt.startswith("engine tensorrt is skipped: ")
-    assert answers == f"{CPU}model.onnx, fp32"
+    *tensorrt, answers = chosen(made)
+    if prepare is not_named:
+        assert (tensorrt, answers) == ([], f"{CPU}model.onnx, fp32{WITHOUT_BOTH}")
+    else:
+        assert tensorrt[0].startswith("engine tensorrt is skipped: ")
+        assert answers == f"{CPU}model.onnx, fp32 (no CUDA; -v says more)"
     with pytest.raises(IncompatibleError, match=why) as caught:
         open_engine(made, engine="tensorrt")
     assert caught.value.exit_code == 4
@@ -167,9 +176,9 @@ def test_cuda_that_is_listed_but_does_not_work_is_passed_over(
         ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
     )
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
-        _, cuda, answers = chosen(bundle)
+        cuda, answers = chosen(bundle)
     assert "has CUDAExecutionProvider but cannot use it here" in cuda
-    assert answers == f"{CPU}model.onnx, fp32"
+    assert answers == f"{CPU}model.onnx, fp32 (no TensorRT plan; -v says more)"
     with (
         pytest.warns(UserWarning, match="CUDAExecutionProvider"),
         pytest.raises(IncompatibleError, match="cannot use it here"),
@@ -186,7 +195,7 @@ def test_a_damaged_plan_does_not_hide_a_sound_one(fake: Any, bundle: Bundle) -> 
 
 def test_auto_precision_is_what_the_engine_is_fastest_with(fake: Any, bundle: Bundle) -> None:
     several = all_precisions(bundle)
-    assert chosen(several, "auto")[-1] == f"{CPU}model.onnx, fp32"
+    assert chosen(several, "auto")[-1] == f"{CPU}model.onnx, fp32{WITHOUT_BOTH}"
     full = fake.add_plan(several)
     assert "fp32-sm87" in chosen(full, "auto")[-1]
     half = fake.add_plan(full, "fp16")
@@ -208,7 +217,7 @@ def test_what_is_made_for_cpus_runs_there_without_a_word_on_others(fake: Any, bu
 def test_an_engine_that_is_named_is_the_only_one_tried(fake: Any, bundle: Bundle) -> None:
     made = fake.add_plan(bundle)
     assert chosen(made, engine="cpu") == [f"{CPU}model.onnx, fp32"]
-    assert [line[:12] for line in chosen(made, engine="onnxruntime")] == ["engine cuda ", "engine: onnx"]
+    assert chosen(made, engine="onnxruntime") == [f"{CPU}model.onnx, fp32 (no CUDA; -v says more)"]
     assert fake.deserialised == 0
     assert set(ENGINES) == {"auto", "tensorrt", "cuda", "cpu", "onnxruntime"}
 
@@ -246,7 +255,7 @@ def test_a_build_that_fails_is_an_error_or_passed_over(fake: Any, bundle: Bundle
 
     with pytest.raises(IncompatibleError, match="could not build it"):
         open_engine(bundle, engine="tensorrt", rebuild=rebuild)
-    tensorrt, _, answers = chosen(bundle, rebuild=rebuild)
+    tensorrt, answers = chosen(bundle, rebuild=rebuild)
     assert tensorrt == "engine tensorrt is skipped: TensorRT could not build it"
     assert answers.startswith(CPU)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 import subprocess
@@ -141,3 +142,16 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch, modu
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingDependency, match=r"pip install .*\[sinks\]'"):
         open_sink("http://127.0.0.1:0")
+
+
+def test_the_address_of_the_page_is_printed_as_it_is(kit: Any, tmp_path: Path) -> None:
+    bundle = kit.save_bundle(tmp_path / "bundle").path
+    frames = kit.save_frames(tmp_path / "frames", kit.make_frames(3))
+    done = kit.run_cli("run", bundle, "--camera", frames, "--sink", "http://127.0.0.1:0")
+    assert done.code == 0, done.stderr
+    (page,) = [line for line in done.stderr.splitlines() if line.startswith("page: ")]
+    assert re.fullmatch(r"page: http://127\.0\.0\.1:[1-9]\d{3,4}", page)
+    done = kit.run_cli(
+        "run", bundle, "--camera", frames, "--sink", "http://0.0.0.0:0", "--token", "correct-horse-battery"
+    )
+    assert f"page: http://{socket.gethostname()}:" in done.stderr
