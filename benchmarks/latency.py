@@ -36,10 +36,12 @@ from tgkt_edge.runtime import Captured, Engine, FrameSource, classify, open_engi
 from tgkt_edge.runtime.capture.buffer import Mailbox
 from tgkt_edge.runtime.health.drift import Drift
 from tgkt_edge.runtime.health.sensor_flags import Health
+from tgkt_edge.runtime.infer.processor import top_of
 from tgkt_edge.runtime.infer.smoothing import Decider
-from tgkt_edge.runtime.output.lines import JsonLines
 from tgkt_edge.runtime.output.metrics import STAGES, Statistics
-from tgkt_edge.runtime.output.records import answer_record
+from tgkt_edge.runtime.records import Decision
+from tgkt_edge.runtime.sinks import Message
+from tgkt_edge.runtime.sinks.stdout import StdoutSink
 from tgkt_edge.sensor import SensorSpec
 
 
@@ -155,20 +157,27 @@ def parts(
     ms = dict.fromkeys(STAGES, 1.0)
     probabilities = np.full(len(classes), 1 / len(classes), np.float32)
     captured = Captured(frames[0], 0, time.time(), "memory")
-    decision = decider.decide(probabilities, captured.time)
-    record = answer_record(captured, probabilities, classes, 3, ms, decision)
+
+    def record() -> Message:
+        decided = decider.decide(probabilities, captured.time)
+        top = top_of(probabilities, classes, 3)
+        return Message(
+            Decision(
+                *decided, top=top, ms=ms, time=captured.time, frame=captured.number, source=captured.name
+            )
+        )
+
     table: dict[str, float] = {"hand-over between threads": hand_over(rounds)}
     with open(os.devnull, "w") as nowhere:
-        lines = JsonLines(nowhere)
+        lines = StdoutSink(nowhere)
         work: dict[str, Callable[[NDArray[Any]], object]] = {
             "check": lambda frame: spec.check(frame),
             "health": lambda frame: health.look(frame, captured.time),
             "preprocess": lambda frame: preprocess(frame, spec, size),
             "drift": lambda _: drift.look(units[0], 0.0, probabilities, captured.time),
-            "decide": lambda _: decider.decide(probabilities, captured.time),
-            "record": lambda _: answer_record(captured, probabilities, classes, 3, ms, decision),
+            "decide": lambda _: record(),
             "statistics": lambda _: count.count(classes[0], ms, time.perf_counter()),
-            "write": lambda _: lines.write(record, patient=True),
+            "encode, write": lambda _: lines.write(record(), patient=True),
         }
         for name, call in work.items():
             seconds = []

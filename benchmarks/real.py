@@ -64,6 +64,8 @@ def same_answers(bundle: Path, labelled: Path, camera: str, *sensor: str) -> str
     ]
     compared = equal = 0
     for answer in answers:
+        if "event" in answer:
+            continue
         reference = expected.get(Path(answer["source"]).resolve())
         if reference is None:
             continue  # the folder holds frames of other scenes too

@@ -1,9 +1,7 @@
-"""Frames in, one JSON line a frame out.
+"""``tgkt-edge run``: a bundle, a camera and sinks; stop requests, the live line, the summary.
 
-The capture thread opens the source, reads ahead and reconnects (``capture.py``); where every frame is answered it also
-preprocesses, while the main thread infers. Of a camera that may drop frames the main thread preprocesses the one that
-it takes, and no other (``worker.py``). Frames of files are inferred side by side, one on each core of a CPU: nobody
-waits for a single one of them. Each sink writes in a thread of its own (``fanout.py``).
+What comes from the camera goes through ``stream.py``. Each sink writes in a thread of its own, except stdout, which the
+deciding thread writes (``output/dispatcher.py``).
 """
 
 from __future__ import annotations
@@ -11,37 +9,36 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.monitoring.reference_stats import Statistics as AdaptationStatistics
-from tgkt_edge.monitoring.reference_stats import of_bundle
-from tgkt_edge.runtime.capture.reader import Capture, Drop
+from tgkt_edge.runtime.capture.reader import Drop
 from tgkt_edge.runtime.capture.retry import NEVER, Retry
 from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.engines.onnxruntime import lanes_for_files
-from tgkt_edge.runtime.engines.select import Rebuild, open_engine
+from tgkt_edge.runtime.engines.select import Rebuild
 from tgkt_edge.runtime.health.systemd import Notifier
-from tgkt_edge.runtime.infer.processor import Worker
 from tgkt_edge.runtime.infer.smoothing import UNKNOWN, Decider
+from tgkt_edge.runtime.model import Model, check_choices, load
 from tgkt_edge.runtime.output.dispatcher import Fanout
-from tgkt_edge.runtime.output.lines import JsonLines, ReaderGoneError
 from tgkt_edge.runtime.output.metrics import Statistics
 from tgkt_edge.runtime.output.nonblocking import PATIENCE
 from tgkt_edge.runtime.output.records import LiveLine, RunSummary, Stopped
 from tgkt_edge.runtime.output.shutdown import StopRequest
-from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
-from tgkt_edge.runtime.sources import is_files, open_source
+from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent, StateEvent
+from tgkt_edge.runtime.sinks import STDOUT, Message, RunInfo, Sink, open_sink
+from tgkt_edge.runtime.sinks.base import ReaderGoneError
+from tgkt_edge.runtime.sources import is_files
 from tgkt_edge.runtime.sources.base import FrameSource
-from tgkt_edge.runtime.sources.stream_format import PinnedOpener
-from tgkt_edge.sensor import SensorSpec, load_sensor
+from tgkt_edge.runtime.stream import RecordStream
+from tgkt_edge.sensor import SensorSpec
 
-STDOUT = "jsonl:-"
 _HURRY = (
     0.7  # seconds for the source, then for the sinks, once a signal ended the run: it has two for everything
 )
@@ -102,49 +99,47 @@ def run(
             gave not one frame that could be classified. The summary of what was answered until then is written.
         MissingDependency: (exit 6) OpenCV or the engine's library is not installed.
     """
-    opened = Bundle.open(Path(bundle))
-    spec = opened.sensor if sensor is None else load_sensor(sensor).with_range_of(opened.sensor)
-    _check_numbers(top_k, max_frames, drop)
-    decider = Decider(opened.classes, smooth, min_confidence)
-    statistics = of_bundle(opened)
+    _check_max(max_frames)
+    check_choices(top_k, drop)
+    found = Bundle.open(Path(bundle))
+    decider = Decider(found.classes, smooth, min_confidence)
     say = LiveLine(sys.stderr if log is None else log).say
-    others = [open_sink(uri, token=token) for uri in sinks if uri != STDOUT]
-    with (
-        StopRequest() as stop,
-        closing(
-            open_engine(opened, precision, engine, say=say, rebuild=rebuild, lanes=_lanes(camera, drop))
-        ) as loaded,
-    ):
-        if statistics is None:
-            say(
-                f"{bundle} holds no statistics of its adaptation frames: no flags input_drift, upside_down, "
-                "class_drift and wrong_scale. Exported again, it will."
+    with StopRequest() as stop:
+        # A name twice is one sink: lines must not come twice.
+        opened = [
+            open_sink(uri, token=token, out=out, stopping=stop.asked)
+            for uri in dict.fromkeys(sinks or (STDOUT,))
+        ]
+        with load(
+            found,
+            engine=engine,
+            precision=precision,
+            sensor=sensor,
+            lanes=_lanes(camera, drop),
+            rebuild=rebuild,
+            say=say,
+        ) as model:
+            stream = model.records(
+                camera,
+                top_k=top_k,
+                loop=loop,
+                drop=drop,
+                retry=retry,
+                decider=decider,
             )
-        elif statistics.scale is None:
-            say(
-                f"{bundle} holds no quantiles of its adaptation frames' values: no flag wrong_scale. Exported again "
-                "from its run, or with --calibrate, it will."
+            if model.statistics is None:
+                say(
+                    f"{bundle} holds no statistics of its adaptation frames: no flags input_drift, upside_down, "
+                    "class_drift and wrong_scale. Exported again, it will."
+                )
+            elif model.statistics.scale is None:
+                say(
+                    f"{bundle} holds no quantiles of its adaptation frames' values: no flag wrong_scale. Exported again "
+                    "from its run, or with --calibrate, it will."
+                )
+            return _answer(
+                stream, model, camera, max_frames=max_frames, sinks=opened, log=log, live=live, stop=stop
             )
-        return classify(
-            PinnedOpener(partial(open_source, camera, spec, loop)),
-            loaded,
-            spec,
-            opened.classes,
-            opened.size,
-            name=camera,
-            top_k=top_k,
-            max_frames=max_frames,
-            drop=drop,
-            retry=retry or Retry(),
-            sinks=others,
-            stdout=not sinks or STDOUT in sinks,
-            decider=decider,
-            statistics=statistics,
-            out=out,
-            log=log,
-            live=live,
-            stop=stop,
-        )
 
 
 def classify(
@@ -155,6 +150,7 @@ def classify(
     size: int,
     *,
     name: str = "source",
+    digest: str | None = None,
     top_k: int = 3,
     max_frames: int | None = None,
     drop: Drop | None = None,
@@ -172,62 +168,74 @@ def classify(
 
     Args:
         source: called in the capture thread; again after each loss, as ``retry`` allows.
+        digest: the bundle's, for the records; None: the engine is of none.
         decider: None: each frame's likeliest class. statistics: what is normal; None: no drift flags.
         sinks: not yet open; closed at the end. stdout: write JSON lines to ``out`` as well.
     """
-    _check_numbers(top_k, max_frames, drop)
-    name = redacted(name)
+    _check_max(max_frames)
     stop = stop or StopRequest()
-    records = None
     if stdout:
-        target: TextIO | None = sys.stdout if out is None else out
-        if target is None:
-            raise UsageError("stdout is closed, where the decisions should go: open it, or give --sink")
-        records = JsonLines(target, stop.asked)
+        sinks = [open_sink(STDOUT, out=out, stopping=stop.asked), *sinks]
+    model = Model(engine, spec, classes, size, statistics, digest)
+    stream = model.records(source, top_k=top_k, drop=drop, retry=retry, decider=decider)
+    return _answer(stream, model, name, max_frames=max_frames, sinks=sinks, log=log, live=live, stop=stop)
+
+
+def _answer(
+    stream: RecordStream,
+    model: Model,
+    name: str,
+    *,
+    max_frames: int | None,
+    sinks: Sequence[Sink],
+    log: TextIO | None,
+    live: bool,
+    stop: StopRequest,
+) -> RunSummary:
+    """Hand all records to the sinks; see :func:`run`."""
+    name = redacted(name)
     line = LiveLine(sys.stderr if log is None else log, enabled=live, stopping=stop.asked)
-    worker = Worker(engine, spec, classes, size, top_k, decider or Decider(classes), statistics)
     fanout = Fanout(sinks, line.say)
-    fanout.open(RunInfo(name, engine.name, classes, spec, size, time.time()))
-    capture = Capture(source, drop, retry, worker.prepare, ahead=engine.lanes)
+    info = RunInfo.of_run(name, model.engine, model.classes, model.sensor, model.size, model.digest)
+    fanout.open(info)
     begin = time.perf_counter()
     stopped: Stopped = "failed"
     try:
-        with fanout, closing(worker), capture, Notifier() as notifier:
+        with fanout, stream, Notifier() as notifier:
             try:
-                stopped = _consume(capture, worker, records, fanout, line, notifier, max_frames, stop)
-                if records is not None:
-                    records.finish(PATIENCE)
+                stopped = _consume(stream, fanout, info, line, notifier, max_frames, stop)
+                fanout.finish(PATIENCE)
             except ReaderGoneError:
                 stopped = "broken-pipe"
             except Exception:
-                if records is not None:
-                    with suppress(ReaderGoneError, TgktEdgeError):
-                        records.finish(PATIENCE)
+                with suppress(ReaderGoneError, TgktEdgeError):
+                    fanout.finish(PATIENCE)
                 raise
             if stop.reason is not None:
-                capture.patience = fanout.patience = _HURRY
-        if stopped in ("end", "max-frames") and worker.stats.frames == worker.stats.bad:
+                stream.hurry(_HURRY)
+                fanout.patience = _HURRY
+        if stopped in ("end", "max-frames") and stream.stats.frames == stream.stats.bad:
             stopped = "failed"
-            worker.refuse_run(name)
+            stream.refuse_empty(name)
     finally:
         seconds = time.perf_counter() - begin
-        stats = worker.stats
+        stats = stream.stats
         summary = RunSummary(
             source=name,
-            engine=engine.name,
+            engine=model.engine.name,
             frames=stats.frames,
             bad=stats.bad,
-            dropped=capture.dropped,
+            dropped=stream.dropped,
             seconds=seconds,
             fps=stats.frames / seconds,
             ms=stats.percentiles(),
-            labels={name: stats.labels[name] for name in (*classes, UNKNOWN) if stats.labels[name]},
+            labels={name: stats.labels[name] for name in (*model.classes, UNKNOWN) if stats.labels[name]},
             stopped=stopped,
-            reconnects=capture.lost,
-            sinks={**({STDOUT: (records.lost, 0)} if records else {}), **fanout.counts()},
+            reconnects=stream.reconnects,
+            lost=stream.lost_frames,
+            format=stream.format,
+            sinks=fanout.counts(),
             undelivered=fanout.undelivered(),
-            lost=capture.lost_frames,
-            format=capture.format,
         )
         line.clear()
         if stats.frames or stopped != "failed":
@@ -237,73 +245,68 @@ def classify(
 
 
 def _consume(
-    capture: Capture,
-    worker: Worker,
-    records: JsonLines | None,
+    stream: RecordStream,
     fanout: Fanout,
+    info: RunInfo,
     line: LiveLine,
     notifier: Notifier,
     max_frames: int | None,
     stop: StopRequest,
 ) -> Stopped:
-    """Answer frames until there is a reason to stop; return it."""
-    stats = worker.stats
+    """Hand records to the sinks until there is a reason to stop; return it.
+
+    The start event goes before the first, or when the source is open: one that cannot be opened is an error and no run.
+    """
+    stats, started = stream.stats, False
 
     def waiting() -> str:
-        return f"{capture.state or 'waiting for a frame'} | {stats.rate.rate(time.perf_counter()):.1f} fps"
+        return f"{stream.state or 'waiting for a frame'} | {stats.rate.rate(time.perf_counter()):.1f} fps"
 
     while stop.reason is None:
         if max_frames is not None and stats.frames >= max_frames:
             return "max-frames"
-        capture.check()
-        item = capture.take(_POLL)
-        if item is None:
-            if capture.ended:
+        messages = stream.take(_POLL)
+        if not started and (messages or stream.opened):
+            started = True
+            fanout.write(Message(info.start_event()), patient=bool(messages) and not stream.live)
+        if not messages:
+            if stream.ended:
                 return "end"
             notifier.waiting(waiting)
-            if records is not None:
-                records.flush()
+            fanout.flush()
             if line.due(waiting=True):
                 line.show(waiting())
             continue
-        if isinstance(item, dict):
-            record, frame, events = item, None, []
-            notifier.trying(waiting)
-        else:
-            record = worker.answer(item.captured, item.at, bool(capture.live), item.prepared)
-            frame = item.captured.frame
-            events, worker.events = worker.events, []
-        if records is not None and records.on_terminal:
+        if fanout.on_terminal:
             line.clear()
-        for message in (*(Message(event) for event in events), Message(record, frame)):
-            if records is not None:
-                # Files can wait for a reader, the world in front of a camera cannot.
-                records.write(message.record, patient=not capture.live)
-            fanout.write(message)
-        for event in events:
-            why = f": {event['text']}" if "text" in event else ""
-            line.say(f"{event['flag']}: {'on' if event['active'] else 'off'} ({event['value']:g}){why}")
-        if "event" in record:
-            if record["state"] in ("stalled", "lost"):
-                line.say(f"{record['state']}: {record['detail']}")
-            elif "format" in record:
-                line.say(f"live: {record['detail']} delivers {record['format']}")
-            continue
-        notifier.answered(partial(_state, record, stats, capture.dropped))
-        if line.due():
-            line.show(_state(record, stats, capture.dropped))
+        for message in messages:
+            # Files can wait for a reader, the world in front of a camera cannot.
+            fanout.write(message, patient=not stream.live)
+        for message in messages:
+            record = message.record
+            if isinstance(record, HealthEvent):
+                why = f": {record.text}" if record.text else ""
+                line.say(f"{record.flag}: {'on' if record.active else 'off'} ({round(record.value, 4):g}){why}")
+            elif isinstance(record, StateEvent):
+                notifier.trying(waiting)
+                if record.state in ("stalled", "lost"):
+                    line.say(f"{record.state}: {record.detail}")
+                elif record.format:
+                    line.say(f"live: {record.detail} delivers {record.format}")
+            elif isinstance(record, Decision | BadFrame):
+                notifier.answered(partial(_state, record, stats, stream.dropped))
+                if line.due():
+                    line.show(_state(record, stats, stream.dropped))
     return stop.reason
 
 
-def _state(record: dict[str, Any], stats: Statistics, dropped: int) -> str:
+def _state(record: Decision | BadFrame, stats: Statistics, dropped: int) -> str:
     """The live line's text: what counts first, since a narrow terminal cuts the end."""
     rate = f"{stats.rate.rate(time.perf_counter()):.1f} fps"
     counts = f"{stats.frames} frames, {stats.bad} bad, {dropped} dropped"
-    if "error" in record:
-        return f"bad frame | {rate} | {counts} | {record['error']}"
-    return (
-        f"{record['label']} {record['probability']:.2f} | {rate} | {record['ms']['total']:.1f} ms | {counts}"
-    )
+    if isinstance(record, BadFrame):
+        return f"bad frame | {rate} | {counts} | {record.error}"
+    return f"{record.label} {record.probability:.2f} | {rate} | {record.ms['total']:.1f} ms | {counts}"
 
 
 def _lanes(camera: str, drop: Drop | None) -> int:
@@ -311,10 +314,6 @@ def _lanes(camera: str, drop: Drop | None) -> int:
     return lanes_for_files() if drop != "latest" and is_files(camera) else 1
 
 
-def _check_numbers(top_k: int, max_frames: int | None, drop: str | None) -> None:
-    if top_k < 1:
-        raise UsageError(f"--top-k {top_k}: expected at least 1")
+def _check_max(max_frames: int | None) -> None:
     if max_frames is not None and max_frames < 1:
         raise UsageError(f"--max-frames {max_frames}: expected at least 1")
-    if drop not in (None, "latest", "none"):
-        raise UsageError(f"--drop {drop}: expected latest or none")

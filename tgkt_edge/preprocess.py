@@ -73,12 +73,15 @@ def to_unit(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
     return _divided(codes.astype(np.float32))
 
 
-def preprocess(frame: RawFrame, spec: SensorSpec, size: int, name: str = "frame") -> NDArray[np.float32]:
+def preprocess(
+    frame: RawFrame, spec: SensorSpec, size: int, name: str = "frame", *, checked: bool = False
+) -> NDArray[np.float32]:
     """Raw frame to the network's input ``frame``, without the batch axis.
 
     Args:
         frame: (H, W) uint8 or uint16 raw counts.
         size: the network's input side, pixels (224 in the paper).
+        checked: the frame is known to fit ``spec`` (:meth:`SensorSpec.check`): it is not checked again.
 
     Returns:
         (1, size, size) float32 in [0, 1], contiguous.
@@ -86,7 +89,7 @@ def preprocess(frame: RawFrame, spec: SensorSpec, size: int, name: str = "frame"
     Raises:
         FrameError: see :func:`encode`.
     """
-    codes = _whole(center_crop(_positions(frame, spec, resize_side(size), name), size))
+    codes = _whole(center_crop(_positions(frame, spec, resize_side(size), name, checked), size))
     return _divided(codes)[np.newaxis]
 
 
@@ -168,9 +171,12 @@ def _opencv_looks_up_16_bits() -> bool:
         return False
 
 
-def _positions(frame: RawFrame, spec: SensorSpec, side: int, name: str) -> NDArray[np.float32]:
+def _positions(
+    frame: RawFrame, spec: SensorSpec, side: int, name: str, checked: bool = False
+) -> NDArray[np.float32]:
     """Steps 1 to 4 of :func:`encode`: (side, side) float32, 0 to 65535 within the noise of float32."""
-    spec.check(frame, name)
+    if not checked:
+        spec.check(frame, name)
     if not _any_of(frame, spec.invalid):
         values, _ = unit_table(spec)
         return _area(look_up(values, frame), side)

@@ -6,31 +6,23 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime.capture.buffer import Mailbox
 from tgkt_edge.runtime.capture.call_watch import Watched
-from tgkt_edge.runtime.capture.retry import Retry, State, state_event
+from tgkt_edge.runtime.capture.frame import Frame
+from tgkt_edge.runtime.capture.retry import Retry
 from tgkt_edge.runtime.infer.preprocess_stage import Pending
+from tgkt_edge.runtime.records import State, StateEvent
 from tgkt_edge.runtime.sources.base import Captured, FrameSource
 
 Drop = Literal["latest", "none"]
 
 
-@dataclass(frozen=True)
-class Arrived:
-    """A frame, when it was in memory (``time.perf_counter``), and what was prepared of it, if anything was."""
-
-    captured: Captured
-    at: float
-    prepared: Pending | None = None
-
-
-Item = Arrived | dict[str, Any]
-"""A frame, or the record of a change of state."""
+Item = Frame | StateEvent
+"""A frame, or a change of the source's state between two."""
 
 
 class Capture:
@@ -248,7 +240,7 @@ class Capture:
             self._next_number = captured.number + 1
         # Outside the lock: with drop "none" this takes its time, and waits until there is room.
         ahead = self._prepare(captured) if self._prepare is not None and self.drop == "none" else None
-        return self._box.put(Arrived(captured, arrived, ahead))
+        return self._box.put(Frame(captured, arrived, ahead))
 
     def _patience(self, reader: Watched, lost: SourceLostError) -> float:
         """Seconds to wait before the next attempt. Raises ``lost`` if there is to be none."""
@@ -294,4 +286,4 @@ class Capture:
     def _say(self, state: State, detail: str, stream_format: str = "") -> None:
         """Make a change of state an event; the lock is held."""
         self._state = state
-        self._box.put(state_event(state, detail, stream_format), keep=True)
+        self._box.put(StateEvent(time.time(), state, detail, stream_format), keep=True)

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import random
-import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
 from tgkt_edge.errors import UsageError
-
-State = Literal["connecting", "live", "stalled", "lost"]
-"""connecting: being opened. live: frames come. stalled: open, but silent. lost: gone; it is opened again later."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +67,3 @@ class Retry:
 
 NEVER = Retry(limit=0)
 """A loss ends the run."""
-
-
-def state_event(state: State, detail: str, stream_format: str = "") -> dict[str, Any]:
-    """The record of a change of state: ``{"time", "event": "state", "state", "detail"}``; time in Unix seconds.
-
-    Args:
-        stream_format: of a source that is live: "Z16 640x480"; becomes ``format``.
-    """
-    event = {"time": round(time.time(), 6), "event": "state", "state": state, "detail": detail}
-    return {**event, "format": stream_format} if stream_format else event

@@ -20,10 +20,10 @@ class Engine(Protocol):
 
     @property
     def lanes(self) -> int:
-        """How many threads may call :meth:`infer` at once. More than 1: each call takes one core, not all of them."""
+        """How many calls of :meth:`infer` are worth making at once. More than 1: each takes one core, not all."""
 
     def infer(self, batch: NDArray[np.float32]) -> Answer:
-        """Classify a batch.
+        """Classify a batch. Any thread may call; answers do not depend on what others ask meanwhile.
 
         Args:
             batch: (N, 1, S, S) float32 in [0, 1], N >= 1, as :func:`tgkt_edge.preprocess.preprocess` makes it.

@@ -17,23 +17,29 @@ class CalibratedEngine:
     """
 
     def __init__(self, engine: Engine, temperature: float) -> None:
-        self._engine, self._temperature = engine, temperature
+        self.engine, self.temperature = engine, temperature
 
     @property
     def name(self) -> str:
         """The engine's."""
-        return self._engine.name
+        return self.engine.name
+
+    @property
+    def precision(self) -> str | None:
+        """The engine's, where it is known."""
+        precision: str | None = getattr(self.engine, "precision", None)
+        return precision
 
     @property
     def lanes(self) -> int:
         """The engine's."""
-        return self._engine.lanes
+        return self.engine.lanes
 
     def infer(self, batch: NDArray[np.float32]) -> Answer:
         """See :meth:`tgkt_edge.runtime.engines.base.Engine.infer`."""
-        logits, _ = self._engine.infer(batch)
-        return logits, soften(logits, self._temperature)
+        logits, _ = self.engine.infer(batch)
+        return logits, soften(logits, self.temperature)
 
     def close(self) -> None:
         """Close the engine."""
-        self._engine.close()
+        self.engine.close()

@@ -53,6 +53,9 @@ class OnnxRuntimeEngine:
         MissingDependency: (exit 6) ONNX Runtime is not installed.
     """
 
+    precision: str | None = None
+    """Of the bundle's precisions, the one that was loaded, where that is known."""
+
     def __init__(
         self,
         model_path: Path,

@@ -171,6 +171,7 @@ def _loaded(bundle: Bundle, precision: str, machine: Here) -> tuple[Engine, str]
         except IncompatibleError as error:
             reasons.append(str(error).rstrip("."))
             continue
+        engine.precision = precision
         return engine, f"{plan.name}, {precision}, batch {plan.sidecar.profile.text()}"
     raise IncompatibleError(
         f"no {precision} plan of {bundle.path} loads here: {'; '.join(dict.fromkeys(reasons))}."
@@ -199,6 +200,7 @@ def _onnxruntime(asked: _Asked, precision: str, providers: list[str]) -> tuple[E
     engine = OnnxRuntimeEngine(
         bundle.model(precision), bundle.size, bundle.classes, providers, asked.threads, asked.lanes
     )
+    engine.precision = precision
     beside = f", {engine.lanes} frames side by side" if engine.lanes > 1 else ""
     return engine, f"{MODEL_FILES[precision]}, {precision}{beside}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -53,7 +54,7 @@ class TensorRtEngine:
     """A plan of a bundle on the first GPU. Loading ends with inferences on zeros, so that the first frame is not slow.
 
     Nothing of the plan is run before its header and sidecar fit this machine and manifest and sidecar vouch for its
-    bytes, which are read once. For one thread at a time.
+    bytes, which are read once. Threads that infer at once take turns.
 
     Args:
         bundle: an opened bundle. plan: one of its plans (:func:`tgkt_edge.bundle.engines.plans`).
@@ -65,6 +66,9 @@ class TensorRtEngine:
         MissingDependency: (exit 6) TensorRT or cuda-bindings is not installed.
         TgktEdgeError: (exit 1) the GPU failed, or has no memory left.
     """
+
+    precision: str | None = None
+    """Of the bundle's precisions, the one that was loaded, where that is known."""
 
     def __init__(self, bundle: Bundle, plan: Plan, machine: Here | None = None) -> None:
         machine = machine or here()
@@ -82,6 +86,7 @@ class TensorRtEngine:
         """Why work is not replayed as CUDA graphs, a line for people; empty if it is."""
         self._ready: dict[int, _Ready] = {}
         self._closed = False
+        self._turn = threading.Lock()
         self._cuda = Cuda()
         with ExitStack() as undo:
             self._load(bundle, plan, undo)
@@ -106,9 +111,13 @@ class TensorRtEngine:
         Raises:
             ValueError: also for more frames than the plan takes. Fewer than it takes are filled up with zeros.
         """
+        check_batch(batch, self._size)
+        with self._turn:  # its buffers hold one batch
+            return self._infer(batch)
+
+    def _infer(self, batch: NDArray[np.float32]) -> Answer:
         if self._closed:
             raise ValueError(f"the engine of {self._path} is closed")
-        check_batch(batch, self._size)
         count, profile = len(batch), self._profile
         if count > profile.max:
             raise ValueError(
@@ -127,8 +136,9 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Free the plan and all memory."""
-        self._closed = True
-        self._undo.close()
+        with self._turn:
+            self._closed = True
+            self._undo.close()
 
     # Loading
 

@@ -16,7 +16,6 @@ seconds of its own time, so that none depends on the frame rate, and at every fr
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from tgkt_edge.monitoring.class_windows import Views
 from tgkt_edge.monitoring.input_distance import describe
 from tgkt_edge.monitoring.orientation import tilt
 from tgkt_edge.monitoring.reference_stats import Statistics
-from tgkt_edge.runtime.health.sensor_flags import health_event
+from tgkt_edge.runtime.records import HealthEvent
 
 WINDOW = 50
 """Newest frames that ``input_drift`` and ``upside_down`` are decided on: 10 seconds of a live source that gives 5 or
@@ -75,7 +74,7 @@ class Drift:
 
     def look(
         self, unit: Floats, invalid: float, probabilities: Floats, time: float
-    ) -> tuple[dict[str, float], list[str], list[dict[str, Any]]]:
+    ) -> tuple[dict[str, float], list[str], list[HealthEvent]]:
         """One more frame.
 
         Args:
@@ -87,7 +86,7 @@ class Drift:
             of those that changed. ``classes`` is 0 before there are enough views, and missing, as its flag is, where
             there were too few adaptation frames for it.
         """
-        events: list[dict[str, Any]] = []
+        events: list[HealthEvent] = []
         # A clock that was set back must not stop the watch.
         if not self._live or self._last is None or not 0 <= time - self._last < PERIOD:
             self._last = time
@@ -113,7 +112,7 @@ class Drift:
             self._views.forget(time, OLDEST_VIEW)
         self._distances["classes"] = self._views.see(description, probabilities, time)
 
-    def _switch(self, time: float) -> list[dict[str, Any]]:
+    def _switch(self, time: float) -> list[HealthEvent]:
         """Turn flags on and off; the events of those that changed."""
         recent = [value for _, value, _ in self._recent]
         turned = sum(turned for _, _, turned in self._recent) / len(self._recent)
@@ -131,7 +130,7 @@ class Drift:
         values = {_FLAG_OF[name]: (value, 1.0) for name, value in self._distances.items()}
         values["upside_down"] = turned, 0.5
         events = [
-            health_event(time, name, active, *values[name])
+            HealthEvent(time, name, active, *values[name])
             for name, active in expected.items()
             if active != self._active[name]
         ]

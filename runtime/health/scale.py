@@ -8,14 +8,14 @@ quarters are not off. Looks as often as :mod:`tgkt_edge.runtime.health.drift`.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from tgkt_edge.data.levels import Levels, measure_levels
 from tgkt_edge.monitoring.value_scale import Rescaling, ValueScale
 from tgkt_edge.runtime.health.drift import CALM, MIN_FRAMES, OLDEST, PERIOD, WINDOW
-from tgkt_edge.runtime.health.sensor_flags import health_event
+from tgkt_edge.runtime.records import HealthEvent
 from tgkt_edge.sensor import RawFrame, SensorSpec
 
 FLAG = "wrong_scale"
@@ -39,7 +39,7 @@ class ScaleWatch:
         self._looks = 0
         self._distance = 0.0
 
-    def look(self, frame: RawFrame, time: float) -> tuple[float, list[str], list[dict[str, Any]]]:
+    def look(self, frame: RawFrame, time: float) -> tuple[float, list[str], list[HealthEvent]]:
         """One more raw frame that fits the spec; ``time``: its timestamp, seconds.
 
         Returns:
@@ -59,7 +59,7 @@ class ScaleWatch:
         events = self._switch(time) if len(self._recent) >= MIN_FRAMES else []
         return self._distance, [FLAG] if self._active else [], events
 
-    def _switch(self, time: float) -> list[dict[str, Any]]:
+    def _switch(self, time: float) -> list[HealthEvent]:
         calm = sum(excess <= 1 for _, _, excess in self._recent) >= CALM * len(self._recent)
         if self._active and not calm:
             return []
@@ -69,10 +69,10 @@ class ScaleWatch:
         if (found is not None) == self._active:
             return []
         self._active = found is not None
-        event = health_event(time, FLAG, self._active, self._distance, 1.0)
-        return [{**event, **_explained(found)} if found is not None else event]
+        event = HealthEvent(time, FLAG, self._active, self._distance, 1.0)
+        return [_explained(event, found) if found is not None else event]
 
 
-def _explained(found: Rescaling) -> dict[str, Any]:
-    unit = {} if found.unit_m is None else {"likely_unit_m": float(f"{found.unit_m:.6g}")}
-    return {"factor": float(f"{found.factor:.6g}"), **unit, "text": found.text}
+def _explained(event: HealthEvent, found: Rescaling) -> HealthEvent:
+    unit = None if found.unit_m is None else float(f"{found.unit_m:.6g}")
+    return replace(event, text=found.text, factor=float(f"{found.factor:.6g}"), likely_unit_m=unit)

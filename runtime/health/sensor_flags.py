@@ -11,13 +11,15 @@ A flag that goes on or off is an event of the output (``"event": "health"`` with
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tgkt_edge.data.levels import FAR, NEAR, measure_levels
 from tgkt_edge.data.value_checks import advise
 from tgkt_edge.preprocess import look_up, sample
+from tgkt_edge.runtime.records import HealthEvent
 from tgkt_edge.sensor import RawFrame, SensorSpec, unit_table
 
 LIMITS = {"invalid": 0.9, "saturated": 0.5, "frozen": 5.0}
@@ -44,14 +46,22 @@ class FrameMeasures:
     repeats: int
 
 
+@lru_cache(maxsize=8)
+def _classes_of_counts(spec: SensorSpec) -> NDArray[np.uint8]:
+    """(n,) for every raw count: _FINE, at an _END of the range, or _INVALID; n = 256 or 65536."""
+    position, valid = unit_table(spec)
+    table = np.where((position <= 0) | (position >= 65535), _END, _FINE).astype(np.uint8)
+    table[~valid] = _INVALID
+    table.flags.writeable = False
+    return table
+
+
 class Measurer:
     """Measures the frames of one sensor, in order, all of one size or not."""
 
     def __init__(self, spec: SensorSpec) -> None:
         self._spec = spec
-        position, valid = unit_table(spec)
-        self._table = np.where((position <= 0) | (position >= 65535), _END, _FINE).astype(np.uint8)
-        self._table[~valid] = _INVALID
+        self._table = _classes_of_counts(spec)
         self._before: RawFrame | None = None
         self._repeats = 0
 
@@ -91,6 +101,13 @@ class Measurer:
         return np.array_equal(frame[row], before[row]) and np.array_equal(frame, before)
 
 
+def flags_of(frame: RawFrame, spec: SensorSpec) -> tuple[str, ...]:
+    """Flags that a frame raises alone, without those before it: "invalid", "saturated". (H, W), checked."""
+    measures = Measurer(spec).measure(frame)
+    values = {"invalid": measures.invalid, "saturated": measures.saturated}
+    return tuple(name for name, value in values.items() if value >= LIMITS[name])
+
+
 class Health:
     """Raises and lowers flags.
 
@@ -110,7 +127,7 @@ class Health:
             LIMITS, 0
         )  # frames in a row that speak against the flag's present state
 
-    def look(self, frame: RawFrame, time: float) -> tuple[list[str], list[dict[str, Any]]]:
+    def look(self, frame: RawFrame, time: float) -> tuple[list[str], list[HealthEvent]]:
         """Flags that are on after ``frame``, and the events of those that changed.
 
         Args:
@@ -123,26 +140,12 @@ class Health:
             "saturated": measures.saturated,
             "frozen": float(measures.repeats),
         }
-        events = []
+        events: list[HealthEvent] = []
         for name in self._names:
             above, active = values[name] >= LIMITS[name], self._active.get(name, False)
             self._against[name] = self._against[name] + 1 if above != active else 0
             if self._against[name] >= (1 if name == "frozen" else STEADY):
                 self._active[name], self._against[name] = above, 0
-                event = health_event(time, name, above, values[name], LIMITS[name])
-                if name == "saturated" and above:
-                    event["text"] = self._measurer.saturation(frame)
-                events.append(event)
+                text = self._measurer.saturation(frame) if name == "saturated" and above else ""
+                events.append(HealthEvent(time, name, above, values[name], LIMITS[name], text))
         return [name for name in self._names if self._active.get(name)], events
-
-
-def health_event(time: float, flag: str, active: bool, value: float, limit: float) -> dict[str, Any]:
-    """The record of a flag that goes on or off. ``time`` in Unix seconds; ``value`` as measured, against ``limit``."""
-    return {
-        "time": round(time, 6),
-        "event": "health",
-        "flag": flag,
-        "active": active,
-        "value": round(value, 4),
-        "limit": limit,
-    }

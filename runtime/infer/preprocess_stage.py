@@ -1,19 +1,20 @@
-"""What is done to a captured frame before its record can be written, wherever that is: at once, or ahead."""
+"""The stages before a decision that any thread may work on: check, preprocess, infer."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.errors import FrameError
+from tgkt_edge.errors import FrameError, SourceLostError
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime.engines.base import Answer, Engine
 from tgkt_edge.runtime.sources.base import Captured
-from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.sensor import PRESETS, RawFrame, SensorSpec
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Prepared:
     """A preprocessed frame.
 
     Attributes:
+        raw: (H, W) raw counts that fit the SensorSpec; None: there are none.
         unit: (1, S, S) float32 in [0, 1], the network's input; None: the frame cannot be used.
         problem: why not.
         seconds: what it took.
@@ -28,9 +30,10 @@ class Prepared:
         inference: seconds that the engine took.
     """
 
-    unit: NDArray[np.float32] | None
-    problem: str
-    seconds: float
+    raw: RawFrame | None = None
+    unit: NDArray[np.float32] | None = None
+    problem: str = ""
+    seconds: float = 0.0
     answer: Answer | None = None
     inference: float = 0.0
 
@@ -39,16 +42,56 @@ Pending = Callable[[], Prepared]
 """Gives a frame that is worked on elsewhere; waits until it is done. Raises what that work raised."""
 
 
-def prepare(captured: Captured, spec: SensorSpec, size: int) -> Prepared:
-    """Preprocess ``captured`` for a network with input side ``size``; safe in any thread."""
-    if captured.frame is None:
-        return Prepared(None, captured.error or "the source gave no frame and no reason", 0.0)
+class FormatCheck:
+    """Every frame's one check against the SensorSpec. For one thread at a time, in the order of the frames.
+
+    The first frame pins the size where the SensorSpec leaves it open, so that a later one of another is a bad frame.
+    """
+
+    def __init__(self, spec: SensorSpec) -> None:
+        self._spec = spec
+        self._pinned: SensorSpec | None = None
+
+    def problem_of(self, captured: Captured) -> str:
+        """Why the frame cannot be used; empty if it can.
+
+        Raises:
+            SourceLostError: (exit 5) it is the first readable frame and contradicts the SensorSpec.
+        """
+        if captured.frame is None:
+            return captured.error or "the source gave no frame and no reason"
+        if self._pinned is None:
+            self._pinned = self._pin(captured.frame, captured.name)
+            return ""
+        try:
+            self._pinned.check(captured.frame, captured.name)
+        except FrameError as error:
+            return str(error)
+        return ""
+
+    def _pin(self, frame: NDArray[Any], name: str) -> SensorSpec:
+        try:
+            self._spec.check(frame, name)
+        except FrameError as error:
+            raise SourceLostError(f"{error} {sensor_hint()}") from error
+        if self._spec.size is not None:
+            return self._spec
+        height, width = frame.shape
+        return self._spec.with_size(width, height)
+
+
+def prepare(raw: RawFrame, spec: SensorSpec, size: int, name: str) -> Prepared:
+    """Preprocess one frame for a network with input side ``size``; safe in any thread.
+
+    Args:
+        raw: (H, W) raw counts that fit ``spec``: checked already. name: what to call it in an error.
+    """
     unit, problem, began = None, "", time.perf_counter()
     try:
-        unit = preprocess(captured.frame, spec, size, captured.name)
+        unit = preprocess(raw, spec, size, name, checked=True)
     except FrameError as error:
         problem = str(error)
-    return Prepared(unit, problem, time.perf_counter() - began)
+    return Prepared(raw, unit, problem, time.perf_counter() - began)
 
 
 def infer(ready: Prepared, engine: Engine) -> Prepared:
@@ -58,3 +101,11 @@ def infer(ready: Prepared, engine: Engine) -> Prepared:
     began = time.perf_counter()
     answer = engine.infer(ready.unit[np.newaxis])
     return replace(ready, answer=answer, inference=time.perf_counter() - began)
+
+
+def sensor_hint() -> str:
+    """What to do where frames and SensorSpec disagree."""
+    return (
+        f"If this camera writes its frames differently than the one the bundle was adapted with, say how with "
+        f"--sensor: a preset ({', '.join(PRESETS)}) or a YAML file."
+    )

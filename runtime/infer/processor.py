@@ -1,34 +1,42 @@
-"""One captured frame to one record: check, preprocess, classify, measure the time of each."""
+"""From a captured frame to its decision: preprocess, infer, decide; and the time of each."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.errors import FrameError, SourceLostError
+from tgkt_edge.errors import SourceLostError
 from tgkt_edge.evaluation.temperature import soften
 from tgkt_edge.monitoring.reference_stats import Statistics as AdaptationStatistics
 from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import make_ready
+from tgkt_edge.runtime.capture.frame import Frame
 from tgkt_edge.runtime.engines.base import Engine
+from tgkt_edge.runtime.engines.calibrated import CalibratedEngine
 from tgkt_edge.runtime.health.drift import Drift
 from tgkt_edge.runtime.health.scale import ScaleWatch
 from tgkt_edge.runtime.health.sensor_flags import Health
-from tgkt_edge.runtime.infer.preprocess_stage import Pending, Prepared, infer, prepare
+from tgkt_edge.runtime.infer.preprocess_stage import (
+    FormatCheck,
+    Pending,
+    Prepared,
+    infer,
+    prepare,
+    sensor_hint,
+)
 from tgkt_edge.runtime.infer.smoothing import Decider
 from tgkt_edge.runtime.output.metrics import AGE, Statistics
-from tgkt_edge.runtime.output.records import answer_record, error_record
+from tgkt_edge.runtime.records import BadFrame, Candidate, Decision, HealthEvent
 from tgkt_edge.runtime.sources.base import Captured
-from tgkt_edge.sensor import PRESETS, SensorSpec
+from tgkt_edge.sensor import SensorSpec
 
 
-class Worker:
-    """Turns one captured frame into one record, and counts. To be closed before its engine is."""
+class Processor:
+    """Turns captured frames into decisions, and counts. To be closed before its engine is."""
 
     def __init__(
         self,
@@ -41,10 +49,12 @@ class Worker:
         statistics: AdaptationStatistics | None = None,
     ) -> None:
         self.stats = Statistics()
-        self._decider = decider
-        self._engine, self._spec, self._classes = engine, spec, classes
-        self._size, self._top_k = size, top_k
-        self._format: SensorSpec | None = None  # of the first frame; all others must have it
+        # The network's own probabilities are what drift is measured on: they are calibrated here, for the decision.
+        self._temperature = engine.temperature if isinstance(engine, CalibratedEngine) else 1.0
+        self._engine = engine.engine if isinstance(engine, CalibratedEngine) else engine
+        self._decider, self._classes, self._top_k = decider, classes, top_k
+        self._spec, self._size = spec, size
+        self._check = FormatCheck(spec)
         self._last_error = ""
         self._health: Health | None = None
         self._statistics = statistics
@@ -53,7 +63,6 @@ class Worker:
         self._lanes: ThreadPoolExecutor | None = None
         if engine.lanes > 1:
             self._lanes = ThreadPoolExecutor(engine.lanes, "tgkt-edge lane")
-        self.events: list[dict[str, Any]] = []  # for the pipeline to take
         require("cv2", "cpu", "preprocessing frames")
         make_ready(spec, size)  # no frame's latency
 
@@ -63,80 +72,97 @@ class Worker:
             self._lanes.shutdown(cancel_futures=True)
 
     def prepare(self, captured: Captured) -> Pending:
-        """Preprocess a frame, and where the engine has lanes begin its inference in one of them.
+        """Check and preprocess a frame, and where the engine has lanes begin its inference in one of them.
 
-        May be called in another thread, ahead of :meth:`answer`.
+        May be called in another thread, ahead of :meth:`decide`; always in the frames' order.
         """
-        if self._lanes is not None:
+        try:
+            problem = self._check.problem_of(captured)
+        except SourceLostError as error:
+            refused = error
+
+            def refuse() -> Prepared:
+                raise refused
+
+            return refuse
+        if not problem and self._lanes is not None:
             return self._lanes.submit(self._in_lane, captured).result
-        ready = prepare(captured, self._spec, self._size)
+        ready = self._prepared(captured, problem)
         return lambda: ready
 
+    def _prepared(self, captured: Captured, problem: str) -> Prepared:
+        if problem or captured.frame is None:
+            return Prepared(problem=problem)
+        return prepare(captured.frame, self._spec, self._size, captured.name)
+
     def _in_lane(self, captured: Captured) -> Prepared:
-        return infer(prepare(captured, self._spec, self._size), self._engine)
+        return infer(self._prepared(captured, ""), self._engine)
 
-    def answer(
-        self, captured: Captured, arrived: float, live: bool = False, prepared: Pending | None = None
-    ) -> dict[str, Any]:
-        """The record of one frame that was in memory at ``arrived`` (``time.perf_counter``).
-
-        Health flags that change with it are appended to ``events``.
+    def decide(self, frame: Frame, live: bool = False) -> tuple[list[HealthEvent], Decision | BadFrame]:
+        """The decision on one frame, and the health flags that change with it.
 
         Args:
             live: whether it comes from a camera, not from a recording.
-            prepared: what :meth:`prepare` made of it; None: do that now.
 
         Raises:
             SourceLostError: (exit 5) it is the first readable frame and contradicts the SensorSpec.
         """
-        if captured.frame is None:
-            return self._bad(captured, captured.error or "the source gave no frame and no reason")
-        if self._format is None:
-            self._format = self._format_of_first(captured.frame, captured.name)
-        try:
-            self._format.check(captured.frame, captured.name)
-        except FrameError as error:
-            return self._bad(captured, str(error))
+        captured = frame.captured
+        if frame.prepared is not None:
+            ready = frame.prepared()
+        else:
+            ready = self._prepared(captured, self._check.problem_of(captured))
+        if ready.raw is None:
+            return [], self._bad(captured, ready.problem)
         if self._health is None:
             self._health = Health(self._spec, live)
             if self._statistics is not None:
                 self._drift = Drift(self._statistics, live)
                 if self._statistics.scale is not None:
                     self._scale = ScaleWatch(self._statistics.scale, self._spec, live)
-        ready = prepared() if prepared is not None else prepare(captured, self._spec, self._size)
         # Now that preprocessing has brought the frame into the processor's cache.
-        flags, events = self._health.look(captured.frame, captured.time)
-        self.events += events
+        flags, events = self._health.look(ready.raw, captured.time)
         ready = infer(ready, self._engine)
         if ready.unit is None or ready.answer is None:
-            return with_flags(self._bad(captured, ready.problem), flags)
+            return events, self._bad(captured, ready.problem, flags)
         done = time.perf_counter()
-        logits, probabilities = ready.answer  # (1, K)
+        logits, own = ready.answer  # (1, K)
+        probabilities = own if self._temperature == 1 else soften(logits, self._temperature)
         if not np.isfinite(probabilities).all():
-            return self._bad(
+            return events, self._bad(
                 captured, f"{captured.name}: the model answered with numbers that are not finite"
             )
         ms = {
             "capture": captured.seconds * 1e3,
             "preprocess": ready.seconds * 1e3,
             "inference": ready.inference * 1e3,
-            "total": (captured.seconds + done - arrived) * 1e3,
+            "total": (captured.seconds + done - frame.arrived) * 1e3,
         }
         if live:
             # A clock set back meanwhile is no time travel; a recording's timestamps say when it was recorded.
             ms[AGE] = max(0.0, time.time() - captured.time) * 1e3
-        decision = self._decider.decide(probabilities[0], captured.time)
-        record = answer_record(captured, probabilities[0], self._classes, self._top_k, ms, decision)
+        decided = self._decider.decide(probabilities[0], captured.time)
+        drift = None
         if self._drift is not None:
-            record["drift"], drifted, events = self._drift.look(
-                ready.unit, self._health.invalid, soften(logits, 1.0)[0], captured.time
-            )
-            flags, self.events = [*flags, *drifted], [*self.events, *events]
-        if self._scale is not None:
-            record["drift"]["scale"], drifted, events = self._scale.look(captured.frame, captured.time)
-            flags, self.events = [*flags, *drifted], [*self.events, *events]
-        self.stats.count(record["label"], ms, done)
-        return with_flags(record, flags)
+            drift, drifted, more = self._drift.look(ready.unit, self._health.invalid, own[0], captured.time)
+            flags, events = [*flags, *drifted], [*events, *more]
+        if drift is not None and self._scale is not None:
+            distance, drifted, more = self._scale.look(ready.raw, captured.time)
+            drift = {**drift, "scale": distance}
+            flags, events = [*flags, *drifted], [*events, *more]
+        self.stats.count(decided.label, ms, done)
+        return events, Decision(
+            label=decided.label,
+            probability=decided.probability,
+            top=top_of(probabilities[0], self._classes, self._top_k),
+            health=tuple(flags),
+            ms=ms,
+            time=captured.time,
+            frame=captured.number,
+            source=captured.name,
+            drift=drift,
+            lost=captured.lost,
+        )
 
     def refuse_run(self, name: str) -> None:
         """Raise SourceLostError: not one frame could be classified."""
@@ -144,33 +170,16 @@ class Worker:
             raise SourceLostError(f"{name}: not a single frame came. Is the recording empty or damaged?")
         raise SourceLostError(
             f"{name}: none of {self.stats.frames} frames could be classified. The last one: {self._last_error} "
-            f"{_sensor_hint()}"
+            f"{sensor_hint()}"
         )
 
-    def _format_of_first(self, frame: NDArray[Any], name: str) -> SensorSpec:
-        """Refuse a source of another format; pin the size, so that a later frame of another one is a bad frame."""
-        try:
-            self._spec.check(frame, name)
-        except FrameError as error:
-            raise SourceLostError(f"{error} {_sensor_hint()}") from error
-        if self._spec.size is not None:
-            return self._spec
-        height, width = frame.shape
-        return self._spec.with_size(width, height)
-
-    def _bad(self, captured: Captured, error: str) -> dict[str, Any]:
+    def _bad(self, captured: Captured, error: str, flags: Sequence[str] = ()) -> BadFrame:
         self._last_error = error
         self.stats.count_bad(time.perf_counter())
-        return error_record(captured, error)
+        return BadFrame(error, tuple(flags), captured.time, captured.number, captured.name, captured.lost)
 
 
-def with_flags(record: dict[str, Any], flags: list[str]) -> dict[str, Any]:
-    """``record``, with ``health`` if a flag is on."""
-    return {**record, "health": flags} if flags else record
-
-
-def _sensor_hint() -> str:
-    return (
-        f"If this camera writes its frames differently than the one the bundle was adapted with, say how with "
-        f"--sensor: a preset ({', '.join(PRESETS)}) or a YAML file."
-    )
+def top_of(probabilities: NDArray[np.float32], classes: Sequence[str], count: int) -> tuple[Candidate, ...]:
+    """The ``count`` likeliest of (K,) probabilities, best first; equal ones in the classes' order."""
+    order = np.argsort(-probabilities, kind="stable")[:count]
+    return tuple(Candidate(classes[index], float(probabilities[index])) for index in order)

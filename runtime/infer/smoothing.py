@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import UsageError
+from tgkt_edge.runtime.records import Candidate
 
 UNKNOWN = "unknown"
 """The label where no class is likely enough."""
 
 MARGIN = 0.1
 """How far another class must be ahead of the one that was decided before it takes over, while smoothing is on."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """``label`` is a class or UNKNOWN; ``probability`` that of the likeliest class, smoothed if smoothing is on."""
-
-    label: str
-    probability: float
 
 
 class Decider:
@@ -54,8 +46,8 @@ class Decider:
         self._time = 0.0
         self._held = -1  # class decided before
 
-    def decide(self, probabilities: NDArray[np.float32], time: float) -> Decision:
-        """The decision after one more frame.
+    def decide(self, probabilities: NDArray[np.float32], time: float) -> Candidate:
+        """What is decided after one more frame: a class or UNKNOWN, and the probability of the likeliest class.
 
         Args:
             probabilities: (K,), sum 1. time: the frame's timestamp in seconds; one that is not later than the frame's
@@ -75,5 +67,5 @@ class Decider:
             self._held = best
         return self._named(self._held, float(self._average[self._held]))
 
-    def _named(self, index: int, probability: float) -> Decision:
-        return Decision(self._classes[index] if probability >= self._least else UNKNOWN, probability)
+    def _named(self, index: int, probability: float) -> Candidate:
+        return Candidate(self._classes[index] if probability >= self._least else UNKNOWN, probability)

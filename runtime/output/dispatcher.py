@@ -1,4 +1,7 @@
-"""From one run to several sinks: each has its own thread and queue, so none delays a decision or another sink."""
+"""From one run to several sinks: each has its own thread and queue, so none delays a decision or another sink.
+
+Only a direct sink (stdout) is written at once, by the thread that decides.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
+from tgkt_edge.runtime.sinks.base import DirectSink, Message, RunInfo, Sink
 
 QUEUE = 10_000
 """Messages that wait at most for a lossless sink: ten minutes of a 15 fps camera. With more the oldest are lost."""
@@ -34,7 +37,9 @@ class Fanout:
     """
 
     def __init__(self, sinks: Sequence[Sink], say: Say) -> None:
-        self._workers, self._say = [_Worker(sink, say) for sink in sinks], say
+        self._direct = [sink for sink in sinks if isinstance(sink, DirectSink)]
+        self._say = say
+        self._workers = [_Worker(sink, say) for sink in sinks if not isinstance(sink, DirectSink)]
         self.patience = 30.0
 
     def open(self, info: RunInfo) -> None:
@@ -57,10 +62,31 @@ class Fanout:
             if worker.sink.page:
                 self._say(f"page: {worker.sink.page}")
 
-    def write(self, message: Message) -> None:
-        """Hand one message to every sink. Never waits."""
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a direct sink writes where a person may be looking."""
+        return any(sink.on_terminal for sink in self._direct)
+
+    def write(self, message: Message, *, patient: bool = False) -> None:
+        """Hand one message to every sink. Never waits, except for direct sinks with ``patient``.
+
+        Raises:
+            ReaderGoneError, TgktEdgeError: a direct sink's.
+        """
+        for sink in self._direct:
+            sink.write(message, patient=patient)
         for worker in self._workers:
             worker.put(message)
+
+    def flush(self) -> None:
+        """Let direct sinks write what is taken now. Raises as :meth:`write`."""
+        for sink in self._direct:
+            sink.flush()
+
+    def finish(self, seconds: float) -> None:
+        """Let direct sinks write what waits, within ``seconds``. Raises as :meth:`write`."""
+        for sink in self._direct:
+            sink.finish(seconds)
 
     def close(self) -> None:
         """Let the sinks finish within ``patience`` seconds, and close them. A sink that hangs is left behind."""
@@ -72,7 +98,8 @@ class Fanout:
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """By sink: messages that were lost, here or in it, and that it did not write when it got them."""
-        return {
+        direct = {sink.name: (sink.lost, 0) for sink in self._direct}
+        return direct | {
             worker.sink.name: (worker.lost + worker.sink.dropped, worker.failed) for worker in self._workers
         }
 

@@ -1,4 +1,4 @@
-"""What a run says: its records as JSON objects, a live line and a summary for people."""
+"""What a run says to people: a live line and a summary."""
 
 from __future__ import annotations
 
@@ -6,17 +6,11 @@ import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tgkt_edge.runtime.infer.smoothing import Decision
-from tgkt_edge.runtime.output.metrics import AGE, STAGES
 from tgkt_edge.runtime.output.nonblocking import Outlet
-from tgkt_edge.runtime.sources.base import Captured
 
 Stopped = Literal["end", "max-frames", "interrupted", "terminated", "broken-pipe", "failed"]
 
@@ -85,42 +79,6 @@ class RunSummary:
         width = max((len(label) for label in self.labels), default=0)
         lines += [f"  {label:<{width}}  {count}" for label, count in self.labels.items()]
         return "\n".join(lines)
-
-
-def answer_record(
-    captured: Captured,
-    probabilities: NDArray[np.float32],
-    classes: Sequence[str],
-    top_k: int,
-    ms: dict[str, float],
-    decision: Decision,
-) -> dict[str, Any]:
-    """The JSON object of a classified frame: ``label`` and ``probability`` are the decision, ``top`` this frame's own.
-
-    Args:
-        probabilities: (K,) float32; written with all digits, so that they read back bit for bit.
-        ms: milliseconds by stage, and AGE if it is known; rounded to whole microseconds.
-    """
-    order = np.argsort(-probabilities, kind="stable")[:top_k]
-    top = [{"label": classes[index], "probability": float(probabilities[index])} for index in order]
-    return {
-        **_about(captured),
-        "label": decision.label,
-        "probability": decision.probability,
-        "top": top,
-        "ms": {stage: round(ms[stage], 3) for stage in (*STAGES, AGE) if stage in ms},
-    }
-
-
-def error_record(captured: Captured, error: str) -> dict[str, Any]:
-    """The JSON object of a frame that could not be used."""
-    return {**_about(captured), "error": error}
-
-
-def _about(captured: Captured) -> dict[str, Any]:
-    """What every record of a frame begins with. ``lost``: the driver's lost frames so far, once there are any."""
-    about = {"time": round(captured.time, 6), "frame": captured.number, "source": captured.name}
-    return {**about, "lost": captured.lost} if captured.lost else about
 
 
 _SAID = 1000  # texts that wait at most

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
+from collections.abc import Callable
+from typing import TextIO
 
 from tgkt_edge.errors import UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
+from tgkt_edge.runtime.sinks.csv_file import open_csv
 from tgkt_edge.runtime.sinks.jsonl import open_jsonl
 from tgkt_edge.runtime.sinks.live.server import open_live
 from tgkt_edge.runtime.sinks.mqtt import open_mqtt
+from tgkt_edge.runtime.sinks.stdout import STDOUT, StdoutSink
 from tgkt_edge.runtime.sinks.video import open_video
 
-__all__ = ["KINDS", "SCHEMES", "Message", "RunInfo", "Sink", "open_sink"]
+__all__ = ["KINDS", "SCHEMES", "STDOUT", "Message", "RunInfo", "Sink", "open_sink"]
 
-SCHEMES = ("jsonl", "mqtt", "mqtts", "video", "http", "https")
-KINDS = "jsonl:PATH, jsonl:-, mqtt://HOST/TOPIC, mqtts://HOST/TOPIC, video:PATH, http://HOST:PORT"
+SCHEMES = ("jsonl", "csv", "mqtt", "mqtts", "video", "http", "https")
+KINDS = "jsonl:PATH, jsonl:-, csv:PATH, mqtt://HOST/TOPIC, mqtts://HOST/TOPIC, video:PATH, http://HOST:PORT"
 
 
-def open_sink(uri: str, *, token: str | None = None) -> Sink:
+def open_sink(
+    uri: str,
+    *,
+    token: str | None = None,
+    out: TextIO | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Sink:
     """A sink of the kind that ``uri`` names. Nothing is written or connected before its ``open``.
 
     Args:
         uri: one of ``KINDS``, with options after ``?``.
         token: what viewers of an ``http://`` sink must present; other kinds ignore it.
+        out: what ``jsonl:-`` writes to; None: stdout. stopping: whether the run was told to end.
 
     Raises:
         UsageError: (exit 2) an unknown scheme or option, a missing part; names the nearest that is known.
@@ -35,10 +47,14 @@ def open_sink(uri: str, *, token: str | None = None) -> Sink:
     if not colon or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
         hint = f" A file's name alone is not enough: jsonl:{uri}" if uri.endswith((".jsonl", ".json")) else ""
         raise UsageError(f"--sink {redacted(uri)}: no kind of sink in front. Known: {KINDS}.{hint}")
-    if scheme in ("jsonl", "video") and "://" in rest:
+    if scheme in ("jsonl", "csv", "video") and "://" in rest:
         raise UsageError(f"--sink {redacted(uri)}: expected the path of a file")
+    if scheme == "jsonl" and rest.partition("?")[0] == "-":
+        return _open_stdout(rest, out, stopping)
     if scheme == "jsonl":
         return open_jsonl(rest)
+    if scheme == "csv":
+        return open_csv(rest)
     if scheme in ("mqtt", "mqtts"):
         return open_mqtt(uri)
     if scheme in ("http", "https"):
@@ -49,3 +65,12 @@ def open_sink(uri: str, *, token: str | None = None) -> Sink:
     hint = f" Did you mean '{near[0]}:'?" if near else ""
     known = f" '{scheme}'" if "@" not in uri or rest.startswith("//") else ""
     raise UsageError(f"--sink {redacted(uri)}: unknown kind{known}.{hint} Known: {KINDS}.")
+
+
+def _open_stdout(rest: str, out: TextIO | None, stopping: Callable[[], bool]) -> Sink:
+    if rest != "-":
+        raise UsageError(f"--sink {STDOUT}: stdout has no options")
+    stream: TextIO | None = sys.stdout if out is None else out
+    if stream is None:
+        raise UsageError("stdout is closed, where the decisions should go: open it, or give --sink")
+    return StdoutSink(stream, stopping)

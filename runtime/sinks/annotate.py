@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.optional_deps import require
+from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks import colormaps as colours
 from tgkt_edge.sensor import RawFrame, SensorSpec
 
@@ -35,7 +36,7 @@ def canvas_size(frame: NDArray[Any], width: int) -> tuple[int, int]:
 
 def annotate(
     frame: RawFrame,
-    record: dict[str, Any],
+    decision: Decision,
     spec: SensorSpec,
     table: str,
     size: tuple[int, int],
@@ -45,7 +46,7 @@ def annotate(
 
     Args:
         frame: (H, W) raw counts of the dtype that ``spec`` says. Another shape than the first is fitted in.
-        record: a decision, as ``runtime/output/records.py`` makes it.
+        decision: on this frame.
         table: one of ``colours.NAMES``.
         size: (width, height) of the result; see :func:`canvas_size`.
 
@@ -63,25 +64,24 @@ def annotate(
     small = cv2.resize(rgb, shown, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
     left, top = (width - shown[0]) // 2, (area - shown[1]) // 2
     picture[top : top + shown[1], left : left + shown[0]] = small[..., ::-1]
-    _strip(cv2, picture[area:], record, spec, table, state)
+    _strip(cv2, picture[area:], decision, spec, table, state)
     return picture
 
 
 def _strip(
-    cv2: Any, strip: NDArray[np.uint8], record: dict[str, Any], spec: SensorSpec, table: str, state: str
+    cv2: Any, strip: NDArray[np.uint8], decision: Decision, spec: SensorSpec, table: str, state: str
 ) -> None:
     width = strip.shape[1]
-    probability = record.get("probability")
-    share = float(probability) if isinstance(probability, int | float) else 0.0
-    percent = f"{100 * share:.0f} %" if probability is not None else ""
+    share = decision.probability
+    percent = f"{100 * share:.0f} %"
     taken = _write(cv2, strip, percent, 36, 0.85, _FILL, right=True)
-    _write(cv2, strip, str(record.get("label", "")), 36, 0.95, _INK, room=width - taken - 3 * _EDGE)
+    _write(cv2, strip, decision.label, 36, 0.95, _INK, room=width - taken - 3 * _EDGE)
     end = width - _EDGE
     strip[48:54, _EDGE:end] = _TRACK
     strip[48:54, _EDGE : _EDGE + round((end - _EDGE) * min(max(share, 0.0), 1.0))] = _FILL
     taken = _legend(cv2, strip, spec, table) if width >= 480 else 0
-    words = f"{_time(record.get('time'))}  #{record.get('frame', '')}"
-    flags = [str(flag) for flag in record.get("health") or ()]
+    words = f"{_time(decision.time)}  #{decision.frame}"
+    flags = decision.health
     if state != "live" or flags:
         words = f"{' '.join([*([state] if state != 'live' else []), *flags])}  {words}"
     _write(
@@ -140,11 +140,11 @@ def _day(day: int) -> str:
     return datetime.fromtimestamp(day * 86400, timezone.utc).strftime("%Y-%m-%d")
 
 
-def _time(seconds: Any) -> str:
+def _time(seconds: float) -> str:
     """Unix seconds as ``2026-01-31 12:00:00.5 UTC``; nothing for what is no such time."""
-    if not isinstance(seconds, int | float) or not 0 <= seconds < 1e11:
+    if not 0 <= seconds < 1e11:
         return ""
-    day, rest = divmod(float(seconds), 86400)
+    day, rest = divmod(seconds, 86400)
     tenths = int(rest * 10)
     minute, second = divmod(tenths // 10, 60)
     return f"{_day(int(day))} {minute // 60:02}:{minute % 60:02}:{second:02}.{tenths % 10} UTC"

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
+import socket
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
 
+from tgkt_edge import __version__
+from tgkt_edge.runtime.engines.base import Engine
+from tgkt_edge.runtime.records import Record, StartEvent
+from tgkt_edge.runtime.sinks.json_encoding import encode
 from tgkt_edge.sensor import SensorSpec
 
 
@@ -23,6 +32,7 @@ class RunInfo:
         sensor: what a raw frame means.
         size: side of the network's input, pixels.
         started: Unix seconds, UTC.
+        run, bundle, device, precision: see :class:`tgkt_edge.runtime.records.StartEvent`.
     """
 
     source: str
@@ -31,6 +41,44 @@ class RunInfo:
     sensor: SensorSpec
     size: int
     started: float
+    run: str = ""
+    bundle: str | None = None
+    device: str = ""
+    precision: str | None = None
+
+    @classmethod
+    def of_run(
+        cls,
+        source: str,
+        engine: Engine,
+        classes: Sequence[str],
+        sensor: SensorSpec,
+        size: int,
+        bundle: str | None,
+    ) -> RunInfo:
+        """Of a run that begins now."""
+        now = time.time()
+        run = f"{datetime.fromtimestamp(now, timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        precision = getattr(engine, "precision", None)
+        return cls(
+            source, engine.name, classes, sensor, size, now, run, bundle, socket.gethostname(), precision
+        )
+
+    def start_event(self) -> StartEvent:
+        """The run's first record."""
+        return StartEvent(
+            time=self.started,
+            run=self.run,
+            bundle=self.bundle,
+            device=self.device,
+            camera=self.source,
+            engine=self.engine,
+            precision=self.precision,
+            classes=tuple(self.classes),
+            sensor=self.sensor.to_dict(),
+            size=self.size,
+            version=__version__,
+        )
 
 
 @dataclass(frozen=True)
@@ -38,14 +86,17 @@ class Message:
     """One line of the output, and the frame it speaks of.
 
     Attributes:
-        record: a JSON object. With ``"event"`` it is an event (a change of state or of a health flag); otherwise the
-            decision on one frame, or with ``"error"`` a frame that could not be used. See
-            ``runtime/output/records.py``.
+        record: a decision, a frame that could not be used, or an event.
         frame: (H, W) raw counts as captured, never written to; None for events and unreadable frames.
     """
 
-    record: dict[str, Any]
+    record: Record
     frame: NDArray[Any] | None = None
+
+    @cached_property
+    def text(self) -> str:
+        """The record's JSON object, one line without its end: made once for all sinks. Raises as :func:`encode`."""
+        return encode(self.record.to_dict())
 
 
 class Sink(ABC):
@@ -86,3 +137,47 @@ class Sink(ABC):
     @abstractmethod
     def close(self) -> None:
         """Flush and release, within two seconds. Closing twice is harmless."""
+
+
+class DirectSink(Sink):
+    """A sink that the thread which decides writes to: one thread more would cost each decision its latency.
+
+    So its ``write`` must not wait for a slow taker, except where it is told that the frames can wait.
+
+    Attributes:
+        on_terminal: it writes where a person may be looking.
+    """
+
+    on_terminal: bool = False
+
+    @property
+    @abstractmethod
+    def lost(self) -> int:
+        """Messages that nobody took in time."""
+
+    @abstractmethod
+    def write(self, message: Message, *, patient: bool = False) -> None:
+        """Take one message.
+
+        Args:
+            patient: the source can wait: return when the message is taken, or the run is told to end.
+
+        Raises:
+            ReaderGoneError: nobody reads any more.
+            TgktEdgeError: (exit 1) it cannot be written, e.g. the disk is full.
+        """
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Write what is taken now. Raises as :meth:`write`."""
+
+    @abstractmethod
+    def finish(self, seconds: float) -> None:
+        """Write what waits, within ``seconds``; what is not taken by then is lost. Raises as :meth:`write`."""
+
+    def close(self) -> None:
+        """Nothing to do: :meth:`finish` has written."""
+
+
+class ReaderGoneError(Exception):
+    """Nobody reads a sink's output any more: the end of a run like any other."""

@@ -14,7 +14,7 @@ from tgkt_edge.errors import UsageError
 from tgkt_edge.io.addresses import MISPLACED_AT, ambiguous, redacted
 from tgkt_edge.runtime.sinks.uri_options import Options
 
-_OPTIONS = ("ca", "cert", "key", "qos", "client_id", "buffer", "password_file")
+OPTIONS = ("ca", "cert", "key", "qos", "client_id", "buffer", "password_file")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def parse_broker(uri: str) -> Broker:
         host.encode("idna")
     except ValueError as error:  # UnicodeError is one
         raise UsageError(f"--sink {shown}: not a host and port: expected mqtt://host:1883/topic") from error
-    options = Options(shown, parts.query, _OPTIONS)
+    options = Options(shown, parts.query, OPTIONS)
     topic = unquote(parts.path).strip("/")
     if not host or not topic or parts.fragment or port == 0:
         raise UsageError(f"--sink {shown}: expected mqtt://host/topic (a '#' or '?' in it percent-encoded)")

@@ -15,6 +15,7 @@ from collections import deque
 from typing import Any
 
 from tgkt_edge.optional_deps import require
+from tgkt_edge.runtime.records import Event
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.broker import Broker, device_client_id, parse_broker, reason_of, tls_context
 from tgkt_edge.runtime.sinks.json_encoding import encode
@@ -81,8 +82,12 @@ class MqttSink(Sink):
         client.on_connect_fail, client.on_publish = self._on_connect_fail, self._on_publish
         self._info = encode(
             {
+                "run": info.run,
+                "bundle": info.bundle,
+                "device": info.device,
                 "source": info.source,
                 "engine": info.engine,
+                "precision": info.precision,
                 "classes": list(info.classes),
                 "sensor": info.sensor.to_dict(),
                 "started": info.started,
@@ -99,8 +104,8 @@ class MqttSink(Sink):
         Raises:
             OSError: there is no connection, so that records wait; or the buffer was full, and the oldest was lost.
         """
-        topic = self._broker.topic + ("/events" if "event" in message.record else "")
-        payload = encode(message.record)
+        topic = self._broker.topic + ("/events" if isinstance(message.record, Event) else "")
+        payload = message.text
         with self._lock:
             self._waiting.append((topic, payload))
             lost = len(self._waiting) > self._broker.buffer

@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import UsageError
 from tgkt_edge.optional_deps import require
+from tgkt_edge.runtime.records import Decision, StateEvent
 from tgkt_edge.runtime.sinks import colormaps as colours
 from tgkt_edge.runtime.sinks.annotate import annotate, canvas_size
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.rotation import rotate
 from tgkt_edge.runtime.sinks.uri_options import Options, file_path
+
+OPTIONS = ("fps", "pace", "width", "colours", "max_mb", "keep", "reserve_mb")
 
 # Both can be played when the run was cut off; an .mp4 could not, its index comes last. OpenCV's wheels and JetPack's
 # build write them; none of these has an H.264 encoder of its own.
@@ -39,8 +42,7 @@ def open_video(rest: str) -> Sink:
         MissingDependency: (exit 6, extra ``cpu``) OpenCV is not installed.
     """
     path, _, text = rest.partition("?")
-    known = ("fps", "pace", "width", "colours", "max_mb", "keep", "reserve_mb")
-    options = Options(f"video:{path}", text, known)
+    options = Options(f"video:{path}", text, OPTIONS)
     suffix = Path(path).suffix.lower()
     if not path or suffix not in _CODECS:
         why = " An .mp4 that was cut off cannot be played." if suffix in (".mp4", ".mov") else ""
@@ -128,12 +130,12 @@ class VideoSink(Sink):
             OSError: the disk is as full as it may get, or the file cannot be written; the picture is lost.
         """
         record, frame = message.record, message.frame
-        if record.get("event") == "state":
-            self._state = str(record.get("state"))
-        if "event" in record or "error" in record or frame is None:
+        if isinstance(record, StateEvent):
+            self._state = record.state
+        if not isinstance(record, Decision) or frame is None:
             return
         assert self._info is not None
-        repeat = self._repeat(record.get("time"))
+        repeat = self._repeat(record.time)
         if repeat < 0:
             return
         self._see_to_room()
@@ -153,9 +155,9 @@ class VideoSink(Sink):
         """End the film."""
         self._end()
 
-    def _repeat(self, now: Any) -> int:
+    def _repeat(self, now: float) -> int:
         """How often the last picture is shown again before this one; -1: its place is taken, leave it out."""
-        if not self._by_time or not isinstance(now, int | float) or not math.isfinite(now):
+        if not self._by_time or not math.isfinite(now):
             return 0
         slot = round((now - self._begin) * self._fps) if self._slot >= 0 else 0
         gap = slot - self._slot - 1

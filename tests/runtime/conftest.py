@@ -98,11 +98,16 @@ def save_frames(folder: Path, frames: list[NDArray[Any]], pattern: str = "frame_
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that has ended: exit code, stdout's JSON objects, stderr."""
+    """A process that has ended: exit code, stdout's JSON objects, stderr.
+
+    Attributes:
+        records: all but ``start``, the event that each run begins with; None: it did not.
+    """
 
     code: int
     records: list[dict[str, Any]]
     stderr: str
+    start: dict[str, Any] | None = None
 
 
 def command(*arguments: object) -> list[str]:
@@ -120,7 +125,16 @@ def run_cli(*arguments: object, **env: str) -> Finished:
     done = subprocess.run(
         command(*arguments), capture_output=True, text=True, env=environment(**env), timeout=60, check=False
     )
-    return Finished(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr)
+    start, records = split_start(done.stdout)
+    return Finished(done.returncode, records, done.stderr, start)
+
+
+def split_start(text: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """The start event that JSON lines begin with, if they do, and the records after it."""
+    records: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
+    if records and records[0].get("event") == "start":
+        return records[0], records[1:]
+    return None, records
 
 
 @dataclass(frozen=True)
@@ -134,6 +148,7 @@ class Kit:
     command: Callable[..., list[str]]
     environment: Callable[..., dict[str, str]]
     run_cli: Callable[..., Finished]
+    split_start: Callable[[str], tuple[dict[str, Any] | None, list[dict[str, Any]]]]
     until: Callable[..., None]
     classes: tuple[str, ...] = CLASSES
     size: int = SIZE
@@ -142,7 +157,9 @@ class Kit:
 @pytest.fixture(scope="session")
 def kit() -> Kit:
     """The helpers of this folder."""
-    return Kit(save_model, save_bundle, make_frames, save_frames, command, environment, run_cli, until)
+    return Kit(
+        save_model, save_bundle, make_frames, save_frames, command, environment, run_cli, split_start, until
+    )
 
 
 @pytest.fixture(scope="session")

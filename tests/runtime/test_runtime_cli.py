@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from typer.testing import CliRunner
 
 from tgkt_edge import __version__
 from tgkt_edge.cli.main import app
+from tgkt_edge.runtime.sinks import SCHEMES, broker, line_file, video
+from tgkt_edge.runtime.sinks.live import server
 
 NO_BUNDLE = ["run", "/no/bundle", "--camera", "."]
 
@@ -93,6 +96,21 @@ def test_help_is_plain_text(kit: Any) -> None:
     assert done.returncode == 0
     assert "--camera" in done.stdout
     assert done.stdout.isascii()  # no boxes
+
+
+def test_help_of_run_lists_every_kind_of_sink_with_every_option(kit: Any) -> None:
+    text = invoke(kit, "run", "--help", COLUMNS="80").stdout
+    paragraphs = text[text.index("Options of sinks") :].split("\n\n")[1:]
+    kinds = {
+        ("jsonl", "csv"): line_file.OPTIONS,
+        ("mqtt", "mqtts"): broker.OPTIONS,
+        ("video",): video.OPTIONS,
+        ("http", "https"): (*server.OPTIONS, *server.TLS_OPTIONS),
+    }
+    assert {scheme for schemes in kinds for scheme in schemes} == set(SCHEMES)
+    for paragraph, (schemes, options) in zip(paragraphs, kinds.items(), strict=True):
+        assert all(f"{scheme}:" in paragraph for scheme in schemes)
+        assert set(re.findall(r"(\w+)=", paragraph)) == {*options}
 
 
 @pytest.mark.parametrize("arguments", [["fly"], ["run", "--wings"], ["run"]])

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import Captured, FrameSource, classify
-from tgkt_edge.runtime.capture.reader import Arrived, Capture
+from tgkt_edge.runtime.capture.frame import Frame
+from tgkt_edge.runtime.capture.reader import Capture
 from tgkt_edge.runtime.capture.retry import NEVER
 from tgkt_edge.runtime.infer.preprocess_stage import Pending, prepare
 from tgkt_edge.runtime.output.records import LiveLine
@@ -155,7 +156,7 @@ def test_model_that_answers_nan_gives_bad_frames() -> None:
             out=out,
             log=io.StringIO(),
         )
-    assert ["error" in json.loads(line) for line in out.getvalue().splitlines()] == [True, True]
+    assert ["error" in record for record in decisions(out)] == [True, True]
 
 
 def test_stop_request_ends_a_source_that_delivers_nothing() -> None:
@@ -234,7 +235,7 @@ def test_closed_stderr_does_not_end_the_run() -> None:
 
     out = io.StringIO()
     summary = classify(lambda: Frames(3), Slow(), PRESETS["depth"], CLASSES, 8, out=out, log=Gone())
-    assert summary.frames == len(out.getvalue().splitlines()) == 3
+    assert summary.frames == len(decisions(out)) == 3
 
 
 @pytest.mark.parametrize(("drop", "ahead"), [("none", True), ("latest", False)])
@@ -243,14 +244,15 @@ def test_only_frames_that_cannot_be_dropped_are_prepared_ahead(drop: Any, ahead:
 
     def noted(captured: Captured) -> Pending:
         threads.append(threading.current_thread().name)
-        ready = prepare(captured, PRESETS["depth"], 8)
+        assert captured.frame is not None
+        ready = prepare(captured.frame, PRESETS["depth"], 8, captured.name)
         return lambda: ready
 
     with Capture(lambda: Frames(3, 0.01, live=True), drop, NEVER, noted) as capture:
         taken = []
         while not capture.ended:
             item = capture.take(5.0)
-            if isinstance(item, Arrived):
+            if isinstance(item, Frame):
                 taken.append(item)
     assert taken
     assert threads == (["tgkt-edge capture"] * 3 if ahead else [])

@@ -198,8 +198,8 @@ def test_signals_end_cleanly_with_the_summary(
         time.sleep(0.02)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=20)
-    records = [json.loads(line) for line in path.read_text().splitlines()]  # every line is whole
-    assert records
+    start, records = kit.split_start(path.read_text())  # every line is whole
+    assert start is not None
     assert process.returncode == code
     assert f"{len(records)} frames (0 bad, 0 dropped)" in stderr
     assert f"ended by: {why}" in stderr
@@ -218,7 +218,7 @@ def test_broken_pipe_ends_the_run_cleanly(tmp_path: Path, kit: Any, depth_bundle
         check=True,
     )
     record, status = done.stdout.splitlines()
-    assert "label" in json.loads(record)
+    assert json.loads(record)["event"] == "start"
     assert status == "0"
     assert "ended by: broken-pipe" in done.stderr
     assert "Traceback" not in done.stderr

@@ -134,6 +134,18 @@ class Bundle:
             raise BundleError(f"{manifest} is damaged: {problem}. Export the bundle again.")
 
     @property
+    def digest(self) -> str:
+        """SHA-256 of manifest.json as it lies there now, hexadecimal: since that names every file with its own, of all.
+
+        Raises:
+            BundleError: (exit 4) it cannot be read.
+        """
+        try:
+            return sha256_of(self.path / MANIFEST)
+        except OSError as error:
+            raise BundleError(f"{self.path / MANIFEST} cannot be read: {error.strerror or error}") from error
+
+    @property
     def temperature(self) -> float:
         """What logits are divided by before the softmax; 1: the network's own probabilities."""
         return float(self.calibration.get("temperature", 1.0))

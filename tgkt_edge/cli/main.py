@@ -27,7 +27,7 @@ from tgkt_edge.cli.groups import CommandGroup
 from tgkt_edge.cli.inspect import inspect_command
 from tgkt_edge.cli.log import configure
 from tgkt_edge.cli.record import record_command
-from tgkt_edge.cli.run import run_command
+from tgkt_edge.cli.run import SINK_OPTIONS, run_command
 from tgkt_edge.cli.streams import prepare_streams, settle_stdout
 from tgkt_edge.cli.verify import verify_command
 from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError, UsageError
@@ -155,9 +155,12 @@ app.command(
 app.command(
     "verify", short_help="Check a bundle and its precisions on this machine.", rich_help_panel="Export"
 )(verify_command)
-app.command("run", short_help="Classify the frames of a camera or recording.", rich_help_panel="Run")(
-    run_command
-)
+app.command(
+    "run",
+    short_help="Classify the frames of a camera or recording.",
+    rich_help_panel="Run",
+    epilog=SINK_OPTIONS,
+)(run_command)
 app.command(
     "doctor", short_help="Report what is installed here and what works.", rich_help_panel="Look after"
 )(doctor_command)

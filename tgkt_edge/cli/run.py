@@ -11,6 +11,41 @@ from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.cli.log import is_quiet, log_progress
 from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
 
+SINK_OPTIONS = """\
+Options of sinks, as KIND:PLACE?option=value&option=value (in quotes, for the shell):
+
+\b
+jsonl:PATH, csv:PATH
+  max_mb=100      size of a file in MB, then a new one is begun
+  keep=10         full files that stay beside it, as NAME.1.jsonl and so on
+  buffer=10000    lines kept in memory while the disk is full
+
+\b
+mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC, mqtts:// (encrypted)
+  qos=1           0, 1 or 2
+  buffer=10000    records kept in memory while the broker is away
+  client_id=NAME  default: made of this machine, topic and camera
+  password_file=FILE
+  ca=FILE, cert=FILE, key=FILE  PEM files; mqtts:// only
+
+\b
+video:PATH (.mkv or .avi)
+  fps=10          of the film
+  pace=time       frames at the pace of their timestamps, or pace=frames: each
+                  frame once
+  width=640       pixels
+  colours=NAME    viridis, turbo or grey; default: by the kind of sensor
+  max_mb=500, keep=10  as for jsonl:
+  reserve_mb=64   of the disk that stay free
+
+\b
+http://HOST:PORT, https://HOST:PORT
+  host=NAME       a name that viewers may use beside addresses; several: commas
+  stale=30        seconds of silence after which /healthz answers 503
+  cert=FILE, key=FILE  PEM files; https:// only
+"""
+"""What ``tgkt-edge run --help`` ends with."""
+
 
 def run_command(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, as 'tgkt-edge export' writes it.")],
@@ -67,8 +102,8 @@ def run_command(
     sink: Annotated[
         list[str] | None,
         typer.Option(
-            help="Where decisions go; repeatable: jsonl:PATH, jsonl:- (stdout, the default), mqtt://HOST/TOPIC, "
-            "video:PATH, http://HOST:PORT (a live page)."
+            help="Where decisions go; repeatable: jsonl:PATH, jsonl:- (stdout, the default), csv:PATH, "
+            "mqtt://HOST/TOPIC, video:PATH, http://HOST:PORT (a live page). Options of each: below."
         ),
     ] = None,
     token: Annotated[

@@ -107,9 +107,13 @@ def about(state: LiveState) -> dict[str, Any]:
     """What runs, for the page and for programs."""
     info = state.info
     return {
+        "run": info.run,
+        "bundle": info.bundle,
+        "device": info.device,
         "source": info.source,
         "format": state.format,
         "engine": info.engine,
+        "precision": info.precision,
         "classes": list(info.classes),
         "sensor": info.sensor.to_dict(),
         "range": list(info.sensor.range),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tgkt_edge.optional_deps import require
+from tgkt_edge.runtime.records import BadFrame, Event, HealthEvent, StateEvent
 from tgkt_edge.runtime.sinks.base import Message, RunInfo
 
 _STATES = ["connecting", "live", "stalled", "lost"]
@@ -58,13 +59,19 @@ class Metrics:
             "utf-8", "backslashreplace"
         ).decode()  # a file may have any bytes as its name
         make(prometheus.Info, "run", "What runs.").info(
-            {"engine": info.engine, "source": source, "sensor": info.sensor.kind}
+            {
+                "engine": info.engine,
+                "source": source,
+                "sensor": info.sensor.kind,
+                "run": info.run,
+                "bundle": info.bundle or "",
+            }
         )
 
     def count(self, message: Message, dropped: int) -> None:
         """Count one message, and the frames that were dropped before it."""
         record = message.record
-        if "event" in record:
+        if isinstance(record, Event):
             self._count_event(record)
             return
         if not self._told:
@@ -73,42 +80,34 @@ class Metrics:
         self._frames.inc()
         if dropped:
             self._dropped.inc(dropped)
-        lost = record.get("lost")
-        if isinstance(lost, int) and lost > self._lost_so_far:
-            self._lost.inc(lost - self._lost_so_far)
-            self._lost_so_far = lost
-        _set(self._newest, record.get("time"))
-        if "error" in record:
+        if record.lost > self._lost_so_far:
+            self._lost.inc(record.lost - self._lost_so_far)
+            self._lost_so_far = record.lost
+        self._newest.set(record.time)
+        if isinstance(record, BadFrame):
             self._errors.inc()
             return
-        self._decisions.get(str(record.get("label")), self._decisions["other"]).inc()
-        _set(self._probability, record.get("probability"))
-        for of, distance in (record.get("drift") or {}).items():
+        self._decisions.get(record.label, self._decisions["other"]).inc()
+        self._probability.set(record.probability)
+        for of, distance in (record.drift or {}).items():
             if of in _DISTANCES:
-                _set(self._drift.labels(of), distance)
-        ms = record.get("ms") or {}
+                self._drift.labels(of).set(distance)
         for stage, histogram in self._stages.items():
-            if isinstance(ms.get(stage), int | float):
-                histogram.observe(ms[stage] / 1e3)
-        if isinstance(ms.get("age"), int | float):
-            self._age.observe(max(0.0, ms["age"] / 1e3))  # a clock set back between is no time travel
+            if stage in record.ms:
+                histogram.observe(record.ms[stage] / 1e3)
+        if "age" in record.ms:
+            self._age.observe(max(0.0, record.ms["age"] / 1e3))  # a clock set back between is no time travel
 
-    def _count_event(self, record: dict[str, Any]) -> None:
-        if record["event"] == "state" and record.get("state") in _STATES:
+    def _count_event(self, event: Event) -> None:
+        if isinstance(event, StateEvent) and event.state in _STATES:
             self._told = True
-            self._state.state(record["state"])
-        flag = str(record.get("flag"))
-        if record["event"] == "health" and (flag in self._flags or len(self._flags) < _FLAGS):
-            self._flags.add(flag)
-            self._active.labels(flag).set(bool(record.get("active")))
-            _set(self._value.labels(flag), record.get("value"))
+            self._state.state(event.state)
+        if isinstance(event, HealthEvent) and (event.flag in self._flags or len(self._flags) < _FLAGS):
+            self._flags.add(event.flag)
+            self._active.labels(event.flag).set(event.active)
+            self._value.labels(event.flag).set(event.value)
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The page and its content type, in the format that an ``Accept`` header asks for."""
         encode, content_type = self._exposition.choose_encoder(accept)
         return encode(self._registry), content_type
-
-
-def _set(gauge: Any, value: Any) -> None:
-    if isinstance(value, int | float):
-        gauge.set(value)

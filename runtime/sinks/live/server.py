@@ -24,6 +24,9 @@ from tgkt_edge.runtime.sinks.live.page import login_page
 from tgkt_edge.runtime.sinks.live.state import LiveState
 from tgkt_edge.runtime.sinks.uri_options import Options
 
+OPTIONS = ("host", "stale")
+TLS_OPTIONS = ("cert", "key")
+
 _TOKEN = 12  # characters of a token at least
 _UNHEARD = 20_000  # milliseconds after which a viewer whose machine no longer answers is given up
 
@@ -46,7 +49,7 @@ def open_live(uri: str, token: str | None) -> Sink:
         host, port = "", None
     if not host or port is None or parts.path.strip("/") or parts.username or parts.fragment:
         raise UsageError(f"--sink {shown}: expected http://HOST:PORT, e.g. http://127.0.0.1:8080")
-    options = Options(shown, parts.query, ("host", "stale", *(("cert", "key") if secure else ())))
+    options = Options(shown, parts.query, (*OPTIONS, *(TLS_OPTIONS if secure else ())))
     if token is not None and len(token) < _TOKEN:
         raise UsageError(
             f"--token: {len(token)} characters: expected at least {_TOKEN} that nobody can guess, "

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.runtime.output.metrics import FrameRate
+from tgkt_edge.runtime.records import BadFrame, Event, HealthEvent, StartEvent, StateEvent
 from tgkt_edge.runtime.sinks.base import Message, RunInfo
 
 SECONDS = 3600  # length of the timeline; one entry a second, whatever the frame rate
@@ -84,60 +85,55 @@ class LiveState:
     def put(self, message: Message) -> int:
         """Take one message. Returns how many frames were dropped before it, by the gap in their numbers."""
         record = message.record
-        if "://" in str(record.get("source", "")):  # of a source that is not ours
-            record = {**record, "source": redacted(str(record["source"]))}
         now = time.monotonic()
         with self._lock:
             self._version += 1
-            if "event" in record:
+            if isinstance(record, Event):
                 self._put_event(record)
                 return 0
             self._last = now
-            dropped = self._put_frame(message, record)
+            dropped = self._put_frame(message.frame, record.frame)
             second = self._second(int(now - self._begin))
             self._rate.tick(now)
             self._counts["frames"] += 1
-            if "error" in record:
+            values = record.to_dict()
+            if "://" in record.source:  # of a source that is not ours
+                values["source"] = redacted(record.source)
+            if record.lost:
+                self._counts["lost"] = record.lost
+            if isinstance(record, BadFrame):
                 self._counts["errors"] += 1
-                self._error = record
+                self._error = values
                 second.errors += 1
                 return dropped
-            self._latest = record
-            label = str(record.get("label"))
-            second.labels[label] += 1
-            second.probability[label] += float(record.get("probability") or 0.0)
-            ms = record.get("ms") or {}
-            self._ms.append({stage: value for stage, value in ms.items() if isinstance(value, int | float)})
+            self._latest = values
+            second.labels[record.label] += 1
+            second.probability[record.label] += record.probability
+            self._ms.append(dict(record.ms))
             if (
                 self._state["state"] == "connecting"
-            ):  # a pipeline that tells no states: frames are proof enough
-                self._state = {"state": "live", "detail": "", "time": record.get("time")}
+            ):  # a source that reports no states: frames are proof enough
+                self._state = {"state": "live", "detail": "", "time": record.time}
             return dropped
 
-    def _put_event(self, record: dict[str, Any]) -> None:
-        self._events.append(record)
-        if record["event"] == "state":
-            self._state = {key: record.get(key) for key in ("state", "detail", "time")}
-            self.format = str(record.get("format", self.format))
-        elif record["event"] == "health":
-            flag = str(record.get("flag"))
-            if flag in self._health or len(self._health) < _FLAGS:
-                self._health[flag] = {key: record.get(key) for key in ("active", "value", "limit", "time")}
+    def _put_event(self, event: Event) -> None:
+        values = event.to_dict()
+        if isinstance(event, StartEvent):
+            return  # of all that it holds `info` tells
+        self._events.append(values)
+        if isinstance(event, StateEvent):
+            self._state = {key: values[key] for key in ("state", "detail", "time")}
+            self.format = event.format or self.format
+        elif isinstance(event, HealthEvent) and (event.flag in self._health or len(self._health) < _FLAGS):
+            self._health[event.flag] = {key: values[key] for key in ("active", "value", "limit", "time")}
 
-    def _put_frame(self, message: Message, record: dict[str, Any]) -> int:
-        number = record.get("frame")
-        dropped = 0
-        if isinstance(number, int):
-            # A source that was opened again may count from 0: that is no gap.
-            dropped = max(0, number - self._next_number)
-            self._next_number = number + 1
-            self._counts["dropped"] += dropped
-        lost = record.get("lost")
-        if isinstance(lost, int):
-            self._counts["lost"] = lost
-        frame = message.frame
+    def _put_frame(self, frame: NDArray[Any] | None, number: int) -> int:
+        # A source that was opened again may count from 0: that is no gap.
+        dropped = max(0, number - self._next_number)
+        self._next_number = number + 1
+        self._counts["dropped"] += dropped
         if frame is not None and frame.ndim == 2 and frame.dtype in (np.uint8, np.uint16) and frame.size:
-            self._frame, self._frame_number = frame, number if isinstance(number, int) else -1
+            self._frame, self._frame_number = frame, number
             self._frame_id += 1
             self._packed = {}
         return dropped

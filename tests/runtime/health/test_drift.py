@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def changes(
 ) -> list[Any]:
     """(flag, active, number of the frame) of every event."""
     return [
-        (event["flag"], event["active"], number)
+        (event.flag, event.active, number)
         for number, (picture, answer, time) in enumerate(frames)
         for event in drift.look(picture, 0.0, answer, time)[2]
     ]
@@ -189,7 +188,7 @@ def test_a_run_tells_of_drift_before_the_frame_that_raised_it(
     folder = kit.save_frames(tmp_path / "frames", [*kit.make_frames(11), *corrupted], "{:03}.png")
     out, log = io.StringIO(), io.StringIO()
     run(watched.path, str(folder), out=out, log=log)
-    records = [json.loads(line) for line in out.getvalue().splitlines()]
+    _, records = kit.split_start(out.getvalue())
     (event,) = [record for record in records if record.get("event") == "health"]
     assert (event["flag"], event["active"], event["limit"]) == ("input_drift", True, 1.0)
     assert event["value"] > 1

@@ -57,7 +57,7 @@ def looks(health: Health, frames: Sequence[RawFrame]) -> list[tuple[str, bool]]:
     events = []
     for number, one in enumerate(frames):
         events += health.look(one, float(number))[1]
-    return [(event["flag"], event["active"]) for event in events]
+    return [(event.flag, event.active) for event in events]
 
 
 def test_a_flag_goes_on_and_off_only_when_frames_in_a_row_agree() -> None:
@@ -67,7 +67,7 @@ def test_a_flag_goes_on_and_off_only_when_frames_in_a_row_agree() -> None:
     assert looks(health, [dark] * (STEADY - 1)) == []
     flags, events = health.look(dark, 7.5)
     assert flags == ["invalid"]
-    assert events == [
+    assert [event.to_dict() for event in events] == [
         {
             "time": 7.5,
             "event": "health",
@@ -124,9 +124,9 @@ def test_a_run_tells_of_flags_before_the_frame_that_raised_them() -> None:
     records = [json.loads(line) for line in out.getvalue().splitlines()]
     kinds = [record.get("event") or ("error" if "error" in record else "label") for record in records]
     # A frame without one valid pixel cannot be answered, and is looked at nevertheless.
-    assert kinds == ["state", "state", "label", "error", "error", "health", "error", "label"]
+    assert kinds == ["start", "state", "state", "label", "error", "error", "health", "error", "label"]
     assert [record.get("health") for record in records[-2:]] == [["invalid"], ["invalid"]]
-    assert "health" not in records[2]
+    assert "health" not in records[3]
     assert "invalid: on (1)" in log.getvalue()
 
 

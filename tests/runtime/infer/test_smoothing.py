@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import UsageError
-from tgkt_edge.runtime.infer.smoothing import MARGIN, Decider, Decision
+from tgkt_edge.runtime.infer.smoothing import MARGIN, Decider
+from tgkt_edge.runtime.records import Candidate
 
 
 def p(a: float) -> NDArray[np.float32]:
@@ -22,8 +23,8 @@ def p(a: float) -> NDArray[np.float32]:
 
 def test_without_options_each_frame_stands_for_itself() -> None:
     decider = Decider(("a", "b"))
-    assert decider.decide(p(0.75), 0.0) == Decision("a", 0.75)
-    assert decider.decide(p(0.25), 0.1) == Decision("b", 0.75)
+    assert decider.decide(p(0.75), 0.0) == Candidate("a", 0.75)
+    assert decider.decide(p(0.25), 0.1) == Candidate("b", 0.75)
 
 
 def test_one_odd_frame_changes_nothing_and_a_lasting_change_does() -> None:
@@ -59,7 +60,7 @@ def test_a_close_rival_does_not_make_the_answer_flicker() -> None:
 def test_a_clock_that_jumps_back_is_no_step_in_time() -> None:
     decider = Decider(("a", "b"), smooth=1.0)
     decider.decide(p(1.0), 100.0)
-    assert decider.decide(p(0.0), 50.0) == Decision("a", 1.0)
+    assert decider.decide(p(0.0), 50.0) == Candidate("a", 1.0)
     # From there time goes on: nobody waits for the old time to come again.
     assert decider.decide(p(0.0), 50.5).probability == pytest.approx(math.exp(-0.5))
     assert decider.decide(p(0.0), 52.0).label == "b"
@@ -68,7 +69,7 @@ def test_a_clock_that_jumps_back_is_no_step_in_time() -> None:
 def test_an_unsure_answer_is_unknown() -> None:
     decider = Decider(("a", "b"), min_confidence=0.7)
     assert decider.decide(p(0.75), 0.0).label == "a"
-    assert decider.decide(p(0.65), 1.0) == Decision("unknown", float(np.float32(0.65)))
+    assert decider.decide(p(0.65), 1.0) == Candidate("unknown", float(np.float32(0.65)))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime import Captured, FrameSource, classify
 from tgkt_edge.runtime.output.dispatcher import FRAMES, QUEUE, Fanout, reason
+from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.sensor import PRESETS
 
@@ -51,7 +51,12 @@ class Kept(Sink):
 
 
 def numbers(sink: Kept) -> list[int]:
-    return [message.record["frame"] for message in sink.messages]
+    return [frame_of(message) for message in sink.messages]
+
+
+def frame_of(message: Message) -> int:
+    assert isinstance(message.record, Decision)
+    return message.record.frame
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -66,7 +71,7 @@ def test_every_sink_gets_every_message_in_order() -> None:
     with Fanout([one, other], pytest.fail) as fanout:
         fanout.open(INFO)
         for number in range(200):
-            fanout.write(Message({"frame": number}, FRAME))
+            fanout.write(Message(Decision("a", 0.5, frame=number), FRAME))
     assert numbers(one) == numbers(other) == list(range(200))
     assert (one.state, other.state) == ("closed", "closed")
     assert fanout.counts() == {"kept": (0, 0)}
@@ -79,7 +84,7 @@ def test_a_sink_that_hangs_holds_up_neither_the_run_nor_another_sink() -> None:
     fanout = Fanout([hung, well], messages.append)
     fanout.open(INFO)
     for number in range(1000):
-        fanout.write(Message({"frame": number}, FRAME))
+        fanout.write(Message(Decision("a", 0.5, frame=number), FRAME))
     until(lambda: len(well.messages) == 1000)
     fanout.patience = 0.05
     fanout.close()
@@ -95,7 +100,7 @@ def test_a_slow_log_loses_nothing_and_a_slow_page_gets_the_newest() -> None:
     with Fanout([log, page], pytest.fail) as fanout:
         fanout.open(INFO)
         for number in range(500):
-            fanout.write(Message({"frame": number}, FRAME))
+            fanout.write(Message(Decision("a", 0.5, frame=number), FRAME))
         gate.set()
     assert numbers(log) == list(range(500))
     assert numbers(page)[-FRAMES:] == list(range(500 - FRAMES, 500))
@@ -110,9 +115,9 @@ def test_what_waits_is_bounded_and_old_messages_wait_without_their_picture() -> 
     with Fanout([log], messages.append) as fanout:
         fanout.open(INFO)
         for number in range(QUEUE + 100):
-            fanout.write(Message({"frame": number}, FRAME))
+            fanout.write(Message(Decision("a", 0.5, frame=number), FRAME))
         gate.set()
-    pictures = [message.record["frame"] for message in log.messages if message.frame is not None]
+    pictures = [frame_of(message) for message in log.messages if message.frame is not None]
     assert set(pictures[-FRAMES:]) == set(range(QUEUE + 100 - FRAMES, QUEUE + 100))
     assert len(pictures) <= FRAMES + 1  # and the one that was in its hands
     lost = fanout.counts()["log"][0]
@@ -128,11 +133,11 @@ def test_a_failure_is_said_once_and_so_is_its_end() -> None:
     with Fanout([sink], messages.append) as fanout:
         fanout.open(INFO)
         for number in range(5):
-            fanout.write(Message({"frame": number}))
+            fanout.write(Message(Decision("a", 0.5, frame=number)))
         until(lambda: fanout.counts()["disk"][1] == 5)
         sink.broken = False
         for number in range(5, 8):
-            fanout.write(Message({"frame": number}))
+            fanout.write(Message(Decision("a", 0.5, frame=number)))
     assert messages == [
         "disk: no space left. The run goes on; said once until it works again.",
         "disk: works again, after 5 messages that it could not write at once",
@@ -174,7 +179,7 @@ def test_sinks_that_delivered_nothing_are_told_from_those_that_lost_some() -> No
         fanout.open(INFO)
         assert fanout.undelivered() == {}  # nobody was given anything yet
         for number in range(2):
-            fanout.write(Message({"frame": number}))
+            fanout.write(Message(Decision("a", 0.5, frame=number)))
     assert fanout.undelivered() == {"nothing": "no such host"}
     nothing.trouble = ""
     assert fanout.undelivered() == {"nothing": "no space left"}  # else what it said when it refused
@@ -271,13 +276,13 @@ def test_run_writes_to_the_sinks_that_are_named(kit: Any, depth_bundle: Bundle, 
         "run", depth_bundle.path, "--camera", frames, "--sink", f"jsonl:{log}", "--sink", "jsonl:-"
     )
     assert done.code == 0, done.stderr
-    written = [json.loads(line) for line in log.read_text().splitlines()]
-    assert written == done.records
+    start, written = kit.split_start(log.read_text())
+    assert (start, written) == (done.start, done.records)
     assert len(written) == 6
     # Without jsonl:- nothing goes to stdout.
     more = kit.run_cli("run", depth_bundle.path, "--camera", frames, "--sink", f"jsonl:{log}")
     assert (more.code, more.records) == (0, [])
-    assert len(log.read_text().splitlines()) == 12
+    assert len(log.read_text().splitlines()) == 2 * (1 + 6)
 
 
 @pytest.mark.parametrize(

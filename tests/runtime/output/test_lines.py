@@ -6,22 +6,24 @@ import json
 import os
 import threading
 import time
-from typing import Any, TextIO
+from typing import TextIO
 
 import pytest
 
-from tgkt_edge.runtime.output import lines
-from tgkt_edge.runtime.output.lines import JsonLines, ReaderGoneError
 from tgkt_edge.runtime.output.records import LiveLine
+from tgkt_edge.runtime.records import Decision
+from tgkt_edge.runtime.sinks import stdout
+from tgkt_edge.runtime.sinks.base import Message, ReaderGoneError
+from tgkt_edge.runtime.sinks.stdout import StdoutSink
 
 PIPE = 64 * 1024  # bytes that Linux keeps in a pipe
 
 
-def record(number: int, length: int = 0) -> dict[str, Any]:
-    return {"frame": number, "pad": "x" * length}
+def record(number: int, length: int = 0) -> Message:
+    return Message(Decision("a", 0.5, frame=number, source="x" * length))
 
 
-def read_late(reader: TextIO, out: JsonLines, writer: TextIO) -> list[int]:
+def read_late(reader: TextIO, out: StdoutSink, writer: TextIO) -> list[int]:
     """The frames of every line, by a reader that begins only now."""
     got: list[int] = []
     taking = threading.Thread(target=lambda: got.extend(json.loads(line)["frame"] for line in reader))
@@ -36,7 +38,7 @@ def test_a_reader_that_stopped_holds_up_no_frame_of_a_camera_and_gets_every_line
     pipe: tuple[TextIO, TextIO],
 ) -> None:
     reader, writer = pipe
-    out = JsonLines(writer)
+    out = StdoutSink(writer)
     for number in range(300):
         out.write(record(number, 1000), patient=False)  # five times what the pipe holds; none waits
     got = read_late(reader, out, writer)
@@ -48,8 +50,8 @@ def test_the_oldest_lines_are_lost_when_too_many_wait_and_are_counted(
     pipe: tuple[TextIO, TextIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, writer = pipe
-    monkeypatch.setattr(lines, "QUEUE", 10)
-    out = JsonLines(writer)
+    monkeypatch.setattr(stdout, "QUEUE", 10)
+    out = StdoutSink(writer)
     for number in range(200):
         out.write(record(number, 1000), patient=False)
     out.finish(0.01)
@@ -64,7 +66,7 @@ def test_frames_of_files_wait_for_the_reader_until_the_run_is_told_to_end(
 ) -> None:
     _, writer = pipe
     stop = threading.Event()
-    out = JsonLines(writer, stop.is_set)
+    out = StdoutSink(writer, stop.is_set)
     threading.Timer(0.3, stop.set).start()
     begin, number = time.monotonic(), 0
     while not stop.is_set():
@@ -76,18 +78,20 @@ def test_frames_of_files_wait_for_the_reader_until_the_run_is_told_to_end(
 
 def test_a_line_longer_than_a_piece_of_the_pipe_arrives_whole(pipe: tuple[TextIO, TextIO]) -> None:
     reader, writer = pipe
-    out = JsonLines(writer)
+    out = StdoutSink(writer)
     for number in range(3):
         out.write(record(number, 15_000), patient=False)
     writer.close()
-    assert [json.loads(line) for line in reader] == [record(number, 15_000) for number in range(3)]
+    assert [json.loads(line) for line in reader] == [
+        record(number, 15_000).record.to_dict() for number in range(3)
+    ]
 
 
 def test_a_reader_that_is_gone_is_told_apart(pipe: tuple[TextIO, TextIO]) -> None:
     reader, writer = pipe
     reader.close()
     with pytest.raises(ReaderGoneError):
-        JsonLines(writer).write(record(0), patient=True)
+        StdoutSink(writer).write(record(0), patient=True)
     os.dup2(os.open(os.devnull, os.O_WRONLY), writer.fileno())  # what Python still holds may go
 
 
@@ -103,8 +107,8 @@ def test_a_long_line_that_was_begun_is_never_dropped_for_a_newer_one(
     pipe: tuple[TextIO, TextIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, writer = pipe
-    monkeypatch.setattr(lines, "QUEUE", 3)
-    out = JsonLines(writer)
+    monkeypatch.setattr(stdout, "QUEUE", 3)
+    out = StdoutSink(writer)
     for number in range(40):
         out.write(record(number, 15_000), patient=False)
     got = read_late(reader, out, writer)
@@ -115,7 +119,7 @@ def test_a_long_line_that_was_begun_is_never_dropped_for_a_newer_one(
 def test_a_terminal_that_nobody_drains_holds_up_no_camera() -> None:
     main, end = os.openpty()
     with os.fdopen(end, "w") as terminal:
-        out = JsonLines(terminal)
+        out = StdoutSink(terminal)
         for number in range(300):  # far more than a terminal holds
             out.write(record(number, 1000), patient=False)
         got = bytearray()
@@ -151,7 +155,7 @@ def test_what_is_said_at_the_end_waits_for_a_slow_reader(pipe: tuple[TextIO, Tex
 def test_a_signal_shortens_the_wait_for_a_reader(pipe: tuple[TextIO, TextIO]) -> None:
     _, writer = pipe
     stop = threading.Event()
-    out = JsonLines(writer, stop.is_set)
+    out = StdoutSink(writer, stop.is_set)
     for number in range(100):
         out.write(record(number, 1000), patient=False)
     threading.Timer(0.2, stop.set).start()

@@ -126,8 +126,8 @@ def test_a_run_whose_reader_hangs_ends_on_sigterm_with_every_line_of_its_log(
     finally:
         process.kill()
     assert "ended by: terminated" in stderr
-    shown = [json.loads(line)["frame"] for line in stdout.splitlines()]
-    kept = [json.loads(line)["frame"] for line in log.read_text().splitlines()]
+    shown = [record["frame"] for record in kit.split_start(stdout)[1]]
+    kept = [record["frame"] for record in kit.split_start(log.read_text())[1]]
     assert shown == list(range(len(shown)))
     assert kept == list(range(len(kept)))
     assert len(kept) - len(shown) == 1  # the one that waited

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from tgkt_edge.errors import UsageError
+from tgkt_edge.runtime.records import Candidate, Decision, StateEvent
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
-from tgkt_edge.runtime.sinks.jsonl import JsonlSink, StreamSink
+from tgkt_edge.runtime.sinks.jsonl import JsonlSink
 from tgkt_edge.runtime.sinks.rotation import rotate
 from tgkt_edge.sensor import PRESETS
 
@@ -27,7 +28,8 @@ INFO = RunInfo("0", "onnxruntime cpu", ("a", "b"), PRESETS["depth"], 32, 1.0)
 
 
 def decision(number: int, **more: Any) -> Message:
-    return Message({"time": 1.5, "frame": number, "source": "0", "label": "a", "probability": 0.75, **more})
+    fields = {"label": "a", "probability": 0.75, "time": 1.5, "frame": number, "source": "0", **more}
+    return Message(Decision(**fields))
 
 
 def opened(path: Path, **options: Any) -> JsonlSink:
@@ -57,9 +59,9 @@ def files_end_at(size: int) -> Iterator[None]:
 def test_a_record_is_on_disk_when_write_returns(tmp_path: Path) -> None:
     sink = open_sink(f"jsonl:{tmp_path}/new/folder/log.jsonl")
     sink.open(INFO)
-    message = decision(3, top=[{"label": "ä", "probability": 0.1 + 0.2}])
+    message = decision(3, top=(Candidate("ä", 0.1 + 0.2),))
     sink.write(message)
-    assert json.loads((tmp_path / "new/folder/log.jsonl").read_text()) == message.record
+    assert json.loads((tmp_path / "new/folder/log.jsonl").read_text()) == message.record.to_dict()
     sink.close()
     sink.close()
 
@@ -123,7 +125,7 @@ def test_a_file_of_another_run_is_refused(tmp_path: Path) -> None:
 
 def test_full_files_are_rotated_and_the_oldest_removed(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    line = len(json.dumps(decision(10).record)) + 1
+    line = len(decision(10).text) + 1
     sink = opened(path, max_bytes=3 * line, keep=2)
     for number in range(10, 21):
         sink.write(decision(number))
@@ -148,7 +150,7 @@ def test_rotation_fills_a_gap_that_a_kill_left(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_no_half_line_and_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     sink = opened(path)
-    line = len(json.dumps(decision(10).record)) + 1
+    line = len(decision(10).text) + 1
     with files_end_at(3 * line + line // 2):
         for number in range(10, 13):
             sink.write(decision(number))
@@ -217,12 +219,13 @@ def test_a_file_moved_by_logrotate_is_followed(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks import Message
 from tgkt_edge.runtime.sinks.jsonl import JsonlSink
 sink = JsonlSink(Path(sys.argv[1]), max_bytes=2000, keep=1000)
 sink.open(None)
 for number in range(1000):
-    sink.write(Message({"frame": number, "label": "x" * 50}))
+    sink.write(Message(Decision("x" * 50, 0.5, frame=number)))
     if number == 100:
         os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -244,10 +247,10 @@ def test_a_killed_process_loses_no_line(tmp_path: Path, repository: Path) -> Non
 
 def test_stdout_is_a_stream_of_lines() -> None:
     stream = io.StringIO()
-    sink = StreamSink(stream)
+    sink = open_sink("jsonl:-", out=stream)
     sink.open(INFO)
     sink.write(decision(1))
-    sink.write(Message({"time": 2.0, "event": "state", "state": "live", "detail": ""}))
+    sink.write(Message(StateEvent(2.0, "live")))
     sink.close()
     assert [json.loads(line)["time"] for line in stream.getvalue().splitlines()] == [1.5, 2.0]
     assert not stream.closed
@@ -257,9 +260,9 @@ def test_a_number_that_is_not_finite_is_never_written(tmp_path: Path) -> None:
     sink = opened(tmp_path / "log.jsonl")
     with pytest.raises(OSError, match="this record is not JSON"):
         sink.write(decision(1, probability=float("nan")))
-    sink.write(decision(2, value=np.float32(0.5)))
+    sink.write(decision(2, probability=np.float32(0.5)))
     sink.close()
-    assert json.loads((tmp_path / "log.jsonl").read_text()) == decision(2, value=0.5).record
+    assert json.loads((tmp_path / "log.jsonl").read_text()) == decision(2, probability=0.5).record.to_dict()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tgkt_edge.runtime.records import BadFrame, Decision, StateEvent
 from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
 from tgkt_edge.sensor import PRESETS
 
@@ -24,7 +25,7 @@ INFO = RunInfo("v4l2:///dev/video0", "onnxruntime cpu", ("a", "b"), PRESETS["dep
 
 
 def decision(number: int) -> Message:
-    return Message({"time": 1.0, "frame": number, "source": "0", "label": "a", "probability": 0.5})
+    return Message(Decision("a", 0.5, time=1.0, frame=number, source="0"))
 
 
 def inside(sink: Sink) -> Any:
@@ -57,8 +58,8 @@ def test_records_arrive_in_order_on_their_topics(broker: Any, subscriber: Any, k
     with subscriber(broker.port, "site/cam 1/#") as reader:
         sink = opened(f"mqtt://127.0.0.1:{broker.port}/site/cam%201")
         assert sink.name == f"mqtt://127.0.0.1:{broker.port}/site/cam 1"
-        event = {"time": 1.0, "event": "state", "state": "live", "detail": "opened"}
-        bad = {"time": 1.0, "frame": 200, "source": "0", "error": "broken"}
+        event = StateEvent(1.0, "live", "opened")
+        bad = BadFrame("broken", time=1.0, frame=200, source="0")
         for number in range(200):
             sink.write(decision(number))
         sink.write(Message(event))
@@ -68,8 +69,11 @@ def test_records_arrive_in_order_on_their_topics(broker: Any, subscriber: Any, k
         for topic, payload, _ in reader.got:
             value = payload if topic.endswith("status") else json.loads(payload)
             by_topic.setdefault(topic, []).append(value)
-        assert by_topic["site/cam 1"] == [*(decision(number).record for number in range(200)), bad]
-        assert by_topic["site/cam 1/events"] == [event]
+        assert by_topic["site/cam 1"] == [
+            *(decision(number).record.to_dict() for number in range(200)),
+            bad.to_dict(),
+        ]
+        assert by_topic["site/cam 1/events"] == [event.to_dict()]
         assert by_topic["site/cam 1/status"] == ["online"]
         (info,) = by_topic["site/cam 1/info"]
         assert info["classes"] == ["a", "b"]
@@ -98,11 +102,12 @@ def test_status_and_info_are_retained_for_who_comes_later(broker: Any, subscribe
 
 KILLED = """
 import sys, time
+from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
 from tgkt_edge.sensor import PRESETS
 sink = open_sink(sys.argv[1])
 sink.open(RunInfo("0", "cpu", ("a",), PRESETS["depth"], 32, 1.0))
-sink.write(Message({"frame": 1}))
+sink.write(Message(Decision("a", 0.5, frame=1)))
 time.sleep(120)
 """
 

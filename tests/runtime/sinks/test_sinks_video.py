@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import MissingDependency, UsageError
+from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink, video
 from tgkt_edge.runtime.sinks.annotate import STRIP, annotate, canvas_size
 from tgkt_edge.runtime.sinks.colormaps import colourise
@@ -26,7 +27,7 @@ NOON = 1_790_000_000.0
 
 
 def decision(number: int, seconds: float, metres: float = 2.0, shape: tuple[int, int] = (48, 64)) -> Message:
-    record = {"time": NOON + seconds, "frame": number, "source": "0", "label": "bedroom", "probability": 0.8}
+    record = Decision("bedroom", 0.8, time=NOON + seconds, frame=number, source="0")
     return Message(record, np.full(shape, round(metres * 1000), np.uint16))
 
 
@@ -53,8 +54,8 @@ def test_the_film_shows_each_frame_in_its_colours_with_a_strip_below(tmp_path: P
     with closing(opened(f"video:{path}?fps=10&width=320&colours=turbo")) as sink:
         for number, distance in enumerate(metres):
             sink.write(decision(number, number / 10 + 0.01, distance))
-        sink.write(Message({"time": 1.0, "frame": 3, "source": "0", "error": "broken"}))
-        sink.write(Message({"time": 1.0, "event": "health", "flag": "x", "active": True}))
+        sink.write(Message(BadFrame("broken", time=1.0, frame=3, source="0")))
+        sink.write(Message(HealthEvent(1.0, "x", True, 1.0, 0.5)))
         sink.close()
     pictures = film(path)
     assert [picture.shape for picture in pictures] == [(240 + STRIP, 320, 3)] * 3
@@ -96,6 +97,7 @@ def test_frames_of_another_shape_are_fitted_in(tmp_path: Path) -> None:
 
 KILLED = """
 import sys, numpy as np, time
+from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
 from tgkt_edge.sensor import PRESETS
 sink = open_sink(sys.argv[1])
@@ -103,7 +105,7 @@ sink.open(RunInfo("0", "cpu", ("a",), PRESETS["depth"], 32, 1.0))
 noise = np.random.default_rng(0)
 for number in range(60):
     frame = noise.integers(0, 10000, (240, 320), dtype=np.uint16)
-    sink.write(Message({"frame": number, "time": 1.0, "label": "a", "probability": 0.5}, frame))
+    sink.write(Message(Decision("a", 0.5, time=1.0, frame=number), frame))
 print("written", flush=True)
 time.sleep(120)
 """
@@ -185,12 +187,12 @@ def test_the_real_disk_is_asked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [160, 640])
 def test_any_label_fits(text: str, width: int) -> None:
     frame = np.zeros((48, 64), np.uint16)
-    record = {"label": text, "probability": 1.0, "time": NOON, "frame": 1, "health": ["input_drift"]}
+    record = Decision(text, 1.0, health=("input_drift",), time=NOON, frame=1)
     size = canvas_size(frame, width)
     picture = annotate(frame, record, INFO.sensor, "viridis", size, "stalled")
     assert picture.shape == (size[1], size[0], 3)
     assert (picture[-STRIP:, -6:] == picture[-1, -1]).all()  # nothing runs out of the picture
-    bare = annotate(frame, {}, INFO.sensor, "viridis", size)
+    bare = annotate(frame, Decision("", 0.0, time=-1.0), INFO.sensor, "viridis", size)
     assert bare.shape == picture.shape
 
 

@@ -8,12 +8,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tgkt_edge.runtime.records import Candidate, Decision, HealthEvent, State, StateEvent
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
 from tgkt_edge.sensor import PRESETS
 
@@ -80,25 +82,26 @@ class Live:
     @staticmethod
     def decision(number: int, label: str = "bedroom", **more: Any) -> Message:
         other = "kitchen" if label == "bedroom" else "bedroom"
-        top: list[dict[str, Any]] = [
-            {"label": label, "probability": 0.75},
-            {"label": other, "probability": 0.25},
-        ]
-        record = {
-            "time": 1_700_000_000.5 + number,
-            "frame": number,
-            "source": "v4l2:///dev/video0",
-            **top[0],
-            "top": top,
-            "ms": MS,
-        }
+        record = Decision(
+            label=label,
+            probability=0.75,
+            top=(Candidate(label, 0.75), Candidate(other, 0.25)),
+            ms=MS,
+            time=1_700_000_000.5 + number,
+            frame=number,
+            source="v4l2:///dev/video0",
+        )
         frame = np.full((48, 64), 1000 + number % 60_000, np.uint16)
         frame[0, 0] = 0
-        return Message({**record, **more}, frame)
+        return Message(replace(record, **more), frame)
 
     @staticmethod
-    def state(name: str, detail: str = "") -> Message:
-        return Message({"time": 1_700_000_000.0, "event": "state", "state": name, "detail": detail})
+    def state(name: State, detail: str = "") -> Message:
+        return Message(StateEvent(1_700_000_000.0, name, detail))
+
+    @staticmethod
+    def health(flag: str, value: float = 1.5, limit: float = 1.0) -> Message:
+        return Message(HealthEvent(1.0, flag, True, value, limit))
 
     @staticmethod
     def ramp(number: int, label: str = "bedroom") -> Message:

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_metrics
 
+from tgkt_edge.runtime.records import BadFrame
 from tgkt_edge.runtime.sinks import Message
 from tgkt_edge.sensor import PRESETS
 
@@ -25,12 +26,10 @@ def test_json_tells_the_newest_decision_the_figures_and_the_past(live: Any, list
     assert before["state"]["state"] == "connecting"
     for number in (0, 1, 4):  # 2 and 3 were replaced by newer ones
         live.write(listen.decision(number, "kitchen" if number == 1 else "bedroom"))
-    live.write(Message({"time": 1_700_000_009.0, "frame": 5, "source": "x", "error": "cannot be decoded"}))
-    live.write(
-        Message({"time": 1.0, "event": "health", "flag": "frozen", "active": True, "value": 12, "limit": 10})
-    )
+    live.write(Message(BadFrame("cannot be decoded", time=1_700_000_009.0, frame=5, source="x")))
+    live.write(listen.health("frozen", 12, 10))
     after = live.ask_json("/api/latest")
-    assert after["latest"] == listen.decision(4).record
+    assert after["latest"] == listen.decision(4).record.to_dict()
     assert after["state"]["state"] == "live"  # frames are proof enough
     assert after["counts"] == {"frames": 4, "errors": 1, "dropped": 2}
     assert after["error"]["error"] == "cannot be decoded"
@@ -122,11 +121,9 @@ def values(text: str, parse: Callable[[str], Any] = parse_metrics) -> dict[str, 
 def test_metrics_parse_and_count(live: Any, listen: Any) -> None:
     for number in (0, 1, 5):
         live.write(listen.decision(number, ms={**listen.MS, "age": 40.0}))
-    live.write(Message({"time": 1.0, "frame": 6, "source": "x", "error": "broken"}))
+    live.write(Message(BadFrame("broken", time=1.0, frame=6, source="x")))
     live.write(listen.decision(7, "a label of no class"))
-    live.write(
-        Message({"time": 1.0, "event": "health", "flag": 'odd "flag"\n', "active": True, "value": 0.5})
-    )
+    live.write(listen.health('odd "flag"\n', 0.5))
     live.write(listen.state("stalled"))
     code, headers, body = live.ask("/metrics")
     assert code == 200
@@ -177,9 +174,8 @@ def test_distances_from_the_adaptation_frames_are_gauges_and_shown_before_a_flag
         {"flag": "class_drift", "value": 0.25, **calm},
         {"flag": "input_drift", "value": 0.5, **calm},
     ]
-    event = {"event": "health", "flag": "input_drift", "active": True, "value": 1.01, "limit": 1.0}
-    live.write(Message({"time": 1.0, **event}))
-    live.write(listen.decision(2, drift={"input": 1.5, "classes": 0.25}, health=["input_drift"]))
+    live.write(listen.health("input_drift", 1.01))
+    live.write(listen.decision(2, drift={"input": 1.5, "classes": 0.25}, health=("input_drift",)))
     found = values(live.ask("/metrics")[2].decode())
     assert found["tgkt_edge_health_active{flag=input_drift}"] == 1
     assert found["tgkt_edge_health_value{flag=input_drift}"] == 1.01  # when it went on
@@ -191,7 +187,7 @@ def test_distances_from_the_adaptation_frames_are_gauges_and_shown_before_a_flag
 def test_ever_new_names_do_not_fill_the_memory(live: Any, listen: Any) -> None:
     for number in range(500):
         live.write(listen.decision(number, f"label {number}"))
-        live.write(Message({"time": 1.0, "event": "health", "flag": f"flag {number}", "active": True}))
+        live.write(listen.health(f"flag {number}"))
     found = values(live.ask("/metrics")[2].decode())
     assert sum("decisions_total" in name for name in found) == 4
     assert found["tgkt_edge_decisions_total{label=other}"] == 500

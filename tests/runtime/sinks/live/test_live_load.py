@@ -29,7 +29,7 @@ def test_a_hundred_viewers_all_see_the_newest(live: Any, listen: Any) -> None:
         while not done.wait(0.02):
             live.write(listen.decision(number, "kitchen" if number > 20 else "bedroom"))
             number += 1
-        live.write(listen.decision(number, "bedroom", last=True))
+        live.write(listen.decision(number, "bedroom", source="last"))
 
     producer = threading.Thread(target=produce)
     producer.start()
@@ -45,7 +45,7 @@ def test_a_hundred_viewers_all_see_the_newest(live: Any, listen: Any) -> None:
         done.set()
         producer.join()
     for stream in streams:
-        last = next(e for e in listen.events(stream) if (e.get("latest") or {}).get("last"))
+        last = next(e for e in listen.events(stream) if (e.get("latest") or {}).get("source") == "last")
         assert last["state"]["state"] == "live"
         stream.close()
 

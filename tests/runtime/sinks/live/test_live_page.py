@@ -15,11 +15,7 @@ from tgkt_edge.runtime.sinks import Message
 def test_it_shows_decision_figures_health_and_events(tab: Any, live: Any, listen: Any) -> None:
     assert "waiting for the first frame" in tab.text("#empty")
     live.write(listen.state("live", "opened"))
-    live.write(
-        Message(
-            {"time": 1.0, "event": "health", "flag": "input_drift", "active": True, "value": 1.5, "limit": 1}
-        )
-    )
+    live.write(listen.health("input_drift"))
     for number in (0, 1, 3):
         live.write(listen.ramp(number))
     tab.wait(
@@ -102,7 +98,7 @@ def test_text_from_outside_stays_text(tab: Any, live: Any, listen: Any) -> None:
     evil = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
     live.write(listen.decision(0, evil))
     live.write(listen.state("lost", evil))
-    live.write(Message({"time": 1.0, "event": "health", "flag": evil, "active": True, "value": evil}))
+    live.write(listen.health(evil))
     tab.wait("document.getElementById('health').textContent.includes('onerror')")
     assert tab.text("#label") == evil
     assert evil in tab.text("#notice")

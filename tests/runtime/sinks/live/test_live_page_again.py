@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from tgkt_edge.runtime.sinks import Message
-
 
 def test_it_says_when_the_source_or_the_run_is_gone_and_comes_back(open_tab: Any, listen: Any) -> None:
     first = listen()
@@ -34,11 +32,7 @@ def test_another_run_at_the_same_address_begins_with_nothing_of_the_one_before(
     first = listen()
     with closing(open_tab(first.url)) as tab:
         first.write(listen.ramp(7))
-        first.write(
-            Message(
-                {"time": 1.0, "event": "health", "flag": "frozen", "active": True, "value": 9, "limit": 1}
-            )
-        )
+        first.write(listen.health("frozen", 9))
         tab.wait("document.getElementById('empty').hidden && document.querySelector('#health .raised')")
         first.close()
         tab.wait("document.getElementById('state-text').textContent === 'no connection'")

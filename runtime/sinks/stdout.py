@@ -1,24 +1,23 @@
-"""JSON lines on stdout, written by the thread that decides, which no reader may hold up."""
+"""``jsonl:-``: JSON lines on stdout, written by the thread that decides, which no reader may hold up."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TextIO
 
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.runtime.output.nonblocking import Outlet
+from tgkt_edge.runtime.sinks.base import DirectSink, Message, ReaderGoneError, RunInfo
+
+STDOUT = "jsonl:-"
+"""Its URI."""
 
 QUEUE = 10_000
 """Lines of a camera that wait at most for a reader: ten minutes at 15 fps. With more the oldest are lost."""
 
 
-class ReaderGoneError(Exception):
-    """Nobody reads stdout any more: the end of a run like any other."""
-
-
-class JsonLines:
+class StdoutSink(DirectSink):
     """Writes one JSON object a line, at once if the stream takes it.
 
     A reader that is slow or stopped holds up frames of files, which can wait, but no frame of a camera: its lines are
@@ -30,6 +29,8 @@ class JsonLines:
         stopping: whether the run was told to end; then little is waited for.
     """
 
+    name = STDOUT
+
     def __init__(self, stream: TextIO, stopping: Callable[[], bool] = lambda: False) -> None:
         self._outlet = Outlet(stream, QUEUE, stopping)
         self.on_terminal = stream.isatty()
@@ -39,28 +40,23 @@ class JsonLines:
         """Lines that nobody took in time."""
         return self._outlet.lost
 
-    def write(self, record: dict[str, Any], *, patient: bool) -> None:
-        """Write one record, after those that wait.
+    def open(self, info: RunInfo) -> None:
+        """Nothing to do."""
 
-        Args:
-            patient: wait until the reader took it, or the run is told to end.
-
-        Raises:
-            ReaderGoneError: nobody reads any more.
-            TgktEdgeError: (exit 1) it cannot be written, e.g. the disk is full.
-        """
+    def write(self, message: Message, *, patient: bool = False) -> None:
+        """Write one record, after those that wait; see :meth:`DirectSink.write`."""
         with _told():
-            self._outlet.put(json.dumps(record, allow_nan=False) + "\n")
+            self._outlet.put(message.text + "\n")
             if patient:
                 self._outlet.wait()
 
     def flush(self) -> None:
-        """Write what the reader takes now. Raises as :meth:`write`."""
+        """See :meth:`DirectSink.flush`."""
         with _told():
             self._outlet.flush()
 
     def finish(self, seconds: float) -> None:
-        """Write what waits, within ``seconds``; what is not taken by then is lost. Raises as :meth:`write`."""
+        """See :meth:`DirectSink.finish`."""
         with _told():
             self._outlet.finish(seconds)
 

@@ -1,0 +1,224 @@
+"""What a run puts out: decisions, frames that could not be used, events. ``records.schema.json`` describes their JSON.
+
+One record is one frozen object on its way through the pipeline and one JSON object where it leaves it
+(:func:`tgkt_edge.runtime.sinks.json_encoding.encode`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+SCHEMA = 1
+"""Version of the JSON objects. It grows when a field changes its meaning or goes, not when one is added."""
+
+State = Literal["connecting", "live", "stalled", "lost"]
+"""connecting: being opened. live: frames come. stalled: open, but silent. lost: gone; it is opened again later."""
+
+
+class Candidate(NamedTuple):
+    """One class of a frame's ``top``."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one frame shows.
+
+    Attributes:
+        label: a class, or "unknown" where a least probability was asked for and is not reached.
+        probability: 0 to 1, of the likeliest class; with smoothing, of the classes' averages.
+        top: this frame's own likeliest classes, without smoothing, best first.
+        health: flags that are on, e.g. "invalid" or "input_drift"; see :mod:`tgkt_edge.runtime.health`.
+        ms: milliseconds by stage: "capture", "preprocess", "inference", "total"; of live sources "age", from the
+            frame's timestamp to its decision.
+        time: Unix seconds, UTC, of the frame. frame: its number in the source, from 0. source: its file or device.
+        drift: distance from the adaptation frames in multiples of the limit, "input" and perhaps "classes" and "scale"; None: the
+            bundle holds no statistics, or the frame was classified alone.
+        lost: frames so far that the camera's driver took and could not deliver.
+    """
+
+    label: str
+    probability: float
+    top: tuple[Candidate, ...] = ()
+    health: tuple[str, ...] = ()
+    ms: Mapping[str, float] = field(default_factory=dict)
+    time: float = 0.0
+    frame: int = 0
+    source: str = ""
+    drift: Mapping[str, float] | None = None
+    lost: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its JSON object. Times are rounded to microseconds; probabilities keep all digits."""
+        values: dict[str, Any] = {
+            **_about(self),
+            "label": self.label,
+            "probability": self.probability,
+            "top": [{"label": label, "probability": probability} for label, probability in self.top],
+            "ms": {stage: round(value, 3) for stage, value in self.ms.items()},
+        }
+        if self.drift is not None:
+            values["drift"] = dict(self.drift)
+        if self.health:
+            values["health"] = list(self.health)
+        return values
+
+
+@dataclass(frozen=True)
+class BadFrame:
+    """A frame that could not be classified: unreadable, of another format, without a valid pixel.
+
+    Attributes:
+        error: why. health, time, frame, source, lost: see :class:`Decision`.
+    """
+
+    error: str
+    health: tuple[str, ...] = ()
+    time: float = 0.0
+    frame: int = 0
+    source: str = ""
+    lost: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its JSON object."""
+        values = {**_about(self), "error": self.error}
+        if self.health:
+            values["health"] = list(self.health)
+        return values
+
+
+def _about(record: Decision | BadFrame) -> dict[str, Any]:
+    """What every record of a frame begins with. ``lost``: once there are any."""
+    about = {"time": round(record.time, 6), "frame": record.frame, "source": record.source}
+    return {**about, "lost": record.lost} if record.lost else about
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened beside the frames.
+
+    Attributes:
+        time: Unix seconds, UTC.
+    """
+
+    event: ClassVar[str]
+
+    time: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its JSON object: ``time``, ``event`` and the fields of its kind."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class StateEvent(Event):
+    """The state of a live source changed.
+
+    Attributes:
+        detail: why, for people; may be empty.
+        format: of a source that is live, what it delivers: "Z16 640x480"; empty: it does not say.
+    """
+
+    event: ClassVar[str] = "state"
+
+    state: State
+    detail: str = ""
+    format: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """See :meth:`Event.to_dict`."""
+        values: dict[str, Any] = {
+            "time": round(self.time, 6),
+            "event": self.event,
+            "state": self.state,
+            "detail": self.detail,
+        }
+        return {**values, "format": self.format} if self.format else values
+
+
+@dataclass(frozen=True)
+class HealthEvent(Event):
+    """A health flag went on or off.
+
+    Attributes:
+        flag: its name. active: whether it is on now.
+        value: as measured. limit: what it was compared with.
+        text: more for people, where there is more to say.
+        factor, likely_unit_m: of "wrong_scale", the factor that explains the frames, and for depth the unit that fits.
+    """
+
+    event: ClassVar[str] = "health"
+
+    flag: str
+    active: bool
+    value: float
+    limit: float
+    text: str = ""
+    factor: float | None = None
+    likely_unit_m: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """See :meth:`Event.to_dict`."""
+        values: dict[str, Any] = {
+            "time": round(self.time, 6),
+            "event": self.event,
+            "flag": self.flag,
+            "active": self.active,
+            "value": round(self.value, 4),
+            "limit": self.limit,
+        }
+        more = {"factor": self.factor, "likely_unit_m": self.likely_unit_m, "text": self.text or None}
+        return {**values, **{key: value for key, value in more.items() if value is not None}}
+
+
+@dataclass(frozen=True)
+class StartEvent(Event):
+    """A run began: the first record of each, and what all that follow were made with.
+
+    Attributes:
+        run: an ID that no other run has; IDs of one device sort by time.
+        bundle: SHA-256 of the bundle's manifest.json, hexadecimal; it names every file with its own. None: no bundle.
+        device: this machine's host name. camera: its URI, without any password. engine: library and device.
+        precision: of the network; None: not known.
+        classes: names in the order of the network's outputs. sensor: the SensorSpec. size: side of its input, pixels.
+        version: of tgkt-edge.
+    """
+
+    event: ClassVar[str] = "start"
+
+    run: str
+    bundle: str | None
+    device: str
+    camera: str
+    engine: str
+    precision: str | None
+    classes: tuple[str, ...]
+    sensor: Mapping[str, Any]
+    size: int
+    version: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """See :meth:`Event.to_dict`."""
+        return {
+            "time": round(self.time, 6),
+            "event": self.event,
+            "schema": SCHEMA,
+            "run": self.run,
+            "bundle": self.bundle,
+            "device": self.device,
+            "camera": self.camera,
+            "engine": self.engine,
+            "precision": self.precision,
+            "classes": list(self.classes),
+            "sensor": dict(self.sensor),
+            "size": self.size,
+            "version": self.version,
+        }
+
+
+Record = Decision | BadFrame | Event
+"""Whatever a run puts out."""
