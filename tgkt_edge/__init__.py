@@ -1,7 +1,93 @@
-"""tgkt-edge: adapt an RGB scene classifier to a depth or NIR sensor without labels, export it, run it."""
+"""tgkt-edge: adapt an RGB scene classifier to a depth or NIR sensor without labels, export it, run it.
 
-from tgkt_edge.library_defaults import apply_library_defaults
+The functions below are what the command line calls, with the same names and arguments. Nothing heavy is imported before
+one of them is used, and :func:`load` never needs PyTorch.
+
+::
+
+    import tgkt_edge
+
+    with tgkt_edge.load("bundle") as model:
+        decision = model(frame)  # (H, W) raw counts, as the sensor gives them
+        print(decision.label, decision.probability, decision.health, decision.ms["total"])
+        for decision in model.stream("realsense://"):
+            print(decision.label, decision.top)
+
+They raise the errors of :mod:`tgkt_edge.errors`. Names and arguments change only as semantic versioning says.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-apply_library_defaults()  # here, since whatever imports one of these libraries imports this package first
+if TYPE_CHECKING:
+    from tgkt_edge.bundle.inspect_bundle import inspect
+    from tgkt_edge.data.public.prepare import prepare
+    from tgkt_edge.errors import TgktEdgeError
+    from tgkt_edge.evaluation.evaluate import evaluate
+    from tgkt_edge.evaluation.verify import verify
+    from tgkt_edge.export.export import export
+    from tgkt_edge.runtime.model import Model, load
+    from tgkt_edge.runtime.pipeline import run
+    from tgkt_edge.runtime.recorder.record import record
+    from tgkt_edge.runtime.records import BadFrame, Decision, Event
+    from tgkt_edge.sensor import SensorSpec, load_sensor
+    from tgkt_edge.train.adapt import adapt
+
+__all__ = [
+    "BadFrame",
+    "Decision",
+    "Event",
+    "Model",
+    "SensorSpec",
+    "TgktEdgeError",
+    "__version__",
+    "adapt",
+    "evaluate",
+    "export",
+    "inspect",
+    "load",
+    "load_sensor",
+    "prepare",
+    "record",
+    "run",
+    "verify",
+]
+
+_HOMES = {
+    "BadFrame": "tgkt_edge.runtime.records",
+    "Decision": "tgkt_edge.runtime.records",
+    "Event": "tgkt_edge.runtime.records",
+    "Model": "tgkt_edge.runtime.model",
+    "SensorSpec": "tgkt_edge.sensor",
+    "TgktEdgeError": "tgkt_edge.errors",
+    "adapt": "tgkt_edge.train.adapt",
+    "evaluate": "tgkt_edge.evaluation.evaluate",
+    "inspect": "tgkt_edge.bundle.inspect_bundle",
+    "load": "tgkt_edge.runtime.model",
+    "load_sensor": "tgkt_edge.sensor",
+    "prepare": "tgkt_edge.data.public.prepare",
+    "record": "tgkt_edge.runtime.recorder.record",
+    "run": "tgkt_edge.runtime.pipeline",
+    "verify": "tgkt_edge.evaluation.verify",
+}
+
+
+if not TYPE_CHECKING:  # for a type checker all names stand above, and any other is an error
+
+    def __getattr__(name: str) -> Any:
+        """Import a function when it is first asked for."""
+        if name == "export":  # a package that can be called: see tgkt_edge/export/__init__.py
+            return import_module("tgkt_edge.export")
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module 'tgkt_edge' has no attribute '{name}'")
+        value = getattr(import_module(home), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

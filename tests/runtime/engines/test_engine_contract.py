@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,15 @@ def test_batch_equals_one_by_one(engine: Engine) -> None:
     batch = unit(3)
     single = np.concatenate([engine.infer(batch[i : i + 1])[0] for i in range(3)])
     np.testing.assert_allclose(engine.infer(batch)[0], single, rtol=1e-5, atol=1e-6)
+
+
+def test_threads_that_ask_at_once_each_get_their_own_answer(engine: Engine) -> None:
+    batch = unit(16)
+    expected = [engine.infer(frame[np.newaxis])[0] for frame in batch]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda number: engine.infer(batch[number % 16][np.newaxis])[0], range(320)))
+    for number, logits in enumerate(found):
+        np.testing.assert_array_equal(logits, expected[number % 16])
 
 
 @pytest.mark.parametrize(
