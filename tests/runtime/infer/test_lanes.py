@@ -270,7 +270,7 @@ def test_run_opens_lanes_for_files_of_which_every_frame_counts(
         opened.append(open_engine(*arguments, **more))
         return opened[-1]
 
-    monkeypatch.setattr(pipeline, "open_engine", noted)
+    monkeypatch.setattr("tgkt_edge.runtime.model.open_engine", noted)
     folder = kit.save_frames(tmp_path / "f", kit.make_frames(4))
     pipeline.run(depth_bundle.path, str(folder), drop=drop, out=io.StringIO(), log=io.StringIO())
     assert opened[0].lanes == (lanes_for_files() if side_by_side else 1)
