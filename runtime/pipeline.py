@@ -134,8 +134,8 @@ def run(
                 )
             elif model.statistics.scale is None:
                 say(
-                    f"{bundle} holds no quantiles of its adaptation frames' values: no flag wrong_scale. Exported again "
-                    "from its run, or with --calibrate, it will."
+                    f"{bundle} holds no quantiles of its adaptation frames' values: no flag wrong_scale. Exported "
+                    "again from its run, or with --calibrate, it will."
                 )
             return _answer(
                 stream, model, camera, max_frames=max_frames, sinks=opened, log=log, live=live, stop=stop
@@ -286,7 +286,9 @@ def _consume(
             record = message.record
             if isinstance(record, HealthEvent):
                 why = f": {record.text}" if record.text else ""
-                line.say(f"{record.flag}: {'on' if record.active else 'off'} ({round(record.value, 4):g}){why}")
+                line.say(
+                    f"{record.flag}: {'on' if record.active else 'off'} ({round(record.value, 4):g}){why}"
+                )
             elif isinstance(record, StateEvent):
                 notifier.trying(waiting)
                 if record.state in ("stalled", "lost"):

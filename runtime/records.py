@@ -36,8 +36,8 @@ class Decision:
         ms: milliseconds by stage: "capture", "preprocess", "inference", "total"; of live sources "age", from the
             frame's timestamp to its decision.
         time: Unix seconds, UTC, of the frame. frame: its number in the source, from 0. source: its file or device.
-        drift: distance from the adaptation frames in multiples of the limit, "input" and perhaps "classes" and "scale"; None: the
-            bundle holds no statistics, or the frame was classified alone.
+        drift: distance from the adaptation frames in multiples of the limit, "input" and perhaps "classes" and "scale";
+            None: the bundle holds no statistics, or the frame was classified alone.
         lost: frames so far that the camera's driver took and could not deliver.
     """
 

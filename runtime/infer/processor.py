@@ -122,7 +122,7 @@ class Processor:
                     self._scale = ScaleWatch(self._statistics.scale, self._spec, live)
         # Now that preprocessing has brought the frame into the processor's cache.
         flags, events = self._health.look(ready.raw, captured.time)
-        ready = infer(ready, self._engine)
+        raw, ready = ready.raw, infer(ready, self._engine)
         if ready.unit is None or ready.answer is None:
             return events, self._bad(captured, ready.problem, flags)
         done = time.perf_counter()
@@ -147,7 +147,7 @@ class Processor:
             drift, drifted, more = self._drift.look(ready.unit, self._health.invalid, own[0], captured.time)
             flags, events = [*flags, *drifted], [*events, *more]
         if drift is not None and self._scale is not None:
-            distance, drifted, more = self._scale.look(ready.raw, captured.time)
+            distance, drifted, more = self._scale.look(raw, captured.time)
             drift = {**drift, "scale": distance}
             flags, events = [*flags, *drifted], [*events, *more]
         self.stats.count(decided.label, ms, done)

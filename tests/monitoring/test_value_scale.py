@@ -141,11 +141,11 @@ def test_the_flag_of_a_run_names_the_unit_and_ends_once_it_is_right(known: Value
     events = [event for frame in rooms(30, 1, 0.25) for event in watch.look(frame, 0.0)[2]]
     assert len(events) == 1
     (event,) = events
-    assert (event["flag"], event["active"]) == ("wrong_scale", True)
-    assert event["likely_unit_m"] in (0.004, 0.00390625)
-    assert "set unit_m" in event["text"]
+    assert (event.flag, event.active) == ("wrong_scale", True)
+    assert event.likely_unit_m in (0.004, 0.00390625)
+    assert "set unit_m" in event.text
     found = [watch.look(frame, 0.0) for frame in rooms(60, 2)]
-    assert [event["active"] for _, _, happened in found for event in happened] == [False]
+    assert [event.active for _, _, happened in found for event in happened] == [False]
     assert found[-1][1] == []
 
 
