@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_metrics
 
-from tgkt_edge.runtime.records import BadFrame
+from tgkt_edge.runtime.records import BadFrame, StateEvent
 from tgkt_edge.runtime.sinks import Message
 from tgkt_edge.sensor import PRESETS
 
@@ -50,8 +50,7 @@ def test_json_tells_the_newest_decision_the_figures_and_the_past(live: Any, list
 
 def test_what_a_camera_delivers_and_what_its_driver_lost(live: Any, listen: Any) -> None:
     assert live.ask_json("/api/info")["format"] == ""
-    state = listen.state("live").record
-    live.write(Message({**state, "format": "Z16 640x480"}))
+    live.write(Message(StateEvent(1_700_000_000.0, "live", format="Z16 640x480")))
     live.write(listen.decision(0))
     for number, lost in ((1, 3), (2, 3), (3, 5)):
         live.write(listen.decision(number, lost=lost))
