@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from tgkt_edge.cli.main import app
+from tgkt_edge.demo.command import summary
+from tgkt_edge.errors import TgktEdgeError
 
 
 @pytest.mark.parametrize(
@@ -28,3 +31,22 @@ def test_what_adapt_would_refuse_is_refused_at_once(words: list[str], message: s
     assert logged.exit_code == 2, logged.output
     assert message in logged.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_closing_table_counts_frames_not_the_events_between_them(tmp_path: Path) -> None:
+    labels = tmp_path / "clip_labels.csv"
+    labels.write_text("frame,label\n0.png,office\n1.png,kitchen\n")
+    records: list[dict[str, Any]] = [
+        {"event": "start", "schema": 1},
+        {"frame": 0, "label": "office", "ms": {"inference": 4.0}},
+        {"event": "health", "flag": "input_drift"},
+        {"frame": 1, "label": "office", "ms": {"inference": 6.0}},
+    ]
+    measured = {"models": {"target": {"accuracy": 0.5, "balanced_accuracy": 0.25}}}
+    assert summary(measured, records, labels) == {
+        "models": measured["models"],
+        "clip_accuracy": 0.5,
+        "inference_ms": 6.0,
+    }
+    with pytest.raises(TgktEdgeError, match="the clip has 2 frames, but run answered 1"):
+        summary(measured, records[:2], labels)

@@ -131,8 +131,13 @@ def _command(say: Say, words: Sequence[object], keep: bool = False) -> str:
     return done.stdout or ""
 
 
-def summary(measured: dict[str, Any], decisions: list[dict[str, Any]], clip_labels: Path) -> dict[str, Any]:
-    """Accuracy of each model, of the engine's decisions on the clip, and the engine's median latency in ms."""
+def summary(measured: dict[str, Any], records: list[dict[str, Any]], clip_labels: Path) -> dict[str, Any]:
+    """Accuracy of each model, of the engine's decisions on the clip, and the engine's median latency in ms.
+
+    Args:
+        measured: what ``evaluate`` returned. records: of the run over the clip, events included.
+    """
+    decisions = [record for record in records if "event" not in record]
     with clip_labels.open(newline="", encoding="utf-8") as file:
         truth = [row["label"] for row in csv.DictReader(file)]
     given = [line.get("label") for line in decisions]
