@@ -44,6 +44,8 @@ def command_line() -> str:
             f"```\n{' '.join(part for part in ('tgkt-edge', name, *usage, '[OPTIONS]') if part)}\n```\n"
         )
         rows = [_parameter(one, context) for one in command.params]
+        if command.epilog and name:
+            parts.append("```text\n" + inspect.cleandoc(command.epilog.replace("\b\n", "")) + "\n```\n")
         if rows:
             parts.append("| | what it does | default |\n|---|---|---|\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)

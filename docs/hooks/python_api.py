@@ -52,7 +52,7 @@ def python_api() -> str:
         module = importlib.import_module(module_name)
         parts.append(f"## {module_name}\n")
         text = inspect.cleandoc(module.__doc__ or "")
-        if module_name != "tgkt_edge" and text:
+        if text:
             parts.append(markdown(text) + "\n")
         for name in names:
             parts.append(_object(module, name))
@@ -118,6 +118,9 @@ _SECTIONS = ("Args", "Returns", "Raises", "Attributes", "Yields", "Options")
 def markdown(docstring: str) -> str:
     """A Google-style docstring as Markdown: sections become headings with lists, ``code`` becomes `code`."""
     text = re.sub(r":(?:func|meth|class|mod|data|attr):`~?\.?([^`]+)`", r"`\1`", docstring).replace("``", "`")
+    text = re.sub(
+        r"::$", "", text, flags=re.MULTILINE
+    )  # an indented block follows, which is code in Markdown, too
     lines, out, section, margin = text.splitlines(), [], "", 0
     for line in lines:
         bare, indent = line.strip(), len(line) - len(line.lstrip())
