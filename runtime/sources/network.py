@@ -1,13 +1,15 @@
-"""``rtsp://`` and ``http://`` cameras: 8-bit video over a network, through OpenCV's FFmpeg."""
+"""``rtsp://`` and ``http://`` cameras: 8-bit video over a network. MJPEG over HTTP is read here, all else by FFmpeg."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 from urllib.parse import urlsplit
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.io.addresses import MISPLACED_AT, ambiguous, redacted
 from tgkt_edge.runtime.sources.base import StreamFormat, opencv
+from tgkt_edge.runtime.sources.mjpeg_http import open_mjpeg
 from tgkt_edge.runtime.sources.network_fault import WAYS, why_no_video
 from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, expected_backend
 from tgkt_edge.sensor import SensorSpec
@@ -27,7 +29,8 @@ def open_network(
     """Frames of a monochrome camera on the network, (H, W) uint8; a stream that squeezes intensities to 16..235 and
     says so is expanded by the decoder.
 
-    A coloured picture (a day-and-night camera in its day mode) is no frame: refused at first, a bad frame later.
+    A coloured picture (a day-and-night camera in its day mode) is no frame: refused at first, a bad frame later. Half a
+    picture of MJPEG over HTTP is a bad frame, too.
 
     Args:
         uri: ``rtsp://user:password@host/path``, also rtsps, http, https. No message shows the password.
@@ -61,6 +64,21 @@ def open_network(
     )
     # FFmpeg's own lines show whole addresses, as of a playlist's segments. Read when it is first used.
     os.environ.setdefault(*_QUIET)
+    how: dict[str, Any] = {
+        "fix": "Set the camera to the size the SensorSpec names, or say with --sensor what does arrive.",
+        "lost": f"The camera ended the stream, or nothing came for {read_ms / 1e3:g} s. Check its power and the "
+        "network.",
+        "monochrome": spec is not None,
+        "pinned": pinned,
+    }
+    over_http = parts.scheme.lower() in ("http", "https")
+    if over_http:
+        try:
+            mjpeg = open_mjpeg(uri, parts, min(open_ms, read_ms) / 1e3, colour=spec is None)
+        except OSError as error:
+            raise SourceLostError(f"{name}: {why_no_video(parts, host, port, open_ms / 1e3)}") from error
+        if mjpeg is not None:
+            return OpenCvStream(mjpeg, name, spec, **how)
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, open_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, read_ms]
     try:
         capture = cv2.VideoCapture(uri, backend, timeouts)
@@ -68,12 +86,10 @@ def open_network(
         capture = None
     if capture is None or not capture.isOpened():
         raise SourceLostError(f"{name}: {why_no_video(parts, host, port, open_ms / 1e3)}")
-    return OpenCvStream(
-        capture,
-        name,
-        spec,
-        fix="Set the camera to the size the SensorSpec names, or say with --sensor what does arrive.",
-        lost=f"The camera ended the stream, or nothing came for {read_ms / 1e3:g} s. Check its power and the network.",
-        monochrome=spec is not None,
-        pinned=pinned,
-    )
+    if over_http and int(capture.get(cv2.CAP_PROP_FOURCC)) == cv2.VideoWriter.fourcc(*"MJPG"):
+        capture.release()
+        raise SourceLostError(
+            f"{name}: sends single JPEGs, or MJPEG that is not in parts (multipart/x-mixed-replace); FFmpeg would "
+            f"complete half a picture of it with the one before. Choose the camera's MJPEG stream, or RTSP."
+        )
+    return OpenCvStream(capture, name, spec, **how)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.errors import MissingDependency, SourceLostError
+from tgkt_edge.errors import DataError, MissingDependency, SourceLostError
 from tgkt_edge.io.addresses import redacted_text
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, StreamFormat, check_first, opencv
 from tgkt_edge.runtime.sources.stream_format import check_pinned
@@ -17,6 +17,7 @@ from tgkt_edge.sensor import SensorSpec
 _COLOURED = 12  # counts between two channels of a pixel; JPEG and H.264 stay below in monochrome pictures
 _PIXELS = {("uint16",): "GRAY16_LE", ("uint8",): "GRAY8", ("uint8", 3): "BGR"}
 """GStreamer's names of what OpenCV hands out, by dtype and channels."""
+_DAMAGED_AT_FIRST = 9  # frames that may be damaged before the first whole one
 _GREY_STEP = 4  # every 4th pixel of every 4th row tells whether a picture is in colour
 
 
@@ -24,7 +25,8 @@ class OpenCvStream(FrameSource):
     """Frames of an open ``cv2.VideoCapture``. Its first frame is read, checked and kept at once.
 
     Args:
-        capture: open. Closed if its first frame is refused.
+        capture: open, or what has its methods grab, retrieve and release; its retrieve may raise DataError for a frame
+            that is damaged. Closed if its first whole frame is refused.
         name: what to call it in messages, without passwords.
         spec: what frames must be. None: (H, W, 3) uint8 BGR.
         fix: what to do if the first frame contradicts ``spec``.
@@ -61,6 +63,10 @@ class OpenCvStream(FrameSource):
         self._format: tuple[Any, ...] = ()  # dtype, height, width, channels if there are several
         try:
             first = self._next()
+            for _ in range(_DAMAGED_AT_FIRST):
+                if self._format:
+                    break
+                first = self._next()
             if first.frame is None:
                 raise SourceLostError(str(first.error))
             self.format = self._stream_format(unit_m)
@@ -97,6 +103,9 @@ class OpenCvStream(FrameSource):
             raise SourceLostError(
                 f"{self._name}: {redacted_text(str(error.err or error))}. {self._lost}"
             ) from error
+        except DataError as error:
+            damage = f"{self._name}: frame {self._number} {error}. Is the network too slow for the camera's stream?"
+            return Captured(None, self._number, arrived, self._name, damage, time.perf_counter() - clock)
         if not there or frame is None:
             when = f"stopped delivering after {self._number} frames" if self._number else "delivers no frame"
             raise SourceLostError(f"{self._name}: {when}. {self._lost}")

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.errors import SourceLostError
+from tgkt_edge.errors import DataError, SourceLostError
+from tgkt_edge.io.images import decode_jpeg_frame
 from tgkt_edge.runtime.sources.base import (
     Captured,
     FrameSource,
@@ -138,10 +139,14 @@ class V4l2Source(FrameSource):
         return Captured(frame, self._number, image.time, self._device, trouble, seconds, lost)
 
     def _decode(self, data: NDArray[np.uint8]) -> NDArray[Any] | None:
-        """Bytes as the driver wrote them to a frame; None if there are too few of them."""
+        """Bytes as the driver wrote them to a frame; None if there are too few of them, or a JPEG is damaged."""
         layout = self._layout
         if layout.fourcc == "MJPG":
-            return self._cv2.imdecode(data, self._cv2.IMREAD_COLOR) if len(data) else None  # type: ignore[union-attr]
+            try:
+                picture = decode_jpeg_frame(data.tobytes())
+            except DataError:  # half of it, which a decoder would complete with grey
+                return None
+            return picture if picture.ndim == 3 else np.repeat(picture[..., np.newaxis], 3, axis=2)
         frame = raw_pixels(data, layout)
         if frame is None or self._cv2 is None:
             return frame

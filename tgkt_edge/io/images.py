@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import DataError
+from tgkt_edge.io.formats.jpeg import decode_jpeg
 from tgkt_edge.io.formats.picture import Picture, turn_upright
 from tgkt_edge.io.formats.sniff import decode
 from tgkt_edge.io.system_names import is_system_file, is_system_folder
@@ -137,6 +138,24 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     if pixels.ndim == 2:
         return np.repeat(pixels[..., np.newaxis], 3, axis=2)
     return np.ascontiguousarray(pixels[..., 2::-1])
+
+
+def decode_jpeg_frame(data: bytes) -> NDArray[np.uint8]:
+    """Decode a JPEG that a camera sent, by the rule of :func:`read_frame`.
+
+    Returns:
+        (H, W) or, in colour, (H, W, 3) blue, green, red.
+
+    Raises:
+        DataError: truncated, damaged, or no JPEG. Its text names no file.
+    """
+    require("cv2", "cpu", "Decoding images")
+    if not data.startswith(b"\xff\xd8\xff"):
+        raise DataError(f"is no JPEG ({len(data)} bytes)")
+    picture = decode_jpeg(data)
+    if picture.not_counts:
+        raise DataError(picture.not_counts)
+    return turn_upright(picture.pixels, picture.orientation)
 
 
 def _decode(path: Path) -> Picture:
