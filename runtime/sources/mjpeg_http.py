@@ -27,11 +27,10 @@ class MjpegCapture:
 
     Args:
         answer: of the camera, open.
-        colour: give (H, W, 3) for grey JPEGs, too.
     """
 
-    def __init__(self, answer: Any, colour: bool) -> None:
-        self._answer, self._colour = answer, colour
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
         self._held = bytearray()
         self._boundary = b""
         self._part = b""
@@ -49,15 +48,14 @@ class MjpegCapture:
             return False
 
     def retrieve(self, flag: int = 0) -> tuple[bool, NDArray[Any]]:
-        """Decode that part: (H, W) or (H, W, 3) uint8, blue first.
+        """Decode that part: (H, W, 3) uint8, blue first; of a grey JPEG three equal channels, since cameras turn to
+        grey and back.
 
         Raises:
             DataError: it is truncated, damaged or no JPEG.
         """
         frame = decode_jpeg_frame(self._part)
-        return True, np.repeat(
-            frame[..., np.newaxis], 3, axis=2
-        ) if self._colour and frame.ndim == 2 else frame
+        return True, np.repeat(frame[..., np.newaxis], 3, axis=2) if frame.ndim == 2 else frame
 
     def release(self) -> None:
         """End the connection."""
@@ -118,7 +116,7 @@ class _CloseRefusal(urllib.request.BaseHandler):
         answer.close()
 
 
-def open_mjpeg(uri: str, parts: SplitResult, timeout: float, colour: bool) -> MjpegCapture | None:
+def open_mjpeg(uri: str, parts: SplitResult, timeout: float) -> MjpegCapture | None:
     """Ask an HTTP camera for its stream.
 
     Args:
@@ -154,6 +152,6 @@ def open_mjpeg(uri: str, parts: SplitResult, timeout: float, colour: bool) -> Mj
     except (http.client.HTTPException, ValueError) as error:
         raise OSError(str(error)) from error
     if in_parts:
-        return MjpegCapture(answer, colour)
+        return MjpegCapture(answer)
     answer.close()
     return None

@@ -74,7 +74,7 @@ def open_network(
     over_http = parts.scheme.lower() in ("http", "https")
     if over_http:
         try:
-            mjpeg = open_mjpeg(uri, parts, min(open_ms, read_ms) / 1e3, colour=spec is None)
+            mjpeg = open_mjpeg(uri, parts, min(open_ms, read_ms) / 1e3)
         except OSError as error:
             raise SourceLostError(f"{name}: {why_no_video(parts, host, port, open_ms / 1e3)}") from error
         if mjpeg is not None:
