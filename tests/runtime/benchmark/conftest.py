@@ -13,7 +13,7 @@ import pytest
 
 from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
 
-QUICK = ("--seconds", "0.2", "--rounds", "4", "--threads", "1")
+QUICK = {"--seconds": "0.2", "--rounds": "4", "--threads": "1"}
 
 
 def turned(path: Path, out: Path) -> None:
@@ -59,7 +59,9 @@ def measure(kit: Any, bundle: Bundle) -> Callable[..., Measured]:
     """Run ``tgkt-edge benchmark`` on the bundle in a process of its own, for a short time."""
 
     def call(*arguments: object, **env: str) -> Measured:
-        done = kit.run_cli("benchmark", bundle.path, *QUICK, "--json", "-", *arguments, **env)
+        quick = {**QUICK, "--json": "-"}
+        words = [word for pair in quick.items() if pair[0] not in arguments for word in pair]
+        done = kit.run_cli("benchmark", bundle.path, *words, *arguments, **env)
         result = done.records[0] if done.records else {"rows": []}
         rows = {(row["precision"], row["engine"], row["batch"]): row for row in result["rows"]}
         return Measured(done.code, done.stderr, result, rows)
