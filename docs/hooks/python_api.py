@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 
 BUILDING_BLOCKS = {
-    "tgkt_edge.sensor": ["SensorSpec", "load_sensor"],
     "tgkt_edge.preprocess": ["preprocess", "encode", "center_crop", "to_unit", "resize_side"],
     "tgkt_edge.bundle.bundle": ["Bundle"],
     "tgkt_edge.config": ["build_config"],
@@ -70,11 +69,11 @@ def _object(module: ModuleType, name: str) -> str:
             function = found.__func__ if isinstance(found, classmethod | staticmethod) else found
             documented = not method.startswith("_") or method == "__call__"
             if documented and inspect.isfunction(function):
-                parts.append(f"#### {name}.{method}\n")
+                parts.append(f"#### `{name}.{method}`\n")
                 parts.append(f"```python\n{_signature(method, function)}\n```\n")
                 parts.append(markdown(inspect.getdoc(function) or "") + "\n")
             elif isinstance(found, property) and not method.startswith("_"):
-                parts.append(f"#### {name}.{method}\n")
+                parts.append(f"#### `{name}.{method}`\n")
                 parts.append(markdown(inspect.getdoc(found) or "") + "\n")
     return "\n".join(parts)
 
