@@ -60,8 +60,8 @@ def parse_broker(uri: str) -> Broker:
         parts = urlsplit(uri)
         host, port = parts.hostname or "", parts.port
         host.encode("idna")
-    except ValueError as error:  # UnicodeError is one
-        raise UsageError(f"--sink {shown}: not a host and port: expected mqtt://host:1883/topic") from error
+    except ValueError:  # UnicodeError is one. Its words may hold a part of a password
+        raise UsageError(f"--sink {shown}: not a host and port: expected mqtt://host:1883/topic") from None
     options = Options(shown, parts.query, OPTIONS)
     topic = unquote(parts.path).strip("/")
     if not host or not topic or parts.fragment or port == 0:

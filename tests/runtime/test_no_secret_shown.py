@@ -210,3 +210,31 @@ def _holds_nothing(folder: Path) -> None:
     files = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
     assert len(files) > 3
     assert [file for file in files if SECRET.encode() in file.read_bytes()] == []
+
+
+ADDRESS = "rtsp://admin:HUNTER2@h/HUNTER2"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "b", "--camera", "a.png", ADDRESS],
+        ["run", ADDRESS, "--camera", "a.png"],
+        ["run", "b", "--camera", ADDRESS, "--camera", ADDRESS],
+        ["run", "b", "--camera", "0", "--token", SECRET * 2, "--token", SECRET * 2],
+        ["run", "b", "--camera", "0", "--max-frames", ADDRESS],
+        ["run", "b", "--camera", "0", "--sink", ADDRESS],
+        ["--debug", "run", "{bundle}", "--camera", "a.png", "--sink", "mqtt://me:HUNTER2"],
+        ["--debug", "run", "{bundle}", "--camera", "rtsp://me:HUNTER2:9/x", "--sensor", "nir8"],
+        ["--debug", "run", "{bundle}", "--camera", "a.png", "--sink", "http://me:HUNTER2"],
+        ["record", "--camera", ADDRESS, "-o", "x", ADDRESS],
+        ["inspect", ADDRESS],
+        ["verify", ADDRESS],
+        [ADDRESS],
+    ],
+)
+def test_no_refusal_of_misplaced_words_shows_it(kit: Any, bundle: Path, words: list[str]) -> None:
+    done = kit.run_cli(*(word.format(bundle=bundle) for word in words))
+    assert done.code in (2, 4, 5)
+    assert done.stderr
+    assert SECRET not in done.stderr

@@ -13,6 +13,7 @@ from typing import Any
 from tgkt_edge import __version__
 from tgkt_edge.bundle.file_kinds import file_kind
 from tgkt_edge.errors import BundleError, ConfigError
+from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.atomic import sha256_of, write_json
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
@@ -75,9 +76,10 @@ class Bundle:
         try:
             if not manifest.is_file():
                 found = file_kind(path)
-                what = f"{path} does not exist" if found.name == "missing" else f"{path} {found}".rstrip(".")
+                what = "does not exist" if found.name == "missing" else str(found).rstrip(".")
                 raise BundleError(
-                    f"{what}: expected a bundle folder with {MANIFEST}, as 'tgkt-edge export RUN -o BUNDLE' writes"
+                    f"{redacted(str(path))} {what}: expected a bundle folder with {MANIFEST}, as 'tgkt-edge export RUN "
+                    "-o BUNDLE' writes"
                 )
             values = json.loads(manifest.read_text(encoding="utf-8"))
             if not isinstance(values, dict):

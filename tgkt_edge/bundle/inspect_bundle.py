@@ -12,6 +12,7 @@ from tgkt_edge.bundle.inspect_engine import describe_plan, inspect_plan
 from tgkt_edge.bundle.inspect_weights import describe_run, describe_weights, inspect_run, inspect_weights
 from tgkt_edge.bundle.onnx_file import read_onnx
 from tgkt_edge.errors import BundleError, IncompatibleError, UsageError
+from tgkt_edge.io.addresses import redacted
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -31,7 +32,8 @@ def inspect(path: Path) -> dict[str, Any]:
         raise IncompatibleError(f"{path} cannot be read: {error.strerror or error}") from error
     if found.name == "missing":
         raise UsageError(
-            f"{path}: no such file or folder. Expected a bundle, a run, an ONNX file, a TensorRT plan or safetensors."
+            f"{redacted(str(path))}: no such file or folder. Expected a bundle, a run, an ONNX file, a TensorRT plan "
+            "or safetensors."
         )
     if found.name == "bundle":
         return _bundle(path)

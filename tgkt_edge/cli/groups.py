@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
+import typer
 import typer.core
 
 from tgkt_edge.errors import UsageError
+from tgkt_edge.io.addresses import redacted
+
+_ParserError: type[Exception] = typer.BadParameter.__mro__[1]  # its base, which typer does not export
 
 
 class CommandGroup(typer.core.TyperGroup):
     """Checks the arguments of each of its commands before they are used; of two values, the parser keeps the last."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. What the parser says of words that it does not expect is shown without passwords: a camera's
+        address may stand in the wrong place."""
+        try:
+            return super().invoke(ctx)
+        except _ParserError as error:
+            message = str(getattr(error, "message", ""))
+            error.message = re.sub(r"[^\s'\"()]+", lambda word: redacted(word.group()), message)  # type: ignore[attr-defined]
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that ``args`` begin with. Raises UsageError (exit 2) where an option is repeated."""
@@ -28,5 +43,6 @@ def _refuse_repeated(ctx: Any, command: Any, args: list[str]) -> None:
         # --overwrite twice means what it means once; --live and --no-live contradict each other.
         if one_value and times > 1 and (not parameter.is_flag or parameter.secondary_opts):
             flag = max(parameter.opts, key=len)
-            kept = "" if parameter.is_flag else f" (the last was {values[parameter.name]!r})"
+            secret = parameter.is_flag or parameter.name == "token"
+            kept = "" if secret else f" (the last was {redacted(str(values[parameter.name]))!r})"
             raise UsageError(f"{flag}: given {times} times{kept}, and it takes one value. Give it once.")
