@@ -21,7 +21,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tgkt_edge.library_defaults import apply_library_defaults
+
 __version__ = "0.1.0"
+
+apply_library_defaults()  # here, since whatever imports one of these libraries imports this package first
 
 if TYPE_CHECKING:
     from tgkt_edge.bundle.inspect_bundle import inspect

@@ -140,7 +140,7 @@ def test_an_altered_file_is_shown_and_is_exit_4(kit: Any, tmp_path: Path) -> Non
 def test_anything_else_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file or folder"):
         inspect(tmp_path / "nothing")
-    with pytest.raises(IncompatibleError, match=r"manifest\.json is missing"):
+    with pytest.raises(IncompatibleError, match=r"neither a bundle \(manifest\.json\) nor a run"):
         inspect(tmp_path)
 
 
