@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -196,6 +197,24 @@ def test_from_damage_on_no_frame_is_invented(where: float, damage: str, tmp_path
             np.testing.assert_array_equal(captured.frame, frames[captured.number])
         else:
             assert "is damaged at or before frame" in str(captured.error)
+
+
+@needs_ffmpeg
+def test_a_quiet_ffmpeg_is_heard_all_the_same(tmp_path: Path) -> None:
+    frames = np.random.default_rng(5).integers(0, 4096, (6, 120, 160)).astype(np.uint16)
+    path = encode(tmp_path / "a.mkv", frames, "-c:v", "ffv1", "-level", "3", "-slices", "4", "-slicecrc", "1")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes(64) + data[len(data) // 2 + 64 :])
+    program = (
+        "import sys, pathlib; from tgkt_edge.io.video import ExactVideo\n"
+        "video = ExactVideo(pathlib.Path(sys.argv[1])); print([bool(read[1]) for read in iter(video.read, None)])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        env={**os.environ, "OPENCV_FFMPEG_LOGLEVEL": "-8"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "True" in done.stdout
+    assert "ffv1" not in done.stderr
 
 
 def test_a_video_of_opencv_s_own_writer_loops(tmp_path: Path) -> None:

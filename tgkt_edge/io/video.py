@@ -48,6 +48,7 @@ _CODEC_NAMES = {
     b"raw ": "raw RGB", b"YUY2": "raw yuyv422", b"yuvs": "raw yuyv422", b"UYVY": "raw uyvy422", b"2vuy": "raw uyvy422",
     b"NV12": "raw nv12",
 }  # fmt: skip
+_LOG_LEVEL, _ERRORS = "OPENCV_FFMPEG_LOGLEVEL", 16
 _CHROMA = {10: "422", 11: "420", 0: "444"}
 
 
@@ -70,6 +71,8 @@ class ExactVideo:
         if tracks[0].codec not in CODECS:
             raise DataError(f"{path}: {_codec_refusal(tracks[0].codec)}")
         self._cv2 = require("cv2", "cpu", "Decoding video")
+        if os.environ.get(_LOG_LEVEL, "").lstrip("-").isdigit() and int(os.environ[_LOG_LEVEL]) < _ERRORS:
+            os.environ[_LOG_LEVEL] = str(_ERRORS)  # nothing would be heard; what is heard is not printed
         self._watch = DecoderWatch()
         self._damage, self._position = "", 0
         self._capture: Any = None
@@ -129,7 +132,8 @@ class ExactVideo:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
         if not capture.isOpened():
             raise DataError(
-                f"{path}: cannot be opened as a video: is it damaged, or this OpenCV without FFmpeg?"
+                f"{path}: cannot be opened as a video: is it damaged, or this OpenCV ({cv2.__version__}) without FFmpeg, or "
+                f"too old? Frames of 16 bits need OpenCV 4.7 or newer; PNG files are read by all."
             )
         self._capture = capture
         if self._pixels() not in PIXELS:
