@@ -48,7 +48,8 @@ _CODEC_NAMES = {
     b"raw ": "raw RGB", b"YUY2": "raw yuyv422", b"yuvs": "raw yuyv422", b"UYVY": "raw uyvy422", b"2vuy": "raw uyvy422",
     b"NV12": "raw nv12",
 }  # fmt: skip
-_LOG_LEVEL, _ERRORS = "OPENCV_FFMPEG_LOGLEVEL", 16
+_LOG_SETTINGS = ("OPENCV_FFMPEG_LOGLEVEL", "OPENCV_FFMPEG_DEBUG")
+"""With one of these, of whatever value, OpenCV prints FFmpeg's complaints on stdout, among the records, unheard."""
 _CHROMA = {10: "422", 11: "420", 0: "444"}
 
 
@@ -71,8 +72,8 @@ class ExactVideo:
         if tracks[0].codec not in CODECS:
             raise DataError(f"{path}: {_codec_refusal(tracks[0].codec)}")
         self._cv2 = require("cv2", "cpu", "Decoding video")
-        if os.environ.get(_LOG_LEVEL, "").lstrip("-").isdigit() and int(os.environ[_LOG_LEVEL]) < _ERRORS:
-            os.environ[_LOG_LEVEL] = str(_ERRORS)  # nothing would be heard; what is heard is not printed
+        for name in _LOG_SETTINGS:
+            os.environ.pop(name, None)
         self._watch = DecoderWatch()
         self._damage, self._position = "", 0
         self._capture: Any = None
@@ -132,8 +133,8 @@ class ExactVideo:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
         if not capture.isOpened():
             raise DataError(
-                f"{path}: cannot be opened as a video: is it damaged, or this OpenCV ({cv2.__version__}) without FFmpeg, or "
-                f"too old? Frames of 16 bits need OpenCV 4.7 or newer; PNG files are read by all."
+                f"{path}: cannot be opened as a video: is it damaged, or this OpenCV ({cv2.__version__}) without FFmpeg, "
+                f"or too old (4.6 is)? Any OpenCV reads PNG files."
             )
         self._capture = capture
         if self._pixels() not in PIXELS:
