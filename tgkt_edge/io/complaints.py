@@ -147,9 +147,19 @@ class _Listener:
             os.write(2, line + b"\n")
 
 
-@lru_cache(maxsize=1)
+_once = threading.Lock()
+
+
 def _listener() -> _Listener | None:
     """The process's one listener; None where nothing would be heard, which is logged once."""
+    with (
+        _once
+    ):  # lru_cache alone lets two threads make two, of which one would take the other's buffer for stderr
+        return _made()
+
+
+@lru_cache(maxsize=1)
+def _made() -> _Listener | None:
     if platform.libc_ver()[0] == "glibc":  # musl's stderr is a constant
         with contextlib.suppress(OSError, ValueError, AttributeError):
             found = _Listener(ctypes.CDLL(None))

@@ -133,8 +133,8 @@ class ExactVideo:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
         if not capture.isOpened():
             raise DataError(
-                f"{path}: cannot be opened as a video: is it damaged, or this OpenCV ({cv2.__version__}) without FFmpeg, "
-                f"or too old (4.6 is)? Any OpenCV reads PNG files."
+                f"{path}: cannot be opened as a video: is it damaged, or this OpenCV ({cv2.__version__}) without "
+                f"FFmpeg, or too old (4.6 is)? Any OpenCV reads PNG files."
             )
         self._capture = capture
         if self._pixels() not in PIXELS:
