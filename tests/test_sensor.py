@@ -158,10 +158,15 @@ def test_check_accepts_what_fits() -> None:
         (
             DEPTH,
             np.zeros((480, 640), np.uint8),
-            ["uint8 pixels, but the sensor is uint16", "8 of its 16 bits are lost", "gray16le"],
+            [
+                "uint8 pixels, but the sensor is uint16",
+                "8 were lost on the way",
+                "gray16le",
+                "--sensor nyuv2 (depth), nir8 (nir)",
+            ],
         ),
         (NYU, np.zeros((480, 640), np.uint16), ["uint16 pixels, but the sensor is uint8", "--sensor"]),
-        (DEPTH, np.zeros((480, 640), np.float32), ["float32 pixels", "--sensor"]),
+        (DEPTH, np.zeros((480, 640), np.float32), ["float32 pixels", "numpy.nan_to_num(values / 0.001)"]),
         (DEPTH, np.zeros((480, 640, 3), np.uint16), ["(480, 640, 3)", "one channel", "colour map"]),
         (DEPTH, np.zeros(640, np.uint16), ["(640,)", "one channel"]),
         (DEPTH.with_size(640, 480), np.zeros((640, 480), np.uint16), ["480x640", "the sensor is 640x480"]),

@@ -261,12 +261,47 @@ def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
 
 
 def _dtype_advice(found: np.dtype[Any], spec: SensorSpec) -> str:
-    if found == np.uint8 and spec.dtype == "uint16":
+    if found.kind == "f":
+        unit = f"{spec.unit_m:g} m" if spec.unit_m is not None else "the sensor's levels"
         return (
-            "8 of its 16 bits are lost, so it cannot be scaled back: record raw 16-bit frames "
-            "(PNG or FFV1 gray16le), or choose an 8-bit SensorSpec if the camera really is one."
+            f"Floating point is not read. Write whole counts of {unit} as 16-bit PNG, in Python: cv2.imwrite('f.png', "
+            f"numpy.nan_to_num(values / {spec.unit_m or 1:g}).round().astype('uint16')) of values in "
+            f"{'metres' if spec.kind == 'depth' else 'counts'}."
         )
-    return "Choose the SensorSpec that matches the camera (--sensor)."
+    if found == np.uint8 and spec.dtype == "uint16":
+        advice = "If the camera has 16 bits, 8 were lost on the way: record raw 16-bit frames (PNG or FFV1 gray16le). "
+    elif found in (np.dtype(np.int16), np.dtype(np.int32), np.dtype(np.uint32)):
+        return "Write them as 16-bit PNG without a sign, in Python: cv2.imwrite('f.png', values.astype('uint16'))."
+    else:
+        advice = ""
+    return f"{advice}{_fitting(found, spec)}"
+
+
+def _fitting(found: np.dtype[Any], spec: SensorSpec) -> str:
+    """The presets for frames of this dtype, those of the sensor's kind first."""
+    names = [name for name, preset in PRESETS.items() if preset.numpy_dtype == found]
+    names.sort(key=lambda name: PRESETS[name].kind != spec.kind)
+    if not names:
+        return "Choose the SensorSpec that matches the camera (--sensor)."
+    listed = ", ".join(f"{name} ({PRESETS[name].kind})" for name in names)
+    return f"For {found} frames: --sensor {listed}, or a YAML file; 'tgkt-edge data presets' shows what they mean."
+
+
+def describe_preset(name: str) -> str:
+    """One preset in a line: what its counts mean, and how the range is mapped."""
+    spec = PRESETS[name]
+    low, high = spec.range
+    counts = f"{spec.dtype} counts"
+    if spec.kind == "depth":
+        counts += f" of {spec.unit_m:.6g} m, {low:g} to {high:g} m to the network's 0 to 1"
+    else:
+        counts += f", {low:g} (black) to {high:g} (white) to the network's 0 to 1"
+    invalid = (
+        f"; {', '.join(map(str, spec.invalid))}: no measurement" if spec.invalid else "; every count is valid"
+    )
+    more = f"; encoding {spec.encoding}" if spec.encoding != "linear" else ""
+    size = "; sizes may differ" if spec.size == "any" else "; one size for all frames"
+    return f"{spec.kind}: {counts}{invalid}{more}{size}"
 
 
 PRESETS: dict[str, SensorSpec] = {

@@ -34,6 +34,9 @@ from tgkt_edge.train.run_folder.contents import contents
 from tgkt_edge.train.run_folder.folder import WITHOUT_PAIRS, Run, RunInputs, differences, write_config
 from tgkt_edge.train.run_folder.swap import restore, swap_run_folder
 
+FEWEST = 2
+"""Images of each kind below which nothing can be trained."""
+
 
 def adapt(
     inputs: RunInputs,
@@ -85,12 +88,16 @@ def adapt(
     (out / "checkpoints").mkdir(exist_ok=True)
     if resume:
         _forget_unsaved(run, config)
+    batch = fitting_batch(config, loaded)  # config.yaml keeps what was asked for: --resume compares with that
+    given, config = config.batch, dataclasses.replace(config, batch=batch)
     with RunLog(out) as log, oom_as_error(compute.device):
         log.say(
             f"{len(loaded.target)} target frames, {len(loaded.pairs)} pairs, {len(loaded.held)} more held out; "
             f"{config.image_size} pixels, batch "
             f"{config.batch}, {compute.device} in {compute.precision}, {torch.get_num_threads()} threads"
         )
+        if batch < given:
+            log.say(f"batch lowered from {given} to {batch}: the smallest set has no more images")
         return train_stages(run, loaded, config, compute, log)
 
 
@@ -109,9 +116,9 @@ def _load(
         source = _source_model(Path(inputs.source_model), kept)
     else:
         images = load_images(Path(cast(str, inputs.source)), side, skip_bad=skip_bad)
-        _enough("--source", len(images), config)
+        _enough("--source", len(images))
     target, pinned = load_frames(Path(inputs.target), sensor, side, skip_bad=skip_bad)
-    _enough("--target", len(target), config)
+    _enough("--target", len(target))
     pairs, held = no_pairs(side), no_pairs(side)
     held_runs: list[int] = []
     if inputs.paired is not None:
@@ -128,9 +135,7 @@ def _load(
                 f"{what} learns from pairs: give --paired SRC (a folder with rgb/ and frame/, or a CSV rgb,frame of "
                 f"other scenes), or {other}"
             )
-        _enough(
-            "--paired", len(pairs), config, f" beside the {len(held)} held out (holdout = {config.holdout})"
-        )
+        _enough("--paired", len(pairs), f" beside the {len(held)} held out (holdout = {config.holdout})")
     if source is None:
         # A trial, so that a bad --weights is refused before anything is written.
         load_imagenet(SceneClassifier(2), config.weights)
@@ -190,12 +195,17 @@ def _refuse_inside(out: Path, inputs: RunInputs, config: AdaptConfig) -> None:
             raise UsageError(f"-o {out}: {flag} {value} lies inside it. Choose another output folder.")
 
 
-def _enough(flag: str, found: int, config: AdaptConfig, beside: str = "") -> None:
-    if found < config.batch:
+def _enough(flag: str, found: int, beside: str = "") -> None:
+    if found < FEWEST:
         raise DataError(
-            f"{flag}: {found} images{beside}, fewer than one batch of {config.batch}. "
-            f"Bring more, or give --batch {max(found, 2)}."
+            f"{flag}: {found} image{'s' if found != 1 else ''}{beside}: BatchNorm needs at least {FEWEST}. Bring more."
         )
+
+
+def fitting_batch(config: AdaptConfig, loaded: Loaded) -> int:
+    """``config.batch``, or as many as the smallest set that is trained on holds where that is fewer."""
+    sizes = [len(loaded.target), len(loaded.pairs), 0 if loaded.images is None else len(loaded.images)]
+    return min([config.batch, *(size for size in sizes if size >= FEWEST)])
 
 
 def _check_resume(inputs: RunInputs, sensor: SensorSpec, out: Path, config: AdaptConfig) -> None:

@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
+from tgkt_edge.cli.main import app
 from tgkt_edge.data.loading import Frames, Images, load_frames, load_images, load_labelled_frames
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import read_frame
@@ -149,7 +151,8 @@ def test_an_eight_bit_frame_for_a_sixteen_bit_sensor_is_named(tmp_path: Path) ->
     write(tmp_path / "1.png", np.full((24, 32), 77, np.uint8))
     message = refused(lambda: frames(tmp_path))
     assert (
-        f"{tmp_path / '1.png'}: uint8 pixels, but the sensor is uint16. 8 of its 16 bits are lost" in message
+        f"{tmp_path / '1.png'}: uint8 pixels, but the sensor is uint16. If the camera has 16 bits, 8 were lost"
+        in message
     )
 
 
@@ -184,7 +187,7 @@ def test_when_every_frame_is_bad_skipping_does_not_help(tmp_path: Path) -> None:
         (tmp_path / f"{i}.png").write_text("no image")
     message = refused(lambda: frames(tmp_path, skip_bad=True))
     assert "12 of 12 cannot be used" in message
-    assert "and 4 more" in message
+    assert "12 files, the first" in message
     assert "Nothing is left." in message
 
 
@@ -247,3 +250,33 @@ def test_a_class_of_which_only_bad_images_were_skipped_is_missed(tmp_path: Path)
     (tmp_path / "office").mkdir()
     (tmp_path / "office" / "2.png").write_text("no image")
     assert "no readable image left of class office" in refused(lambda: images(tmp_path, skip_bad=True))
+
+
+def test_equal_reasons_are_told_once_with_a_count_and_the_presets_that_fit(tmp_path: Path) -> None:
+    for number in range(30):
+        write(tmp_path / f"{number}.png", np.full((24, 32), 9, np.uint8))
+    depth(tmp_path / "deep" / "good.png")
+    (tmp_path / "empty.png").touch()
+    message = refused(lambda: frames(tmp_path))
+    assert "31 of 32 cannot be used" in message
+    assert f"30 files, the first {tmp_path / '0.png'}: uint8 pixels, but the sensor is uint16" in message
+    assert "--sensor nyuv2 (depth), nir8 (nir), or a YAML file; 'tgkt-edge data presets'" in message
+    assert f"{tmp_path / 'empty.png'}: is empty" in message
+    assert message.count("uint8 pixels") == 1
+
+
+def test_what_is_left_out_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    depth(tmp_path / "good.png")
+    for number in range(3):
+        write(tmp_path / f"{number}.png", np.full((24, 32), 9, np.uint8))
+    assert len(frames(tmp_path, skip_bad=True)) == 1
+    assert "left out 3 of 4 (--skip-bad)" in caplog.text
+    assert "3 files, the first" in caplog.text
+
+
+def test_every_preset_is_explained() -> None:
+    done = CliRunner().invoke(app, ["data", "presets"])
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[: len(PRESETS)]] == list(PRESETS)
+    assert "0 (black) to 1023 (white)" in lines[1]

@@ -15,7 +15,8 @@ def adapt_command(
         Path, typer.Option(help="Unlabelled frames of the task: a folder, or a CSV with 'frame'.")
     ],
     sensor: Annotated[
-        str, typer.Option(help="What a frame means: depth, nir, nir8, nyuv2, sunrgbd, or a YAML file.")
+        str,
+        typer.Option(help="A preset (depth, nir, nir8, nyuv2, sunrgbd: see 'data presets') or a YAML file."),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Run folder to write.")],
     paired: Annotated[

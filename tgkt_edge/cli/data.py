@@ -20,6 +20,24 @@ def _data() -> None:
     """Keep ``prepare`` a word of its own: a group with a single command would swallow its name."""
 
 
+@data_app.command("presets")
+def presets_command(
+    as_json: Annotated[bool, typer.Option("--json", help="The fields of every preset as JSON.")] = False,
+) -> None:
+    """Show what each --sensor preset means, and the YAML file to begin one's own from."""
+    from tgkt_edge.sensor import PRESETS, describe_preset
+
+    if as_json:
+        typer.echo(json.dumps({name: spec.to_dict() for name, spec in PRESETS.items()}))
+        return
+    for name in PRESETS:
+        typer.echo(f"{name:<8} {describe_preset(name)}")
+    typer.echo("\nA camera that none fits: a YAML file of these fields, for --sensor FILE, for example")
+    for name in ("depth", "nir"):
+        fields = ", ".join(f"{key}: {value}" for key, value in PRESETS[name].to_dict().items())
+        typer.echo(f"  {{{fields}}}")
+
+
 @data_app.command("prepare")
 def prepare_command(
     name: Annotated[str, typer.Argument(help="sunrgbd, diml, rgbnir or nyuv2.")],

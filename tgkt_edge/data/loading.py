@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from tgkt_edge.data.value_checks import check_values
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import read_frame, read_rgb
 from tgkt_edge.io.recording_format import video_frames
+from tgkt_edge.notes import note
 from tgkt_edge.preprocess import encode, encode_rgb, invalid_share
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.system.cpu import usable_cpus
@@ -274,7 +276,8 @@ def _from_video(
 ) -> tuple[Frames, SensorSpec]:
     """Those frames of a recording in one video, decoded in order: they are not all held in memory at once."""
     found: list[_Read] = []
-    names, bad = [], []
+    names: list[str] = []
+    bad: list[tuple[str, str]] = []
     for position, (frame, damage) in enumerate(video_frames(path)):
         if position not in positions:
             continue
@@ -288,7 +291,7 @@ def _from_video(
             found.append((codes, invalid_share(frame, spec), measure_levels(frame, spec)))
             names.append(name)
         except DataError as error:
-            bad.append(str(error))
+            bad.append((name, str(error)))
         if progress is not None:
             progress(what, len(bad) + len(found), len(positions))
     _report(bad, bool(found), len(bad) + len(found), skip_bad, what)
@@ -314,11 +317,11 @@ def _read_all(
 
     good: list[T] = []
     kept: list[int] = []
-    bad: list[str] = []
+    bad: list[tuple[str, str]] = []
     with ThreadPoolExecutor(max_workers=min(8, usable_cpus())) as pool:
         for i, result in enumerate(pool.map(attempt, items)):
             if isinstance(result, DataError):
-                bad.append(str(result))
+                bad.append((_name_of(items[i], str(result)), str(result)))
             else:
                 good.append(result)
                 kept.append(i)
@@ -328,15 +331,50 @@ def _read_all(
     return good, kept
 
 
-def _report(bad: list[str], good: bool, total: int, skip_bad: bool, what: str) -> None:
-    """Raise DataError about the ``bad`` ones of ``total``, unless they may be skipped and something is left."""
-    if bad and not (skip_bad and good):
-        read_csv_columns = "\n  ".join(bad[:SHOWN]) + (
-            f"\n  ... and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        )
-        advice = (
-            "Nothing is left."
-            if not good
-            else "Repair or remove them, or give --skip-bad to go on without them."
-        )
-        raise DataError(f"{what}: {len(bad)} of {total} cannot be used:\n  {read_csv_columns}\n{advice}")
+def _name_of(item: Any, message: str) -> str:
+    """The file that a message is about: ``item``, or the one of a pair."""
+    names = [str(one) for one in (item if isinstance(item, tuple) else (item,))]
+    return next((name for name in names if message.startswith(name)), names[-1])
+
+
+def _report(bad: list[tuple[str, str]], good: bool, total: int, skip_bad: bool, what: str) -> None:
+    """Raise DataError about the ``bad`` ones of ``total``, unless they may be skipped and something is left.
+
+    Args:
+        bad: name and message of each; equal reasons are told once, with a count.
+    """
+    if not bad:
+        return
+    reasons = group_reasons(bad)
+    listed = "\n  ".join(reasons[:SHOWN]) + (
+        f"\n  ... and {len(reasons) - SHOWN} more reasons" if len(reasons) > SHOWN else ""
+    )
+    if skip_bad and good:
+        note(f"{what}: left out {len(bad)} of {total} (--skip-bad):\n  {listed}")
+        return
+    advice = (
+        "Nothing is left." if not good else "Repair or remove them, or give --skip-bad to go on without them."
+    )
+    raise DataError(f"{what}: {len(bad)} of {total} cannot be used:\n  {listed}\n{advice}")
+
+
+def group_reasons(bad: Sequence[tuple[str, str]]) -> list[str]:
+    """One line for each reason, the most frequent first.
+
+    Args:
+        bad: name and message of each, which may begin with the name. Sizes in bytes make no other reason.
+    """
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, message in bad:
+        reason = re.sub(r"\d+ bytes", "N bytes", message.replace(name, ""))
+        groups.setdefault(reason, []).append((name, message))
+    lines = []
+    for members in sorted(groups.values(), key=len, reverse=True):
+        name, message = members[0]
+        if len(members) == 1:
+            lines.append(message)
+        else:
+            lines.append(
+                f"{len(members)} files, the first {name}: {message.removeprefix(name).lstrip(':, ')}"
+            )
+    return lines
