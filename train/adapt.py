@@ -30,6 +30,7 @@ from tgkt_edge.train.nn.checkpoint import (
 from tgkt_edge.train.nn.device import oom_as_error, open_compute
 from tgkt_edge.train.nn.model import SceneClassifier
 from tgkt_edge.train.pipeline import Loaded, train_stages
+from tgkt_edge.train.report.words import headline
 from tgkt_edge.train.run_folder.contents import contents
 from tgkt_edge.train.run_folder.folder import WITHOUT_PAIRS, Run, RunInputs, differences, write_config
 from tgkt_edge.train.run_folder.swap import restore, swap_run_folder
@@ -253,7 +254,8 @@ def describe(report: dict[str, Any], out: Path) -> list[str]:
             for key, share in report["agreement"].items()
         ),
         *verdict["warnings"],
-        f"against source-only, judged without labels: {verdict['verdict']}. {verdict['sentence']}",
+        ": ".join(headline(verdict["verdict"])),
+        verdict["sentence"],
         f"{out / 'report.html'}: curves, pictures, and why",
         f"{out}: checkpoints, metrics.jsonl, tensorboard, report.json",
         f"next: {then}",

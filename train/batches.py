@@ -92,6 +92,12 @@ class Store:
     def __len__(self) -> int:
         return len(self._images)
 
+    def same(self, other: Store) -> bool:
+        """Whether both hold the same pixels."""
+        return self._images is other._images or (
+            self._images.dtype == other._images.dtype and torch.equal(self._images, other._images)
+        )
+
     def take(self, views: Views, size: int) -> Tensor:
         """Cut the views out.
 

@@ -22,6 +22,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from torch import Tensor
 
 from tgkt_edge.errors import TgktEdgeError
@@ -124,9 +125,12 @@ class StageLog:
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[terms]}"),
+            TextColumn(
+                "{task.fields[terms]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            ),
             console=log.console,
             disable=not log.console.is_terminal,
+            expand=True,
         )
         self._task = self._bar.add_task(name, total=epochs * steps_per_epoch, completed=self._step, terms="")
 
@@ -189,10 +193,20 @@ class StageLog:
             self._last_line = now
             rate = (now - self._start) / (self._step - self._start_step)
             left = rate * (self._epochs * self._per_epoch - self._step)
-            self._log.say(
+            line = (
                 f"{self.name}: epoch {epoch}/{self._epochs} step {self._step}/{self._epochs * self._per_epoch} "
-                f"ETA {left:.0f} s  {terms}"
+                f"ETA {left:.0f} s "
             )
+            self._log.say(fit(line, [f"{name} {value:.3f}" for name, value in self._means.items()]))
+
+
+def fit(line: str, terms: list[str], width: int = 79) -> str:
+    """``line`` with as many of ``terms`` after it as fit into ``width`` columns; all are in metrics.jsonl."""
+    for term in terms:
+        if len(line) + 1 + len(term) > width:
+            return f"{line} ..." if len(line) + 4 <= width else line
+        line += f" {term}"
+    return line
 
 
 def truncate_metrics(path: Path, stage: str, epochs: int, order: tuple[str, ...]) -> None:

@@ -15,14 +15,14 @@ from tgkt_edge.train.report.figures import line_chart, scatter, swatch, whisker
 from tgkt_edge.train.report.material import Findings, Material
 from tgkt_edge.train.report.strips import held_strip, target_strip
 from tgkt_edge.train.report.style import card, legend, page, section
+from tgkt_edge.train.report.words import headline, measure, spread
 
 MODEL_NAMES = {"source-only": "source-only", "tgmb": "through T (TGMB)", "target": "target network"}
-VERDICTS = {
-    "helped": ("helped", "Helped"),
-    "hurt": ("hurt", "Hurt"),
-    "no evidence": ("unsure", "No evidence"),
-}
-TSNE_FRAMES = 500
+VERDICTS = {"helped": "helped", "hurt": "hurt", "no evidence": "unsure"}
+"""Style of each verdict's box."""
+
+TSNE_FRAMES = 300
+"""Frames on the map at most; its time grows with their square."""
 
 
 def render(material: Material, findings: Findings, report: Mapping[str, Any]) -> str:
@@ -59,26 +59,30 @@ def _head(material: Material, report: Mapping[str, Any]) -> str:
 
 def _verdict(report: Mapping[str, Any]) -> str:
     verdict = report["verdict"]
-    css, word = VERDICTS[verdict["verdict"]]
+    css, (word, meaning) = VERDICTS[verdict["verdict"]], headline(verdict["verdict"])
     rows = []
     for item in verdict["evidence"]:
         drawn = whisker(item["value"], item["low"], item["high"], item["scale"])
         number = f"{item['value']:+.3f}"
         span = f"{item['low']:+.3f} to {item['high']:+.3f}"
+        title, about = measure(item)
         rows.append(
-            f'<div><b>{escape(item["name"])}</b><br><span class="soft">{escape(item["about"])}</span></div>'
+            f'<div><b>{escape(title)}</b><br><span class="soft">{escape(about)}</span></div>'
             f'<div>{drawn}<div class="figures">{number} <span class="soft">{span}</span></div></div>'
         )
     warnings = "".join(f"<li>{escape(text)}</li>" for text in verdict["warnings"])
     return (
-        f'<div class="verdict {css}"><b>{word}</b>{escape(verdict["sentence"])}</div>\n'
+        f'<div class="verdict {css}"><b>{word}</b>{escape(meaning)}</div>\n'
         + (f"<ul>{warnings}</ul>" if warnings else "")
-        + '<p class="soft">Against source-only, judged without a single label. A label beats any of this: '
-        "<code>tgkt-edge audit RUN --frames 60</code> turns an hour of labelling into an accuracy.</p>"
+        + f'<p class="soft">{escape(verdict["sentence"])}</p>'
+        '<p class="soft">All of this compares with the source model used as it is ("source-only"), without a single '
+        "label. Labels beat it: <code>tgkt-edge audit RUN --frames 60</code> turns an hour of labelling into an "
+        "accuracy with an interval.</p>"
         + section(
             "Why",
-            "Each row compares the target network with source-only: right of the dashed line speaks for the target "
-            "network. Bars are 90 % intervals of a bootstrap; grey ones hold zero and say nothing.",
+            "Each row compares the adapted network with source-only: right of the dashed line speaks for the adapted "
+            "one. A bar is the range that chance leaves open (90 %); where it crosses the line it is grey, and decides "
+            "nothing.",
             card(f'<div class="why">{"".join(rows)}</div>') if rows else "",
         )
     )
@@ -100,23 +104,22 @@ def _answers(report: Mapping[str, Any]) -> str:
             cells.append(f'<td><div class="meter">{bar}{text}</div></td>')
         rows.append(f"<tr><td>{escape(name)}</td>{''.join(cells)}</tr>")
     facts = (
-        ("entropy of the mean answer", "marginal"),
-        ("mean entropy of the answers", "conditional"),
-        ("information (biased)", "information"),
+        ("classes in use, as if used alike", "marginal"),
+        ("classes it wavers between on one frame", "conditional"),
     )
     for title, key in facts:
-        cells = [f"<td>{report['entropy'][m][key]:.2f}</td>" for m in models]
+        cells = [f"<td>{spread(report['entropy'][m][key]):.1f}</td>" for m in models]
         rows.append(f'<tr class="soft"><td>{title}</td>{"".join(cells)}</tr>')
     agreement = "; ".join(
-        f"with {key.removeprefix('target_with_').replace('_', '-')} {share:.0%}"
+        f"{key.removeprefix('target_with_').replace('_', '-')} on {share:.0%} of the frames"
         for key, share in report["agreement"].items()
     )
     table = f'<div class="scroll"><table><tr><th>class</th>{header}</tr>{"".join(rows)}</table></div>'
     return section(
         "Classes given to the target frames",
-        "A class that nobody gets is dead. Entropies are in nats, "
-        f"{np.log(len(report['classes'])):.2f} is an even spread over all classes; information, their difference, is "
-        f"what most losses maximise, so a large value proves nothing. The target network agrees {agreement}.",
+        f"How many frames each network puts into each class; a class without frames is marked. Few classes in use, or "
+        f"many that it wavers between, are bad signs; good numbers alone prove nothing: training aims at them. The "
+        f"adapted network gives the same class as {agreement}.",
         card(table),
     )
 
@@ -151,11 +154,11 @@ def _epochs(report: Mapping[str, Any]) -> str:
         f'<td class="n">{share:.0%}</td></tr>'
         for name, share in ensv["agreement"].items()
     )
-    cards.append(card(f"<table>{rows}</table>", "EnsV: agreement with the average of all candidates"))
+    cards.append(card(f"<table>{rows}</table>", "Agreement with the average of all of them (EnsV)"))
     return section(
         "Epoch by epoch",
-        "Answers on all target frames before each epoch, and those of the network that ships. EnsV names the candidate "
-        "that agrees most with the average of all; epochs of one network are many and alike, so it leans to them.",
+        "Answers on all target frames before each epoch, and those of the network that ships. ◀ marks the one that "
+        "agrees most with the average of all; epochs of one network are many and alike, so it leans to them.",
         f'<div class="grid">{"".join(cards)}</div>',
     )
 
@@ -195,8 +198,8 @@ def _features(material: Material, findings: Findings) -> str:
     names = "".join(f"<span>{swatch(k, c)}{escape(c)}</span>" for k, c in enumerate(material.classes))
     return section(
         "Features",
-        f"t-SNE of the 256 features of {len(shown)} target frames, each coloured by the class its own network gives "
-        "it. Tidy clusters are not right ones: self-training makes them whatever the labels are.",
+        f"A map (t-SNE) of {len(shown)} target frames by what the network sees in them, coloured by the "
+        "class that it gives. Tidy clusters are not right ones: self-training makes them whatever the labels are.",
         f'<div class="legend">{names}</div><div class="grid">{"".join(cards)}</div>',
     )
 
@@ -212,7 +215,9 @@ def embed(features: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     )
     wide = features.astype(np.float64) + noise
     flat = PCA(min(50, *wide.shape), random_state=seed).fit_transform(wide)
-    tsne = TSNE(2, perplexity=min(30.0, (len(flat) - 1) / 3), init="pca", random_state=seed)
+    tsne = TSNE(
+        2, perplexity=min(30.0, (len(flat) - 1) / 3), init="pca", random_state=seed, max_iter=500, n_jobs=1
+    )
     points: NDArray[np.float64] = tsne.fit_transform(flat).astype(np.float64)
     return points
 

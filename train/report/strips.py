@@ -33,12 +33,12 @@ def held_strip(material: Material, findings: Findings) -> str:
     for i, translated in zip(rows, _translations(material, material.held.codes, rows), strict=True):
         shots = [("RGB", rgb_uri(_crop(material, material.held.rgb[i]), SIDE))]
         shots.append(("frame", _frame(material, material.held.codes[i])))
-        shots += [("T(frame)", translated)] if translated else []
+        shots += [("translated", translated)] if translated else []
         said = [("RGB", findings.rgb), *findings.held.items()]
         figures.append(_figure(shots, material.held.names[i], _say(material, said, i)))
     return section(
         "Held-out pairs",
-        "Other scenes, never trained on. The source model's answer on the RGB is the reference that the others are "
+        "Other scenes, never trained on. The source model's answer on the photo is the reference that the others are "
         "compared with; these scenes may belong to none of the classes.",
         f'<div class="strip three">{"".join(figures)}</div>',
     )
@@ -51,7 +51,7 @@ def target_strip(material: Material, findings: Findings) -> str:
     figures = []
     for i, translated in zip(rows, _translations(material, material.target.codes, rows), strict=True):
         shots = [("frame", _frame(material, material.target.codes[i]))]
-        shots += [("T(frame)", translated)] if translated else []
+        shots += [("translated", translated)] if translated else []
         said = list(findings.answers.items())
         figures.append(_figure(shots, material.target.names[i], _say(material, said, i)))
     return section(

@@ -73,6 +73,8 @@ button { font: inherit; padding: 7px 16px; border: 0; border-radius: 8px; backgr
   cursor: pointer; }
 .label-grid img { width: 100%; border-radius: 6px; display: block; }
 @media (max-width: 520px) { body { font-size: 15px; }
+  .meter { min-width: 0; } .meter i { display: none; } th, td { padding: 5px 5px 5px 0; } th { font-size: .76rem; }
+  td:first-child { overflow-wrap: anywhere; }
   main { padding: 16px 12px 48px; } }
 @media print { .card { break-inside: avoid; } }
 """

@@ -35,13 +35,15 @@ from tgkt_edge.io.atomic import write_json, write_text
 from tgkt_edge.monitoring.reference_stats import Statistics
 from tgkt_edge.monitoring.value_scale import ValueScale
 from tgkt_edge.train.batches import Store
+from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.predict import predict_target
+from tgkt_edge.train.nn.predict import checked_answers, predict_target
 from tgkt_edge.train.report.ensv import chosen, ensemble_agreement
 from tgkt_edge.train.report.html import render
 from tgkt_edge.train.report.material import Answers, Findings, Material, Model
 from tgkt_edge.train.report.metrics import divergence, overlap
+from tgkt_edge.train.report.progress import ReportProgress
 from tgkt_edge.train.report.verdict import Evidence, judge
 from tgkt_edge.train.run_folder.folder import Run
 
@@ -51,12 +53,31 @@ SCHEMA = 1
 
 def write_report(material: Material) -> dict[str, Any]:
     """Ask every model, judge, and write ``report.json`` and ``report.html``. Returns what report.json holds."""
-    findings = gather(material)
+    progress = ReportProgress(_work(material), RunLog(None).say)
+    findings = gather(material, progress)
+    progress.begin("comparing the networks")
     report = summarise(material, findings)
+    progress.advance(EQUIVALENT)
+    progress.begin("statistics of the frames, for the bundle")
     _write_statistics(material, findings.answers["target"])
+    progress.advance(EQUIVALENT)
+    progress.begin("pictures and report.html")
     write_text(material.run.path / "report.html", escape_name(render(material, findings, report)))
     write_json(material.run.path / "report.json", report)  # last: it marks the run as finished
+    progress.end()
     return report
+
+
+EQUIVALENT = 50
+"""Frames that a network answers in the time of one of the other steps, about."""
+
+
+def _work(material: Material) -> float:
+    """Frames that networks are asked about, and the equivalent of the other steps."""
+    asked = len({id(model) for model in material.models.values()}) * (
+        len(material.target) + len(material.held)
+    )
+    return asked + len(material.held) + 3 * EQUIVALENT
 
 
 def _write_statistics(material: Material, answers: Answers) -> None:
@@ -74,15 +95,26 @@ def _write_statistics(material: Material, answers: Answers) -> None:
             found.write(material.run.statistics)
 
 
-def gather(material: Material) -> Findings:
-    """One pass of every model over the target frames and the held-out pairs, in float32, central crops."""
+def gather(material: Material, progress: ReportProgress | None = None) -> Findings:
+    """One pass of every model over the target frames and the held-out pairs, in float32, central crops.
+
+    What a network was asked about the target frames as its stage ended is not asked again.
+    """
     exact = Compute(material.device, "fp32")
     config = material.config
+    progress = progress or ReportProgress(_work(material), lambda _: None)
 
     def ask(name: str, model: Model, images: Store) -> Answers:
-        features, logits = predict_target(
-            model.network, images, config.image_size, config.batch, exact, model.translator, name
-        )
+        known = checked_answers(model.translator or model.network, images, config.image_size)
+        if known is None:
+            progress.begin(f"{name} answers", len(images))
+            known = predict_target(
+                model.network, images, config.image_size, config.batch, exact, model.translator, name,
+                progress.advance,
+            )  # fmt: skip
+        else:
+            progress.advance(len(images))
+        features, logits = known
         return Answers(features.cpu().numpy(), logits.softmax(1).cpu().numpy())
 
     def ask_all(images: Store) -> dict[str, Answers]:

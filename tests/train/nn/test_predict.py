@@ -10,7 +10,12 @@ from torch import nn
 from tgkt_edge.train.batches import Store, center_views
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import SceneClassifier, Translator, normalise
-from tgkt_edge.train.nn.predict import predict_target, reestimate_batch_norm
+from tgkt_edge.train.nn.predict import (
+    checked_answers,
+    predict_target,
+    reestimate_batch_norm,
+    refuse_diverged,
+)
 
 CPU = Compute(torch.device("cpu"), "fp32")
 SIZE, SIDE, N = 32, 37, 6
@@ -75,3 +80,21 @@ def test_statistics_do_not_depend_on_those_before(model: SceneClassifier, frames
             value.fill_(7)
     reestimate_batch_norm(model, frames, SIZE, 2, CPU)
     assert all(torch.equal(value, once[name]) for name, value in model.named_buffers())
+
+
+def test_answers_of_a_checked_network_are_used_again_while_they_are_what_it_would_answer(
+    model: SceneClassifier, frames: Store
+) -> None:
+    assert checked_answers(model, frames, SIZE) is None
+    refuse_diverged("source", model, model, frames, SIZE, 3, CPU)
+    again = Store(np.random.default_rng(0).integers(0, 65536, (N, SIDE, SIDE), dtype=np.uint16), CPU.device)
+    known = checked_answers(model, again, SIZE)
+    assert known is not None
+    for found, expected in zip(known, predict_target(model, again, SIZE, 3, CPU), strict=True):
+        assert torch.equal(found, expected)
+    assert checked_answers(model, again, SIZE - 1) is None  # another crop
+    other = Store(np.zeros((N, SIDE, SIDE), np.uint16), CPU.device)
+    assert checked_answers(model, other, SIZE) is None  # other pixels
+    with torch.no_grad():
+        model.classifier.bias.add_(1)
+    assert checked_answers(model, again, SIZE) is None  # other weights

@@ -31,6 +31,7 @@ from tgkt_edge.train.report.images import frame_uri, raw_frame_uri, rgb_uri
 from tgkt_edge.train.report.material import Material, Model
 from tgkt_edge.train.report.model_outputs import run_answers
 from tgkt_edge.train.report.summary import entropies, gather, summarise, write_report
+from tgkt_edge.train.report.words import HEADLINES
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 DEPTH = load_sensor("depth")
@@ -139,7 +140,7 @@ def test_a_network_that_is_the_source_model_is_asked_once_and_judged_so(
     assert set(report["predicted"]) == {"source-only", "target"}
     assert (report["epochs"], report["stages"]) == ([], {})
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "T(frame)" not in page
+    assert "<small>translated</small>" not in page
     assert "Losses" not in page
 
 
@@ -194,7 +195,10 @@ def test_the_page_shows_everything_it_should(finished: Run) -> None:
         assert f"<h2>{heading}</h2>" in text
     for term in ("source: loss", "tgmb: rec", "tgmb: d1", "tgmb: im", "tgkt: kd", "tgkt: f", "tgkt: self"):
         assert f"<h3>{term}</h3>" in text
-    assert "(biased)" in text
+    headline, meaning = HEADLINES[report["verdict"]["verdict"]]
+    assert text.index(headline) < text.index(meaning) < text.index("<h2>Why")  # the finding comes first
+    for jargon in ("nats", "T(frame)", "T&#x27;s path", "KL on", "(biased)", ">Structure<"):
+        assert jargon not in text
     # Held-out pairs: RGB, frame, translation of three; target frames: frame and translation of eight.
     assert Page(text).tags.count("img") == 3 * 3 + 8 * 2
     for chart in re.findall(r"<svg.*?</svg>", text, flags=re.S):

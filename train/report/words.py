@@ -1,0 +1,81 @@
+"""The report in the words of a person who deploys a camera: the finding first, then what it rests on.
+
+``report.json`` keeps the short names of the measures; pages and terminals show these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+HEADLINES = {
+    "helped": (
+        "Adapting helped",
+        "The adapted network is very likely more accurate on these frames than the source model used as it is.",
+    ),
+    "hurt": (
+        "Adapting made it worse",
+        (
+            "The adapted network is very likely less accurate on these frames than the source model as it is. Do not "
+            "deploy it before a look at the pictures and the warnings below."
+        ),
+    ),
+    "no evidence": (
+        "Cannot tell without labels",
+        (
+            "The adapted network may well be better: the checks that need no labels do not settle it. About 60 frames "
+            "that you label yourself do."
+        ),
+    ),
+}
+"""Of each verdict: a headline, and what it means."""
+
+_MEASURES = {
+    "Structure": (
+        "Do frames that look alike get one class?",
+        (
+            "Looks are compared by the source model itself, which flatters it; a fifth of its result is taken "
+            "off. 0 would be classes given at random, 1 the same class for all that look alike."
+        ),
+    ),
+    "Correlation on held-out pairs": (
+        "Does it answer as on the photo of the same place?",
+        (
+            "On pairs that no training saw: how much the answers to a frame rise and fall with the source "
+            "model's answers to its photo, class by class."
+        ),
+    ),
+    "Agreement on held-out pairs": (
+        "Does it name the class that it names on the photo?",
+        "On pairs that no training saw; what agreement by chance would give is taken off.",
+    ),
+    "KL on held-out pairs": (
+        "Are its probabilities like those on the photo?",
+        (
+            "On pairs that no training saw, as a difference of information (Kullback-Leibler). Shown only: it "
+            "decides nothing."
+        ),
+    ),
+    "Agreement with T's path": (
+        "Does it agree with the translated frames?",
+        (
+            "Share of frames with the class that the source model gives to the translated frame. Shown only: the "
+            "network was trained on those answers."
+        ),
+    ),
+}
+
+
+def headline(verdict: str) -> tuple[str, str]:
+    """Headline of a verdict, and a sentence that says what it means."""
+    return HEADLINES[verdict]
+
+
+def measure(item: Mapping[str, Any]) -> tuple[str, str]:
+    """Question that a piece of evidence answers, and what it is; its own words where there are no others."""
+    return _MEASURES.get(item["name"], (item["name"], item["about"]))
+
+
+def spread(entropy: float) -> float:
+    """An entropy in nats as a number of equally likely classes: 1 is one class for sure."""
+    return float(2.718281828459045**entropy)
