@@ -81,6 +81,30 @@ def test_what_is_read_arrives_exactly(
             np.testing.assert_array_equal(frame, truth)
 
 
+@needs_ffmpeg
+@pytest.mark.parametrize("codec", ["ffv1", "rawvideo", "png"])
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_odd_sizes_arrive_exactly(codec: str, suffix: str, tmp_path: Path) -> None:
+    frames = (FRAMES[:, :25, :33] >> 8).astype(np.uint8)
+    for (frame, _), truth in zip(
+        decoded(encode(tmp_path / f"a{suffix}", frames, "-c:v", codec)), frames, strict=True
+    ):
+        np.testing.assert_array_equal(frame, truth)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_video_s_orientation_is_obeyed_as_ffmpeg_does(degrees: int, tmp_path: Path) -> None:
+    """As an image's is."""
+    plain, path = encode(tmp_path / "plain.mov", FRAMES, "-c:v", "ffv1"), tmp_path / "turned.mov"
+    ffmpeg("-i", plain, "-c", "copy", "-metadata:s:v:0", f"rotate={degrees}", path)
+    ffmpeg("-i", path, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "gray16le", tmp_path / "first")
+    frame, trouble = decoded(path)[0]
+    assert frame is not None
+    assert trouble == ""
+    assert frame.tobytes() == (tmp_path / "first").read_bytes() != FRAMES[0].tobytes()
+
+
 REFUSED = [
     ("mkv", ("-c:v", "ffv1", "-pix_fmt", "gray10le"), "pixel format gray10le"),
     ("mkv", ("-c:v", "ffv1", "-pix_fmt", "gray12le"), "pixel format gray12le"),

@@ -21,7 +21,7 @@ from tgkt_edge.notes import note
 
 T = TypeVar("T")
 
-Library = Literal["libjpeg", "ffmpeg"]
+Library = Literal["libjpeg", "libpng", "ffmpeg"]
 
 _WORDS: dict[Library, tuple[bytes, ...]] = {
     "libjpeg": (
@@ -30,13 +30,15 @@ _WORDS: dict[Library, tuple[bytes, ...]] = {
         b"Inconsistent progression",
         b"Invalid SOS parameters",
     ),
+    "libpng": (b"libpng ",),
     "ffmpeg": (b"[ffv1 @", b"[ffvhuff @", b"[rawvideo @", b"[png @"),
 }
-"""How complaints of decoders begin. A file that ends too early is no complaint of a decoder."""
+"""How complaints of decoders begin. A file that ends too early is no complaint of a decoder. libpng's are only
+kept from stderr, for what it complains about is refused anyway."""
 
 
 def decode_and_listen(decode: Callable[[], T]) -> tuple[T, str]:
-    """Call ``decode``, which decodes one JPEG; return its result and libjpeg's first complaint, or an empty text.
+    """Call ``decode``, which decodes one JPEG or PNG; return its result and libjpeg's first complaint, or no text.
 
     Calls of several threads run side by side. Only if libjpeg complained meanwhile does each of them decode once more,
     alone, to learn whose the complaint is.
@@ -99,7 +101,7 @@ class _Listener:
         self._own = self._slot.value
         self._lock = threading.Condition()
         self._holders, self._decoding, self._alone = 0, 0, False
-        self._heard: dict[Library, tuple[int, str]] = {"libjpeg": (0, ""), "ffmpeg": (0, "")}
+        self._heard: dict[Library, tuple[int, str]] = dict.fromkeys(_WORDS, (0, ""))
         self._rest = b""
 
     def hold(self, more: int) -> None:

@@ -288,7 +288,7 @@ def test_headers_that_change_what_counts_mean_are_refused(
 
 
 @pytest.mark.parametrize("kind", ["a flipped bit", "zeros", "rows are missing", "no header", "no end mark"])
-def test_a_damaged_png_is_named(kind: str, tmp_path: Path) -> None:
+def test_a_damaged_png_is_named(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     whole = WHOLE[".png"]
     short = png(NOISE16[:30], 16).replace(struct.pack(">II", 53, 30), struct.pack(">II", 53, 37))
     head = short[12:29]
@@ -302,3 +302,4 @@ def test_a_damaged_png_is_named(kind: str, tmp_path: Path) -> None:
     for read in (read_frame, read_rgb):
         with pytest.raises(DataError, match=r"a\.png: is (damaged|truncated)"):
             read(file(tmp_path / "a.png", damaged))
+    assert capfd.readouterr().err == ""  # libpng's word without a file's name

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tgkt_edge.errors import DataError
+from tgkt_edge.io.complaints import decode_and_listen
 from tgkt_edge.io.formats.picture import Picture, check_size, opencv_decode
 from tgkt_edge.io.formats.tiff_tags import orientation_of
 
@@ -64,7 +65,8 @@ def decode_png(data: bytes) -> Picture:
         )
     )
     channels = {_GREY: (), _COLOUR: (3,), _PALETTE: (3,)}.get(colour, (4,))
-    pixels = opencv_decode(clean, (height, width, *channels), np.uint16 if bits == 16 else np.uint8)
+    shape, dtype = (height, width, *channels), np.uint16 if bits == 16 else np.uint8
+    pixels, _ = decode_and_listen(lambda: opencv_decode(clean, shape, dtype))
     top = 255
     if colour == _GREY and bits < 8:  # libpng spreads them over 0 to 255, by a whole factor
         top = (1 << bits) - 1
