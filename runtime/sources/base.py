@@ -53,16 +53,20 @@ class StreamFormat:
             RealSense's in V4L2's words, OpenNI2's "1 mm".
         width, height: pixels.
         unit_m: metres a count, where the device says it.
+        signal: the picture at the input of a receiver (HDMI), "1920x1080", which the driver scales where it is not
+            ``width`` x ``height``. Empty: it is a camera of its own.
     """
 
     pixels: str
     width: int
     height: int
     unit_m: float | None = None
+    signal: str = ""
 
     def __str__(self) -> str:
         unit = f" at {self.unit_m:g} m a count" if self.unit_m is not None else ""
-        return f"{self.pixels} {self.width}x{self.height}{unit}"
+        signal = f" from a {self.signal} signal" if self.signal else ""
+        return f"{self.pixels} {self.width}x{self.height}{unit}{signal}"
 
 
 class SequenceGaps:

@@ -55,7 +55,9 @@ def format_of(pixels: str, frame: NDArray[Any], unit_m: float | None = None) -> 
 
 
 def _same(pinned: StreamFormat, found: StreamFormat) -> bool:
-    same_picture = (pinned.pixels, pinned.width, pinned.height) == (found.pixels, found.width, found.height)
+    same_picture = all(
+        getattr(pinned, name) == getattr(found, name) for name in ("pixels", "width", "height", "signal")
+    )
     if pinned.unit_m is None or found.unit_m is None:
         return same_picture and pinned.unit_m is found.unit_m
     return same_picture and math.isclose(pinned.unit_m, found.unit_m, rel_tol=_UNIT_TOLERANCE)

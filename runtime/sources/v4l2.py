@@ -19,6 +19,7 @@ from tgkt_edge.runtime.sources.base import (
     check_first,
     opencv,
 )
+from tgkt_edge.runtime.sources.stream_format import check_pinned
 from tgkt_edge.runtime.sources.v4l2_device import FormatChanged, Layout, RawImage, V4l2Device
 from tgkt_edge.runtime.sources.v4l2_formats import Refusals, candidates, pixel_name, raw_pixels
 from tgkt_edge.sensor import SensorSpec
@@ -73,11 +74,12 @@ class V4l2Source(FrameSource):
             ) from error
         try:
             self._first: Captured | None = self._negotiate()
+            layout, signal = self._layout, self._camera.signal.agreed
+            self.format = StreamFormat(pixel_name(layout.fourcc), layout.width, layout.height, signal=signal)
+            check_pinned(pinned, self.format, device)
         except BaseException:
             self._camera.close()
             raise
-        layout = self._layout
-        self.format = StreamFormat(pixel_name(layout.fourcc), layout.width, layout.height)
 
     def read(self) -> Captured:
         """The next frame; see :meth:`FrameSource.read`."""
@@ -186,7 +188,7 @@ class V4l2Source(FrameSource):
                 time.sleep(_PAUSE)
             try:
                 self._camera.signal.adopt()
-                layout = self._camera.set_format(name, size)
+                layout = self._camera.set_format(name, size or self._camera.signal.size)
                 refusal = _refusal(layout, name, size)
                 if refusal is not None and not accepted:
                     return refusal
@@ -211,10 +213,13 @@ class V4l2Source(FrameSource):
                     ) from error
                 trouble = _reason(error)
         self._camera.signal.look(at_once=True)
-        signal = f" {self._camera.signal.trouble}." if self._camera.signal.trouble else ""
+        if self._camera.signal.trouble is not None:
+            raise SourceLostError(
+                f"{self._device}: {self._camera.signal.trouble}: switch on or plug in what feeds it."
+            )
         raise SourceLostError(
             f"{self._device}: no whole frame as {pixel_name(name)} in {_TRIES} attempts; the last one: "
-            f"{trouble.rstrip('.')}.{signal} See 'dmesg', check cable and power, or plug the camera in again."
+            f"{trouble.rstrip('.')}. See 'dmesg', check cable and power, or plug the camera in again."
         )
 
     def _first_whole(self) -> Captured:

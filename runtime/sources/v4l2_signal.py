@@ -9,7 +9,8 @@ import time
 
 from tgkt_edge.runtime.sources import v4l2_abi as abi
 
-_SHARE = 50  # an input is asked for its state with each frame, as long as that takes a fiftieth of the time at most
+_SHARE = 50  # an input is asked for its state with each frame, as long as that takes a fiftieth of the time
+_LONGEST = 0.2  # seconds between two questions at most, however long each takes
 _NO_SIGNAL = {
     errno.ENOLINK: "has no signal",
     errno.ENOLCK: "has no stable signal",
@@ -34,12 +35,18 @@ class InputSignal:
         self._digital = True  # the driver knows the timings of digital video, as far as is known
         self.agreed = self.detected = ""
         self.trouble: str | None = None
-        self._next = 0.0
+        self._cost, self._next = _LONGEST / _SHARE, 0.0
 
     @property
     def changed(self) -> bool:
         """A signal arrives, and it is another one than when the stream was set up."""
         return bool(self.agreed) and bool(self.detected) and self.agreed != self.detected
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of the signal that was agreed on: what a driver delivers without scaling it."""
+        width, _, height = self.agreed.rstrip("i").partition("x")
+        return (int(width), int(height)) if height else None
 
     def adopt(self) -> None:
         """Set the receiver to the signal that it detects, as programs that capture from HDMI have to."""
@@ -56,13 +63,14 @@ class InputSignal:
         """Ask the driver again.
 
         Args:
-            at_once: however long that takes; else at most for a fiftieth of the time.
+            at_once: now; else as seldom as it takes to spend a fiftieth of the time on it, but every 0.2 seconds.
         """
         begin = time.monotonic()
         if at_once or begin >= self._next:
             self.trouble = self._ask()
             end = time.monotonic()
-            self._next = end + _SHARE * (end - begin)
+            self._cost = min(self._cost, end - begin)  # what is longer was an interruption of this process
+            self._next = end + _SHARE * self._cost
 
     def _ask(self) -> str | None:
         number, found = ctypes.c_int(), abi.Input()

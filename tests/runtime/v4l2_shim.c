@@ -22,8 +22,8 @@
  * are missing), SHIM_UNCOUNTED 1 (every sequence number is 0), SHIM_STAMPED 1 (the first eight bytes of a frame are its
  * timestamp in Unix microseconds), SHIM_BACKWARDS n (frame n is stamped 50 ms before the one before it).
  * SHIM_INPUT 1 (an input with states), SHIM_HDMI 1 (one with a signal of the stream's size; after SHIM_CHANGE its
- * height is halved and VIDIOC_G_FMT stays), SHIM_MODE and SHIM_GID (what stat() says of the node), SHIM_LOG (a file:
- * one line each for VIDIOC_S_FMT and VIDIOC_STREAMON).
+ * height is halved and VIDIOC_G_FMT stays), SHIM_SIGNAL_WIDTH (of that signal), SHIM_MODE and SHIM_GID (what stat()
+ * says of the node), SHIM_LOG (a file: one line each for VIDIOC_S_FMT and VIDIOC_STREAMON).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -274,8 +274,8 @@ static int timings(struct v4l2_dv_timings *found) {
   if (!number("SHIM_HDMI", 0)) return refuse(ENOTTY);
   if (there("SHIM_NOSIGNAL")) return refuse(ENOLINK);
   found->type = V4L2_DV_BT_656_1120;
-  found->bt.width = width;
-  found->bt.height = changed() ? height / 2 : height;
+  found->bt.width = (uint32_t)number("SHIM_SIGNAL_WIDTH", number("SHIM_WIDTH", 64));
+  found->bt.height = (uint32_t)number("SHIM_HEIGHT", 48) / (changed() ? 2 : 1);
   found->bt.pixelclock = 74250000;
   return 0;
 }

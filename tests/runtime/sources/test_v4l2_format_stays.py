@@ -179,3 +179,17 @@ def test_one_that_lacks_the_first_format_is_refused_and_no_other_is_taken(
 def test_a_format_that_was_second_choice_stays(reopen: Callable[..., dict[str, Any]]) -> None:
     back = reopen({"FORMATS": "Y12 "}, {"FORMATS": "Y16 ,Y12 "})
     assert back["format"] == "Y12 64x48"
+
+
+def test_a_receiver_is_asked_for_the_size_of_its_signal(read: Callable[..., Any], tmp_path: Path) -> None:
+    found = read("nir", 1, HDMI=1, SIZES=1, WIDTH=32, SIGNAL_WIDTH=64)
+    assert found.report[0]["format"] == "Y16 64x48 from a 64x48 signal"
+    assert found.frames[0].shape == (HEIGHT, WIDTH)
+
+
+def test_another_signal_that_the_driver_scales_to_the_first_size_is_refused(
+    reopen: Callable[..., dict[str, Any]],
+) -> None:
+    back = reopen({"FORMATS": "Y16 ", "SIZES": "1", "HDMI": "1"}, {"SIGNAL_WIDTH": "128"})
+    assert "delivered Y16 64x48 from a 64x48 signal when it was first opened, and now" in back["lost"]
+    assert "now delivers Y16 64x48 from a 128x48 signal." in back["lost"]
