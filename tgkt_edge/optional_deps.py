@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tgkt_edge.errors import MissingDependency
+from tgkt_edge.errors import MissingDependency, UsageError
 
 PUBLISHED = False
 """Whether ``pip install tgkt-edge`` finds this program in a registry. What all messages advise follows from it."""
@@ -48,8 +48,11 @@ def require(module: str, extra: str, needed_for: str) -> Any:
     Raises:
         MissingDependency: (exit 6) it is not installed, which names ``extra``; or it is, and cannot be loaded: then the
             loader's own words, such as the name of a system library that is missing.
+        UsageError: (exit 2) of PyTorch: the current folder was deleted.
     """
     package = module.partition(".")[0]
+    if package == "torch":
+        _refuse_deleted_folder(needed_for)
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -61,6 +64,21 @@ def require(module: str, extra: str, needed_for: str) -> Any:
         raise MissingDependency(_unloadable(package, needed_for, error)) from error
     except ImportError as error:
         raise MissingDependency(_unloadable(package, needed_for, error)) from error
+
+
+def _refuse_deleted_folder(needed_for: str) -> None:
+    """PyTorch's MKL ends the process where there is no current folder, without a word that a person could use.
+
+    Raises:
+        UsageError: (exit 2) the current folder was deleted.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"{needed_for} needs PyTorch, which does not work here: the current folder was deleted. "
+            f"Go to another one: cd"
+        ) from error
 
 
 def _unloadable(package: str, needed_for: str, error: ImportError) -> str:

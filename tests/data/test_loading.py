@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -280,3 +283,14 @@ def test_every_preset_is_explained() -> None:
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[: len(PRESETS)]] == list(PRESETS)
     assert "0 (black) to 1023 (white)" in lines[1]
+
+
+def test_names_are_escaped_alike_in_every_locale() -> None:
+    names = r"('a\xb7', 'K\udcc3\udcbc', 'K\udcfc')"
+    code = (
+        f"from tgkt_edge.data.discovery import escape_name; print(ascii([escape_name(t) for t in {names}]))"
+    )
+    for more in ({"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"LC_ALL": "C.UTF-8"}):
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env={**os.environ, **more}, capture_output=True, text=True, check=True)
+        assert done.stdout == "['a\\xb7', 'K\\xfc', 'K\\\\xfc']\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -175,7 +174,7 @@ def _gone(missing: Sequence[str]) -> str:
 
 def escape_name(text: str) -> str:
     r"""``text`` as UTF-8 can say it: bytes of a file name that are none, such as Latin-1's ü, become ``\xfc``."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def abbreviate(names: Sequence[str]) -> str:
