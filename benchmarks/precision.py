@@ -37,7 +37,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.data.loading import load_labelled_frames
-from tgkt_edge.evaluation.accuracy_gate import network_inputs, settle
+from tgkt_edge.evaluation.accuracy_gate import network_inputs
+from tgkt_edge.evaluation.engine_timing import settle
 from tgkt_edge.export.export import describe, export
 from tgkt_edge.export.fp16 import write_fp16
 from tgkt_edge.export.graph import Deployed, export_onnx

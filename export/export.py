@@ -15,7 +15,8 @@ from tgkt_edge.bundle.bundle import MANIFEST, MODEL_FILES, Bundle
 from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.evaluation import temperature as calibration
-from tgkt_edge.evaluation.accuracy_gate import MAX_DROP, table
+from tgkt_edge.evaluation.accuracy_gate import MAX_DROP
+from tgkt_edge.evaluation.tables import table
 from tgkt_edge.export.int8_calibration import FRAMES, check_method
 from tgkt_edge.export.precisions import RealFrames, Say, Task, add_precisions, load_real_frames
 from tgkt_edge.export.reference_stats import add_statistics

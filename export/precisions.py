@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from tgkt_edge.bundle.bundle import MODEL_FILES
 from tgkt_edge.data.loading import Frames, load_frames, load_labelled_frames, spread
 from tgkt_edge.errors import GateError, UsageError
-from tgkt_edge.evaluation.accuracy_gate import GATE_FRAMES, Comparison, network_inputs, time_engines
+from tgkt_edge.evaluation.accuracy_gate import GATE_FRAMES, Comparison, network_inputs
+from tgkt_edge.evaluation.engine_timing import time_engines
 from tgkt_edge.export.fp16 import write_fp16
 from tgkt_edge.export.int8 import FORMS, quantise
 from tgkt_edge.export.int8_calibration import Ranges, calibrate

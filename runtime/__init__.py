@@ -11,7 +11,7 @@ from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tgkt_edge.runtime.engines.select import ENGINES, open_engine
 from tgkt_edge.runtime.engines.tensorrt import TensorRtEngine
-from tgkt_edge.runtime.output.records import RunSummary
+from tgkt_edge.runtime.output.summary import RunSummary
 from tgkt_edge.runtime.pipeline import classify, run
 from tgkt_edge.runtime.sources import Captured, FrameSource, open_source
 

@@ -27,10 +27,11 @@ from tgkt_edge.runtime.health.systemd import Notifier
 from tgkt_edge.runtime.infer.smoothing import UNKNOWN, Decider
 from tgkt_edge.runtime.model import Model, check_choices, load
 from tgkt_edge.runtime.output.dispatcher import Fanout
+from tgkt_edge.runtime.output.live_line import LiveLine
 from tgkt_edge.runtime.output.metrics import Statistics
 from tgkt_edge.runtime.output.nonblocking import PATIENCE
-from tgkt_edge.runtime.output.records import LiveLine, RunSummary, Stopped
 from tgkt_edge.runtime.output.shutdown import StopRequest
+from tgkt_edge.runtime.output.summary import RunSummary, Stopped
 from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent, StateEvent
 from tgkt_edge.runtime.sinks import STDOUT, Message, RunInfo, Sink, open_sink
 from tgkt_edge.runtime.sinks.base import ReaderGoneError
@@ -284,7 +285,11 @@ def _consume(
             fanout.write(message, patient=not stream.live)
         for message in messages:
             record = message.record
-            if isinstance(record, HealthEvent):
+            if isinstance(record, Decision | BadFrame):
+                notifier.answered(partial(_state, record, stats, stream.dropped))
+                if line.due():
+                    line.show(_state(record, stats, stream.dropped))
+            elif isinstance(record, HealthEvent):
                 why = f": {record.text}" if record.text else ""
                 line.say(
                     f"{record.flag}: {'on' if record.active else 'off'} ({round(record.value, 4):g}){why}"
@@ -295,10 +300,6 @@ def _consume(
                     line.say(f"{record.state}: {record.detail}")
                 elif record.format:
                     line.say(f"live: {record.detail} delivers {record.format}")
-            elif isinstance(record, Decision | BadFrame):
-                notifier.answered(partial(_state, record, stats, stream.dropped))
-                if line.due():
-                    line.show(_state(record, stats, stream.dropped))
     return stop.reason
 
 

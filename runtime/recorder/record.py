@@ -14,8 +14,8 @@ from typing import TextIO
 from tgkt_edge.errors import FrameError, UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.recording_format import is_recording, read_spec
+from tgkt_edge.runtime.output.live_line import LiveLine
 from tgkt_edge.runtime.output.nonblocking import PATIENCE
-from tgkt_edge.runtime.output.records import LiveLine
 from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.runtime.recorder.pair_matcher import Pairing
 from tgkt_edge.runtime.recorder.source_reader import SourceReader

@@ -15,7 +15,7 @@ def encode(value: Any) -> str:
             since that is what a sink raises for a message that it cannot write.
     """
     try:
-        return json.dumps(value, allow_nan=False, default=_plain)
+        return _ENCODER.encode(value)
     except (TypeError, ValueError) as error:
         raise OSError(errno.EINVAL, f"this record is not JSON: {error}") from error
 
@@ -24,3 +24,6 @@ def _plain(value: Any) -> Any:
     if not hasattr(value, "item"):
         raise TypeError(f"{type(value).__name__} {value!r}")
     return value.item()
+
+
+_ENCODER = json.JSONEncoder(allow_nan=False, default=_plain)  # made once: each decision waits for it

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tgkt_edge.evaluation.accuracy_gate import ask, compare, network_inputs, settle, table, time_engines
+from tgkt_edge.evaluation.accuracy_gate import ask, compare, network_inputs
+from tgkt_edge.evaluation.engine_timing import settle, time_engines
+from tgkt_edge.evaluation.tables import table
 from tgkt_edge.preprocess import center_crop, encode, preprocess, resize_side
 from tgkt_edge.sensor import load_sensor
 

@@ -20,7 +20,7 @@ from tgkt_edge.runtime.capture.frame import Frame
 from tgkt_edge.runtime.capture.reader import Capture
 from tgkt_edge.runtime.capture.retry import NEVER
 from tgkt_edge.runtime.infer.preprocess_stage import Pending, prepare
-from tgkt_edge.runtime.output.records import LiveLine
+from tgkt_edge.runtime.output.live_line import LiveLine
 from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.sensor import PRESETS
 

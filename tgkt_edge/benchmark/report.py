@@ -7,7 +7,7 @@ from typing import Any
 
 from tgkt_edge.benchmark.timing import STEADY, VARIES
 from tgkt_edge.errors import IncompatibleError, MissingDependency, TgktEdgeError, UsageError
-from tgkt_edge.evaluation.accuracy_gate import aligned
+from tgkt_edge.evaluation.tables import aligned
 from tgkt_edge.system.hardware_state import describe_state
 
 FEW_CALLS = 100

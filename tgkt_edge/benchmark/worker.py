@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tgkt_edge.benchmark.timing import warm_up
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import TgktEdgeError, UsageError
-from tgkt_edge.evaluation.accuracy_gate import settle
+from tgkt_edge.evaluation.engine_timing import settle
 from tgkt_edge.runtime import Engine, open_engine
 from tgkt_edge.system.hardware_state import read
 

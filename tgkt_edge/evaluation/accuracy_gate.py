@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.preprocess import center_crop, to_unit
-
-if TYPE_CHECKING:
-    from tgkt_edge.runtime.engines.base import Answer, Engine
+from tgkt_edge.runtime.engines.base import Answer, Engine
 
 MAX_DROP = 0.01
 """Default of ``--max-drop``: one point of accuracy."""
@@ -121,75 +115,3 @@ def ask(engine: Engine, inputs: NDArray[np.float32]) -> Answer:
     """Logits and probabilities of (N, 1, S, S) inputs, frame by frame as ``run`` does."""
     rows = [engine.infer(frame[np.newaxis]) for frame in inputs]
     return np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
-
-
-SETTLE_SECONDS = 0.1
-"""How long an engine runs before its calls are timed, when its turn comes. ONNX Runtime's threads go on spinning for
-some 60 ms after their last call and hold a core that the next engine's threads want: seen on two cores, INT8 took 15 ms
-in place of 6.5 for as long as those of the FP32 engine before it did."""
-
-
-def settle(call: Callable[[], object], seconds: float = SETTLE_SECONDS) -> None:
-    """Call once at least, and until ``seconds`` have passed, untimed."""
-    end = time.perf_counter() + seconds
-    call()
-    while time.perf_counter() < end:
-        call()
-
-
-def time_engines(
-    engines: Mapping[str, Engine], inputs: NDArray[np.float32], rounds: int = 5, calls: int = 3
-) -> dict[str, float]:
-    """Median milliseconds of one frame on each engine, in turns, so that a change of clock or load meets all.
-
-    In each of the rounds an engine is left to settle (:func:`settle`), then ``calls`` frames are timed.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in engines}
-    for number in range(rounds):
-        for name, engine in engines.items():
-            frames = [inputs[(number * calls + i) % len(inputs)][np.newaxis] for i in range(calls)]
-            settle(functools.partial(engine.infer, frames[0]))
-            for frame in frames:
-                begin = time.perf_counter()
-                engine.infer(frame)
-                seconds[name].append(time.perf_counter() - begin)
-    return {name: 1000 * statistics.median(values) for name, values in seconds.items()}
-
-
-def table(verification: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What was measured, by precision, as a table for a person."""
-    rows: list[Sequence[str]] = [
-        ("precision", "against", "frames", "same class", "accuracy", "largest", "mean", "KL", "ms", "speed")
-    ]
-    for name, found in verification.items():
-        if "frames" not in found:
-            continue
-        accuracy = found.get("accuracy")
-        speed = found.get("speed")
-        rows.append(
-            (
-                name,
-                str(found["against"]),
-                str(found["frames"]),
-                f"{found['top1_agreement']:.1%}",
-                "-" if accuracy is None else f"{accuracy:.1%} ({found['reference_accuracy']:.1%})",
-                _number(found["max_logit_difference"]),
-                _number(found["mean_logit_difference"]),
-                _number(found.get("mean_kl")),
-                _number(found.get("ms")),
-                "-" if speed is None else f"{speed:.2f}x",
-            )
-        )
-    return aligned(rows)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table of texts as lines, every column as wide as its widest cell. All rows have equally many cells."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"

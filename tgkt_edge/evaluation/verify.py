@@ -18,9 +18,9 @@ from tgkt_edge.evaluation.accuracy_gate import (
     ask,
     compare,
     network_inputs,
-    table,
-    time_engines,
 )
+from tgkt_edge.evaluation.engine_timing import time_engines
+from tgkt_edge.evaluation.tables import table
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.engines.select import open_engine

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from tgkt_edge.bundle.bundle import Bundle
-from tgkt_edge.runtime.output.records import LiveLine
+from tgkt_edge.runtime.output.live_line import LiveLine
 
 
 def test_an_answer_stays_for_two_seconds_while_no_other_comes() -> None:

@@ -10,7 +10,7 @@ from typing import TextIO
 
 import pytest
 
-from tgkt_edge.runtime.output.records import LiveLine
+from tgkt_edge.runtime.output.live_line import LiveLine
 from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks import stdout
 from tgkt_edge.runtime.sinks.base import Message, ReaderGoneError
