@@ -24,7 +24,7 @@ from tgkt_edge.data.discovery import read_csv_columns
 from tgkt_edge.preprocess import encode, encode_rgb
 from tgkt_edge.sensor import load_sensor
 
-SIDE, GAP, TEXT = 190, 6, 58  # pixels
+SIDE, GAP, TEXT = 154, 6, 52  # pixels
 PAPER, INK, GOOD, BAD = (255, 255, 255), (60, 60, 60), (80, 130, 20), (60, 60, 190)  # BGR
 
 
@@ -54,7 +54,7 @@ def column(
     below = cv2.applyColorMap(stretched, cv2.COLORMAP_VIRIDIS)
     text = np.full((TEXT, SIDE, 3), PAPER, np.uint8)
     for i, (words, colour) in enumerate(lines):
-        cv2.putText(text, words, (2, 22 + 24 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
+        cv2.putText(text, words, (2, 20 + 22 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
     gap = np.full((GAP, SIDE, 3), PAPER, np.uint8)
     return np.concatenate([top, gap, below, text])
 
