@@ -132,7 +132,12 @@ def test_the_wheel_holds_every_module_and_installs_no_generic_name(
     base = [
         line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line
     ]
-    assert sorted(line.removeprefix("Requires-Dist: ") for line in base) == ["numpy", "pyyaml", "rich", "typer"]
+    assert sorted(line.removeprefix("Requires-Dist: ") for line in base) == [
+        "numpy",
+        "pyyaml",
+        "rich",
+        "typer",
+    ]
 
 
 def install(wheel: Path, extra: str, folder: Path) -> Path:
