@@ -32,8 +32,8 @@ from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.logger import RunLog
-from tgkt_edge.train.methods.source import train_source
-from tgkt_edge.train.nn.checkpoint import Header, load_classifier, save_checkpoint
+from tgkt_edge.train.methods.make_source import make_source
+from tgkt_edge.train.nn.checkpoint import load_classifier, save_checkpoint
 from tgkt_edge.train.nn.device import Compute, open_compute
 from tgkt_edge.train.resume_state import StageState
 from tgkt_edge.train.run_folder.folder import Run, RunInputs, write_config
@@ -41,14 +41,16 @@ from tgkt_edge.train.run_folder.folder import Run, RunInputs, write_config
 ANSWERS = {"source-only": "source-only", "tgmb": "tgmb"}
 """Which of a run's models is a method's result, where it is not "target"."""
 
-UNREAD = {
-    "source-only": ("tgmb", "tgkt", "shot", "socket"),
-    "tgmb": ("tgkt", "shot", "socket"),
-    "tgkt": ("shot", "socket"),
-    "shot": ("tgmb", "tgkt", "socket"),
-    "socket": ("tgmb", "tgkt", "shot"),
+READ = {
+    "source-only": (),
+    "tgmb": ("tgmb",),
+    "shot": ("shot",),
+    "socket": ("socket",),
+    "translate": ("translation",),
 }
-"""Sections of AdaptConfig that a method does not read. Those not named here are taken to read all of it."""
+"""Sections of AdaptConfig that a method reads beside the source's; those of tgkt depend on what is translated."""
+
+SECTIONS = ("translation", "student", "tgmb", "tgkt", "shot", "socket")
 
 
 @dataclass(frozen=True)
@@ -129,9 +131,10 @@ class Workshop:
             log.say(f"source model of {data.name}, seed {config.seed}: {len(images)} images")
             compute.reset_memory()
             start = time.monotonic()
-            model = train_source(images, config, compute, log, state)
+            model, header = make_source(images, config, compute, log, state, run.features)
             seconds = time.monotonic() - start
-        save_checkpoint(run.source, model, Header("source", images.classes, config.image_size))
+        save_checkpoint(run.source, model, header)
+        shutil.rmtree(run.features, ignore_errors=True)
         cost = {"seconds": round(seconds, 3), "peak_bytes": compute.peak_memory()}
         write_json(folder / "cost.json", {"source": cost})
         state.clear()
@@ -150,6 +153,7 @@ class Workshop:
         """Adapt into ``out``, going on with what is there; also which stages another cell has computed."""
         sensor, run = load_sensor(data.sensor), Run(out)
         shares = self.share_translator and method in ("tgmb", "tgkt") and config.rounds == 1
+        shares = shares and not config.by_features
         kept = self.work / "translators" / _translator_key(source_key, data, config, compute)
         begun = (out / "config.yaml").is_file()
         shared = []
@@ -193,7 +197,8 @@ def _source_key(data: DataSet, config: AdaptConfig, compute: Compute) -> str:
     return _digest(
         data.source.read_text(encoding="utf-8"),
         sha256_of(weights) if weights.is_file() else config.weights,
-        dataclasses.asdict(config.source),
+        {**dataclasses.asdict(config.source), "mode": config.linear_source},
+        config.translation.views,
         _common(config, compute),
     )
 
@@ -205,7 +210,9 @@ def _translator_key(source_key: str, data: DataSet, config: AdaptConfig, compute
 
 def _cell_key(source_key: str, data: DataSet, method: str, config: AdaptConfig, compute: Compute) -> str:
     """Of everything but what stands for the source model, what changes no number, and sections not read."""
-    unread = {"source", "weights", "save_every_s", "device", "precision", *UNREAD.get(method, ())}
+    by_features = ("translation", "student") if config.by_features else ("tgmb", "tgkt")
+    unread = {*SECTIONS} - {*READ.get(method, by_features)}
+    unread |= {"source", "save_every_s", "device", "precision", *(() if config.by_features else ("weights",))}
     options = {key: value for key, value in dataclasses.asdict(config).items() if key not in unread}
     labels = data.labelled.read_text(encoding="utf-8")
     return _digest(source_key, _adapted_from(data), labels, method, options, _common(config, compute))

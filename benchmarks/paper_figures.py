@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 METHODS = ("source-only", "shot", "socket", "tgmb", "tgkt")
 """In the order of the paper's columns."""
 
+RUNNABLE = (*METHODS, "translate")
+"""What ``adapt --method`` takes. The paper's T of "tgkt" is ``translator=pixels``, or ``--config paper``."""
+
 DOMAINS = ("kv1", "kv2", "realsense", "xtion")
 
 SUNRGBD_CLASSES, DIML_CLASSES = 17, 6
@@ -66,7 +69,7 @@ class Row:
         data = _SAME_TASK.get(data, data)
         if data in self.paper:
             return self.paper[data]
-        if self.name == self.method and data in _FIGURES:
+        if self.name == self.method in METHODS and data in _FIGURES:
             return _FIGURES[data][METHODS.index(self.method)]
         return None
 

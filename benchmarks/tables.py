@@ -2,7 +2,7 @@
 
     python benchmarks/tables.py --data nyuv2-5 epfl-6 --methods source-only shot socket tgmb tgkt --seeds 0 1 2 \\
         --size 112 --epochs 12 --weights FILE -o WORK [--out results.md]
-    ... --row "no KD=tgkt,tgkt.kd=0"     a further row: a method, and what is set for it
+    ... --row "pixels=tgkt,translator=pixels"   a further row: a method, and what is set for it
     ... --rows table5 --config paper     the rows of the paper's Table 4, 5, 6 or 7
     ... --epochs 12 --stages tgmb tgkt   12 epochs for these stages, the usual number for the others
 
@@ -28,7 +28,7 @@ from typing import Any
 
 from cells import Workshop
 from datasets import DataSet, open_data
-from paper_figures import METHODS, TABLES, Row
+from paper_figures import RUNNABLE, TABLES, Row
 from table_text import Cells, Failures, margins, markdown, summarise
 
 from tgkt_edge import __version__
@@ -46,9 +46,9 @@ def read_row(text: str) -> Row:
     """``NAME=METHOD[,section.key=value...]``. Raises ArgumentTypeError."""
     name, equals, rest = text.partition("=")
     method, *sets = rest.split(",")
-    if not equals or not name or method not in METHODS:
+    if not equals or not name or method not in RUNNABLE:
         raise argparse.ArgumentTypeError(
-            f"{text!r}: expected NAME=METHOD,key=value,... with a METHOD of {', '.join(METHODS)}"
+            f"{text!r}: expected NAME=METHOD,key=value,... with a METHOD of {', '.join(RUNNABLE)}"
         )
     return Row(name, method, tuple(sets))
 
@@ -174,7 +174,7 @@ def _parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", nargs="+", required=True)
-    parser.add_argument("--methods", nargs="+", default=[], choices=METHODS)
+    parser.add_argument("--methods", nargs="+", default=[], choices=RUNNABLE)
     parser.add_argument(
         "--row", action="append", default=[], type=read_row, metavar="NAME=METHOD,key=value,..."
     )

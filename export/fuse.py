@@ -4,7 +4,9 @@ All of it is exact in real arithmetic and done in float64, so that what is left 
 
 - every batch norm goes into the layer before it;
 - channel repeat and ImageNet normalisation go into the first convolution (:func:`fold_repeat`);
-- bottleneck and classifier have no activation between them, so they are one matrix.
+- surface normals, where the network reads them, are computed in the graph from the plain frame;
+- bottleneck and classifier have no activation between them, so they are one matrix; so are the standardisation of
+  pooled features and their classifier.
 
 The plain network, :class:`tgkt_edge.export.graph.Deployed`, stays the reference for every
 exported file.
@@ -20,7 +22,15 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torchvision.models.resnet import Bottleneck
 
-from tgkt_edge.train.nn.model import IMAGENET_MEAN, IMAGENET_STD, SceneClassifier
+from tgkt_edge.train.nn.model import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    SceneClassifier,
+    Standardize,
+    normalise,
+    unit_rows,
+)
+from tgkt_edge.train.nn.normals import surface_normals
 
 
 class Folded(nn.Module):
@@ -34,22 +44,34 @@ class Folded(nn.Module):
         super().__init__()
         model = copy.deepcopy(model).eval().double()
         backbone = model.backbone
-        self.first = fold_repeat(fuse_conv_bn_eval(backbone.conv1, backbone.bn1)).float()
-        self.blocks = nn.Sequential(
-            *(
-                _fold_block(block)
-                for layer in (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)
-                for block in layer
-            )
+        self.normals = model.normals
+        first = fuse_conv_bn_eval(backbone.conv1, backbone.bn1)
+        self.first = (first if model.normals else fold_repeat(first)).float()
+        self.layers = nn.ModuleList(
+            nn.Sequential(*(_fold_block(block) for block in layer))
+            for layer in (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)
         ).float()
-        hidden = fuse_linear_bn_eval(model.bottleneck.linear, model.bottleneck.norm)
+        self.pooled = model.pooled
+        if model.pooled:
+            hidden = _as_linear(model.standard)
+        else:
+            hidden = fuse_linear_bn_eval(model.bottleneck.linear, model.bottleneck.norm)
         self.head = _join(hidden, model.classifier).float()
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
-        ones = F.pad(frame, (0, 0, 0, 0, 0, 1), value=1.0)  # (N, 2, S, S): the frame, and a channel of ones
-        x = F.max_pool2d(F.relu(self.first(ones)), kernel_size=3, stride=2, padding=1)  # (N, 64, S/4, S/4)
-        pooled = self.blocks(x).mean((2, 3))  # (N, 2048)
-        logits = self.head(pooled)
+        if self.normals:
+            first = normalise(surface_normals(frame))  # (N, 3, S, S)
+        else:
+            first = F.pad(
+                frame, (0, 0, 0, 0, 0, 1), value=1.0
+            )  # (N, 2, S, S): the frame, and a channel of ones
+        x = F.max_pool2d(F.relu(self.first(first)), kernel_size=3, stride=2, padding=1)  # (N, 64, S/4, S/4)
+        pooled = []
+        for number, layer in enumerate(self.layers, 1):
+            x = layer(x)
+            if number in self.pooled:
+                pooled.append(unit_rows(x.mean((2, 3))))
+        logits = self.head(torch.cat(pooled, 1) if pooled else x.mean((2, 3)))
         return logits, logits.softmax(1)
 
 
@@ -87,6 +109,15 @@ def _fold_block(block: Bottleneck) -> Bottleneck:
     if block.downsample is not None:
         block.downsample = fuse_conv_bn_eval(block.downsample[0], block.downsample[1])
     return block
+
+
+def _as_linear(standard: Standardize) -> nn.Linear:
+    """Minus the mean, divided by the scale, as a linear layer."""
+    width = len(standard.mean)
+    linear = nn.Linear(width, width, dtype=standard.mean.dtype)
+    linear.weight = nn.Parameter(torch.diag(1 / standard.scale), requires_grad=False)
+    linear.bias = nn.Parameter(-standard.mean / standard.scale, requires_grad=False)
+    return linear
 
 
 def _join(first: nn.Linear, second: nn.Linear) -> nn.Linear:

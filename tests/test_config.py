@@ -34,8 +34,18 @@ def yaml_file(tmp_path: Path) -> Path:
 def test_the_paper_by_name_is_the_paper() -> None:
     """Every number of METHOD.md's sections on the three stages, and of the network sizes that go with them."""
     paper = build_config("paper")
+    assert paper.translator == "pixels"
     assert (paper.image_size, paper.batch, paper.holdout) == (224, 32, 0)  # it trains on every pair
-    source = {"epochs": 20, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-3}
+    source = {
+        "mode": "finetune",
+        "c": 0.01,
+        "keep": 0,
+        "epochs": 20,
+        "lr": 1e-3,
+        "head_lr": 1e-2,
+        "momentum": 0.9,
+        "weight_decay": 1e-3,
+    }
     assert dataclasses.asdict(paper.source) == {**source, "label_smoothing": 0.1}
     assert dataclasses.asdict(paper.tgmb) == {
         "epochs": 15, "lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-3, "d_lr": 1e-4,

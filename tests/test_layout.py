@@ -80,6 +80,7 @@ def test_runtime_and_train_use_only_what_all_share(
 LAYERS = (
     ("__version__", "errors", "notes", "system.cpu"),
     ("library_defaults", "config_parsing", "optional_deps", "sensor"),
+    ("config_sections",),
     ("config", "preprocess", "trt.library"),
     ("io", "system"),
     ("bundle", "data"),

@@ -31,142 +31,41 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tgkt_edge.config_parsing import check, from_dict, merge, nested
+from tgkt_edge.config_sections import (
+    Distance,
+    ShotConfig,
+    SocketConfig,
+    SourceConfig,
+    StudentConfig,
+    TgktConfig,
+    TgmbConfig,
+    TranslationConfig,
+)
 from tgkt_edge.errors import ConfigError
 
-Distance = Literal["mean", "sum", "frobenius"]
-
-
-@dataclass(frozen=True)
-class SourceConfig:
-    """Stage 1: the RGB classifier. Cross-entropy with label smoothing, SGD."""
-
-    epochs: int = 20
-    lr: float = 1e-3  # backbone, at step 0
-    head_lr: float = 1e-2  # bottleneck and classifier, at step 0
-    momentum: float = 0.9
-    weight_decay: float = 1e-3
-    label_smoothing: float = 0.1  # share of the target spread over all classes
-
-    def __post_init__(self) -> None:
-        check(self, "source", positive=("epochs", "lr", "head_lr"), unit=("momentum", "label_smoothing"))
-
-
-@dataclass(frozen=True)
-class TgmbConfig:
-    """Stage 2: the translation net. ``rec + d1 L_D1 + d2 L_D2 + im L_IM`` (equation 6)."""
-
-    epochs: int = 15
-    lr: float = 1e-3  # translation net, SGD, at step 0
-    momentum: float = 0.9
-    weight_decay: float = 1e-3
-    d_lr: float = 1e-4  # discriminators, Adam
-    rec: float = 1.0  # weight of L_rec (1)
-    d1: float = 1.0  # weight of L_D1 (2); the paper's alpha_d is d1 = d2
-    d2: float = 1.0  # weight of L_D2 (3)
-    im: float = 0.2  # weight of L_IM (5): alpha_im of Tables 4 and 6
-    adversary: Literal["flipped", "eq3-minmax"] = "flipped"  # how T plays against D1 and D2
-    rec_distance: Distance = "mean"  # how L_rec sums its squares
-    optimiser: Literal["sgd", "adam"] = "sgd"  # of T; Adam takes momentum as its first beta
-    rec_epochs: int = 0  # first epochs of L_rec alone, in the first round
-    guide: float = 1.0  # from the second round on: weight of KL(through T || target network) on target frames
-
-    def __post_init__(self) -> None:
-        check(self, "tgmb", positive=("epochs", "lr", "d_lr"), unit=("momentum",))
-
-
-@dataclass(frozen=True)
-class TgktConfig:
-    """Stage 3: the target network. ``kd L_kd + f L_f + self L_self`` (equation 10), and ``im L_IM``."""
-
-    epochs: int = 15
-    lr: float = 1e-3  # backbone, at step 0
-    head_lr: float = 1e-2  # bottleneck, at step 0
-    momentum: float = 0.9
-    weight_decay: float = 1e-3
-    kd: float = 1.0  # weight of L_kd (7)
-    f: float = 0.2  # weight of L_f (8): beta_f
-    self_training: float = 0.3  # weight of L_self (9): beta_self; the paper has 1.0
-    kd_order: Literal["student-first", "teacher-first"] = (
-        "student-first"  # KL(student || teacher) as written in (7)
-    )
-    kd_frames: Literal["all", "agreeing", "confident"] = (
-        # "agreeing": L_kd only where teacher and pseudo-label name one class; "confident": weighed by the teacher's
-        # largest probability
-        "agreeing"
-    )
-    kd_paired: float = 0.0  # weight of L_kd on paired frames, where F_s of their RGB teaches
-    f_distance: Distance = "mean"  # how L_f sums its squares
-    student_norm: Literal["source", "target"] = "target"  # batch-norm statistics that the student starts with
-    teacher_norm: Literal["source", "translated"] = "translated"  # batch-norm statistics that the teacher has
-    pseudo_distance: Literal["cosine", "euclidean"] = "cosine"  # nearest centroid in (12) and (14)
-    pseudo_threshold: int = 0  # classes with this many frames or fewer are dropped between the two rounds
-    views: int = 0  # distinct crops of each frame, whose teacher outputs are kept; 0: every crop is new
-    teacher_input: Literal["translated", "frame"] = "translated"  # "frame": grey repeated three times, no T
-    pseudo_balance: float = 0.0  # frames of a class of n weigh n^-this in L_self; 1: all classes alike
-    pseudo_from: Literal["student", "mean"] = (
-        "student"  # probabilities in (11); "mean": half the teacher's, half the student's
-    )
-    im: float = (
-        1.0  # weight of L_IM (5) of the target network on target frames, as SHOT has it; the paper has none
-    )
-    im_prior: Literal["uniform", "teacher", "start", "pseudo"] = (
-        # Shares of the classes that L_IM draws the mean prediction to: all alike, the mean prediction of the teacher
-        # or of the student before its first step, or those of the pseudo-labels.
-        "pseudo"
-    )
-    bns: float = 0.0  # weight of batch-norm statistics matching on target frames, as SOCKET has it
-    kd_warmup: int = 0  # epochs over which the weight of L_kd grows from 0
-    ema: float = (
-        0.0  # epochs that the result, a moving average of the weights, reaches back; 0: the last weights
-    )
-
-    def __post_init__(self) -> None:
-        check(self, "tgkt", positive=("epochs", "lr", "head_lr"), unit=("momentum",))
-
-
-@dataclass(frozen=True)
-class ShotConfig:
-    """Baseline SHOT: ``im L_IM + pseudo L_self + f L_f + bns L_bns`` on the target frames, without T."""
-
-    epochs: int = 15
-    lr: float = 1e-3  # backbone, at step 0
-    head_lr: float = 1e-2  # bottleneck, at step 0
-    momentum: float = 0.9
-    weight_decay: float = 1e-3
-    im: float = 1.0  # weight of L_ent - L_div
-    pseudo: float = 0.3  # weight of the cross-entropy with pseudo-labels
-    f: float = 0.0  # weight of the distance of paired TI features
-    bns: float = 0.0  # weight of batch-norm statistics matching on target frames
-    f_distance: Distance = "mean"  # how L_f sums its squares
-    student_norm: Literal["source", "target"] = "source"  # batch-norm statistics that the student starts with
-    pseudo_distance: Literal["cosine", "euclidean"] = "cosine"
-    pseudo_threshold: int = 0
-
-    def __post_init__(self) -> None:
-        check(self, self._section(), positive=("epochs", "lr", "head_lr"), unit=("momentum",))
-
-    @classmethod
-    def _section(cls) -> str:
-        return "shot"
-
-
-@dataclass(frozen=True)
-class SocketConfig(ShotConfig):
-    """Baseline SOCKET: SHOT with paired TI features and batch-norm statistics."""
-
-    f: float = 0.5
-    bns: float = 0.5
-
-    @classmethod
-    def _section(cls) -> str:
-        return "socket"
+__all__ = [
+    "NAMED",
+    "AdaptConfig",
+    "Distance",
+    "ShotConfig",
+    "SocketConfig",
+    "SourceConfig",
+    "StudentConfig",
+    "TgktConfig",
+    "TgmbConfig",
+    "TranslationConfig",
+    "build_config",
+]
 
 
 @dataclass(frozen=True)
 class AdaptConfig:
     """The whole of ``tgkt-edge adapt``."""
 
-    method: Literal["tgkt", "tgmb", "socket", "shot", "source-only"] = "tgkt"
+    method: Literal["tgkt", "translate", "tgmb", "socket", "shot", "source-only"] = "tgkt"
+    translator: Literal["features", "pixels"] = (
+        "features"  # of tgkt: in feature space, or the paper's T on images
+    )
     rounds: int = 1  # of TGMB and TGKT in turn; from the second on, the target network so far guides T
     image_size: int = 224  # side of the network's input, pixels
     batch: int = 32  # frames a step; of target and of paired frames each
@@ -177,6 +76,8 @@ class AdaptConfig:
     save_every_s: float = 60.0  # seconds between two saves of resume state
     holdout: float = 0.1  # share of the pairs that no stage trains on: the report's evidence; 0 to 0.5
     source: SourceConfig = field(default_factory=SourceConfig)
+    translation: TranslationConfig = field(default_factory=TranslationConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
     tgmb: TgmbConfig = field(default_factory=TgmbConfig)
     tgkt: TgktConfig = field(default_factory=TgktConfig)
     shot: ShotConfig = field(default_factory=ShotConfig)
@@ -186,16 +87,38 @@ class AdaptConfig:
         check(self, "", positive=("batch", "rounds"), unit=())
         if self.rounds > 1 and self.method != "tgkt":
             raise ConfigError(f"rounds = {self.rounds}: only the method tgkt has rounds, not {self.method}")
+        if self.method == "translate" and self.translator != "features":
+            raise ConfigError(
+                f"translator = {self.translator}: the method translate is the translation of features. For the paper's "
+                f"T alone give the method tgmb."
+            )
         if self.image_size < 32:
             raise ConfigError(
                 f"image_size = {self.image_size}: ResNet-50 shrinks by 32; expected at least 32 pixels"
             )
         if self.batch < 2:
             raise ConfigError(f"batch = {self.batch}: batch norm needs at least 2 frames a step")
+        if self.source.mode == "linear" and self.weights == "none":
+            raise ConfigError(
+                "source.mode = linear with weights = none: features of a network that learnt nothing carry no classes. "
+                "Give pretrained weights, or source.mode = finetune."
+            )
         if self.seed < 0:
             raise ConfigError(f"seed = {self.seed}: expected 0 or more")
         if self.holdout > 0.5:
             raise ConfigError(f"holdout = {self.holdout}: expected 0 to 0.5, a share of the pairs")
+
+    @property
+    def by_features(self) -> bool:
+        """Whether features are translated, and no pixels."""
+        return self.method == "translate" or (self.method == "tgkt" and self.translator == "features")
+
+    @property
+    def linear_source(self) -> bool:
+        """Whether a source model that is made now is a linear head on frozen features."""
+        if self.source.mode == "auto":
+            return self.by_features and self.weights != "none"
+        return self.source.mode == "linear"
 
 
 # Every value as in the paper (its slips resolved), spelt out so that it stays when the defaults move on.
@@ -205,8 +128,10 @@ NAMED: dict[str, dict[str, Any]] = {
         "batch": 32,
         "rounds": 1,
         "holdout": 0.0,
+        "translator": "pixels",
         "source": {
-            "epochs": 20, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-3, "label_smoothing": 0.1,
+            "mode": "finetune", "c": 0.01, "keep": 0, "epochs": 20, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9,
+            "weight_decay": 1e-3, "label_smoothing": 0.1,
         },
         "tgmb": {
             "epochs": 15, "lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-3, "d_lr": 1e-4,
@@ -270,7 +195,14 @@ def build_config(
         # Checked alone first, so that the message names this --set.
         from_dict(AdaptConfig, nested(key.strip(), parsed), f"--set {text}")
         merged = merge(merged, nested(key.strip(), parsed))
-    return from_dict(AdaptConfig, merged, "command line")
+    built = from_dict(AdaptConfig, merged, "command line")
+    if (
+        built.rounds > 1 and built.translator != "pixels"
+    ):  # not of one --set alone: another may give the translator
+        raise ConfigError(
+            f"rounds = {built.rounds}: only translator = pixels has rounds, not {built.translator}"
+        )
+    return built
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -12,13 +12,15 @@ from tgkt_edge.bundle.file_kinds import file_kind
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.loading import Images, load_frames, load_images, load_pairs
 from tgkt_edge.errors import CheckpointError, ConfigError, DataError, IncompatibleError, UsageError
-from tgkt_edge.io.atomic import refuse_existing, refuse_foreign, remove_leftovers
+from tgkt_edge.io.atomic import refuse_existing, refuse_foreign, remove_leftovers, sha256_of
 from tgkt_edge.monitoring.value_scale import note_other_scale
 from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.train.data_checks import distinct_pairs, remarks
 from tgkt_edge.train.holdout import no_pairs, split_pairs
 from tgkt_edge.train.logger import RunLog, truncate_metrics
+from tgkt_edge.train.methods.translation.class_prior import NAMED, read_prior
 from tgkt_edge.train.nn.checkpoint import (
     Header,
     digest,
@@ -79,6 +81,8 @@ def adapt(
     run = Run(out)
     loaded = _load(inputs, sensor, config, skip_bad, run.source if resume else None)
     now = contents(inputs)
+    if loaded.prior is not None:
+        now["prior"] = f"sha256 {sha256_of(Path(config.translation.prior))[:32]}"
     if resume:
         _check_contents(run, now)
     else:
@@ -99,6 +103,8 @@ def adapt(
         )
         if batch < given:
             log.say(f"batch lowered from {given} to {batch}: the smallest set has no more images")
+        for line in remarks(loaded.target):
+            log.say(line)
         return train_stages(run, loaded, config, compute, log)
 
 
@@ -120,13 +126,23 @@ def _load(
         _enough("--source", len(images))
     target, pinned = load_frames(Path(inputs.target), sensor, side, skip_bad=skip_bad)
     _enough("--target", len(target))
+    if (target.codes == target.codes[0]).all():
+        raise DataError(
+            f"--target: all {len(target)} frames are alike, pixel by pixel: nothing can be learnt from them. Check "
+            f"that the sensor was not covered or frozen."
+        )
+    classes = source[1].classes if source is not None else cast(Images, images).classes
+    prior = read_prior(config.translation.prior, classes) if config.by_features else None
     pairs, held = no_pairs(side), no_pairs(side)
     held_runs: list[int] = []
     if inputs.paired is not None:
         # The same sensor took the pairs, but a set of other scenes may be stored at another resolution.
         pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=skip_bad)
         note_other_scale(pairs.levels, target.levels, sensor, inputs.paired, inputs.target)
-        pairs, held, held_runs = split_pairs(pairs, config.holdout, config.seed)
+        if config.by_features:
+            pairs = distinct_pairs(pairs, inputs.paired, len(classes))
+        else:
+            pairs, held, held_runs = split_pairs(pairs, config.holdout, config.seed)
     with_f = config.method == "shot" and config.shot.f > 0
     if config.method not in WITHOUT_PAIRS or with_f:
         if inputs.paired is None:
@@ -136,11 +152,21 @@ def _load(
                 f"{what} learns from pairs: give --paired SRC (a folder with rgb/ and frame/, or a CSV rgb,frame of "
                 f"other scenes), or {other}"
             )
-        _enough("--paired", len(pairs), f" beside the {len(held)} held out (holdout = {config.holdout})")
+        if not config.by_features:
+            beside = f" beside the {len(held)} held out (holdout = {config.holdout})"
+            _enough("--paired", len(pairs), beside)
     if source is None:
         # A trial, so that a bad --weights is refused before anything is written.
         load_imagenet(SceneClassifier(2), config.weights)
-    return Loaded(images, target, pairs, held, held_runs, pinned, source)
+    elif config.by_features and not source[0].pooled:
+        try:
+            load_imagenet(SceneClassifier(2), config.weights)
+        except UsageError as error:
+            raise UsageError(
+                f"{error} Beside --source-model they describe the frames; with --weights none the source model's own "
+                f"features do, which costs about ten points."
+            ) from error
+    return Loaded(images, target, pairs, held, held_runs, pinned, source, prior)
 
 
 def source_checkpoint(path: Path) -> Path:
@@ -177,7 +203,9 @@ def _source_model(file: Path, kept: Path | None) -> tuple[SceneClassifier, Heade
 
 def _check_contents(run: Run, now: dict[str, str]) -> None:
     then = run.contents()
-    changed = [f"--{name}: then {then[name]}, now {now[name]}" for name in then if then[name] != now[name]]
+    changed = [
+        f"--{name}: then {then[name]}, now {now.get(name)}" for name in then if then[name] != now.get(name)
+    ]
     if changed:
         raise ConfigError(
             f"--resume {run.path}: started with other files: {'; '.join(changed)}. Bring them back as they were, or "
@@ -190,6 +218,8 @@ def _refuse_inside(out: Path, inputs: RunInputs, config: AdaptConfig) -> None:
     places: dict[str, str | None] = {**dataclasses.asdict(inputs), "source_model": None}
     if config.weights not in ("imagenet", "none"):
         places["weights"] = config.weights
+    if config.translation.prior not in NAMED:
+        places["prior"] = config.translation.prior
     for name, value in places.items():
         if value is not None and Path(value).resolve().is_relative_to(out.resolve()):
             flag = "--" + name.replace("_", "-")
@@ -236,6 +266,21 @@ def _forget_unsaved(run: Run, config: AdaptConfig) -> None:
             return
 
 
+def _translation_line(report: dict[str, Any]) -> list[str]:
+    """What the translation gave before any training: there after minutes, and what to expect of all that follows."""
+    told = report["translation"]
+    if told is None:
+        return []
+    counts = report["predicted"].get("translate", report["predicted"]["target"])
+    unadapted = report["correlation"].get("source-only")
+    return [
+        "the translation alone gave "
+        + ", ".join(f"{name} {count}" for name, count in counts.items())
+        + f"; on {told['pairs']} pairs left out its answers go with those on the RGB with a correlation of "
+        f"{told['correlation']:.2f}" + (f" (source-only {unadapted:.2f})" if unadapted is not None else "")
+    ]
+
+
 def describe(report: dict[str, Any], out: Path) -> list[str]:
     """The report as lines for the person who waited."""
     counts, verdict = report["predicted"]["target"], report["verdict"]
@@ -247,6 +292,7 @@ def describe(report: dict[str, Any], out: Path) -> list[str]:
         frames = min(60, report["target_frames"])
         then = f"tgkt-edge export {out} -o BUNDLE; to be sure, tgkt-edge audit {out} --frames {frames}"
     return [
+        *_translation_line(report),
         "classes given to the target frames: "
         + ", ".join(f"{name} {count}" for name, count in counts.items()),
         *(

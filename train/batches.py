@@ -6,6 +6,7 @@ frames are taken with the *same* Views, so crop and flip always agree.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +98,11 @@ class Store:
         return self._images is other._images or (
             self._images.dtype == other._images.dtype and torch.equal(self._images, other._images)
         )
+
+    def digest(self, start: int, stop: int) -> str:
+        """SHA-256 over the decoded pixels of some images."""
+        pixels = self._images[start:stop].cpu().contiguous()
+        return hashlib.sha256(pixels.view(torch.uint8).numpy().data).hexdigest()
 
     def take(self, views: Views, size: int) -> Tensor:
         """Cut the views out.

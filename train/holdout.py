@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,7 +48,21 @@ def split_pairs(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs, li
     runs = held_out(len(pairs), share, seed)
     held = np.concatenate([np.empty(0, np.int64), *runs])
     kept = np.setdiff1d(np.arange(len(pairs)), held)
-    return _take(pairs, kept), _take(pairs, held), [len(run) for run in runs]
+    return take_pairs(pairs, kept), take_pairs(pairs, held), [len(run) for run in runs]
+
+
+def neighbour_runs(count: int) -> list[int]:
+    """Lengths of up to RUNS runs of neighbours that ``count`` pairs fall into, for a bootstrap over whole runs."""
+    return [len(run) for run in np.array_split(np.arange(count), min(RUNS, count)) if len(run)]
+
+
+def distinct(pairs: Pairs) -> Pairs:
+    """Without pairs that are copies of an earlier one, pixel by pixel: a copy teaches nothing and spoils a hold-out."""
+    seen: dict[bytes, int] = {}
+    for number in range(len(pairs)):
+        key = hashlib.sha256(pairs.rgb[number].tobytes() + pairs.codes[number].tobytes()).digest()
+        seen.setdefault(key, number)
+    return take_pairs(pairs, np.array(sorted(seen.values()), np.int64))
 
 
 def no_pairs(side: int) -> Pairs:
@@ -54,5 +70,6 @@ def no_pairs(side: int) -> Pairs:
     return Pairs(np.empty((0, side, side, 3), np.uint8), np.empty((0, side, side), np.uint16), ())
 
 
-def _take(pairs: Pairs, index: Ints) -> Pairs:
+def take_pairs(pairs: Pairs, index: Ints) -> Pairs:
+    """Those of these numbers, in their order."""
     return Pairs(pairs.rgb[index], pairs.codes[index], tuple(pairs.names[i] for i in index))

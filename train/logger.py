@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -101,6 +101,25 @@ class RunLog:
                     self._board.add_scalar(f"{stage}/{name}", value, step)
 
     @contextmanager
+    def progress(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show, and do not record, how far something is that has no losses; yields what is called with each advance."""
+        start, done, last_line = time.monotonic(), 0, time.monotonic()
+        with _bar(self.console) as bar:
+            task = bar.add_task(name, total=total, terms="")
+
+            def advance(count: int) -> None:
+                nonlocal done, last_line
+                done += count
+                bar.update(task, completed=done)
+                now = time.monotonic()
+                if not self.console.is_terminal and (done == total or now - last_line >= PLAIN_LINE_EVERY_S):
+                    last_line = now
+                    left = (now - start) / done * (total - done)
+                    self.say(f"{name} {done}/{total} ETA {left:.0f} s")
+
+            yield advance
+
+    @contextmanager
     def stage(self, name: str, epochs: int, steps_per_epoch: int, done_epochs: int = 0) -> Iterator[StageLog]:
         """Show and record one stage of ``epochs`` times ``steps_per_epoch`` steps."""
         with StageLog(self, name, epochs, steps_per_epoch, done_epochs) as stage:
@@ -118,20 +137,7 @@ class StageLog:
         self._count = 0
         self._last_line = -PLAIN_LINE_EVERY_S
         self._means: dict[str, float] = {}
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn(
-                "{task.fields[terms]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
-            ),
-            console=log.console,
-            disable=not log.console.is_terminal,
-            expand=True,
-        )
+        self._bar = _bar(log.console)
         self._task = self._bar.add_task(name, total=epochs * steps_per_epoch, completed=self._step, terms="")
 
     def __enter__(self) -> StageLog:
@@ -207,6 +213,22 @@ def fit(line: str, terms: list[str], width: int = 79) -> str:
             return f"{line} ..." if len(line) + 4 <= width else line
         line += f" {term}"
     return line
+
+
+def _bar(console: Console) -> Progress:
+    """A progress bar with the time that is left; nothing is drawn where there is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[terms]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        console=console,
+        disable=not console.is_terminal,
+        expand=True,
+    )
 
 
 def truncate_metrics(path: Path, stage: str, epochs: int, order: tuple[str, ...]) -> None:

@@ -10,13 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.loading import Frames, Images, Pairs
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.batches import Store
+from tgkt_edge.train.feature_stages import Translated, train_by_features
+from tgkt_edge.train.holdout import take_pairs
 from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.make_source import make_source
 from tgkt_edge.train.methods.shot import train_shot
-from tgkt_edge.train.methods.source import train_source
 from tgkt_edge.train.methods.tgkt import train_tgkt
 from tgkt_edge.train.methods.tgmb import train_tgmb
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_into, load_tensors, save_checkpoint
@@ -29,6 +34,7 @@ from tgkt_edge.train.resume_state import StageState
 from tgkt_edge.train.run_folder.folder import Run
 
 N = TypeVar("N", SceneClassifier, Translator)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Loaded:
     held_runs: list[int]  # lengths of the runs of neighbours among them
     sensor: SensorSpec
     source: tuple[SceneClassifier, Header] | None
+    prior: NDArray[np.float64] | None = None  # (K,) expected class shares of a file
 
 
 def train_stages(
@@ -52,7 +59,9 @@ def train_stages(
     source, header = _source(run, loaded, target, config, compute, log)
     source = frozen(compute.place(source))
     rgb, frames = Store(loaded.pairs.rgb, compute.device), Store(loaded.pairs.codes, compute.device)
-    about = dataclasses.replace(header, image_size=config.image_size, sensor=loaded.sensor)
+    about = dataclasses.replace(
+        header, image_size=config.image_size, sensor=loaded.sensor, extra={}, beside={}
+    )
     files = run.stages(config)
     models = {"source-only": Model(source)}
 
@@ -61,7 +70,7 @@ def train_stages(
         if files[name].is_file():
             return frozen(compute.place(load(files[name])))
         state = _state(run, name, config)
-        network = _timed(name, compute, log, lambda: train(state=state))
+        network = _timed(name, lambda: train(state=state), compute, log)
         refuse_diverged(name, network, source, target, config.image_size, config.batch, compute)
         save_checkpoint(files[name], network, dataclasses.replace(about, kind=kind))
         state.clear()
@@ -76,7 +85,17 @@ def train_stages(
     }
     student: SceneClassifier | None = None
     translator: Translator | None = None
-    for number in range(1, config.rounds + 1) if config.method in ("tgmb", "tgkt") else ():
+    by_features: Translated | None = None
+    if config.by_features:
+        by_features = train_by_features(
+            run, source, header, about, target, rgb, frames, loaded.sensor.kind == "depth", loaded.prior,
+            config, compute, log, partial(_timed, compute=compute, log=log),
+            lambda name, train: stage(name, "target", _load_target, train),
+        )  # fmt: skip
+        models |= by_features.models
+    for number in (
+        range(1, config.rounds + 1) if config.method in ("tgmb", "tgkt") and not by_features else ()
+    ):
         ending = "" if number == 1 else f"-{number}"
         name = f"tgmb{ending}"
         learn = partial(train_tgmb, source, target, **read, name=name, start=translator, guide=student)
@@ -94,7 +113,13 @@ def train_stages(
 
     if translator is not None:
         models["tgmb"] = Model(source, translator)
-    models["target"] = Model(student) if student is not None else models.get("tgmb", models["source-only"])
+    if by_features is None:
+        models["target"] = (
+            Model(student) if student is not None else models.get("tgmb", models["source-only"])
+        )
+    held, held_runs = loaded.held, loaded.held_runs
+    if by_features is not None:  # the target network learnt from none of the pairs
+        held, held_runs = take_pairs(loaded.pairs, by_features.rows), by_features.runs
     return write_report(
         Material(
             run=run,
@@ -103,10 +128,11 @@ def train_stages(
             classes=header.classes,
             target=loaded.target,
             pairs=len(loaded.pairs) + len(loaded.held),
-            held=loaded.held,
-            held_runs=loaded.held_runs,
+            held=held,
+            held_runs=held_runs,
             models=models,
             device=compute.device,
+            translation=by_features.about if by_features is not None else None,
         )
     )
 
@@ -124,9 +150,11 @@ def _source(
     images = loaded.images
     assert images is not None
     state = _state(run, "source", config)
-    model = _timed("source", compute, log, lambda: train_source(images, config, compute, log, state))
+    model, header = _timed(
+        "source", lambda: make_source(images, config, compute, log, state, run.features), compute, log
+    )
+    model = compute.place(model)
     refuse_diverged("source", model, model, target, config.image_size, config.batch, compute)
-    header = Header("source", images.classes, config.image_size)
     save_checkpoint(run.source, model, header)
     state.clear()
     return model, header
@@ -146,7 +174,7 @@ def _state(run: Run, stage: str, config: AdaptConfig) -> StageState:
     return StageState(run.path / "state" / f"{stage}.safetensors", config.save_every_s)
 
 
-def _timed(stage: str, compute: Compute, log: RunLog, train: Callable[[], N]) -> N:
+def _timed(stage: str, train: Callable[[], R], compute: Compute, log: RunLog) -> R:
     compute.reset_memory()
     start = time.monotonic()
     model = train()

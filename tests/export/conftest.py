@@ -76,6 +76,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "precision=fp32",
         "tgmb.epochs=1",
         "tgkt.epochs=1",
+        "translator=pixels",
     ]
     config = build_config(None, sets)
     adapt(inputs, load_sensor("depth"), folder / "run", config)

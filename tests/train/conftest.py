@@ -32,6 +32,7 @@ SMALL = (
     "source.epochs=2",
     "tgmb.epochs=2",
     "tgkt.epochs=2",
+    "translator=pixels",
 )
 
 
@@ -139,3 +140,15 @@ def rows_seen() -> Counter:
         return seen
 
     return attach
+
+
+FEATURES = ("translator=features", "translation.force=true", "student.epochs=4", "student.renew_after=2")
+"""Random weights translate nothing, and these runs are to end."""
+
+
+@pytest.fixture(scope="session")
+def translated(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of ``tiny.config(*FEATURES)``: the default way. Tests only read it."""
+    out = tmp_path_factory.mktemp("translated") / "run"
+    adapt(tiny.inputs, load_sensor("depth"), out, tiny.config(*FEATURES))
+    return Run(out)

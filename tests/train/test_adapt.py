@@ -42,7 +42,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def tensors(path: Path) -> dict[str, Tensor]:
-    return load_tensors(path)[0]
+    """The weights, without what a source model keeps beside them."""
+    return {name: value for name, value in load_tensors(path)[0].items() if not name.startswith("beside/")}
 
 
 def differing(one: Path, other: Path) -> list[str]:

@@ -24,7 +24,7 @@ from tgkt_edge.data.discovery import in_folder, labelled, matched, read_csv_colu
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.logger import StageLog
-from tgkt_edge.train.nn.checkpoint import load_tensors
+from tgkt_edge.train.nn.checkpoint import load_classifier, load_tensors
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 TGKT, NO_SELF = Row("tgkt", "tgkt"), Row("no self", "tgkt", ("tgkt.self_training=0",))
@@ -93,13 +93,31 @@ def test_a_cell_is_bit_for_bit_the_run_of_adapt(finished: Run, tiny: Tiny, data:
     assert str(tiny.weights.parent) not in json.dumps(cell)  # nothing of this machine's folders
 
 
+def test_a_translation_is_a_row_with_a_linear_source_of_its_own(
+    tiny: Tiny, data: DataSet, tmp_path: Path
+) -> None:
+    features = "translator=features"
+    cell = workshop(tiny, tmp_path).cell(data, Row("translate", "translate", (features,)), 0)
+    assert set(cell["models"]) == {"source-only", "target"}
+    assert list(cell["stages"]) == ["source", "translate"]
+    assert cell["accuracy"] == cell["models"]["target"]["accuracy"]
+    source, _ = load_classifier(Run(tmp_path / cell["run"]).source)
+    assert source.pooled == (4,)
+    assert not list(tmp_path.glob("sources/*/features"))
+    keys = {
+        workshop(tiny, tmp_path).options(Row("x", method, (features,)), 0).linear_source
+        for method in ("translate", "shot")
+    }
+    assert keys == {True, False}
+
+
 def test_a_finished_cell_is_not_computed_again(
     tiny: Tiny, data: DataSet, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
-    for name in ("adapt", "train_source", "evaluate"):
+    for name in ("adapt", "make_source", "evaluate"):
         monkeypatch.setattr(f"cells.{name}", fail)
     assert workshop(tiny, work).cell(data, TGKT, 0)["again"] is True
     # What changes no number does not make another cell, nor does a row's name.
@@ -210,7 +228,7 @@ def test_epochs_are_for_the_stages_named_and_the_others_keep_theirs() -> None:
         config = build_config("paper", tables.epochs_of(*given))
         return {name: getattr(config, name).epochs for name in tables.stages_with_epochs()}
 
-    every = {"source": 20, "tgmb": 15, "tgkt": 15, "shot": 15, "socket": 15}
+    every = {"source": 20, "student": 4, "tgmb": 15, "tgkt": 15, "shot": 15, "socket": 15}
     assert epochs(None, None) == every == {name: getattr(usual, name).epochs for name in every}
     assert epochs(3, None) == dict.fromkeys(every, 3)
     assert epochs(3, ["tgmb", "shot"]) == {**every, "tgmb": 3, "shot": 3}

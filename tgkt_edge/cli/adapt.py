@@ -38,7 +38,23 @@ def adapt_command(
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="tgkt (default), or to compare with: tgmb, socket, shot, source-only."),
+        typer.Option(
+            help="tgkt (default); translate: no training, an answer in minutes; to compare with: tgmb, socket, shot, "
+            "source-only."
+        ),
+    ] = None,
+    translator: Annotated[
+        str | None,
+        typer.Option(
+            help="features (default): a translation in closed form; pixels: the paper's T. Of tgkt."
+        ),
+    ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="Expected class shares: between (default), shares (the source's), half (of them, half uniform), "
+            "uniform, or a CSV class,share."
+        ),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(help="TGMB and TGKT in turn so many times (default 1).")
@@ -67,8 +83,10 @@ def adapt_command(
 
     flags = {
         "method": method,
+        "translator": translator,
+        "translation.prior": _prior(prior),
         "rounds": rounds,
-        **{f"{stage}.epochs": epochs for stage in ("source", "tgmb", "tgkt", "shot", "socket")},
+        **{f"{stage}.epochs": epochs for stage in ("source", "student", "tgmb", "tgkt", "shot", "socket")},
         "image_size": image_size,
         "batch": batch,
         "seed": seed,
@@ -90,3 +108,8 @@ def adapt_command(
     report = adapt(inputs, spec, out, options, resume=resume, overwrite=overwrite, skip_bad=skip_bad)
     for line in describe(report, out):
         typer.echo(line, err=True)
+
+
+def _prior(text: str | None) -> str | None:
+    """A file as an absolute path, so that a run can be resumed from elsewhere; a name as it is."""
+    return str(Path(text).resolve()) if text is not None and Path(text).is_file() else text

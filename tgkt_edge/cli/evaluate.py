@@ -15,7 +15,8 @@ def evaluate_command(
         Path, typer.Option(help="Labelled frames: a folder of class folders, or a CSV frame,label.")
     ],
     model: Annotated[
-        list[str] | None, typer.Option(help="source-only, tgmb or target; repeatable. Default: all.")
+        list[str] | None,
+        typer.Option(help="source-only, tgmb, translate or target; repeatable. Default: all."),
     ] = None,
     sensor: Annotated[
         str | None, typer.Option(help="How these frames are written, if not as the adapted ones.")

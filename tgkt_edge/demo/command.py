@@ -25,7 +25,7 @@ from tgkt_edge.optional_deps import require
 SIZE = 64
 SOURCE_PER_CLASS, PAIRS_PER_CLASS = 90, 150
 SETTINGS = (
-    "source.epochs=12", "source.lr=0.02", "source.head_lr=0.02",
+    "translator=pixels", "source.epochs=12", "source.lr=0.02", "source.head_lr=0.02",
     "tgmb.epochs=6", "tgmb.lr=0.05", "tgmb.d1=0.1", "tgmb.d2=0.1", "tgmb.im=0.5",
     "tgkt.epochs=12", "tgkt.lr=0.01", "tgkt.f=10", "tgkt.kd=1", "tgkt.kd_frames=all", "tgkt.im=0.3",
     "tgkt.im_prior=uniform", "tgkt.self_training=0.1", "tgkt.views=4",

@@ -19,7 +19,7 @@ from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import center_crop, resize_side, to_unit
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
-MODELS = ("source-only", "tgmb", "target")
+MODELS = ("source-only", "tgmb", "translate", "target")
 
 Floats = NDArray[np.float32]
 

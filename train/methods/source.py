@@ -20,8 +20,18 @@ def classifier_groups(
     model: SceneClassifier, lr: float, head_lr: float, classifier: bool
 ) -> list[dict[str, object]]:
     """SGD parameter groups: backbone at ``lr``; bottleneck, and the classifier if it is to learn, at ``head_lr``."""
-    head = list(model.bottleneck.parameters()) + (list(model.classifier.parameters()) if classifier else [])
+    head = model.head_parameters() + (list(model.classifier.parameters()) if classifier else [])
     return [{"params": list(model.backbone.parameters()), "base": lr}, {"params": head, "base": head_lr}]
+
+
+def load_pretrained(model: SceneClassifier, config: AdaptConfig, log: RunLog) -> None:
+    """Fill the backbone as ``config.weights`` says, and say if their scale was changed."""
+    divisor = load_imagenet(model, config.weights)
+    if divisor != 1:
+        log.say(
+            f"--weights {config.weights}: first convolution divided by {divisor:g}, its batch norm adjusted: the same "
+            f"network at torchvision's scale, without which this layer hardly learns"
+        )
 
 
 def train_source(
@@ -31,12 +41,7 @@ def train_source(
     cfg, size = config.source, config.image_size
     torch.manual_seed(config.seed)
     model = SceneClassifier(len(images.classes))
-    divisor = load_imagenet(model, config.weights)
-    if divisor != 1:
-        log.say(
-            f"--weights {config.weights}: first convolution divided by {divisor:g}, its batch norm adjusted: the same "
-            f"network at torchvision's scale, without which this layer hardly learns"
-        )
+    load_pretrained(model, config, log)
     model = compute.place(model)
     sgd = torch.optim.SGD(
         classifier_groups(model, cfg.lr, cfg.head_lr, classifier=True),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tgkt_edge.train.batches import Store, Views
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.model import FEATURES, SceneClassifier, normalise
+from tgkt_edge.train.nn.model import SceneClassifier, normalise
 
 Slots = NDArray[np.int64]
 
@@ -44,7 +44,7 @@ class Teacher:
         )
         self._size, self._compute = size, compute
         self._logits = Memo(len(target), views, source.num_classes, compute.device) if views else None
-        self._features = Memo(len(paired_rgb), views, FEATURES, compute.device) if views else None
+        self._features = Memo(len(paired_rgb), views, source.width, compute.device) if views else None
 
     @torch.no_grad()
     def logits(self, frames: Tensor, views: Views, slots: Slots | None) -> Tensor:
@@ -58,7 +58,7 @@ class Teacher:
 
     @torch.no_grad()
     def features(self, views: Views, slots: Slots | None) -> Tensor:
-        """(B, 256) float32, F_s of the paired RGB that ``views`` cut out."""
+        """(B, width) float32, F_s of the paired RGB that ``views`` cut out."""
 
         def compute(rows: Tensor) -> Tensor:
             rgb = normalise(self._rgb.take(views[rows.cpu().numpy()], self._size))

@@ -48,7 +48,7 @@ def train_tgmb(
     if start is not None:
         translator.load_state_dict(start.state_dict())
     rec_epochs = cfg.rec_epochs if start is None else 0
-    d1, d2 = discriminator().to(compute.device), discriminator().to(compute.device)
+    d1, d2 = (discriminator(source.width).to(compute.device) for _ in range(2))
     optimiser = translator_optimiser(translator, cfg)
     adam = torch.optim.Adam([*d1.parameters(), *d2.parameters()], lr=cfg.d_lr, betas=(0.5, 0.9))
     # A frame is never alone: T gets it together with paired frames.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +20,28 @@ from tgkt_edge.errors import CheckpointError, TgktEdgeError, UsageError
 from tgkt_edge.io.atomic import atomic_file
 from tgkt_edge.notes import note
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.nn.model import SceneClassifier
+from tgkt_edge.train.nn.model import LAYER_WIDTHS, SceneClassifier
 from tgkt_edge.train.nn.weight_scale import WIDE, first_layer_spread, unit_scale
 
 FORMAT = CHECKPOINT_FORMAT
+BESIDE = "beside/"
+"""Names of tensors that are no weights begin so."""
 
 
 @dataclass(frozen=True)
 class Header:
     """What a checkpoint says about itself.
 
-    ``kind``: "source", "translator" or "target"; ``image_size``: side of the network's input, pixels.
+    ``kind``: "source", "translator" or "target"; ``image_size``: side of the network's input, pixels; ``beside``:
+    tensors that are stored with the weights and are none of them.
     """
 
     kind: str
     classes: tuple[str, ...]
     image_size: int
     sensor: SensorSpec | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    beside: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
 
 def digest(tensors: dict[str, Tensor]) -> str:
@@ -49,8 +55,9 @@ def digest(tensors: dict[str, Tensor]) -> str:
 
 
 def save_checkpoint(path: Path, model: nn.Module, header: Header) -> None:
-    """Write ``model``'s state atomically."""
+    """Write ``model``'s state, and what the header has beside it, atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors |= {f"{BESIDE}{name}": tensor.cpu().contiguous() for name, tensor in header.beside.items()}
     save_tensors(
         path,
         tensors,
@@ -59,6 +66,8 @@ def save_checkpoint(path: Path, model: nn.Module, header: Header) -> None:
             "classes": list(header.classes),
             "image_size": header.image_size,
             "sensor": header.sensor.to_dict() if header.sensor else None,
+            "extra": header.extra,
+            **(_architecture(model) if isinstance(model, SceneClassifier) else {}),
         },
     )
 
@@ -130,14 +139,28 @@ def load_classifier(path: Path, kind: str | None = None) -> tuple[SceneClassifie
         CheckpointError: damaged, of another kind, or with other shapes than this architecture.
     """
     tensors, about = load_tensors(path)
-    header = _header(about)
+    beside = {
+        name.removeprefix(BESIDE): tensors.pop(name) for name in list(tensors) if name.startswith(BESIDE)
+    }
+    header = dataclasses.replace(_header(about), beside=beside)
     if header.kind not in ("source", "target") or (kind is not None and header.kind != kind):
         raise CheckpointError(
             f"{path}: holds a {header.kind}, expected a {kind or 'source or target'} network"
         )
-    model = SceneClassifier(len(header.classes))
+    pooled = tuple(about.get("pooled", ()))
+    if any(number not in LAYER_WIDTHS for number in pooled):
+        raise CheckpointError(f"{path}: pools layers {list(pooled)}; a ResNet-50 has 1 to 4")
+    model = SceneClassifier(len(header.classes), pooled, bool(about.get("normals", False)))
     load_into(model, tensors, path)
     return model.eval(), header
+
+
+def _architecture(model: SceneClassifier) -> dict[str, Any]:
+    """What tells this network from the paper's; nothing for the paper's."""
+    return {
+        **({"pooled": list(model.pooled)} if model.pooled else {}),
+        **({"normals": True} if model.normals else {}),
+    }
 
 
 def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
@@ -244,4 +267,5 @@ def _header(about: dict[str, Any]) -> Header:
         tuple(about["classes"]),
         about["image_size"],
         SensorSpec.from_dict(sensor) if sensor else None,
+        about.get("extra", {}),
     )

@@ -5,14 +5,21 @@ Paper, section 4.1 and appendix D. Inputs of the ResNets are ImageNet-normalised
 
 from __future__ import annotations
 
-from typing import TypeVar
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from tgkt_edge.train.nn.normals import surface_normals
+
 FEATURES = 256
+LAYER_WIDTHS = {1: 256, 2: 512, 3: 1024, 4: 2048}
+"""Channels of the four layers of a ResNet-50."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -46,17 +53,85 @@ class Bottleneck(nn.Module):
         return self.norm(self.linear(pooled))  # type: ignore[no-any-return]
 
 
+def pooled_layers(backbone: Any, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
+    """Average-pooled outputs of some layers of a ResNet.
+
+    Args:
+        x: (B, 3, H, W) normalised RGB. layers: ascending, of 1 to 4; those after the last are not computed.
+
+    Returns:
+        (B, C) each, float32, C as in LAYER_WIDTHS.
+    """
+    x = backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(x))))
+    found = []
+    for number in range(1, max(layers) + 1):
+        x = getattr(backbone, f"layer{number}")(x)
+        if number in layers:
+            found.append(x.float().mean((2, 3)))
+    return found
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """(B, C) rows of Euclidean length 1; a row of zeros stays one.
+
+    By way of the mean square, which half precision can hold where the sum of squares would overflow.
+    """
+    length = (x.square().mean(1, keepdim=True) + 1e-24).sqrt() * math.sqrt(x.shape[1])
+    return x / length
+
+
+class Standardize(nn.Module):
+    """Features minus ``mean`` (D,), divided by ``scale`` (D,), both fixed."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D) -> (B, D)."""
+        return (x - self.mean) / self.scale
+
+
+class FloatLinear(nn.Linear):
+    """A linear layer in float32 whatever autocast says: 3584 features of one size cancel in bf16's three digits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D) -> (B, K)."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 class SceneClassifier(nn.Module):
-    """C(F(x)): ResNet-50 (torchvision, v1.5 strides), bottleneck, weight-normed linear classifier.
+    """C(F(x)): a ResNet-50 (torchvision, v1.5 strides) and a head.
+
+    The paper's head: the last layer pooled, bottleneck, weight-normed linear classifier; a feature has 256 dimensions.
+    With ``pooled``: these layers pooled, each brought to length 1, all standardised, and a linear classifier; the
+    feature is what the classifier sees.
 
     Args:
         num_classes: K, at least 2.
+        pooled: layers of the ResNet, ascending; none for the paper's head.
+        normals: whether the network turns a depth map into surface normals before anything else.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, pooled: tuple[int, ...] = (), normals: bool = False) -> None:
         super().__init__()
+        self.normals = normals
         self.backbone = torchvision.models.resnet50(weights=None)
         self.backbone.fc = nn.Identity()
+        self.pooled = pooled
+        if pooled:
+            self.width = sum(LAYER_WIDTHS[number] for number in pooled)
+            self.standard = Standardize(self.width)
+            self.classifier: Any = FloatLinear(self.width, num_classes)
+            nn.init.zeros_(self.classifier.weight)
+            nn.init.zeros_(self.classifier.bias)
+            return
+        self.width = FEATURES
         self.bottleneck = Bottleneck()
         linear = nn.Linear(FEATURES, num_classes)
         # Initialised before the weight norm is put on: afterwards `weight` is computed and writing to it is lost.
@@ -65,8 +140,17 @@ class SceneClassifier(nn.Module):
         self.classifier = weight_norm(linear)
 
     def features(self, x: Tensor) -> Tensor:
-        """F(x): (B, 3, H, W) normalised RGB -> (B, 256)."""
+        """F(x): (B, 3, H, W) normalised RGB -> (B, ``width``)."""
+        if self.normals:
+            x = normalise(surface_normals(x[:, :1] * IMAGENET_STD[0] + IMAGENET_MEAN[0]))
+        if self.pooled:
+            layers = pooled_layers(self.backbone, x, self.pooled)
+            return self.standard(torch.cat([unit_rows(layer) for layer in layers], 1))  # type: ignore[no-any-return]
         return self.bottleneck(self.backbone(x))  # type: ignore[no-any-return]
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Of what lies between backbone and classifier."""
+        return [] if self.pooled else list(self.bottleneck.parameters())
 
     def forward(self, x: Tensor) -> Tensor:
         """C(F(x)): (B, 3, H, W) normalised RGB -> (B, K) logits."""
@@ -99,10 +183,10 @@ class Translator(nn.Module):
         return normalise(torch.sigmoid(self.out_conv(self.double_conv(frame)).float()))
 
 
-def discriminator() -> nn.Sequential:
-    """D: (B, 256) features -> (B, 1) logits (no sigmoid: the loss has it)."""
+def discriminator(width: int = FEATURES) -> nn.Sequential:
+    """D: (B, width) features -> (B, 1) logits (no sigmoid: the loss has it)."""
     return nn.Sequential(
-        nn.Linear(FEATURES, 500),
+        nn.Linear(width, 500),
         nn.ReLU(inplace=True),
         nn.Linear(500, 500),
         nn.ReLU(inplace=True),

@@ -17,7 +17,12 @@ from tgkt_edge.train.report.strips import held_strip, target_strip
 from tgkt_edge.train.report.style import card, legend, page, section
 from tgkt_edge.train.report.words import headline, measure, spread
 
-MODEL_NAMES = {"source-only": "source-only", "tgmb": "through T (TGMB)", "target": "target network"}
+MODEL_NAMES = {
+    "source-only": "source-only",
+    "tgmb": "through T (TGMB)",
+    "translate": "translation alone",
+    "target": "target network",
+}
 VERDICTS = {"helped": "helped", "hurt": "hurt", "no evidence": "unsure"}
 """Style of each verdict's box."""
 
@@ -31,6 +36,7 @@ def render(material: Material, findings: Findings, report: Mapping[str, Any]) ->
         _head(material, report),
         _verdict(report),
         _answers(report),
+        _translation(report),
         held_strip(material, findings),
         target_strip(material, findings),
         _epochs(report),
@@ -99,7 +105,7 @@ def _answers(report: Mapping[str, Any]) -> str:
         for model in models:
             count = predicted[model][name]
             text = f"<span>{count}</span>" if count else '<span class="none">none</span>'
-            tone = {"source-only": 0, "tgmb": 1, "target": 2}.get(model, 3)
+            tone = {"source-only": 0, "tgmb": 1, "translate": 1, "target": 2}.get(model, 3)
             bar = f'<i class="s{tone}" style="width:{60 * count / most:.1f}%"></i>'
             cells.append(f'<td><div class="meter">{bar}{text}</div></td>')
         rows.append(f"<tr><td>{escape(name)}</td>{''.join(cells)}</tr>")
@@ -122,6 +128,36 @@ def _answers(report: Mapping[str, Any]) -> str:
         f"adapted network gives the same class as {agreement}.",
         card(table),
     )
+
+
+def _translation(report: Mapping[str, Any]) -> str:
+    told = report["translation"]
+    if told is None:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(' and '.join(one['encodings']))}{' ◀' if same_choice(one, told['chosen']) else ''}</td>"
+        f"<td>{'identity' if one['identity'] else 'zero'}</td>"
+        f'<td class="n">{one["strength"]:g}</td><td class="n">{one["correlation"]:.3f}</td></tr>'
+        for one in told["tried"]
+    )
+    header = "<tr><th>frames</th><th>from</th><th>strength</th><th>correlation</th></tr>"
+    shares = ", ".join(
+        f"{escape(name)} {share:.0%}" for name, share in zip(report["classes"], told["prior"], strict=True)
+    )
+    unadapted = report["correlation"].get("source-only")
+    beside = f" Source-only, one view: {unadapted:.3f}." if unadapted is not None else ""
+    return section(
+        "Translation",
+        f"Tried on {told['pairs']} pairs, each left out once: the correlation of the source model's answers on the "
+        f"translated frame with those on its RGB, mean over classes; the largest was used.{beside} "
+        f"Expected shares: {shares}.",
+        card(f'<div class="scroll"><table>{header}{rows}</table></div>'),
+    )
+
+
+def same_choice(one: Mapping[str, Any], chosen: Mapping[str, Any]) -> bool:
+    """Whether a tried translation is the chosen one."""
+    return all(one[key] == value for key, value in chosen.items())
 
 
 def _epochs(report: Mapping[str, Any]) -> str:

@@ -33,7 +33,9 @@ class Material:
 
     Attributes:
         pairs: how many there were, held-out ones included. held: these; held_runs: lengths of the runs of neighbours.
-        models: "source-only" first, perhaps "tgmb", and "target", what ships; the same object twice is asked once.
+        models: "source-only" first, perhaps "tgmb" or "translate", and "target", what ships; the same object twice is
+            asked once.
+        translation: what a translation of features chose, and why; None for other methods.
     """
 
     run: Run
@@ -46,6 +48,7 @@ class Material:
     held_runs: list[int]
     models: Mapping[str, Model]
     device: torch.device
+    translation: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,12 @@ def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int,
         return load_classifier(run.source)[0], translator
 
     models = {"source-only": ask("source-only", lambda: (load_classifier(run.source)[0], None))}
-    if config.method in ("tgmb", "tgkt"):
+    if config.by_features:
+        if config.method == "tgkt":
+            models["translate"] = ask(
+                "translate", lambda: (load_classifier(run.translated, "target")[0], None)
+            )
+    elif config.method in ("tgmb", "tgkt"):
         models["tgmb"] = ask("tgmb", with_translator)
     if config.method != "tgmb":
         models["target"] = ask("target", lambda: (load_classifier(run.target, "target")[0], None))

@@ -12,6 +12,10 @@
 - ``agreement``: share of the target frames on which two models name one class;
 - ``held_out``: {model: {``agreement``, ``overlap``, ``kl``}} of its answer on held-out TI frames with the source
   model's on their RGB, means over pairs; {} if no pair was held out;
+- ``correlation``: {model: of its answers on held-out frames with the source model's on their RGB, mean over classes};
+- ``translation``: of translated features (else null): ``chosen`` and all that was ``tried``, each with ``encodings``,
+  ``strength``, ``identity`` and ``correlation`` (on pairs left out); ``pairs``, ``prior`` (shares by class), whether
+  the spread of features was the source model's (``own_spread``), and so on;
 - ``epochs``: one object an epoch whose answers were kept: ``stage``, ``epochs`` (done), ``changed`` (share of the
   frames that got another class than an epoch before; null for a stage's first), ``with_source_only``;
   ``pseudo_labels``: what metrics.jsonl notes of them, one object an epoch;
@@ -36,6 +40,7 @@ from tgkt_edge.monitoring.reference_stats import Statistics
 from tgkt_edge.monitoring.value_scale import ValueScale
 from tgkt_edge.train.batches import Store
 from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.predict import checked_answers, predict_target
@@ -193,6 +198,16 @@ def summarise(material: Material, findings: Findings) -> dict[str, Any]:
             for name, a in findings.held.items()
             if findings.rgb is not None
         },
+        "correlation": {
+            name: float(
+                correlation(
+                    findings.rgb.probabilities.astype(np.float64), a.probabilities.astype(np.float64)
+                )[0]
+            )
+            for name, a in findings.held.items()
+            if findings.rgb is not None
+        },
+        "translation": material.translation,
         "epochs": epoch_story(findings, answers["source-only"].named),
         "pseudo_labels": [line for line in findings.metrics if line.get("event") == "epoch"],
         "ensv": {"agreement": agreement, "chosen": chosen(agreement)},

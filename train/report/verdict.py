@@ -8,11 +8,14 @@ What decides, in this order:
 3. *Structure*: do neighbours get one class? Neighbours are taken in the feature space of the source model on the raw
    frames, which adaptation never touches. Source-only reads its classes off that very space, which flatters it: it
    is charged a share of its agreement, HANDICAP. See :func:`neighbour_agreement`.
-4. *Held-out pairs*, from PAIRS of them on: does the target network's answer on a frame that no stage trained on agree
-   more with the source model's on its RGB, beyond chance? They decide where structure says nothing; where they
+4. *Held-out pairs*, from PAIRS of them on: do the target network's answers on frames that no stage trained on go more
+   with the source model's on their RGB? What counts is the correlation, class by class, which offsets between classes
+   do not move: the scenes are others, and so are their shares. They decide where structure says nothing; where they
    contradict it, there is no evidence: a network can sort frames neatly into the wrong classes. Where they show that
    the source model does not recognise frames at all (RECOGNISES), its space is no yardstick: then structure counts
    only if they say the same, and they alone say nothing.
+
+Structure speaks of accuracy over frames, pairs of accuracy over classes; a sentence says which.
 
 A verdict needs its 90 % interval (bootstrap) on one side of zero; else there is no evidence. A class that source-only
 gives its fair share of frames and the target network none turns "helped" into "no evidence". What else the report
@@ -31,6 +34,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.report.metrics import (
     Floats,
     Ints,
@@ -135,7 +139,7 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
         )
         return Verdict("no evidence", sentence, [], warnings)
     structure, pairs, shown = compare(e, seed)
-    items = [structure, *pairs, *shown]
+    items = [*pairs[:1], structure, *pairs[1:], *shown]
     if changed <= SAME:
         sentence = (
             f"Only {changed:.1%} of the answers changed, so accuracy cannot have changed by more than that."
@@ -149,26 +153,27 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
         )
         return Verdict("hurt", sentence, items, warnings)
     lost = lost_classes(source, target, classes)
-    kappa = next((item for item in pairs if item.decides), None)
-    better, worse = kappa is not None and kappa.low > 0, kappa is not None and kappa.high < 0
+    gain = next((item for item in pairs if item.decides), None)
+    better, worse = gain is not None and gain.low > 0, gain is not None and gain.high < 0
     blind = _blind(e)
     if (structure.low > 0 and worse) or (structure.high < 0 and better):
-        assert kappa is not None
+        assert gain is not None
         sentence = (
             f"Neighbouring frames and held-out pairs contradict each other (structure {_figures(structure)}; pairs "
-            f"{_figures(kappa)}); label some frames to know."
+            f"{_figures(gain)}); label some frames to know."
         )
         return Verdict("no evidence", sentence, items, warnings)
     if structure.low > 0 and not lost and (better or not blind):
         return Verdict("helped", _sentence(structure, "better than source-only's"), items, warnings)
     if structure.high < 0 and (worse or not blind):
         return Verdict("hurt", _sentence(structure, "worse than source-only's"), items, warnings)
-    if structure.low <= 0 <= structure.high and kappa is not None and not blind:
-        words = f"Neighbouring frames do not say, but on held-out pairs {_figures(kappa)}: the answers on frames are"
+    if structure.low <= 0 <= structure.high and gain is not None and not blind:
+        words = f"Neighbouring frames do not say, but on held-out pairs {_figures(gain)}: the answers on frames are"
+        over = "This speaks of accuracy over classes."
         if worse:
-            return Verdict("hurt", f"{words} less like those on their RGB.", items, warnings)
+            return Verdict("hurt", f"{words} less like those on their RGB. {over}", items, warnings)
         if better and not lost:
-            return Verdict("helped", f"{words} more like those on their RGB.", items, warnings)
+            return Verdict("helped", f"{words} more like those on their RGB. {over}", items, warnings)
     if lost:
         names = ", ".join(e.classes[k] for k in lost)
         sentence = f"Whatever else improved, nothing is called {names} any more; label some frames to know."
@@ -193,7 +198,7 @@ def _blind(e: Evidence) -> bool:
 
 
 def compare(e: Evidence, seed: int = 0) -> tuple[Item, list[Item], list[Item]]:
-    """Structure; items of the held-out pairs, agreement first; items that are only shown."""
+    """Structure; items of the held-out pairs, correlation first; items that are only shown."""
     source, target = e.source.argmax(1), e.target.argmax(1)
     # Enough to know, and few enough to compare each with each.
     some = np.unique(np.linspace(0, len(source) - 1, min(len(source), FRAMES)).round().astype(np.int64))
@@ -216,6 +221,12 @@ def compare(e: Evidence, seed: int = 0) -> tuple[Item, list[Item], list[Item]]:
         held = block_counts(np.repeat(np.arange(len(e.held_runs)), e.held_runs), seed)
         rgb, before, after = (p.argmax(1) for p in (e.rgb, e.held_source, e.held_target))
 
+        answers = [p.astype(np.float64) for p in (e.rgb, e.held_source, e.held_target)]
+
+        def correlated(counts: Reals) -> Reals:
+            then, now = (correlation(answers[0], p, counts) for p in answers[1:])
+            return now - then
+
         def beyond_chance(counts: Reals) -> Reals:
             then, now = (agreement_beyond_chance(named, rgb, classes, counts) for named in (before, after))
             return now - then
@@ -228,12 +239,20 @@ def compare(e: Evidence, seed: int = 0) -> tuple[Item, list[Item], list[Item]]:
         few = "" if enough else f" Shown only: under {PAIRS} pairs."
         pairs = [
             _item(
-                "Agreement on held-out pairs",
-                f"{about}, chance-corrected.{few}",
-                beyond_chance,
+                "Correlation on held-out pairs",
+                f"{about}: correlation of the probabilities, mean over classes.{few}",
+                correlated,
                 held,
                 0.3,
                 enough,
+            ),
+            _item(
+                "Agreement on held-out pairs",
+                f"{about}, chance-corrected. Shown only.",
+                beyond_chance,
+                held,
+                0.3,
+                False,
             ),
             _item("KL on held-out pairs", f"{about}; nats. Shown only.", _mean_of(kl_gain), held, 2.0, False),
         ]
@@ -273,7 +292,8 @@ def _figures(item: Item) -> str:
 
 def _sentence(structure: Item, than: str) -> str:
     return (
-        f"The target network's classes fit the neighbourhoods of the frames {than} ({_figures(structure)})."
+        f"The target network's classes fit the neighbourhoods of the frames {than} ({_figures(structure)}). This "
+        f"speaks of accuracy over frames."
     )
 
 

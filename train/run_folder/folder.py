@@ -61,6 +61,16 @@ class Run:
         return self.path / "checkpoints" / "target.safetensors"
 
     @property
+    def translated(self) -> Path:
+        """Checkpoint of the network that a translation of features gave, before the target network was trained."""
+        return self.path / "checkpoints" / "translate.safetensors"
+
+    @property
+    def features(self) -> Path:
+        """Folder of the features that stages in closed form read; gone once they are done."""
+        return self.path / "features"
+
+    @property
     def statistics(self) -> Path:
         """What the target frames and the target network's answers to them were like; absent in older runs."""
         return self.path / STATISTICS
@@ -76,7 +86,9 @@ class Run:
         for number in range(1, config.rounds + 1):
             ending = "" if number == 1 else f"-{number}"
             keep = "" if number == config.rounds else f"-{number}"
-            if config.method in ("tgmb", "tgkt"):
+            if config.by_features:
+                found["translate"] = self.target if config.method == "translate" else self.translated
+            elif config.method in ("tgmb", "tgkt"):
                 found[f"tgmb{ending}"] = self.translator.with_stem(f"translator{keep}")
             if config.method == "tgkt":
                 found[f"tgkt{ending}"] = self.target.with_stem(f"target{keep}")
@@ -111,8 +123,8 @@ class Run:
                 raise IncompatibleError(
                     f"{file}: run of schema {schema!r}, this tgkt-edge {__version__} reads {SCHEMA}. Adapt again."
                 )
-            # Runs from before there was a hold-out trained on every pair.
-            config = {"holdout": 0.0, **values["config"]}
+            # Runs from before there was a hold-out trained on every pair; before features, T was the only translation.
+            config = {"holdout": 0.0, "translator": "pixels", **values["config"]}
             return (
                 from_dict(RunInputs, values["inputs"], str(file)),
                 SensorSpec.from_dict(values["sensor"], str(file)),
@@ -173,8 +185,9 @@ def differences(run: Run, inputs: RunInputs, sensor: SensorSpec, config: AdaptCo
             f"numbers. Finish it with that version, or begin again with another -o."
         )
     now = _flat(_plain(inputs, sensor, config))
-    # How often state is saved changes nothing that is computed.
-    keys = [key for key in {**before, **now} if key != "config.save_every_s"]
+    # How often state is saved changes nothing that is computed; force, whether it is computed at all.
+    free = ("config.save_every_s", "config.translation.force")
+    keys = [key for key in {**before, **now} if key not in free]
     return [
         f"{key}: then {before.get(key)!r}, now {now.get(key)!r}"
         for key in keys

@@ -45,7 +45,11 @@ def with_source(tiny: Tiny, finished: Run) -> RunInputs:
 
 
 def differing(one: Path, other: Path) -> list[str]:
-    a, b = load_tensors(one)[0], load_tensors(other)[0]
+    """Names of weights; what a source model keeps beside them is left aside."""
+    a, b = (
+        {key: value for key, value in load_tensors(file)[0].items() if not key.startswith("beside/")}
+        for file in (one, other)
+    )
     return [key for key in a.keys() | b.keys() if not torch.equal(a[key], b[key])]
 
 

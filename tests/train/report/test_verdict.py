@@ -9,9 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from tgkt_edge.train.report.metrics import agreement_beyond_chance, neighbour_agreement, neighbours
-from tgkt_edge.train.report.verdict import HANDICAP, PAIRS, Evidence, judge
+from tgkt_edge.train.report.verdict import HANDICAP, PAIRS, Evidence, Item, Verdict, judge
 
 CLASSES = ("a", "b", "c", "d")
+
+
+def item(found: Verdict, name: str) -> Item:
+    (one,) = [one for one in found.evidence if one.name.startswith(name)]
+    return one
 
 
 def softmax_of(named: NDArray[np.int64], k: int = 4) -> NDArray[np.float32]:
@@ -65,7 +70,7 @@ def test_a_source_model_that_knows_no_frames_says_nothing_alone(world: Evidence)
     assert agreement_beyond_chance(one_class.argmax(1), world.rgb.argmax(1), 4) == pytest.approx([0])
     found = judge(blind)
     assert found.verdict == "no evidence"
-    assert found.evidence[0].high < 0  # shown all the same
+    assert item(found, "Structure").high < 0  # shown all the same
     assert "hardly knows these frames" in found.sentence
     # Nor does it say helped, unless the pairs say so, too; they alone do not. A collapse still hurts.
     better = with_errors(world, 0.4, 0.1)
@@ -78,7 +83,7 @@ def test_a_source_model_that_knows_no_frames_says_nothing_alone(world: Evidence)
     )
     noise = np.random.default_rng(2).normal(size=(400, 16)).astype(np.float32)
     alone = dataclasses.replace(better, features=noise, held_source=one_class, held_target=world.rgb)
-    assert judge(alone).evidence[1].low > 0
+    assert item(judge(alone), "Correlation").low > 0
     assert judge(alone).verdict == "no evidence"
     collapsed = dataclasses.replace(blind, target=softmax_of(np.ones(400, np.int64)))
     assert judge(collapsed).verdict == "hurt"
@@ -91,7 +96,7 @@ def test_source_only_is_charged_a_share_of_its_agreement(world: Evidence) -> Non
     after, before = (
         float(neighbour_agreement(near, p.argmax(1), 4)[0]) for p in (world.target, world.source)
     )
-    assert judge(world).evidence[0].value == pytest.approx(after - (1 - HANDICAP) * before)
+    assert item(judge(world), "Structure").value == pytest.approx(after - (1 - HANDICAP) * before)
 
 
 def test_the_same_answers_are_no_evidence(world: Evidence) -> None:
@@ -146,11 +151,11 @@ def test_what_agrees_by_chance_does_not_count(world: Evidence) -> None:
     )  # right on fewer, and not by chance
     assert (half.argmax(1) == named).sum() < (always.argmax(1) == named).sum()
     found = judge(dataclasses.replace(world, rgb=rgb, held_source=always, held_target=half))
-    assert found.evidence[1].name == "Agreement on held-out pairs"
-    assert found.evidence[1].value == pytest.approx(
+    assert item(found, "Agreement").value == pytest.approx(
         agreement_beyond_chance(half.argmax(1), named, 4)[0]  # minus 0
     )
-    assert found.evidence[1].value > 0.15
+    assert item(found, "Agreement").value > 0.15
+    assert item(found, "Correlation").value > 0.15  # that of an answer that never varies is 0
 
 
 def test_held_out_pairs_decide_where_neighbours_do_not(world: Evidence) -> None:
@@ -161,7 +166,7 @@ def test_held_out_pairs_decide_where_neighbours_do_not(world: Evidence) -> None:
     assert world.rgb is not None
     far = halfway(world.rgb)
     # In features that show nothing neither network's classes have neighbours.
-    structure = judge(blind).evidence[0]
+    structure = item(judge(blind), "Structure")
     assert structure.low < 0 < structure.high
     assert structure.value == pytest.approx(0, abs=0.05)
     good = dataclasses.replace(blind, held_source=far, held_target=world.rgb)
@@ -200,9 +205,10 @@ def test_a_few_held_out_pairs_are_not_listened_to(world: Evidence, count: int) -
             held_runs=[1] * count,
         )
     )  # fmt: skip
-    agreement = found.evidence[1]
-    assert agreement.low > 0
-    assert agreement.decides == (count == PAIRS)
+    assert [one.name for one in found.evidence][:2] == ["Correlation on held-out pairs", "Structure"]
+    gain = found.evidence[0]
+    assert gain.low > 0
+    assert gain.decides == (count == PAIRS)
     assert found.verdict == ("helped" if count == PAIRS else "no evidence")
     assert any(f"Only {count} pairs were held out" in text for text in found.warnings) == (count < PAIRS)
 

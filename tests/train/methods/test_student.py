@@ -1,0 +1,112 @@
+"""The target network after a translation in feature space: its labels, MixUp, frozen norms and moving average."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tgkt_edge.config import AdaptConfig, StudentConfig
+from tgkt_edge.train.batches import Store
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.student import mixed_up, renewed, train_student
+from tgkt_edge.train.methods.translation.prior import balance
+from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.model import SceneClassifier, frozen
+from tgkt_edge.train.resume_state import StageState
+
+Reals = NDArray[np.float64]
+CPU = Compute(torch.device("cpu"), "fp32")
+
+
+def test_mixed_frames_and_labels_go_together() -> None:
+    x, y = torch.arange(4.0).view(4, 1, 1, 1), torch.arange(4.0).view(4, 1)
+    a, b = mixed_up(x, y, np.random.default_rng(0), 0.5)
+    torch.testing.assert_close(a.view(4, 1), b)
+    rng = np.random.default_rng(0)
+    share, other = float(rng.beta(0.5, 0.5)), rng.permutation(4)
+    torch.testing.assert_close(b.view(4), share * y.view(4) + (1 - share) * y.view(4)[other])
+
+
+def test_renewed_labels_by_hand() -> None:
+    answers = torch.log(torch.tensor([[0.6, 0.4], [0.2, 0.8]]))
+    first, prior = np.array([[0.9, 0.1], [0.5, 0.5]]), np.array([0.5, 0.5])
+    logs = np.log([[0.6 * 0.9**0.5, 0.4 * 0.1**0.5], [0.2 * 0.5**0.5, 0.8 * 0.5**0.5]])
+    np.testing.assert_allclose(
+        renewed(answers, first, prior, 0.5), np.exp(balance(logs, prior)[0]), rtol=1e-6
+    )
+    # A class that the first teacher rules out does not make it infinite.
+    assert np.isfinite(renewed(answers, np.array([[1.0, 0.0], [1.0, 0.0]]), prior, 0.5)).all()
+
+
+@pytest.fixture(scope="module")
+def start(untrained: SceneClassifier) -> SceneClassifier:
+    model = SceneClassifier(3, (3, 4))
+    model.backbone.load_state_dict(untrained.backbone.state_dict())
+    return frozen(model)
+
+
+def learnt(start: SceneClassifier, target: Store, **options: object) -> SceneClassifier:
+    """From a head of zeros: every frame is of class 1, and then, once labels are renewed, of the prior."""
+    settings = {"epochs": 2, "renew_after": 9, "ema": 0.0, "lr": 1e-4, **options}
+    student = dataclasses.replace(StudentConfig(), **settings)  # type: ignore[arg-type]
+    config = dataclasses.replace(AdaptConfig(), image_size=32, batch=2, student=student)
+    labels: Reals = np.tile([0.1, 0.8, 0.1], (4, 1))
+    uniform: Reals = np.full((4, 3), 1 / 3)
+    return train_student(
+        start, target, labels, uniform, uniform[0], config, CPU, RunLog(None), StageState(None, 0)
+    )
+
+
+def moved(one: SceneClassifier, other: SceneClassifier, kind: str) -> bool:
+    before, after = one.state_dict(), other.state_dict()
+    return any(kind in name and not torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_it_learns_the_labels_with_norms_frozen_or_not(
+    start: SceneClassifier, four: tuple[Store, Store, Store]
+) -> None:
+    target = four[0]
+    student = learnt(start, target)
+    assert not student.training
+    assert moved(start, student, "classifier.weight")
+    assert moved(start, student, "backbone.conv1.weight")
+    assert not moved(start, student, "running_mean")
+    assert not moved(start, student, "standard.")
+    assert moved(start, learnt(start, target, norms="batch"), "running_mean")
+    assert float(start.classifier.weight.abs().max()) == 0  # the start is left alone
+
+
+def test_an_average_lags_behind_the_last_weights(
+    start: SceneClassifier, four: tuple[Store, Store, Store]
+) -> None:
+    last, average = learnt(start, four[0]), learnt(start, four[0], ema=1.0)
+    far, near = (float(model.classifier.bias.detach().abs().max()) for model in (last, average))
+    assert 0 < near < far
+
+
+def test_labels_are_renewed_when_it_is_time(
+    start: SceneClassifier, four: tuple[Store, Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def counted(answers: Tensor, first: Reals, prior: Reals, keep: float) -> Reals:
+        asked.append(tuple(answers.shape))
+        return renewed(answers, first, prior, keep)
+
+    monkeypatch.setattr("tgkt_edge.train.methods.student.renewed", counted)
+    learnt(start, four[0], epochs=4, renew_after=2)
+    assert asked == [(4, 3), (4, 3)]  # before the third and the fourth epoch
+
+
+def test_mixup_changes_what_is_learnt(start: SceneClassifier, four: tuple[Store, Store, Store]) -> None:
+    assert moved(learnt(start, four[0]), learnt(start, four[0], mixup=0.4), "classifier.weight")
+
+
+def test_every_norm_is_of_the_kind_that_is_frozen(start: SceneClassifier) -> None:
+    norms = [module for module in start.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    assert {type(module) for module in norms} == {nn.BatchNorm2d}

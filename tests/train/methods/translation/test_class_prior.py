@@ -1,0 +1,77 @@
+"""``--prior``: by name, or from a file that is checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tgkt_edge.errors import ConfigError
+from tgkt_edge.train.methods.translation.class_prior import NAMED, priors, read_prior
+
+CLASSES = ("bedroom", "kitchen", "office")
+
+
+def test_a_file_gives_the_shares_in_the_order_of_the_classes(tmp_path: Path) -> None:
+    file = tmp_path / "prior.csv"
+    file.write_text("class,share\noffice,0.2\nbedroom,0.5\nkitchen,0.3004\n")
+    found = read_prior(str(file), CLASSES)
+    assert found is not None
+    np.testing.assert_allclose(found, np.array([0.5, 0.3004, 0.2]) / 1.0004)
+    assert priors(str(file), np.array([1.0, 0.0, 0.0]), found, 3)[0] is found
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_names_need_no_file(name: str) -> None:
+    assert read_prior(name, CLASSES) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("shares", [[0.6, 0.4, 0.0]]),
+        ("half", [[0.3 + 1 / 6, 0.2 + 1 / 6, 1 / 6]]),
+        ("uniform", [[1 / 3] * 3]),
+        ("between", [[0.6, 0.4, 0.0], [0.3 + 1 / 6, 0.2 + 1 / 6, 1 / 6]]),
+    ],
+)
+def test_named_priors_by_hand(name: str, expected: list[list[float]]) -> None:
+    np.testing.assert_allclose(priors(name, np.array([0.6, 0.4, 0.0]), None, 3), expected)
+
+
+def test_classes_of_unknown_shares_count_alike() -> None:
+    assert priors("shares", None, None, 4)[0].tolist() == [0.25] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("class,share\nbedroom,0.5\nkitchen,0.3\noffice,0.1\n", r"the shares sum to 0\.9; expected 1"),
+        ("class,share\nbedroom,0.5\nkitchen,0.5\n", r"missing: 'office'\. The source model's classes are"),
+        ("class,share\nbedroom,0.5\nkitchen,0.3\noffice,0.1\nattic,0.1\n", r"unknown: 'attic'"),
+        ("class,share\nbedroom,0.5\nkitchen,0.3\noffice,0.1\noffice,0.1\n", r"given twice: 'office'"),
+        ("class,share\nbedroom,1.5\nkitchen,-0.5\noffice,0\n", r"share of 'bedroom' is '1\.5'"),
+        ("class,share\nbedroom,many\nkitchen,0.5\noffice,0\n", r"share of 'bedroom' is 'many'"),
+        ("class,share\nbedroom,nan\nkitchen,0.5\noffice,0\n", r"share of 'bedroom' is 'nan'"),
+        ("name,share\nbedroom,1\n", r"expected a CSV with columns class,share"),
+        ("", r"expected a CSV with columns class,share"),
+    ],
+)
+def test_a_bad_file_is_named_with_what_is_wrong(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "prior.csv"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_prior(str(file), CLASSES)
+    assert str(file) in str(caught.value)
+
+
+def test_neither_a_name_nor_a_file_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--prior halves: neither a file nor one of between, shares"):
+        read_prior("halves", CLASSES)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "prior.csv").write_bytes(b"class,share\n\xff\xfe")
+    with pytest.raises(ConfigError, match="not a readable CSV"):
+        read_prior(str(tmp_path / "prior.csv"), CLASSES)

@@ -1,0 +1,40 @@
+"""Whether the halves of the pairs belong together, in worlds where that is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tgkt_edge.train.methods.translation.evidence import belong_together
+from tgkt_edge.train.methods.translation.translate import Translation
+from tgkt_edge.train.nn.model import SceneClassifier
+
+
+def world(noise: float, count: int, untrained: SceneClassifier) -> Translation:
+    """Answers about ``count`` pairs: on the RGB, and on their frames with so much noise."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(count, 3))
+    rgb, frames = (
+        np.exp(x) / np.exp(x).sum(1, keepdims=True)
+        for x in (logits, logits + noise * rng.normal(size=(count, 3)))
+    )
+    nothing = np.zeros((2, 3))
+    return Translation(untrained, nothing, nothing, nothing[0], rgb, frames, np.arange(count), {})
+
+
+@pytest.mark.parametrize(("noise", "together"), [(0.0, True), (1.0, True), (30.0, False)])
+def test_answers_that_go_together_belong_together(
+    noise: float, together: bool, untrained: SceneClassifier
+) -> None:
+    doubt = belong_together(world(noise, 200, untrained))
+    assert (doubt is None) == together
+    if doubt:
+        assert doubt.startswith("--paired: of 200 pairs left out")
+        assert "Check that each frame shows the scene of its RGB at the same moment" in doubt
+
+
+def test_a_correlation_that_shuffled_pairs_reach_is_none(untrained: SceneClassifier) -> None:
+    """Six pairs: half of the correlation that is plenty for two hundred proves nothing."""
+    few = world(3.0, 6, untrained)
+    assert belong_together(world(3.0, 400, untrained)) is None
+    assert belong_together(few) is not None

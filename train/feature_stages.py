@@ -1,0 +1,163 @@
+"""The stages of a run that translates features: the translation in closed form, then the target network."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tgkt_edge.config import AdaptConfig
+from tgkt_edge.errors import TgktEdgeError
+from tgkt_edge.train.batches import Store
+from tgkt_edge.train.holdout import neighbour_runs
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.student import train_student
+from tgkt_edge.train.methods.translation.evidence import belong_together
+from tgkt_edge.train.methods.translation.translate import Translation, translate
+from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_imagenet, save_checkpoint
+from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.model import SceneClassifier, frozen
+from tgkt_edge.train.nn.predict import refuse_diverged
+from tgkt_edge.train.report.material import Model
+from tgkt_edge.train.run_folder.folder import Run
+
+Reals = NDArray[np.float64]
+Timed = Callable[[str, Callable[[], Any]], Any]
+"""Runs a stage and records what it cost."""
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What these stages give the report.
+
+    Attributes:
+        models: after source-only. rows: pairs that the models are asked about; runs: lengths of neighbours among them.
+        about: of the translation, see :mod:`tgkt_edge.train.methods.translation.translate`.
+    """
+
+    models: dict[str, Model]
+    rows: NDArray[np.int64]
+    runs: list[int]
+    about: dict[str, Any]
+
+
+def train_by_features(
+    run: Run,
+    source: SceneClassifier,
+    header: Header,
+    about: Header,
+    target: Store,
+    paired_rgb: Store,
+    paired_frames: Store,
+    depth: bool,
+    given_prior: Reals | None,
+    config: AdaptConfig,
+    compute: Compute,
+    log: RunLog,
+    timed: Timed,
+    train: Callable[[str, Callable[..., SceneClassifier]], SceneClassifier],
+) -> Translated:
+    """Translate, and unless that is all that was asked for, train the target network; take what is there already.
+
+    Args:
+        source: frozen, on the device; ``header`` has what is stored beside it. about: for the checkpoints.
+        train: the network of a stage, trained or from its checkpoint.
+
+    Raises:
+        TgktEdgeError: pairs left out show that nothing was translated, and a target network was to be trained on it.
+    """
+    file = run.stages(config)["translate"]
+    if not file.is_file():
+        found = timed(
+            "translate",
+            lambda: translate(
+                source, header.beside, _backbone(source, config, compute, log), target, paired_rgb, paired_frames,
+                depth, given_prior, config, compute, log, run.features,
+            ),
+        )  # fmt: skip
+        network = compute.place(found.network)
+        refuse_diverged("translate", network, source, target, config.image_size, config.batch, compute)
+        beside = {
+            name: torch.from_numpy(np.ascontiguousarray(getattr(found, name)))
+            for name in ("labels", "first", "prior", "rgb", "translated", "rows")
+        }
+        save_checkpoint(
+            file,
+            network,
+            dataclasses.replace(about, kind="target", beside=beside, extra={"translation": found.about}),
+        )
+    network, kept = load_classifier(file, "target")
+    network = frozen(compute.place(network))
+    shutil.rmtree(run.features, ignore_errors=True)  # they are of no more use, and larger than all else
+    values = {name: tensor.numpy() for name, tensor in kept.beside.items()}
+    known = Translation(network, **values, about=kept.extra["translation"])
+    doubt = belong_together(known)
+    for line in [*_notes(known.about, about.classes), *([doubt] if doubt else [])]:
+        log.say(line)
+    rows = known.rows
+    runs = neighbour_runs(len(rows))
+    story = {**known.about, "belong_together": doubt is None}
+    if config.method == "translate":
+        return Translated({"target": Model(network)}, rows, runs, story)
+    if doubt and not config.translation.force:
+        raise TgktEdgeError(
+            f"{doubt} No target network was trained on that. The translation is kept in {file}: with other pairs begin "
+            f"again; to go on all the same, --resume with --set translation.force=true."
+        )
+    learn = partial(
+        train_student, network, target, known.labels, known.first, known.prior, config, compute, log
+    )
+    student = train("tgkt", learn)
+    return Translated({"translate": Model(network), "target": Model(student)}, rows, runs, story)
+
+
+def _backbone(source: SceneClassifier, config: AdaptConfig, compute: Compute, log: RunLog) -> nn.Module:
+    """Whose features describe the frames: the source's own where they are generic, or nothing better is at hand."""
+    if source.pooled or config.weights == "none":
+        own: nn.Module = source.backbone
+        return own
+    generic = SceneClassifier(2)
+    load_imagenet(generic, config.weights)
+    found: nn.Module = frozen(compute.place(generic)).backbone
+    return found
+
+
+def _notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
+    """What a person should know about how the translation came about."""
+    chosen = about["chosen"]
+    first = (
+        f"translate: {' and '.join(chosen['encodings'])} frames, strength {chosen['strength']:g}, from "
+        f"{'the identity' if chosen['identity'] else 'zero'}; on {about['pairs']} pairs left out its answers go with "
+        f"those on the RGB with a correlation of {about['correlation']:.2f}"
+    )
+    lines = [first]
+    if not about["own_spread"]:
+        lines.append(
+            "translate: the source model does not hold mean and spread of its features; those of the paired RGB "
+            "replace them, which costs some points. Train it again with this version to have them."
+        )
+    if not about["known_shares"]:
+        lines.append(
+            "translate: the source model does not hold the shares of its classes; they are taken as equal. Give "
+            "--prior CSV if they are known."
+        )
+    if about["own_backbone"] and not about["generic"]:
+        lines.append(
+            "translate: the frames are described by the source model's own features, since there are no ImageNet "
+            "weights (--weights none); with them accuracy is about ten points higher."
+        )
+    if about["unanswered"]:
+        names = ", ".join(classes[k] for k in about["unanswered"])
+        lines.append(
+            f"translate: the source model calls none of the paired RGB images {names}: nothing is known of how the "
+            f"translation does for it"
+        )
+    return lines

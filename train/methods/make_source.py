@@ -1,0 +1,83 @@
+"""Stage 1 by either mode: a linear head on a frozen backbone, or the whole network trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tgkt_edge.config import AdaptConfig
+from tgkt_edge.data.loading import Images, spread
+from tgkt_edge.train.batches import Store
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.source import load_pretrained, train_source
+from tgkt_edge.train.methods.translation.features import RGB_LAYERS, Features, Kind, extract
+from tgkt_edge.train.methods.translation.head import fit_head, with_head
+from tgkt_edge.train.methods.translation.moments import Moments
+from tgkt_edge.train.methods.translation.prior import class_shares
+from tgkt_edge.train.methods.translation.softmax_regression import balancing_weights, one_hot
+from tgkt_edge.train.methods.translation.source_features import (
+    FEATURES,
+    LABELS,
+    MEAN,
+    SHARES,
+    SPREAD,
+)
+from tgkt_edge.train.nn.checkpoint import Header
+from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.model import SceneClassifier, frozen
+from tgkt_edge.train.resume_state import StageState
+
+
+def make_source(
+    images: Images, config: AdaptConfig, compute: Compute, log: RunLog, state: StageState, folder: Path
+) -> tuple[SceneClassifier, Header]:
+    """The source model in evaluation mode, and its header with the shares of the classes.
+
+    A network that was trained whole also gets mean and spread of its pooled features, which a translation aims at; both
+    get the features of some images (``source.keep``), from which a translation the other way learns.
+
+    Args:
+        folder: where features are kept.
+    """
+    classes = len(images.classes)
+    beside = {SHARES: torch.from_numpy(class_shares(images.labels, classes))}
+    store = Store(images.rgb, compute.device)
+    views = config.translation.views
+
+    def features(model: SceneClassifier, unit: bool) -> Features:
+        kind = Kind(RGB_LAYERS, unit, "plain", views)
+        return extract(
+            "RGB of the source",
+            model.backbone,
+            store,
+            kind,
+            config.image_size,
+            config.batch,
+            compute,
+            log,
+            folder,
+        )
+
+    if config.linear_source:
+        blank = SceneClassifier(classes)
+        load_pretrained(blank, config, log)
+        blank = frozen(compute.place(blank))
+        labels = one_hot(images.labels, classes) * balancing_weights(images.labels, classes)[:, None]
+        rows = features(blank, True)
+        model = with_head(blank.backbone, RGB_LAYERS, *fit_head(rows, labels, config.source.c / views))
+    else:
+        model = train_source(images, config, compute, log, state)
+        rows = features(model, False)
+        moments = Moments()
+        for _, block in rows.blocks():
+            moments.add(block.reshape(-1, block.shape[-1]))
+        beside |= {MEAN: torch.from_numpy(moments.mean), SPREAD: torch.from_numpy(moments.scale)}
+    if config.source.keep:
+        kept = np.array(spread(len(images), config.source.keep))
+        beside |= {
+            FEATURES: torch.from_numpy(rows.rows(kept)).half(),
+            LABELS: torch.from_numpy(images.labels[kept]),
+        }
+    return model, Header("source", images.classes, config.image_size, beside=beside)

@@ -1,0 +1,116 @@
+"""Stage 3, TGKT after a translation in feature space: the target network learns the teacher's soft labels."""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tgkt_edge.config import AdaptConfig
+from tgkt_edge.train.batches import Store, batches, epoch_rng, random_views
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.shot import label_story
+from tgkt_edge.train.methods.source import classifier_groups
+from tgkt_edge.train.methods.tgkt import moving_average
+from tgkt_edge.train.methods.translation.prior import balance
+from tgkt_edge.train.nn.device import Compute, inverse_decay, set_rates
+from tgkt_edge.train.nn.model import SceneClassifier, normalise
+from tgkt_edge.train.nn.predict import predict_target
+from tgkt_edge.train.resume_state import StageState
+
+Reals = NDArray[np.float64]
+
+
+def train_student(
+    start: SceneClassifier,
+    target: Store,
+    labels: Reals,
+    first: Reals,
+    prior: Reals,
+    config: AdaptConfig,
+    compute: Compute,
+    log: RunLog,
+    state: StageState,
+) -> SceneClassifier:
+    """Soft cross-entropy on random crops of the task's frames; returns the network of the last epoch in evaluation
+    mode, or with ``ema`` its moving average.
+
+    Args:
+        start: the network that the translation left, frozen, on the device; a copy of it learns.
+        labels: (N, K) of the teacher. first: (N, K) of the translation alone.
+        prior: (K,) that renewed labels are balanced towards.
+    """
+    cfg, size = config.student, config.image_size
+    torch.manual_seed(config.seed + 4)
+    student = copy.deepcopy(start).requires_grad_(True)
+    sgd = torch.optim.SGD(
+        classifier_groups(student, cfg.lr, cfg.head_lr, classifier=True),
+        lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay, nesterov=cfg.momentum > 0,
+    )  # fmt: skip
+    steps = len(batches(np.random.default_rng(0), len(target), config.batch))
+    average = moving_average(student, cfg.ema * steps) if cfg.ema else None
+    modules: dict[str, nn.Module] = {"student": student} | ({} if average is None else {"average": average})
+    done = state.load(modules, {"sgd": sgd})
+    previous: Tensor | None = state.extra.get("pseudo_labels")
+    teacher_class = torch.from_numpy(labels.argmax(1))
+
+    with log.stage("tgkt", cfg.epochs, steps, done) as stage:
+        for epoch in range(done, cfg.epochs):
+            now = student if average is None or epoch == 0 else cast(SceneClassifier, average.module)
+            answers = predict_target(now, target, size, config.batch, compute)[1].log_softmax(1)  # (N, K)
+            stage.answers(epoch, answers.exp())
+            soft = labels if epoch < cfg.renew_after else renewed(answers, first, prior, cfg.keep)
+            hard = torch.from_numpy(soft.argmax(1))
+            agrees = (hard == teacher_class).float().mean().item()
+            stage.note(epoch, {**label_story(hard, previous, student.num_classes), "teacher_agrees": agrees})
+            previous = hard
+            wanted = torch.from_numpy(soft).float().to(compute.device)
+
+            student.train()
+            if cfg.norms == "frozen":
+                for module in student.modules():
+                    if isinstance(module, nn.BatchNorm2d):
+                        module.eval()
+            rng = epoch_rng(config.seed, "tgkt", epoch)
+            for step, index in enumerate(batches(rng, len(target), config.batch), start=epoch * steps):
+                set_rates(sgd, inverse_decay(step, cfg.epochs * steps))
+                x = normalise(target.take(random_views(rng, index, target.side, size), size))
+                y = wanted[torch.from_numpy(index).to(compute.device)]  # (B, K)
+                if cfg.mixup:
+                    x, y = mixed_up(x, y, rng, cfg.mixup)
+                with compute.autocast():
+                    logits = student(x)
+                loss = -(y * logits.float().log_softmax(1)).sum(1).mean()
+                sgd.zero_grad(set_to_none=True)
+                loss.backward()
+                sgd.step()
+                if average is not None:
+                    average.update_parameters(student)
+                stage.step({"loss": loss})
+            state.save(epoch + 1, modules, {"sgd": sgd}, {"pseudo_labels": hard})
+    return (student if average is None else cast(SceneClassifier, average.module)).eval()
+
+
+def renewed(answers: Tensor, first: Reals, prior: Reals, keep: float) -> Reals:
+    """(N, K) labels from the student's (N, K) log probabilities and the first teacher's, balanced towards the prior.
+
+    Args:
+        first: (N, K) probabilities. keep: their weight in the logarithm.
+    """
+    logs = answers.double().cpu().numpy() + keep * np.log(np.maximum(first, 1e-12))
+    return np.exp(balance(logs, prior)[0])
+
+
+def mixed_up(x: Tensor, y: Tensor, rng: np.random.Generator, shape: float) -> tuple[Tensor, Tensor]:
+    """Each frame and its label, mixed with another of the batch in one random proportion (Zhang et al., mixup, 2018).
+
+    Args:
+        x: (B, C, H, W). y: (B, K) of sum 1. shape: both parameters of the Beta distribution of the proportion.
+    """
+    share = float(rng.beta(shape, shape))
+    other = torch.from_numpy(rng.permutation(len(x))).to(x.device)
+    return share * x + (1 - share) * x[other], share * y + (1 - share) * y[other]

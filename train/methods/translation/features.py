@@ -1,0 +1,175 @@
+"""Features of all images in a few fixed views from a frozen network, computed once and kept in the run folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from torch import nn
+
+from tgkt_edge.errors import CheckpointError
+from tgkt_edge.train.batches import Store, Views, center_views
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.nn.checkpoint import digest, load_tensors, save_tensors
+from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.model import normalise, pooled_layers, unit_rows
+from tgkt_edge.train.nn.normals import GAIN, surface_normals
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Encoding = Literal["plain", "normals"]
+
+BLOCK = 512
+"""Images a file, and in memory at once."""
+
+FRAME_LAYERS = (2, 3, 4)
+"""Layers of a ResNet-50 whose pooled outputs describe a frame: the earlier ones need no color to see edges."""
+
+RGB_LAYERS = (4,)
+
+MOST_VIEWS = 4
+
+
+def fixed_views(index: Ints, side: int, size: int, count: int = MOST_VIEWS) -> list[Views]:
+    """The first ``count`` of: centre, centre mirrored, top-left corner, bottom-right corner mirrored.
+
+    The same for every image, so that both halves of a pair show the same part of the scene.
+    """
+    centre, last = (side - size) // 2, side - size
+    corners = ((centre, False), (centre, True), (0, False), (last, True))
+
+    def view(corner: int, flip: bool) -> Views:
+        where = np.full(len(index), corner, np.int64)
+        return Views(index, where, where, np.full(len(index), flip))
+
+    return [center_views(index, side, size), *(view(*corner) for corner in corners[1:])][:count]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is computed of an image.
+
+    Attributes:
+        layers: of the ResNet-50, pooled and concatenated.
+        unit: whether each layer's vector is brought to length 1.
+        encoding: of a sensor frame: as it is, three times, or as surface normals.
+        views: how many of :func:`fixed_views`.
+    """
+
+    layers: tuple[int, ...]
+    unit: bool
+    encoding: Encoding = "plain"
+    views: int = MOST_VIEWS
+
+
+class Features:
+    """Features of N images in V views, (n, V, D) a file; read again file by file, so that memory stays flat."""
+
+    def __init__(self, files: list[Path], count: int) -> None:
+        self._files, self._count = files, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def blocks(self) -> Iterator[tuple[int, Floats]]:
+        """(number of the first image, (n, V, D) float32) of every file in order."""
+        start = 0
+        for file in self._files:
+            with safe_open(file, framework="np") as opened:
+                block = opened.get_tensor("features").astype(np.float32)
+            yield start, block
+            start += len(block)
+
+    def rows(self, index: Ints) -> Floats:
+        """(len(index), V, D) of ascending image numbers."""
+        found = []
+        for start, block in self.blocks():
+            inside = index[(index >= start) & (index < start + len(block))]
+            if len(inside):
+                found.append(block[inside - start])
+        return np.concatenate(found)
+
+
+def extract(
+    name: str,
+    backbone: nn.Module,
+    images: Store,
+    kind: Kind,
+    size: int,
+    batch: int,
+    compute: Compute,
+    log: RunLog,
+    folder: Path,
+) -> Features:
+    """Compute what ``folder`` does not hold yet.
+
+    A file's name is a digest of the weights, the images' own bytes and all that is computed, so what is found there is
+    what would be computed again.
+
+    Args:
+        name: of the images, for the person who waits. backbone: ResNet-50, frozen, on the device.
+        size: of the views, pixels. batch: images at once in each view.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    what = f"{digest(backbone.state_dict())} {kind} {size} {compute.device.type} {compute.precision}"
+    if kind.encoding == "normals":
+        what += f" {GAIN}"
+    starts = range(0, len(images), BLOCK)
+    files = []
+    with log.progress(f"translate: {name}", len(images)) as advance:
+        for start in starts:
+            stop = min(start + BLOCK, len(images))
+            key = hashlib.sha256(f"{what} {images.digest(start, stop)}".encode()).hexdigest()[:24]
+            file = folder / f"{key}.safetensors"
+            if not _is_whole(file):
+                block = _block(backbone, images, kind, size, batch, compute, range(start, stop), advance)
+                save_tensors(file, {"features": torch.from_numpy(block)}, {"kind": "features", "of": name})
+            else:
+                advance(stop - start)
+            files.append(file)
+    return Features(files, len(images))
+
+
+@torch.inference_mode()
+def _block(
+    backbone: nn.Module,
+    images: Store,
+    kind: Kind,
+    size: int,
+    batch: int,
+    compute: Compute,
+    numbers: range,
+    advance: Callable[[int], None],
+) -> NDArray[np.float16]:
+    found = []
+    for start in range(numbers.start, numbers.stop, batch):
+        index = np.arange(start, min(start + batch, numbers.stop))
+        views = []
+        for view in fixed_views(index, images.side, size, kind.views):
+            unit = images.take(view, size)
+            x = normalise(surface_normals(unit) if kind.encoding == "normals" else unit)
+            with compute.autocast():
+                layers = pooled_layers(backbone, x, kind.layers)
+            rows = [unit_rows(layer) if kind.unit else layer.float() for layer in layers]
+            views.append(torch.cat(rows, 1))
+        # Half precision: features of unit length have three digits that matter, and a million frames fill a disk.
+        found.append(torch.stack(views, 1).half().cpu())
+        advance(len(index))
+    block: NDArray[np.float16] = torch.cat(found).numpy()
+    return block
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether the file is there with the bytes that were written; a damaged one is computed again."""
+    try:
+        load_tensors(file)
+    except CheckpointError:
+        return False
+    return True

@@ -1,0 +1,61 @@
+"""The expected shares of the classes, and answers that are balanced towards them (Sinkhorn, in the log domain)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Reals = NDArray[np.float64]
+
+ROUNDS = 60
+"""Times that columns and rows are scaled."""
+
+
+def log_softmax(logits: Reals) -> Reals:
+    """Rows of (N, K) whose exponentials sum to 1."""
+    shifted = logits - logits.max(1, keepdims=True)
+    result: Reals = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return result
+
+
+def balance(logits: Reals, prior: Reals, rounds: int = ROUNDS) -> tuple[Reals, Reals]:
+    """Answers whose mean over frames is ``prior``: columns and rows are scaled in turn (Sinkhorn and Knopp, 1967).
+
+    Each frame keeps its own order of classes up to one offset a class, the same for all frames.
+
+    Args:
+        logits: (N, K), up to a constant a row; may be log probabilities.
+        prior: (K,) shares of sum 1. A class of share 0 gets no frame.
+
+    Returns:
+        (N, K) log probabilities, rows of sum 1, and the (K,) offsets that were added before the softmax.
+    """
+    logits = logits.astype(np.float64)
+    offsets = np.zeros(logits.shape[1])
+    with np.errstate(divide="ignore"):
+        wanted = np.log(prior.astype(np.float64))
+    used = prior > 0
+    offsets[~used] = -np.inf
+    for _ in range(rounds):
+        answers = log_softmax(logits + offsets)
+        offsets[used] += wanted[used] - _log_mean(answers[:, used])
+    return log_softmax(logits + offsets), offsets
+
+
+def _log_mean(logs: Reals) -> Reals:
+    """(K,) log of the mean of the exponentials of each column; no column can underflow."""
+    top = logs.max(0)
+    result: Reals = top + np.log(np.exp(logs - top).mean(0))
+    return result
+
+
+def class_shares(labels: NDArray[np.int64], classes: int) -> Reals:
+    """(K,) share of each class among (N,) labels."""
+    result: Reals = np.bincount(labels, minlength=classes) / len(labels)
+    return result
+
+
+def mixed(shares: Reals, uniform: float) -> Reals:
+    """``shares`` with ``uniform`` of their weight, 0 to 1, spread over all classes alike."""
+    result: Reals = (1 - uniform) * shares + uniform / len(shares)
+    return result

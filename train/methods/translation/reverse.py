@@ -1,0 +1,92 @@
+"""The way back: the source's labelled features as frame features, and a head that is trained among the frames.
+
+A second opinion beside the translation of frames: it errs elsewhere, since its head sees the frames' own features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.train.methods.translation.features import Features
+from tgkt_edge.train.methods.translation.fit import FrameFeatures, TaskFrames, solve
+from tgkt_edge.train.methods.translation.moments import Moments
+from tgkt_edge.train.methods.translation.softmax_regression import (
+    balancing_weights,
+    one_hot,
+    softmax_regression,
+)
+
+Floats = NDArray[np.float32]
+Reals = NDArray[np.float64]
+
+SOFTENING = 1e-3
+"""Added to the spread of a translated feature: one that the ridge found nothing for is not blown up."""
+
+ITERATIONS = 60
+"""Of L-BFGS: the head is stopped early, which costs nothing seen and saves half the time."""
+
+
+def reverse_logits(
+    task: TaskFrames,
+    rgb: Features,
+    standard_rgb: Callable[[Floats], Floats],
+    source: Floats,
+    labels: NDArray[np.int64],
+    classes: int,
+    strength: float,
+    c: float,
+) -> Reals:
+    """(N, K) of the task's frames by a class-balanced head on translated features of the source's own images.
+
+    Args:
+        task: the frames in the encodings that are used. rgb: of the pairs, by the source model.
+        standard_rgb: to mean 0 and spread 1 over the source's images. source: (S, V, 2048) of them, raw.
+        labels: (S,). strength: of the ridge. c: of the softmax regression, for each view of each image.
+    """
+    frames = task.frames
+    mean_rgb, mean_frames = Moments(), Moments()
+    for x, y in _pairs(frames, rgb, standard_rgb):
+        mean_rgb.add(x)
+        mean_frames.add(y)
+
+    def centred() -> Iterator[tuple[Reals, Reals]]:
+        for x, y in _pairs(frames, rgb, standard_rgb):
+            yield x - mean_rgb.mean, y - mean_frames.mean
+
+    weights = solve(centred(), mean_rgb.rows, len(mean_rgb.mean), strength)  # (2048, D)
+    known = standard_rgb(source).reshape(-1, source.shape[-1])
+    as_frames = ((known - mean_rgb.mean) @ weights).astype(np.float32)  # (S V, D)
+    moments = Moments()
+    moments.add(as_frames)
+    as_frames = ((as_frames - moments.mean) / (moments.std + SOFTENING)).astype(np.float32)
+    views = source.shape[1]
+    rows = np.repeat(one_hot(labels, classes) * balancing_weights(labels, classes)[:, None], views, 0)
+    head = softmax_regression(lambda: [(as_frames, rows)], c, iterations=ITERATIONS)
+    seen = Moments()
+    for block, _ in task.blocks():
+        seen.add(block)
+    return np.concatenate([head((block - seen.mean) / seen.scale) for block, _ in task.blocks()])
+
+
+def _pairs(
+    frames: Sequence[FrameFeatures], rgb: Features, standard_rgb: Callable[[Floats], Floats]
+) -> Iterator[tuple[Floats, Floats]]:
+    """Rows of RGB features and of frame features, of every view of every pair."""
+    sets = [one.pairs.blocks() for one in frames]
+    for _, block in rgb.blocks():
+        y = np.concatenate([one.standard(next(s)[1]) for one, s in zip(frames, sets, strict=True)], -1)
+        x = standard_rgb(block)
+        yield x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
+
+
+def mean_opinion(opinions: Sequence[Reals], scale: float) -> Reals:
+    """(N, K) logits: the mean of several, each brought to one spread, times ``scale``."""
+    found = []
+    for logits in opinions:
+        centred = logits - logits.mean(1, keepdims=True)
+        found.append(centred / max(float(centred.std()), 1e-12))
+    result: Reals = scale * np.mean(found, 0)
+    return result

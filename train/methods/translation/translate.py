@@ -1,0 +1,241 @@
+"""TGMB in feature space: translate frames to the source model's features, answer, balance, and train on the answers.
+
+The paper's idea with another place for T: a 5x5 convolution cannot color a depth map, but a linear map from a frame's
+generic features to the source model's features of the paired RGB is had in closed form. Nothing here is trained by
+gradient steps on images; the first answer is there within minutes on any CPU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tgkt_edge.config import AdaptConfig
+from tgkt_edge.train.batches import Store
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.translation.choice import MOST, PairFeatures, choose
+from tgkt_edge.train.methods.translation.class_prior import priors
+from tgkt_edge.train.methods.translation.features import (
+    FRAME_LAYERS,
+    RGB_LAYERS,
+    Encoding,
+    Features,
+    Kind,
+    extract,
+)
+from tgkt_edge.train.methods.translation.fit import (
+    TaskFrames,
+    fit,
+    main_directions,
+    together,
+    translated_logits,
+)
+from tgkt_edge.train.methods.translation.head import fit_head, with_head
+from tgkt_edge.train.methods.translation.moments import Moments
+from tgkt_edge.train.methods.translation.prior import balance
+from tgkt_edge.train.methods.translation.reverse import mean_opinion, reverse_logits
+from tgkt_edge.train.methods.translation.self_training import self_train
+from tgkt_edge.train.methods.translation.source_features import (
+    FEATURES,
+    LABELS,
+    SHARES,
+    needs_spread,
+    source_features,
+)
+from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.model import SceneClassifier
+
+Floats = NDArray[np.float32]
+Reals = NDArray[np.float64]
+
+WIDTH = 2048
+"""Of a ResNet-50's last layer."""
+
+STRENGTHS = (300.0, 1500.0, 7500.0)
+"""Of the ridge, for one view of a pair, that are tried."""
+
+STARTS = {"zero": (False,), "identity": (True,)}
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What the stage leaves.
+
+    Attributes:
+        network: one frame, one view: what is exported, and where the target network starts.
+        labels: (N, K) of the teacher for the task's frames; first: (N, K) of the translation alone, balanced.
+        prior: (K,) that renewed labels are balanced towards.
+        rgb, translated: (M, K) answers about the pairs of the choice, each left out when it was answered.
+        rows: (M,) which pairs these are.
+        about: what was chosen and why, for the report.
+    """
+
+    network: SceneClassifier
+    labels: Reals
+    first: Reals
+    prior: Reals
+    rgb: Reals
+    translated: Reals
+    rows: NDArray[np.int64]
+    about: dict[str, Any]
+
+
+def translate(
+    source: SceneClassifier,
+    beside: Mapping[str, Tensor],
+    backbone: nn.Module,
+    target: Store,
+    paired_rgb: Store,
+    paired_frames: Store,
+    depth: bool,
+    given_prior: Reals | None,
+    config: AdaptConfig,
+    compute: Compute,
+    log: RunLog,
+    folder: Path,
+) -> Translation:
+    """From features to a teacher.
+
+    Args:
+        source: frozen, in evaluation mode, on the device. beside: tensors stored with it.
+        backbone: frozen ResNet-50 whose features describe the frames: ImageNet's, or the source's own.
+        target: frames of the task. paired_rgb, paired_frames: other scenes, row by row.
+        depth: whether a frame is a depth map, which has surface normals.
+        given_prior: (K,) of a file; None: as ``config.translation.prior`` names it.
+        folder: where features are kept.
+    """
+    cfg = config.translation
+
+    def features(name: str, network: nn.Module, images: Store, kind: Kind) -> Features:
+        return extract(name, network, images, kind, config.image_size, config.batch, compute, log, folder)
+
+    def frame_kind(encoding: Encoding) -> Kind:
+        return Kind(FRAME_LAYERS, True, encoding, cfg.views)
+
+    rgb_kind = Kind(RGB_LAYERS, source.pooled != (), "plain", cfg.views)
+    rgb = features("RGB of pairs", source.backbone, paired_rgb, rgb_kind)
+    seen = source_features(source, beside, rgb if needs_spread(source, beside) else None)
+    rows = np.unique(np.linspace(0, len(rgb) - 1, min(len(rgb), MOST)).round().astype(np.int64))
+    groups = encodings_of(cfg.encodings, depth)
+    paired = {
+        name: features(f"{name} frames of pairs", backbone, paired_frames, frame_kind(name))
+        for name in dict.fromkeys(("plain", *(name for group in groups for name in group)))
+    }
+    same = (
+        backbone is source.backbone and source.pooled != ()
+    )  # then its features are among those of the frames
+    last = (
+        paired["plain"]
+        if same
+        else features("frames of pairs to the source model", source.backbone, paired_frames, rgb_kind)
+    )
+    width = WIDTH if same else None
+    cut = last.rows(rows) if width is None else last.rows(rows)[..., -width:]
+    pairs = PairFeatures(
+        {name: _standardised(paired[name].rows(rows)) for group in groups for name in group},
+        _standardised(cut),
+        seen.standard(rgb.rows(rows)),
+    )
+    with log.progress("translate: choice on pairs left out", len(groups)) as advance:
+        best, tried, rgb_answers, translated = choose(
+            pairs,
+            seen.probabilities,
+            groups,
+            (cfg.strength,) if cfg.strength else STRENGTHS,
+            STARTS.get(cfg.start, (False,) if depth else (False, True)),
+            lambda: advance(1),
+        )
+    del pairs
+
+    # Of the task's frames only what is used.
+    frames = {
+        name: together(
+            paired[name], features(f"{name} frames of the task", backbone, target, frame_kind(name))
+        )
+        for name in dict.fromkeys((*(("plain",) if best.identity and same else ()), *best.encodings))
+    }
+    start = None
+    if best.identity:
+        task_last = (
+            frames["plain"].task
+            if same
+            else features("frames of the task to the source model", source.backbone, target, rgb_kind)
+        )
+        start = together(last, task_last, width)
+    task = TaskFrames([frames[name] for name in best.encodings], start)
+    with log.progress("translate: answers", 4) as advance:
+        weights = fit(task.frames, start, rgb, seen.standard, best.strength * cfg.views)
+        advance(1)
+        opinions = [translated_logits(task, weights, seen.head)]
+        if {FEATURES, LABELS} <= beside.keys() and cfg.reverse and not best.identity:
+            opinions.append(
+                reverse_logits(
+                    task, rgb, seen.standard, beside[FEATURES].float().numpy(), beside[LABELS].numpy(),
+                    opinions[0].shape[1], cfg.reverse * cfg.views, cfg.reverse_c / cfg.views,
+                )
+            )  # fmt: skip
+        logits = mean_opinion(opinions, cfg.scale)
+        components = main_directions(task, cfg.components)
+        advance(1)
+        shares = beside.get(SHARES)
+        known = None if shares is None else shares.double().numpy()
+        towards = priors(cfg.prior, known, given_prior, logits.shape[1])
+        first = np.mean([np.exp(balance(logits, prior)[0]) for prior in towards], 0)
+        labels = np.mean(
+            [
+                np.exp(self_train(components, logits, prior, rounds=cfg.rounds, c=cfg.c, keep=cfg.keep))
+                for prior in towards
+            ],
+            0,
+        )
+        advance(1)
+        encoding: Encoding = "normals" if "normals" in best.encodings else "plain"
+        network = with_head(
+            backbone,
+            FRAME_LAYERS,
+            *fit_head(frames[encoding].task, labels, cfg.head_c / cfg.views),
+            encoding == "normals",
+        )
+        advance(1)
+    prior = np.mean(towards, 0)
+    about = {
+        "chosen": dataclasses.asdict(best),
+        "tried": [{**dataclasses.asdict(one), "correlation": value} for one, value in tried.items()],
+        "correlation": tried[best],
+        "pairs": len(rows),
+        "prior": prior.tolist(),
+        "own_spread": seen.own,
+        "own_backbone": backbone is source.backbone,
+        "generic": source.pooled != (),
+        "unanswered": [k for k in range(rgb_answers.shape[1]) if not (rgb_answers.argmax(1) == k).any()],
+        "opinions": len(opinions),
+        "known_shares": known is not None or given_prior is not None,
+    }
+    return Translation(network, labels, first, prior, rgb_answers, translated, rows, about)
+
+
+def encodings_of(name: str, depth: bool) -> tuple[tuple[Encoding, ...], ...]:
+    """Groups of encodings to choose among; only depth maps have surface normals."""
+    if not depth:
+        return (("plain",),)
+    by_name: dict[str, tuple[tuple[Encoding, ...], ...]] = {
+        "plain": (("plain",),),
+        "normals": (("normals",),),
+        "both": (("plain", "normals"),),
+    }
+    return by_name.get(name) or (("plain",), ("normals",), ("plain", "normals"))
+
+
+def _standardised(rows: Floats) -> Floats:
+    """(M, V, D) with mean 0 and spread 1 over pairs and views."""
+    moments = Moments()
+    moments.add(rows.reshape(-1, rows.shape[-1]))
+    result: Floats = ((rows - moments.mean) / moments.scale).astype(np.float32)
+    return result
