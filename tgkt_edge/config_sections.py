@@ -78,13 +78,20 @@ class TranslationConfig:
     reverse_c: float = (
         0.01  # of the softmax regression on the source's features as frame features, for one image
     )
+    reverse_weight: float = (
+        2.0  # of its logits beside those of the translation of frames, both of unit spread
+    )
     scale: float = 3.0  # spread that the logits are brought to
-    prior: str = "between"  # expected class shares: shares, half, between, uniform, or a CSV class,share
-    components: int = 64  # main directions of the frames that self-training sees
+    prior: str = "estimated"  # expected class shares: estimated, between, shares, half, uniform, or a CSV
+    components: int = (
+        64  # main directions of the frames that self-training sees, at most a third of the frames
+    )
     rounds: int = 12  # of self-training; 0: the translation's own answers are the teacher
-    c: float = 0.01  # of the softmax regression in self-training, inverse of its L2 penalty
+    c: float = 8.0  # of the softmax regression in self-training, inverse of its L2 penalty, over the number of frames
     keep: float = 0.5  # weight of the first answers' log probabilities in every round
-    head_c: float = 0.01  # of the softmax regression that makes the network which is exported, for one frame
+    head_c: float = (
+        8.0  # of the softmax regression that makes the network which is exported, over that number
+    )
     force: bool = False  # go on where pairs left out show that nothing was translated
 
     def __post_init__(self) -> None:
@@ -102,7 +109,7 @@ class TranslationConfig:
 class StudentConfig:
     """Stage 3 after a translation in feature space: the target network learns the teacher's soft labels."""
 
-    epochs: int = 4
+    epochs: int = 2
     lr: float = 1e-3  # backbone, at step 0
     head_lr: float = 1e-3  # classifier, at step 0
     momentum: float = 0.9
@@ -112,7 +119,7 @@ class StudentConfig:
         "frozen"
     )
     mixup: float = 0.0  # both parameters of the Beta distribution that two frames are mixed by; 0: none are
-    renew_after: int = 1  # epochs after which the labels are renewed before each further one
+    renew_after: int = 2  # epochs after which the labels are renewed before each further one
     keep: float = 0.5  # weight of the first answers' log probabilities in renewed labels
     ema: float = 1.0  # epochs that the result, a moving average of the weights, reaches back; 0: the last
 

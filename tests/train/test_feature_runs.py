@@ -25,6 +25,7 @@ from tgkt_edge.train.adapt import adapt, describe
 from tgkt_edge.train.methods import student as student_module
 from tgkt_edge.train.methods.translation import features as features_module
 from tgkt_edge.train.methods.translation.source_features import FEATURES, LABELS, MEAN, SHARES, SPREAD
+from tgkt_edge.train.methods.translation.translate import encodings_of
 from tgkt_edge.train.nn import model as model_module
 from tgkt_edge.train.nn.checkpoint import load_classifier, load_tensors
 from tgkt_edge.train.report.model_outputs import run_answers
@@ -95,7 +96,7 @@ def test_the_source_is_a_linear_head_on_the_frozen_backbone(translated: Run, tin
 def test_the_target_network_starts_from_the_translation_and_renews_its_labels(translated: Run) -> None:
     epochs = [line for line in lines(translated) if line.get("event") == "epoch"]
     assert [line["epoch"] for line in epochs] == [1, 2, 3, 4]
-    # The teacher's labels twice, then the network's own and the first teacher's.
+    # The teacher's labels twice, then the network's own and the first answers.
     assert [line["teacher_agrees"] for line in epochs[:2]] == [1, 1]
     assert epochs[1]["pseudo_labels_changed"] == 0
     first = load_tensors(translated.path / "epochs" / "tgkt-0.safetensors")[0]["probabilities"]
@@ -265,11 +266,10 @@ def test_other_methods_take_a_linear_source_too(
     assert adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*sets))["method"] == method
 
 
-def test_near_infrared_frames_have_no_normals(tiny: Tiny, translated: Run, tmp_path: Path) -> None:
-    inputs = replace(tiny.inputs, source=None, source_model=str(translated.source))
-    report = adapt(inputs, load_sensor("nir"), tmp_path / "run", tiny.config(*TRANSLATE))
-    assert {tuple(one["encodings"]) for one in report["translation"]["tried"]} == {("plain",)}
-    assert {one["identity"] for one in report["translation"]["tried"]} == {False, True}
+def test_only_depth_maps_have_normals() -> None:
+    assert encodings_of("auto", True) == (("plain",), ("normals",), ("plain", "normals"))
+    assert encodings_of("both", True) == (("plain", "normals"),)
+    assert encodings_of("auto", False) == encodings_of("both", False) == (("plain",),)
 
 
 # Bad input

@@ -52,8 +52,8 @@ def adapt_command(
     prior: Annotated[
         str | None,
         typer.Option(
-            help="Expected class shares: between (default), shares (the source's), half (of them, half uniform), "
-            "uniform, or a CSV class,share."
+            help="Expected class shares: estimated (default), shares (the source's), half (of them, half uniform), "
+            "between, uniform, or a CSV class,share."
         ),
     ] = None,
     rounds: Annotated[

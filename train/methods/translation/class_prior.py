@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import ConfigError
-from tgkt_edge.train.methods.translation.prior import mixed
+from tgkt_edge.train.methods.translation.prior import estimated_prior, mixed
 
 Reals = NDArray[np.float64]
 
-NAMED = ("between", "shares", "half", "uniform")
+NAMED = ("estimated", "between", "shares", "half", "uniform")
 
 TOLERANCE = 1e-3
 """Shares in a file may miss a sum of 1 by this much, as rounded ones do."""
@@ -58,15 +58,22 @@ def read_prior(text: str, classes: Sequence[str]) -> Reals | None:
     return result
 
 
-def priors(name: str, shares: Reals | None, given: Reals | None, classes: int) -> list[Reals]:
+def priors(
+    name: str, shares: Reals | None, given: Reals | None, classes: int, opinions: Sequence[Reals] = ()
+) -> list[Reals]:
     """The priors that self-training is done with; the mean of what comes out is the teacher.
 
     Args:
         name: one of NAMED, or what ``given`` was read from. shares: of the classes among the source's images; None
             where the source model does not know them: uniform then.
+        opinions: logits of the translations; of two, "estimated" is what they agree best towards, else "between".
     """
     if given is not None:
         return [given]
+    if name == "estimated":
+        if shares is not None and len(opinions) == 2:
+            return [estimated_prior(opinions[0], opinions[1], shares)[0]]
+        name = "between"
     known = shares if shares is not None else np.full(classes, 1 / classes)
     by_name = {"shares": (0.0,), "half": (0.5,), "uniform": (1.0,), "between": (0.0, 0.5)}
     return [mixed(known, uniform) for uniform in by_name[name]]

@@ -59,3 +59,46 @@ def mixed(shares: Reals, uniform: float) -> Reals:
     """``shares`` with ``uniform`` of their weight, 0 to 1, spread over all classes alike."""
     result: Reals = (1 - uniform) * shares + uniform / len(shares)
     return result
+
+
+POWERS = np.arange(-1.0, 1.51, 0.125)
+"""Of the source's class shares, that are tried as priors: 1 is the shares themselves, 0 uniform, -1 reversed."""
+
+
+def estimated_prior(one: Reals, other: Reals, shares: Reals) -> tuple[Reals, float]:
+    """The prior towards which two opinions that err apart agree best: the mutual information of their balanced answers.
+
+    One number is estimated, so that no class can die: shares ** w, w between -1 and 1.5.
+
+    Args:
+        one, other: (N, K) logits about the same frames. shares: (K,) of the classes among the source's images.
+
+    Returns:
+        (K,) of sum 1, and w; the shares and 1 where all of them are alike, since there is nothing to estimate.
+    """
+    used = shares > 0
+    if np.ptp(shares[used]) < 1e-9:
+        return shares, 1.0
+
+    def prior(power: float) -> Reals:
+        found = np.where(used, np.where(used, shares, 1.0) ** power, 0.0)
+        result: Reals = found / found.sum()
+        return result
+
+    def information(power: float) -> float:
+        towards = prior(power)
+        a, b = (np.exp(balance(logits, towards)[0]) for logits in (one, other))
+        joint = a.T @ b / len(a)
+        apart = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+        seen = joint > 0
+        return float((joint[seen] * np.log(joint[seen] / apart[seen])).sum())
+
+    tried = np.array([information(float(power)) for power in POWERS])
+    best = int(tried.argmax())
+    power = float(POWERS[best])
+    if 0 < best < len(POWERS) - 1:  # the top of the parabola through the best three
+        below, top, above = tried[best - 1 : best + 2]
+        bend = below - 2 * top + above
+        if bend < 0:
+            power += float(POWERS[1] - POWERS[0]) * 0.5 * float((below - above) / bend)
+    return prior(power), power

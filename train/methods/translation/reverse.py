@@ -82,11 +82,11 @@ def _pairs(
         yield x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
 
 
-def mean_opinion(opinions: Sequence[Reals], scale: float) -> Reals:
-    """(N, K) logits: the mean of several, each brought to one spread, times ``scale``."""
+def mean_opinion(opinions: Sequence[Reals], scale: float, weights: Sequence[float] = (1.0, 1.0)) -> Reals:
+    """(N, K) logits: the weighted mean of several, each brought to one spread, times ``scale``."""
     found = []
     for logits in opinions:
         centred = logits - logits.mean(1, keepdims=True)
         found.append(centred / max(float(centred.std()), 1e-12))
-    result: Reals = scale * np.mean(found, 0)
+    result: Reals = scale * np.average(found, 0, weights[: len(found)])
     return result

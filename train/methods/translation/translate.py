@@ -181,16 +181,21 @@ def translate(
                     opinions[0].shape[1], cfg.reverse * cfg.views, cfg.reverse_c / cfg.views,
                 )
             )  # fmt: skip
-        logits = mean_opinion(opinions, cfg.scale)
-        components = main_directions(task, cfg.components)
+        apart = [mean_opinion([one], cfg.scale) for one in opinions]
+        logits = mean_opinion(opinions, cfg.scale, (1.0, cfg.reverse_weight))
+        components = main_directions(task, max(2, min(cfg.components, len(target) // 3)))
         advance(1)
         shares = beside.get(SHARES)
         known = None if shares is None else shares.double().numpy()
-        towards = priors(cfg.prior, known, given_prior, logits.shape[1])
+        towards = priors(cfg.prior, known, given_prior, logits.shape[1], apart)
         first = np.mean([np.exp(balance(logits, prior)[0]) for prior in towards], 0)
         labels = np.mean(
             [
-                np.exp(self_train(components, logits, prior, rounds=cfg.rounds, c=cfg.c, keep=cfg.keep))
+                np.exp(
+                    self_train(
+                        components, logits, prior, rounds=cfg.rounds, c=cfg.c / len(target), keep=cfg.keep
+                    )
+                )
                 for prior in towards
             ],
             0,
@@ -200,7 +205,7 @@ def translate(
         network = with_head(
             backbone,
             FRAME_LAYERS,
-            *fit_head(frames[encoding].task, labels, cfg.head_c / cfg.views),
+            *fit_head(frames[encoding].task, labels, cfg.head_c / (len(target) * cfg.views)),
             encoding == "normals",
         )
         advance(1)

@@ -9,6 +9,7 @@ import pytest
 
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.train.methods.translation.class_prior import NAMED, priors, read_prior
+from tgkt_edge.train.methods.translation.prior import estimated_prior
 
 CLASSES = ("bedroom", "kitchen", "office")
 
@@ -40,6 +41,30 @@ def test_named_priors_by_hand(name: str, expected: list[list[float]]) -> None:
     np.testing.assert_allclose(priors(name, np.array([0.6, 0.4, 0.0]), None, 3), expected)
 
 
+def test_two_opinions_find_the_prior_towards_which_they_agree(rng: np.random.Generator) -> None:
+    """Classes are alike frequent, though the source's were not; two noisy opinions err apart."""
+    shares = np.array([0.6, 0.3, 0.1])
+    truth = np.repeat([0, 1, 2], 100)
+    opinions = [3 * np.eye(3)[truth] + 1.5 * rng.normal(size=(300, 3)) for _ in range(2)]
+    (found,) = priors("estimated", shares, None, 3, opinions)
+    assert found.sum() == pytest.approx(1)
+    assert np.abs(found - 1 / 3).max() < 0.1 < np.abs(shares - 1 / 3).max()
+    # One opinion, or unknown shares: nothing to estimate from.
+    assert len(priors("estimated", shares, None, 3, opinions[:1])) == 2
+    assert priors("estimated", None, None, 3, opinions)[0].tolist() == [1 / 3] * 3
+
+
+def test_shares_that_are_alike_are_left_and_a_class_that_never_was_stays_out(
+    rng: np.random.Generator,
+) -> None:
+    one, other = rng.normal(size=(2, 30, 3))
+    alike, power = estimated_prior(one, other, np.full(3, 1 / 3))
+    assert (alike.tolist(), power) == ([1 / 3] * 3, 1.0)
+    found, power = estimated_prior(one, other, np.array([0.7, 0.3, 0.0]))
+    assert found[2] == 0
+    assert -1.1 <= power <= 1.6
+
+
 def test_classes_of_unknown_shares_count_alike() -> None:
     assert priors("shares", None, None, 4)[0].tolist() == [0.25] * 4
 
@@ -67,7 +92,9 @@ def test_a_bad_file_is_named_with_what_is_wrong(text: str, message: str, tmp_pat
 
 
 def test_neither_a_name_nor_a_file_is_refused() -> None:
-    with pytest.raises(ConfigError, match="--prior halves: neither a file nor one of between, shares"):
+    with pytest.raises(
+        ConfigError, match="--prior halves: neither a file nor one of estimated, between, shares"
+    ):
         read_prior("halves", CLASSES)
 
 

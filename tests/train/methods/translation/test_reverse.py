@@ -45,6 +45,8 @@ def test_opinions_count_alike_whatever_their_size(rng: np.random.Generator) -> N
     one, other = rng.normal(size=(50, 3)), rng.normal(size=(50, 3))
     found = mean_opinion([one, 100 * other + 7], 3.0)
     np.testing.assert_allclose(found, mean_opinion([one, other], 3.0))
+    weighted = mean_opinion([one, other], 1.0, (1.0, 2.0))
+    np.testing.assert_allclose(weighted, (mean_opinion([one], 1.0) + 2 * mean_opinion([other], 1.0)) / 3)
     alone = mean_opinion([one], 3.0)
     np.testing.assert_allclose(alone.std(), 3.0)
     np.testing.assert_allclose(alone.sum(1), 0, atol=1e-12)
