@@ -24,6 +24,7 @@ from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt, describe
 from tgkt_edge.train.methods import student as student_module
 from tgkt_edge.train.methods.translation import features as features_module
+from tgkt_edge.train.methods.translation.evidence import LEAST
 from tgkt_edge.train.methods.translation.source_features import FEATURES, LABELS, MEAN, SHARES, SPREAD
 from tgkt_edge.train.methods.translation.translate import encodings_of
 from tgkt_edge.train.nn import model as model_module
@@ -332,7 +333,7 @@ def test_pairs_whose_halves_do_not_belong_together_are_not_learnt_from_unless_fo
     assert not Run(out).target.exists()
     report = adapt(inputs, DEPTH, out, tiny.config(*FORCED, "student.epochs=1"), resume=True)
     assert not report["translation"]["belong_together"]
-    assert report["translation"]["correlation"] == 0
+    assert report["translation"]["correlation"] < LEAST
 
 
 def test_frames_that_show_nothing_are_named_and_frames_all_alike_refused(
