@@ -13,7 +13,7 @@ What decides, in this order:
    do not move: the scenes are others, and so are their shares. They decide where structure says nothing; where they
    contradict it, there is no evidence: a network can sort frames neatly into the wrong classes. Where they show that
    the source model does not recognise frames at all (RECOGNISES), its space is no yardstick: then structure counts
-   only if they say the same, and they alone say nothing.
+   only if they say the same, and a network that does recognise them has helped.
 
 Structure speaks of accuracy over frames, pairs of accuracy over classes; a sentence says which.
 
@@ -167,7 +167,7 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
         return Verdict("helped", _sentence(structure, "better than source-only's"), items, warnings)
     if structure.high < 0 and (worse or not blind):
         return Verdict("hurt", _sentence(structure, "worse than source-only's"), items, warnings)
-    if structure.low <= 0 <= structure.high and gain is not None and not blind:
+    if structure.low <= 0 <= structure.high and gain is not None and (better or not blind):
         words = f"Neighbouring frames do not say, but on held-out pairs {_figures(gain)}: the answers on frames are"
         over = "This speaks of accuracy over classes."
         if worse:
