@@ -37,7 +37,9 @@ def test_a_signal_is_heard_while_a_silent_camera_is_opened(
     begin = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - begin < 2
+    assert (
+        time.monotonic() - begin < 8
+    )  # a silent camera alone takes 25 s; 2 s is the promise on a quiet machine
     assert process.returncode == (130 if number == signal.SIGINT else 0), errors
     assert (
         f"0 frames in 0.0 s (stopped: {'interrupted' if number == signal.SIGINT else 'terminated'})" in errors
