@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.errors import ConfigError
+from tgkt_edge.data.names import class_index, clean
+from tgkt_edge.data.table import Row, read_table
+from tgkt_edge.errors import ConfigError, DataError
 from tgkt_edge.train.methods.translation.prior import estimated_prior, mixed
 
 Reals = NDArray[np.float64]
@@ -35,25 +36,24 @@ def read_prior(text: str, classes: Sequence[str]) -> Reals | None:
             f"--prior {text}: neither a file nor one of {', '.join(NAMED)}. Expected a CSV with columns class,share."
         )
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if not {"class", "share"} <= set(reader.fieldnames or ()):
-                raise ConfigError(f"--prior {text}: expected a CSV with columns class,share")
-            rows = [(row["class"] or "", row["share"] or "") for row in reader]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise ConfigError(f"--prior {text}: not a readable CSV: {error}") from error
-    names = [name for name, _ in rows]
-    unknown = [name for name in names if name not in classes]
-    missing = [name for name in classes if name not in names]
-    if unknown or missing or len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+        rows = read_table(path, f"--prior {text}", ("class", "share"))
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    known = class_index(classes)
+    given = [clean(row.fields["class"]) for row in rows]
+    unknown = [name for name in given if name not in known]
+    missing = [name for name in classes if clean(name) not in given]
+    if unknown or missing or len(set(given)) < len(given):
+        twice = sorted({name for name in given if given.count(name) > 1})
         found = [("unknown", unknown), ("missing", missing), ("given twice", twice)]
         problems = "; ".join(f"{what}: {', '.join(map(repr, some))}" for what, some in found if some)
         raise ConfigError(f"--prior {text}: {problems}. The source model's classes are {', '.join(classes)}.")
-    shares = dict(rows)
-    values = np.array([_share(shares[name], name, text) for name in classes])
+    shares = dict(zip(given, rows, strict=True))
+    values = np.array([_share(shares[clean(name)], text) for name in classes])
     if not abs(values.sum() - 1) <= TOLERANCE:
-        raise ConfigError(f"--prior {text}: the shares sum to {values.sum():g}; expected 1")
+        raise ConfigError(
+            f"--prior {text}: the shares sum to {values.sum():g}; expected 1. Divide each by that sum."
+        )
     result: Reals = values / values.sum()
     return result
 
@@ -79,11 +79,15 @@ def priors(
     return [mixed(known, uniform) for uniform in by_name[name]]
 
 
-def _share(text: str, name: str, file: str) -> float:
+def _share(row: Row, file: str) -> float:
+    text = row.fields["share"].strip()
     try:
-        value = float(text)
+        value = float(text.replace(",", "."))  # as spreadsheets of many countries write it
     except ValueError:
         value = math.nan
-    if not 0 <= value <= 1:  # also if it is not a number
-        raise ConfigError(f"--prior {file}: the share of {name!r} is {text!r}; expected a number from 0 to 1")
+    if not 0 <= value < math.inf:  # also if it is not a number
+        raise ConfigError(
+            f"--prior {file}, line {row.line}: the share of {clean(row.fields['class'])!r} is {text!r}; expected a "
+            f"number from 0 to 1"
+        )
     return value

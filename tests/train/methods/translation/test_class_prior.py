@@ -23,6 +23,25 @@ def test_a_file_gives_the_shares_in_the_order_of_the_classes(tmp_path: Path) -> 
     assert priors(str(file), np.array([1.0, 0.0, 0.0]), found, 3)[0] is found
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        "class,share\nbedroom,0.5\nhall,0.3\nBüro,0.2\n".encode("utf-8-sig"),
+        "class,share\nbedroom,0.5\nhall,0.3\nBüro,0.2\n".encode("utf-16"),
+        "class;share\r\nbedroom;0,5\r\nhall;0,3\r\nBüro;0,2\r\n".encode(),
+        "sep=;\nshare;class\n0.5;bedroom\n0.3;hall\n0.2;Büro\n".encode(),
+        'Class, Share\n\nbedroom , 0.5\n"hall",0.3\nBu\u0308ro,"0,2"\n\n'.encode(),
+    ],
+    ids=["mark", "utf-16", "semicolons", "sep line", "blanks and NFD"],
+)
+def test_files_as_spreadsheets_write_them(data: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "prior.csv"
+    file.write_bytes(data)
+    found = read_prior(str(file), ("bedroom", "hall", "Büro"))
+    assert found is not None
+    np.testing.assert_allclose(found, [0.5, 0.3, 0.2])
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_names_need_no_file(name: str) -> None:
     assert read_prior(name, CLASSES) is None
@@ -76,11 +95,17 @@ def test_classes_of_unknown_shares_count_alike() -> None:
         ("class,share\nbedroom,0.5\nkitchen,0.5\n", r"missing: 'office'\. The source model's classes are"),
         ("class,share\nbedroom,0.5\nkitchen,0.3\noffice,0.1\nattic,0.1\n", r"unknown: 'attic'"),
         ("class,share\nbedroom,0.5\nkitchen,0.3\noffice,0.1\noffice,0.1\n", r"given twice: 'office'"),
-        ("class,share\nbedroom,1.5\nkitchen,-0.5\noffice,0\n", r"share of 'bedroom' is '1\.5'"),
+        ("class,share\nbedroom,1.5\nkitchen,-0.5\noffice,0\n", r"line 3: the share of 'kitchen' is '-0\.5'"),
+        (
+            "class,share\nbedroom,20\nkitchen,20\noffice,10\n",
+            r"the shares sum to 50; expected 1\. Divide each",
+        ),
+        ("class,share\nbedroom,inf\nkitchen,0.5\noffice,0\n", r"line 2: the share of 'bedroom' is 'inf'"),
+        ("class,share\nbedroom,\nkitchen,0.5\noffice,0.5\n", r"line 2: column 'share' is empty"),
         ("class,share\nbedroom,many\nkitchen,0.5\noffice,0\n", r"share of 'bedroom' is 'many'"),
         ("class,share\nbedroom,nan\nkitchen,0.5\noffice,0\n", r"share of 'bedroom' is 'nan'"),
-        ("name,share\nbedroom,1\n", r"expected a CSV with columns class,share"),
-        ("", r"expected a CSV with columns class,share"),
+        ("name,share\nbedroom,1\n", r"has no column 'class'.*names the columns: class,share"),
+        ("", r"has no column 'class'.*names the columns: class,share"),
     ],
 )
 def test_a_bad_file_is_named_with_what_is_wrong(text: str, message: str, tmp_path: Path) -> None:
@@ -100,5 +125,5 @@ def test_neither_a_name_nor_a_file_is_refused() -> None:
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "prior.csv").write_bytes(b"class,share\n\xff\xfe")
-    with pytest.raises(ConfigError, match="not a readable CSV"):
+    with pytest.raises(ConfigError, match="line 2: not a CSV file in UTF-8"):
         read_prior(str(tmp_path / "prior.csv"), CLASSES)
