@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tgkt_edge.demo.scenes import OTHER_CLASSES, TASK_CLASSES, Frames, render, render_clip
+from tgkt_edge.demo.scenes import NEAR_CLASSES, OTHER_CLASSES, TASK_CLASSES, Frames, render, render_clip
 
-CLASSES = TASK_CLASSES + OTHER_CLASSES
+CLASSES = TASK_CLASSES + OTHER_CLASSES + NEAR_CLASSES
 TRAIN, TEST = 20, 12
 
 

@@ -45,7 +45,7 @@ def test_a_checker_accepts_the_dockerfile(repository: Path, name: str) -> None:
 
 
 def test_the_files_are_package_data(repository: Path) -> None:
-    assert '"tgkt_edge.runtime" = ["deploy/*"]' in (repository / "pyproject.toml").read_text()
+    assert '"tgkt_edge.runtime" = ["deploy/*",' in (repository / "pyproject.toml").read_text()
     names = {file.name for file in (repository / "runtime/deploy").iterdir()}
     assert names == {
         "tgkt-edge.service",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tgkt_edge.demo import furniture as f
 from tgkt_edge.demo.builder import Builder
 from tgkt_edge.demo.layouts import Layout
@@ -139,6 +141,115 @@ def playground(b: Builder) -> None:
     b.look((b.u(-1.5, 1.5), b.u(0.5, 1.0), b.u(1.2, 1.7)), (b.u(-1, 1), 4.5, 0.4), 0.3)
 
 
+def dormitory(b: Builder) -> None:
+    """Two to four beds along the walls, lockers between them."""
+    w, length, h = b.u(3.6, 5.5), b.u(4.2, 6.0), b.u(2.4, 3.0)
+    b.shell(
+        w, length, h, b.pick("lino", "parquet"), b.pick("plaster", "plaster_warm", "plaster_cool"), "ceiling"
+    )
+    b.light(b.u(-0.5, 0.5), length / 2, h - 0.4, 0.9, 2.6)
+    for wall in ("left", "right"):
+        for y in (length - 0.9, length - 3.0)[: b.n(1, 2)]:
+            b.against(wall, y + b.u(-0.2, 0.2))
+            f.bed(b)
+    b.against("back", b.u(-0.2, 0.2) * w)
+    b.pick_piece(f.wardrobe, f.door, lambda b: f.window(b, b.u(0.9, 1.4), 1.2, 0.9, curtains=b.chance(0.5)))
+    b.look((b.u(-0.3, 0.3) * w, b.u(0.3, 0.7), b.u(1.2, 1.7)), (b.u(-0.2, 0.2) * w, length * 0.75, 0.7), 0.2)
+
+
+def laundry(b: Builder) -> None:
+    """Washing machines below a worktop along two walls, cupboards above."""
+    w, length, h = b.u(2.4, 4.0), b.u(3.0, 4.6), b.u(2.3, 2.8)
+    b.shell(w, length, h, b.pick("tiles_floor", "lino"), b.pick("plaster", "tiles_wall"), "ceiling")
+    b.light(b.u(-0.4, 0.4), length / 2, h - 0.3, 0.9, 2.5)
+    for wall in ("back", b.pick("left", "right")):
+        run = (w - 0.2 if wall == "back" else length - 1.6) * b.u(0.7, 1.0)
+        b.against(wall, 0.0 if wall == "back" else length - run / 2 - 0.05)
+        f.counter(b, run, upper=b.chance(0.7))
+        for k in range(round(run / 0.8)):
+            b.cylinder(-run / 2 + 0.4 + 0.8 * k, 0.62, 0.3, 0.2, 0.3, b.paint("steel", "glass"))
+    b.at(b.u(-0.4, 0.4), length * 0.5, b.u(0, 3))
+    b.box(0, 0, 0, b.u(0.4, 0.7), b.u(0.4, 0.6), b.u(0.5, 0.8), b.paint("carton", "enamel"))
+    b.look((b.u(-0.25, 0.25) * w, b.u(0.3, 0.7), b.u(1.25, 1.7)), (b.u(-0.25, 0.25) * w, length, 0.9), 0.2)
+
+
+def classroom(b: Builder) -> None:
+    """Rows of desks with chairs before a board."""
+    w, length, h = b.u(4.5, 7.5), b.u(5.5, 8.0), b.u(2.6, 3.2)
+    b.shell(w, length, h, b.pick("lino", "parquet"), b.pick("plaster", "plaster_cool"), "ceiling_tiles")
+    b.light(0, length / 2, h - 0.3, 1.1, 3.2)
+    b.against("back", b.u(-0.1, 0.1))
+    b.box(0, 0.03, 0.9, b.u(1.8, 3.0), 0.05, 1.2, b.paint("screen", "foliage", "enamel"))
+    for y in (length - 2.0, length - 3.6, length - 5.2)[: b.n(2, 3)]:
+        for x in (-w / 4, w / 4):
+            b.at(x + b.u(-0.2, 0.2), y, b.u(-0.06, 0.06))
+            f.desk(b)
+            b.at(x + b.u(-0.2, 0.2), y - b.u(0.5, 0.8), b.u(-0.4, 0.4))
+            f.chair(b, "office_cloth")
+    b.against(b.pick("left", "right"), length * 0.6)
+    f.window(b, b.u(1.2, 2.2), 1.4, 0.9)
+    b.look((b.u(-0.3, 0.3) * w, b.u(0.3, 0.8), b.u(1.2, 1.7)), (b.u(-0.2, 0.2) * w, length * 0.7, 0.9), 0.2)
+
+
+def library(b: Builder) -> None:
+    """High shelves of books on both sides of an aisle."""
+    w, length, h = b.u(5, 9), b.u(7, 13), b.u(3.2, 5.5)
+    b.shell(w, length, h, b.pick("carpet", "parquet"), b.pick("plaster", "plaster_warm"), "ceiling_tiles")
+    aisle = b.u(2.0, 3.4)
+    for side in (-1, 1):
+        y = b.u(1.6, 2.4)
+        while y < length - 1.0:
+            b.at(side * (aisle / 2 + 0.4), y, side * math.pi / 2)
+            (f.bookcase if b.chance(0.6) else lambda b: f.rack(b, 1.8, b.n(1, 3), 0.9))(b)
+            y += b.u(1.6, 2.4)
+    for y in (3.0, 7.0):
+        b.at(0, y)
+        b.box(0, 0, h - 0.2, 0.4, 1.4, 0.1, b.paint("lamp"))
+        b.light(0, y, h - 0.4, 1.2, 5)
+    b.look((b.u(-0.3, 0.3) * aisle, b.u(0.4, 1.2), b.u(1.2, 1.8)), (b.u(-0.3, 0.3) * aisle, 6, 1.3), 0.25)
+
+
+def tunnel(b: Builder) -> None:
+    """A long subway with pipes along the walls and a few benches."""
+    w, length, h = b.u(1.8, 3.4), b.u(7, 22), b.u(2.2, 3.2)
+    b.shell(w, length, h, "concrete", b.pick("concrete_wall", "tiles_wall", "brick"), "concrete_wall")
+    pipe = b.paint("steel", "rail")
+    for wall in ("left", "right"):
+        b.against(wall, min(length, 12) / 2)
+        for _ in range(b.n(0, 3)):
+            z = b.u(0.2, h - 0.3)
+            b.box(0, 0.06, z, min(length, 12), 0.1, 0.1, pipe)
+        if b.chance(0.4):
+            b.against(wall, b.u(2, min(length, 8)))
+            f.bench(b)
+    y = b.u(1, 3)
+    while y < length:
+        b.at(0, y)
+        b.box(0, 0, h - 0.05, 0.25, 0.8, 0.04, b.paint("lamp"))
+        if len(b.lights) < 3:
+            b.light(0, y, h - 0.2, 0.8, 2.2)
+        y += b.u(3, 6)
+    b.look((b.u(-0.25, 0.25) * w, b.u(0.4, 1.6), b.u(1.1, 1.7)), (b.u(-0.35, 0.35) * w, b.u(4, 6), 1.2), 0.2)
+
+
+def grandstand(b: Builder) -> None:
+    """Broad steps to sit on, in a hall, with railings."""
+    n, rise, run = b.n(4, 8), b.u(0.2, 0.4), b.u(0.4, 0.8)
+    w, start = b.u(3.5, 7), b.u(1.4, 2.6)
+    length, h = start + n * run + b.u(0.5, 2), n * rise + b.u(2.4, 3.5)
+    b.shell(w, length, h, b.pick("stair", "concrete", "paving"), b.pick("concrete_wall", "brick"), "ceiling")
+    steps, rail, wide = b.paint("stair", "concrete", "wood"), b.paint("rail"), w * b.u(0.6, 1.0)
+    b.at(b.u(-0.5, 0.5) * (w - wide), start)
+    for i in range(n):
+        b.box(0, (i + 0.5) * run, 0, wide, run, (i + 1) * rise, steps)
+    for i in range(0, n, 2):
+        b.cylinder(b.pick_float(-1, 1) * wide / 2.1, (i + 0.5) * run, (i + 1) * rise, 0.02, 0.85, rail)
+    b.light(0, start, h - 0.4, 1.0, 3.5)
+    b.look(
+        (b.u(-0.3, 0.3) * w, b.u(0.3, 0.7), b.u(1.2, 1.7)), (0, start + n * run * 0.7, n * rise * 0.6), 0.2
+    )
+
+
 OTHER_LAYOUTS: dict[str, Layout] = {
     "bathroom": bathroom,
     "courtyard": courtyard,
@@ -146,3 +257,13 @@ OTHER_LAYOUTS: dict[str, Layout] = {
     "meeting_room": meeting_room,
     "playground": playground,
 }
+
+NEAR_LAYOUTS: dict[str, Layout] = {
+    "dormitory": dormitory,
+    "laundry": laundry,
+    "classroom": classroom,
+    "library": library,
+    "tunnel": tunnel,
+    "grandstand": grandstand,
+}
+"""Other scenes, too, but built of what the task's scenes are built of, as a recording in the same building is."""

@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from tgkt_edge.demo.builder import Builder
 from tgkt_edge.demo.geometry import Camera, Solid
 from tgkt_edge.demo.layouts import TASK_LAYOUTS
-from tgkt_edge.demo.layouts_other import OTHER_LAYOUTS
+from tgkt_edge.demo.layouts_other import NEAR_LAYOUTS, OTHER_LAYOUTS
 from tgkt_edge.demo.materials import Column, texture
 from tgkt_edge.demo.raycast import cast
 from tgkt_edge.demo.sensors import depth_image, nir_image, paint_rows, rgb_image
 
 TASK_CLASSES: tuple[str, ...] = tuple(TASK_LAYOUTS)
 OTHER_CLASSES: tuple[str, ...] = tuple(OTHER_LAYOUTS)
+NEAR_CLASSES: tuple[str, ...] = tuple(NEAR_LAYOUTS)
 
-_LAYOUTS = TASK_LAYOUTS | OTHER_LAYOUTS
+_LAYOUTS = TASK_LAYOUTS | OTHER_LAYOUTS | NEAR_LAYOUTS
 # Clips show scenes of their own: this is above every index that data sets use.
 _FIRST_CLIP_INDEX = 1_000_000
 
@@ -48,7 +49,7 @@ class Frames:
 def render(name: str, index: int, *, seed: int = 0, width: int = 160, height: int = 120) -> Frames:
     """Render scene number `index` of class `name`.
 
-    name: one of TASK_CLASSES or OTHER_CLASSES. index, seed: whole numbers from 0.
+    name: one of TASK_CLASSES, OTHER_CLASSES or NEAR_CLASSES. index, seed: whole numbers from 0.
     width, height: frame size in pixels, at least 8 each. The horizontal field of view is 70 degrees at any
     size.
     Returns Frames of height x width pixels.

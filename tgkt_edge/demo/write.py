@@ -32,6 +32,7 @@ def write_demo_data(
     pairs_per_class: int = 30,
     clip_frames: int = 120,
     sensor: Sensor = "depth",
+    others: tuple[str, ...] = OTHER_CLASSES,
     width: int = 160,
     height: int = 120,
     progress: Callable[[int, int], None] | None = None,
@@ -42,13 +43,14 @@ def write_demo_data(
     target/<id>.png              one channel of 16 bits, shuffled, nothing in the names tells the class
     target_labels.csv            header frame,label; paths relative to the CSV; for evaluation only
     paired/rgb/<id>.png and
-    paired/frame/<id>.png        one scene in RGB and by the sensor under one name (OTHER_CLASSES)
+    paired/frame/<id>.png        one scene in RGB and by the sensor under one name (others)
     clip/000000.png ...          sensor frames in time order, a slow walk through one scene a class
     clip_labels.csv              like target_labels.csv
 
     Sensor frames hold millimetres with 0 for no reading (depth) or 10-bit counts, 64..1023 (nir); they are
     width x height pixels, and so is the RGB. No scene appears in two of the parts.
 
+    others: classes of the pairs, of OTHER_CLASSES and NEAR_CLASSES.
     seed: from 0; the same arguments give the same files. source_per_class, target_per_class,
     pairs_per_class: scenes a class, 1..100,000. clip_frames: frames of the clip in all, at least one a class.
     progress: called with (scenes rendered, scenes in all), from (0, n) to (n, n).
@@ -73,13 +75,13 @@ def write_demo_data(
         raise ValueError(f"sensor must be 'depth' or 'nir', got {sensor!r}")
     counts = (source_per_class, target_per_class, pairs_per_class)
     total = len(TASK_CLASSES) * (source_per_class + target_per_class)
-    total += len(OTHER_CLASSES) * pairs_per_class + clip_frames
+    total += len(others) * pairs_per_class + clip_frames
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
     part.mkdir()
     try:
-        steps = _write(part, seed, counts, clip_frames, sensor, width, height)
+        steps = _write(part, seed, counts, clip_frames, sensor, others, width, height)
         if progress is not None:
             progress(0, total)
         for done, _ in enumerate(steps, start=1):
@@ -97,6 +99,7 @@ def _write(
     counts: tuple[int, int, int],
     clip_frames: int,
     sensor: Sensor,
+    others: tuple[str, ...],
     width: int,
     height: int,
 ) -> Iterator[None]:
@@ -121,7 +124,7 @@ def _write(
         yield
     _save_labels(folder / "target_labels.csv", labels)
 
-    for position, (name, number) in enumerate(_shuffled(OTHER_CLASSES, pairs, seed, 2)):
+    for position, (name, number) in enumerate(_shuffled(others, pairs, seed, 2)):
         pair = frames("paired", name, number)
         _save_rgb(folder / "paired" / "rgb" / f"{position:06d}.png", pair.rgb)
         _save_frame(folder / "paired" / "frame" / f"{position:06d}.png", pair, sensor)
