@@ -43,7 +43,8 @@ def test_every_command_is_looked_at() -> None:
 def test_one_value_given_twice_is_refused_before_anything_else(words: tuple[str, ...], flag: str) -> None:
     done = RUNNER.invoke(app, [*words, flag, "1", flag, "2"])
     assert done.exit_code == 2
-    assert "given 2 times (the last was '2'), and it takes one value" in done.stderr
+    last = "" if flag == "--token" else " (the last was '2')"  # a secret is not repeated
+    assert f"given 2 times{last}, and it takes one value" in done.stderr
 
 
 def test_two_spellings_and_equal_values_count_alike() -> None:
