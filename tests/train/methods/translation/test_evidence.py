@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.methods.translation.evidence import belong_together
 from tgkt_edge.train.methods.translation.translate import Translation
 from tgkt_edge.train.nn.model import SceneClassifier
@@ -38,3 +41,17 @@ def test_a_correlation_that_shuffled_pairs_reach_is_none(untrained: SceneClassif
     few = world(3.0, 6, untrained)
     assert belong_together(world(3.0, 400, untrained)) is None
     assert belong_together(few) is not None
+
+
+def test_the_best_of_many_unrelated_candidates_is_still_unrelated(untrained: SceneClassifier) -> None:
+    """Sixty pairs whose halves have nothing to do with each other, and nine candidates, of which the best is taken."""
+    believed = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        rgb, *candidates = rng.dirichlet(np.ones(4), size=(10, 60))
+        best = max(candidates, key=lambda one: float(correlation(rgb, one)[0]))
+        nothing = np.zeros((2, 4))
+        about: dict[str, Any] = {"tried": [{}] * len(candidates)}
+        found = Translation(untrained, nothing, nothing, nothing[0], rgb, best, np.arange(60), about)
+        believed += belong_together(found) is None
+    assert believed <= 9  # 23 where the number of candidates does not count
