@@ -17,6 +17,7 @@ import torch
 
 from tgkt_edge.config import AdaptConfig, build_config
 from tgkt_edge.data.loading import load_frames
+from tgkt_edge.demo.write import write_demo_data
 from tgkt_edge.errors import ConfigError, DataError, TgktEdgeError, UsageError
 from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.preprocess import resize_side
@@ -25,10 +26,17 @@ from tgkt_edge.train.adapt import adapt, describe
 from tgkt_edge.train.methods import student as student_module
 from tgkt_edge.train.methods.translation import features as features_module
 from tgkt_edge.train.methods.translation.evidence import LEAST
-from tgkt_edge.train.methods.translation.source_features import FEATURES, LABELS, MEAN, SHARES, SPREAD
+from tgkt_edge.train.methods.translation.source_features import (
+    EARLY,
+    FEATURES,
+    LABELS,
+    MEAN,
+    SHARES,
+    SPREAD,
+)
 from tgkt_edge.train.methods.translation.translate import encodings_of
 from tgkt_edge.train.nn import model as model_module
-from tgkt_edge.train.nn.checkpoint import load_classifier, load_tensors
+from tgkt_edge.train.nn.checkpoint import load_classifier, load_tensors, save_checkpoint
 from tgkt_edge.train.report.model_outputs import run_answers
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
@@ -82,6 +90,13 @@ def test_the_source_is_a_linear_head_on_the_frozen_backbone(translated: Run, tin
     model, header = load_classifier(translated.source, "source")
     assert model.pooled == (4,)
     assert header.beside[SHARES].tolist() == pytest.approx([1 / 6] * 6)
+    # Features of its twelve images in four views, of layers 2 and 3 apart from those of layer 4.
+    assert header.beside.keys() == {SHARES, FEATURES, EARLY, LABELS}
+    assert header.beside[FEATURES].shape == (12, 4, 2048)
+    assert header.beside[EARLY].shape == (12, 4, 512 + 1024)
+    layers = torch.split(header.beside[EARLY].float(), [512, 1024], -1)
+    for layer in (*layers, header.beside[FEATURES].float()):
+        assert torch.allclose(layer.norm(dim=-1), torch.ones(12, 4), rtol=2e-3)
     target, _ = load_classifier(translated.target, "target")
     network, _ = load_classifier(translated.translated, "target")
     assert target.pooled == network.pooled == (2, 3, 4)
@@ -228,6 +243,63 @@ def test_a_trained_source_with_a_bottleneck_is_served(tiny: Tiny, finished: Run,
     assert not report["translation"]["own_backbone"]
     run = Run(tmp_path / "run")
     assert load_classifier(run.source)[1].beside.keys() == header.beside.keys()  # they travel with the copy
+
+
+def without_early(source: Path, out: Path) -> str:
+    """The same source model as the version before stored it: with features of the last layer alone."""
+    model, header = load_classifier(source, "source")
+    beside = {name: value for name, value in header.beside.items() if name != EARLY}
+    save_checkpoint(out, model, replace(header, beside=beside))
+    return str(out)
+
+
+def test_frames_that_look_like_rgb_are_translated_both_ways_where_the_source_has_all_layers(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    """NIR from the identity. A source of the version before has one way, and answers as it did."""
+    data, nir = tmp_path / "nir", load_sensor("nir")
+    write_demo_data(
+        data,
+        sensor="nir",
+        source_per_class=2,
+        target_per_class=2,
+        pairs_per_class=2,
+        clip_frames=6,
+        width=40,
+        height=30,
+    )
+    made = RunInputs(*(str(data / name) for name in ("target", "paired", "source")))
+    identity = tiny.config(*TRANSLATE, "translation.start=identity")
+    new = adapt(made, nir, tmp_path / "new", identity)["translation"]
+    assert new["chosen"]["identity"]
+    assert new["opinions"] == 2
+
+    inputs = replace(made, source=None)
+    source = Run(tmp_path / "new").source
+    adapt(replace(inputs, source_model=str(source)), nir, tmp_path / "again", identity)
+    assert differing(Run(tmp_path / "again").target, Run(tmp_path / "new").target) == []
+
+    older = replace(inputs, source_model=without_early(source, tmp_path / "older.safetensors"))
+    one_way = adapt(older, nir, tmp_path / "old", identity)["translation"]
+    assert one_way["opinions"] == 1
+    none = tiny.config(*TRANSLATE, "translation.start=identity", "translation.reverse=0")
+    adapt(replace(inputs, source_model=str(source)), nir, tmp_path / "none", none)
+    assert differing(Run(tmp_path / "none").target, Run(tmp_path / "old").target) == []
+    assert "classifier.weight" in differing(Run(tmp_path / "new").target, Run(tmp_path / "old").target)
+
+
+def test_depth_does_not_depend_on_the_early_layers(tiny: Tiny, translated: Run, tmp_path: Path) -> None:
+    older = without_early(translated.source, tmp_path / "older.safetensors")
+    inputs = replace(tiny.inputs, source=None, source_model=older)
+    report = adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))
+    assert report["translation"]["opinions"] == 2
+    assert differing(Run(tmp_path / "run").target, translated.translated) == []
+
+
+def test_no_features_of_the_source_are_kept_where_none_are_asked_for(tiny: Tiny, tmp_path: Path) -> None:
+    report = adapt(tiny.inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE, "source.keep=0"))
+    assert load_classifier(Run(tmp_path / "run").source)[1].beside.keys() == {SHARES}
+    assert report["translation"]["opinions"] == 1
 
 
 def test_without_pretrained_weights_the_sources_own_features_do(

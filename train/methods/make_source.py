@@ -12,12 +12,20 @@ from tgkt_edge.data.loading import Images, spread
 from tgkt_edge.train.batches import Store
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.source import load_pretrained, train_source
-from tgkt_edge.train.methods.translation.features import RGB_LAYERS, Features, Kind, extract
+from tgkt_edge.train.methods.translation.features import (
+    FRAME_LAYERS,
+    RGB_LAYERS,
+    WIDTH,
+    Features,
+    Kind,
+    extract,
+)
 from tgkt_edge.train.methods.translation.head import fit_head, with_head
 from tgkt_edge.train.methods.translation.moments import Moments
 from tgkt_edge.train.methods.translation.prior import class_shares
 from tgkt_edge.train.methods.translation.softmax_regression import balancing_weights, one_hot
 from tgkt_edge.train.methods.translation.source_features import (
+    EARLY,
     FEATURES,
     LABELS,
     MEAN,
@@ -36,7 +44,8 @@ def make_source(
     """The source model in evaluation mode, and its header with the shares of the classes.
 
     A network that was trained whole also gets mean and spread of its pooled features, which a translation aims at; both
-    get the features of some images (``source.keep``), from which a translation the other way learns.
+    get the features of some images (``source.keep``), from which a translation the other way learns: of the last layer,
+    and where the backbone is generic, of the two before it, which frames that look like RGB have as well.
 
     Args:
         folder: where features are kept.
@@ -46,8 +55,8 @@ def make_source(
     store = Store(images.rgb, compute.device)
     views = config.translation.views
 
-    def features(model: SceneClassifier, unit: bool) -> Features:
-        kind = Kind(RGB_LAYERS, unit, "plain", views)
+    def features(model: SceneClassifier, layers: tuple[int, ...], unit: bool) -> Features:
+        kind = Kind(layers, unit, "plain", views)
         return extract(
             "RGB of the source",
             model.backbone,
@@ -65,19 +74,21 @@ def make_source(
         load_pretrained(blank, config, log)
         blank = frozen(compute.place(blank))
         labels = one_hot(images.labels, classes) * balancing_weights(images.labels, classes)[:, None]
-        rows = features(blank, True)
+        whole = features(blank, FRAME_LAYERS if config.source.keep else RGB_LAYERS, True)
+        rows = whole.last(WIDTH)
         model = with_head(blank.backbone, RGB_LAYERS, *fit_head(rows, labels, config.source.c / views))
     else:
         model = train_source(images, config, compute, log, state)
-        rows = features(model, False)
+        whole = rows = features(model, RGB_LAYERS, False)
         moments = Moments()
         for _, block in rows.blocks():
             moments.add(block.reshape(-1, block.shape[-1]))
         beside |= {MEAN: torch.from_numpy(moments.mean), SPREAD: torch.from_numpy(moments.scale)}
     if config.source.keep:
         kept = np.array(spread(len(images), config.source.keep))
-        beside |= {
-            FEATURES: torch.from_numpy(rows.rows(kept)).half(),
-            LABELS: torch.from_numpy(images.labels[kept]),
-        }
+        found = torch.from_numpy(whole.rows(kept)).half()
+        early, last = found[..., :-WIDTH], found[..., -WIDTH:]
+        beside |= {FEATURES: last.contiguous(), LABELS: torch.from_numpy(images.labels[kept])}
+        if early.shape[-1]:
+            beside[EARLY] = early.contiguous()
     return model, Header("source", images.classes, config.image_size, beside=beside)

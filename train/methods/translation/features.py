@@ -34,6 +34,9 @@ FRAME_LAYERS = (2, 3, 4)
 
 RGB_LAYERS = (4,)
 
+WIDTH = 2048
+"""Of the last layer."""
+
 MOST_VIEWS = 4
 
 
@@ -72,11 +75,15 @@ class Kind:
 class Features:
     """Features of N images in V views, (n, V, D) a file; read again file by file, so that memory stays flat."""
 
-    def __init__(self, files: list[Path], count: int) -> None:
-        self._files, self._count = files, count
+    def __init__(self, files: list[Path], count: int, width: int | None = None) -> None:
+        self._files, self._count, self._width = files, count, width
 
     def __len__(self) -> int:
         return self._count
+
+    def last(self, width: int) -> Features:
+        """The same with the last ``width`` columns alone: the last layer of several."""
+        return Features(self._files, self._count, width)
 
     def blocks(self) -> Iterator[tuple[int, Floats]]:
         """(number of the first image, (n, V, D) float32) of every file in order."""
@@ -84,6 +91,8 @@ class Features:
         for file in self._files:
             with safe_open(file, framework="np") as opened:
                 block = opened.get_tensor("features").astype(np.float32)
+            if self._width is not None:
+                block = np.ascontiguousarray(block[..., -self._width :])
             yield start, block
             start += len(block)
 

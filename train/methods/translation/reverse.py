@@ -1,6 +1,7 @@
 """The way back: the source's labelled features as frame features, and a head that is trained among the frames.
 
 A second opinion beside the translation of frames: it errs elsewhere, since its head sees the frames' own features.
+From zero, or, for frames that look like RGB, as a correction of the identity between the same layers of both.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tgkt_edge.train.methods.translation.discriminant import discriminant
 from tgkt_edge.train.methods.translation.features import Features
 from tgkt_edge.train.methods.translation.fit import FrameFeatures, TaskFrames, solve
 from tgkt_edge.train.methods.translation.moments import Moments
@@ -38,13 +40,16 @@ def reverse_logits(
     classes: int,
     strength: float,
     c: float,
+    identity: bool = False,
 ) -> Reals:
     """(N, K) of the task's frames by a class-balanced head on translated features of the source's own images.
 
     Args:
-        task: the frames in the encodings that are used. rgb: of the pairs, by the source model.
-        standard_rgb: to mean 0 and spread 1 over the source's images. source: (S, V, 2048) of them, raw.
+        task: the frames in the encodings that are used, D features. rgb: of the pairs, C features.
+        standard_rgb: to mean 0 and spread 1 over RGB images. source: (S, V, C) of the source's own, raw.
         labels: (S,). strength: of the ridge. c: of the softmax regression, for each view of each image.
+        identity: whether the ridge corrects the identity, D = C, or starts from zero. The head is then that of linear
+            discriminant analysis, without ``c``.
     """
     frames = task.frames
     mean_rgb, mean_frames = Moments(), Moments()
@@ -54,21 +59,43 @@ def reverse_logits(
 
     def centred() -> Iterator[tuple[Reals, Reals]]:
         for x, y in _pairs(frames, rgb, standard_rgb):
-            yield x - mean_rgb.mean, y - mean_frames.mean
+            from_mean, wanted = x - mean_rgb.mean, y - mean_frames.mean
+            yield from_mean, wanted - from_mean if identity else wanted
 
-    weights = solve(centred(), mean_rgb.rows, len(mean_rgb.mean), strength)  # (2048, D)
-    known = standard_rgb(source).reshape(-1, source.shape[-1])
-    as_frames = ((known - mean_rgb.mean) @ weights).astype(np.float32)  # (S V, D)
+    weights = solve(centred(), mean_rgb.rows, len(mean_rgb.mean), strength)  # (C, D)
+    known = standard_rgb(source).reshape(-1, source.shape[-1]) - mean_rgb.mean
+    as_frames = (known @ weights + known if identity else known @ weights).astype(np.float32)  # (S V, D)
     moments = Moments()
     moments.add(as_frames)
     as_frames = ((as_frames - moments.mean) / (moments.std + SOFTENING)).astype(np.float32)
     views = source.shape[1]
     rows = np.repeat(one_hot(labels, classes) * balancing_weights(labels, classes)[:, None], views, 0)
-    head = softmax_regression(lambda: [(as_frames, rows)], c, iterations=ITERATIONS)
+    head = (
+        discriminant(as_frames, np.repeat(labels, views), classes)
+        if identity
+        else softmax_regression(lambda: [(as_frames, rows)], c, iterations=ITERATIONS)
+    )
     seen = Moments()
     for block, _ in task.blocks():
         seen.add(block)
-    return np.concatenate([head((block - seen.mean) / seen.scale) for block, _ in task.blocks()])
+    logits = np.concatenate([head((block - seen.mean) / seen.scale) for block, _ in task.blocks()])
+    if identity:  # of a class without an image nothing is known
+        absent = np.bincount(labels, minlength=classes) == 0
+        logits[:, absent] = logits[:, ~absent].min(1, keepdims=True)
+    return logits
+
+
+def standard_over(features: Features) -> Callable[[Floats], Floats]:
+    """What brings rows of such features to mean 0 and spread 1 over all views of these images."""
+    moments = Moments()
+    for _, block in features.blocks():
+        moments.add(block.reshape(-1, block.shape[-1]))
+
+    def standard(rows: Floats) -> Floats:
+        result: Floats = ((rows - moments.mean) / moments.scale).astype(np.float32)
+        return result
+
+    return standard
 
 
 def _pairs(

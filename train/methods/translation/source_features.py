@@ -25,6 +25,9 @@ MEAN, SPREAD, SHARES = "pooled_mean", "pooled_spread", "class_shares"
 FEATURES, LABELS = "features", "labels"
 """And of some of its images: (S, V, 2048) raw pooled features in half precision, and (S,) int64."""
 
+EARLY = "early_features"
+"""And (S, V, 1536) of the layers before, of the same images, where the backbone is generic."""
+
 
 @dataclass(frozen=True)
 class SourceFeatures:

@@ -8,7 +8,7 @@ gradient steps on images; the first answer is there within minutes on any CPU.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tgkt_edge.train.methods.translation.class_prior import priors
 from tgkt_edge.train.methods.translation.features import (
     FRAME_LAYERS,
     RGB_LAYERS,
+    WIDTH,
     Encoding,
     Features,
     Kind,
@@ -40,9 +41,10 @@ from tgkt_edge.train.methods.translation.fit import (
 from tgkt_edge.train.methods.translation.head import fit_head, with_head
 from tgkt_edge.train.methods.translation.moments import Moments
 from tgkt_edge.train.methods.translation.prior import balance
-from tgkt_edge.train.methods.translation.reverse import mean_opinion, reverse_logits
+from tgkt_edge.train.methods.translation.reverse import mean_opinion, reverse_logits, standard_over
 from tgkt_edge.train.methods.translation.self_training import self_train
 from tgkt_edge.train.methods.translation.source_features import (
+    EARLY,
     FEATURES,
     LABELS,
     SHARES,
@@ -54,9 +56,6 @@ from tgkt_edge.train.nn.model import SceneClassifier
 
 Floats = NDArray[np.float32]
 Reals = NDArray[np.float64]
-
-WIDTH = 2048
-"""Of a ResNet-50's last layer."""
 
 STRENGTHS = (300.0, 1500.0, 7500.0)
 """Of the ridge, for one view of a pair, that are tried."""
@@ -120,7 +119,16 @@ def translate(
         return Kind(FRAME_LAYERS, True, encoding, cfg.views)
 
     rgb_kind = Kind(RGB_LAYERS, source.pooled != (), "plain", cfg.views)
-    rgb = features("RGB of pairs", source.backbone, paired_rgb, rgb_kind)
+    same = (
+        backbone is source.backbone and source.pooled != ()
+    )  # then its features are among those of the frames
+    # Frames that look like RGB, and all layers of the source's images at hand: the way back may correct the identity.
+    alike = same and not depth and {FEATURES, EARLY, LABELS} <= beside.keys()
+    layers = FRAME_LAYERS if alike and cfg.reverse else RGB_LAYERS
+    whole_rgb = features(
+        "RGB of pairs", source.backbone, paired_rgb, dataclasses.replace(rgb_kind, layers=layers)
+    )
+    rgb = whole_rgb if layers == RGB_LAYERS else whole_rgb.last(WIDTH)
     seen = source_features(source, beside, rgb if needs_spread(source, beside) else None)
     rows = np.unique(np.linspace(0, len(rgb) - 1, min(len(rgb), MOST)).round().astype(np.int64))
     groups = encodings_of(cfg.encodings, depth)
@@ -128,9 +136,6 @@ def translate(
         name: features(f"{name} frames of pairs", backbone, paired_frames, frame_kind(name))
         for name in dict.fromkeys(("plain", *(name for group in groups for name in group)))
     }
-    same = (
-        backbone is source.backbone and source.pooled != ()
-    )  # then its features are among those of the frames
     last = (
         paired["plain"]
         if same
@@ -174,11 +179,16 @@ def translate(
         weights = fit(task.frames, start, rgb, seen.standard, best.strength * cfg.views)
         advance(1)
         opinions = [translated_logits(task, weights, seen.head)]
-        if {FEATURES, LABELS} <= beside.keys() and cfg.reverse and not best.identity:
+        if {FEATURES, LABELS} <= beside.keys() and cfg.reverse and (alike or not best.identity):
+            standard: Callable[[Floats], Floats] = seen.standard
+            images, names = rgb, [FEATURES]
+            if best.identity:
+                standard, images, names = standard_over(whole_rgb), whole_rgb, [EARLY, FEATURES]
+            own = np.concatenate([beside[name].float().numpy() for name in names], -1)
             opinions.append(
                 reverse_logits(
-                    task, rgb, seen.standard, beside[FEATURES].float().numpy(), beside[LABELS].numpy(),
-                    opinions[0].shape[1], cfg.reverse * cfg.views, cfg.reverse_c / cfg.views,
+                    task, images, standard, own, beside[LABELS].numpy(), opinions[0].shape[1],
+                    cfg.reverse * cfg.views, cfg.reverse_c / cfg.views, best.identity,
                 )
             )  # fmt: skip
         apart = [mean_opinion([one], cfg.scale) for one in opinions]

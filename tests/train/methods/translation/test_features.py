@@ -13,7 +13,15 @@ from tgkt_edge.errors import ConfigError
 from tgkt_edge.train.batches import Store
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.translation import features as module
-from tgkt_edge.train.methods.translation.features import FRAME_LAYERS, Features, Kind, extract, fixed_views
+from tgkt_edge.train.methods.translation.features import (
+    FRAME_LAYERS,
+    RGB_LAYERS,
+    WIDTH,
+    Features,
+    Kind,
+    extract,
+    fixed_views,
+)
 from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import SceneClassifier, normalise
@@ -58,6 +66,17 @@ def test_a_row_is_what_the_network_pools_of_that_view(
         pooled = untrained.backbone(normalise(frames.take(view, SIZE)))[0]  # (2048,)
     expected = (pooled / pooled.norm()).numpy()
     np.testing.assert_allclose(found[3, 1, 1536:], expected, atol=2e-4)  # kept in half precision
+
+
+def test_the_last_layer_of_several_is_that_layer_alone_bit_for_bit(
+    untrained: SceneClassifier, frames: Store, tmp_path: Path
+) -> None:
+    several = features(untrained, frames, tmp_path)
+    alone = features(untrained, frames, tmp_path, Kind(RGB_LAYERS, True, views=2))
+    last = several.last(WIDTH)
+    assert len(last) == 7
+    np.testing.assert_array_equal(last.rows(np.arange(7)), alone.rows(np.arange(7)))
+    assert all(block.flags.c_contiguous for _, block in last.blocks())
 
 
 def test_normals_and_plain_frames_are_told_apart(
