@@ -6,6 +6,7 @@ One record is one frozen object on its way through the pipeline and one JSON obj
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -98,7 +99,7 @@ def _about(record: Decision | BadFrame) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Event:
+class Event(ABC):
     """Something that happened beside the frames.
 
     Attributes:
@@ -109,9 +110,9 @@ class Event:
 
     time: float
 
+    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Its JSON object: ``time``, ``event`` and the fields of its kind."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
