@@ -33,7 +33,7 @@ from tgkt_edge.train.batches import Store
 from tgkt_edge.train.holdout import split_pairs
 from tgkt_edge.train.nn.checkpoint import load_classifier, load_into, load_tensors
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.model import SceneClassifier, Translator
+from tgkt_edge.train.nn.model import Classifier, Translator
 from tgkt_edge.train.nn.predict import predict_target
 from tgkt_edge.train.run_folder.folder import Run
 
@@ -71,7 +71,7 @@ def ask_all(run: Run, labelled: Path) -> Logits:
     size, cpu = config.image_size, torch.device("cpu")
     side = resize_side(size)
 
-    def ask(model: SceneClassifier, images: Codes, t: Translator | None = None) -> Floats:
+    def ask(model: Classifier, images: Codes, t: Translator | None = None) -> Floats:
         logits = predict_target(model, Store(images, cpu), size, config.batch, Compute(cpu, "fp32"), t)[1]
         return np.asarray(logits.numpy(), np.float32)
 

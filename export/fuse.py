@@ -25,7 +25,7 @@ from torchvision.models.resnet import Bottleneck
 from tgkt_edge.train.nn.model import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    SceneClassifier,
+    Classifier,
     Standardize,
     normalise,
     unit_rows,
@@ -40,7 +40,7 @@ class Folded(nn.Module):
         model: in evaluation mode; its classifier a plain linear layer. Left as it is.
     """
 
-    def __init__(self, model: SceneClassifier) -> None:
+    def __init__(self, model: Classifier) -> None:
         super().__init__()
         model = copy.deepcopy(model).eval().double()
         backbone = model.backbone

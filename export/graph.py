@@ -18,7 +18,7 @@ from tgkt_edge.errors import GateError
 from tgkt_edge.export.fuse import Folded
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.nn.model import SceneClassifier, normalise
+from tgkt_edge.train.nn.model import Classifier, normalise
 
 OPSET = 18
 """ONNX opset of the graphs: the parsers of TensorRT 10.3 and later and ONNX Runtime read it."""
@@ -31,7 +31,7 @@ class Deployed(nn.Module):
     this is the plain network that exported files are compared with.
     """
 
-    def __init__(self, model: SceneClassifier) -> None:
+    def __init__(self, model: Classifier) -> None:
         super().__init__()
         self.model = copy.deepcopy(model).eval().to(device="cpu", dtype=torch.float32)
         # A new layer rather than remove_parametrizations: that alters the class, which ``model`` shares with its copy.

@@ -30,7 +30,7 @@ from tgkt_edge.train.nn.checkpoint import (
     save_checkpoint,
 )
 from tgkt_edge.train.nn.device import oom_as_error, open_compute
-from tgkt_edge.train.nn.model import SceneClassifier
+from tgkt_edge.train.nn.model import Classifier, SceneClassifier
 from tgkt_edge.train.pipeline import Loaded, train_stages
 from tgkt_edge.train.report.words import headline
 from tgkt_edge.train.run_folder.contents import contents
@@ -113,7 +113,7 @@ def _load(
 ) -> Loaded:
     """Read everything; ``kept`` is where a run that goes on has its copy of the source model, if it has one already."""
     side = resize_side(config.image_size)
-    source: tuple[SceneClassifier, Header] | None = None
+    source: tuple[Classifier, Header] | None = None
     images: Images | None = None
     if (inputs.source_model is None) == (inputs.source is None):
         raise UsageError(
@@ -182,7 +182,7 @@ def source_checkpoint(path: Path) -> Path:
     return path
 
 
-def _source_model(file: Path, kept: Path | None) -> tuple[SceneClassifier, Header]:
+def _source_model(file: Path, kept: Path | None) -> tuple[Classifier, Header]:
     """The user's source model, or the copy that the run began with, which has to be the same if both are there."""
     if kept is None or not kept.is_file():
         return load_classifier(file, "source")

@@ -24,7 +24,7 @@ from tgkt_edge.train.methods.translation.evidence import belong_together
 from tgkt_edge.train.methods.translation.translate import Translation, translate
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_imagenet, save_checkpoint
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.model import SceneClassifier, frozen
+from tgkt_edge.train.nn.model import Classifier, SceneClassifier, frozen
 from tgkt_edge.train.nn.predict import refuse_diverged
 from tgkt_edge.train.report.material import Model
 from tgkt_edge.train.run_folder.folder import Run
@@ -51,7 +51,7 @@ class Translated:
 
 def train_by_features(
     run: Run,
-    source: SceneClassifier,
+    source: Classifier,
     header: Header,
     about: Header,
     target: Store,
@@ -63,7 +63,7 @@ def train_by_features(
     compute: Compute,
     log: RunLog,
     timed: Timed,
-    train: Callable[[str, Callable[..., SceneClassifier]], SceneClassifier],
+    train: Callable[[str, Callable[..., Classifier]], Classifier],
 ) -> Translated:
     """Translate, and unless that is all that was asked for, train the target network; take what is there already.
 
@@ -119,7 +119,7 @@ def train_by_features(
     return Translated({"translate": Model(network), "target": Model(student)}, rows, runs, story)
 
 
-def _backbone(source: SceneClassifier, config: AdaptConfig, compute: Compute, log: RunLog) -> nn.Module:
+def _backbone(source: Classifier, config: AdaptConfig, compute: Compute, log: RunLog) -> nn.Module:
     """Whose features describe the frames: the source's own where they are generic, or nothing better is at hand."""
     if source.pooled or config.weights == "none":
         own: nn.Module = source.backbone

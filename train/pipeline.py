@@ -26,14 +26,14 @@ from tgkt_edge.train.methods.tgkt import train_tgkt
 from tgkt_edge.train.methods.tgmb import train_tgmb
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_into, load_tensors, save_checkpoint
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.model import SceneClassifier, Translator, frozen
+from tgkt_edge.train.nn.model import Classifier, Translator, frozen
 from tgkt_edge.train.nn.predict import refuse_diverged
 from tgkt_edge.train.report.material import Material, Model
 from tgkt_edge.train.report.summary import write_report
 from tgkt_edge.train.resume_state import StageState
 from tgkt_edge.train.run_folder.folder import Run
 
-N = TypeVar("N", SceneClassifier, Translator)
+N = TypeVar("N", Classifier, Translator)
 R = TypeVar("R")
 
 
@@ -47,7 +47,7 @@ class Loaded:
     held: Pairs  # kept from every stage, for the report
     held_runs: list[int]  # lengths of the runs of neighbours among them
     sensor: SensorSpec
-    source: tuple[SceneClassifier, Header] | None
+    source: tuple[Classifier, Header] | None
     prior: NDArray[np.float64] | None = None  # (K,) expected class shares of a file
 
 
@@ -83,7 +83,7 @@ def train_stages(
         "compute": compute,
         "log": log,
     }
-    student: SceneClassifier | None = None
+    student: Classifier | None = None
     translator: Translator | None = None
     by_features: Translated | None = None
     if config.by_features:
@@ -139,7 +139,7 @@ def train_stages(
 
 def _source(
     run: Run, loaded: Loaded, target: Store, config: AdaptConfig, compute: Compute, log: RunLog
-) -> tuple[SceneClassifier, Header]:
+) -> tuple[Classifier, Header]:
     """The source model: the user's, that of the run, or one trained now."""
     if loaded.source is not None:
         if not run.source.is_file():
@@ -166,7 +166,7 @@ def _load_translator(path: Path) -> Translator:
     return translator
 
 
-def _load_target(path: Path) -> SceneClassifier:
+def _load_target(path: Path) -> Classifier:
     return load_classifier(path, "target")[0]
 
 

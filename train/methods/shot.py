@@ -20,13 +20,13 @@ from tgkt_edge.train.methods.losses import information_maximisation, self_traini
 from tgkt_edge.train.methods.pseudo_labels import pseudo_labels
 from tgkt_edge.train.methods.source import classifier_groups
 from tgkt_edge.train.nn.device import Compute, inverse_decay, set_rates
-from tgkt_edge.train.nn.model import SceneClassifier, normalise
+from tgkt_edge.train.nn.model import Classifier, normalise
 from tgkt_edge.train.nn.predict import predict_target, reestimate_batch_norm
 from tgkt_edge.train.resume_state import StageState
 
 
 def train_shot(
-    source: SceneClassifier,
+    source: Classifier,
     target: Store,
     paired_rgb: Store,
     paired_frames: Store,
@@ -34,7 +34,7 @@ def train_shot(
     compute: Compute,
     log: RunLog,
     state: StageState,
-) -> SceneClassifier:
+) -> Classifier:
     """Train F_t from a copy of F_s with C frozen: ``im L_IM + pseudo L_self + f L_f + bns L_bns``.
 
     ``config.method`` says whose weights are used, SHOT's or SOCKET's.

@@ -12,12 +12,12 @@ from tgkt_edge.train.batches import Store, batches, epoch_rng, random_views
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.nn.checkpoint import load_imagenet
 from tgkt_edge.train.nn.device import Compute, inverse_decay, set_rates
-from tgkt_edge.train.nn.model import SceneClassifier, normalise
+from tgkt_edge.train.nn.model import Classifier, SceneClassifier, normalise
 from tgkt_edge.train.resume_state import StageState
 
 
 def classifier_groups(
-    model: SceneClassifier, lr: float, head_lr: float, classifier: bool
+    model: Classifier, lr: float, head_lr: float, classifier: bool
 ) -> list[dict[str, object]]:
     """SGD parameter groups: backbone at ``lr``; bottleneck, and the classifier if it is to learn, at ``head_lr``."""
     head = model.head_parameters() + (list(model.classifier.parameters()) if classifier else [])

@@ -18,7 +18,7 @@ from tgkt_edge.train.methods.source import classifier_groups
 from tgkt_edge.train.methods.tgkt import moving_average
 from tgkt_edge.train.methods.translation.prior import balance
 from tgkt_edge.train.nn.device import Compute, inverse_decay, set_rates
-from tgkt_edge.train.nn.model import SceneClassifier, normalise
+from tgkt_edge.train.nn.model import Classifier, normalise
 from tgkt_edge.train.nn.predict import predict_target
 from tgkt_edge.train.resume_state import StageState
 
@@ -26,7 +26,7 @@ Reals = NDArray[np.float64]
 
 
 def train_student(
-    start: SceneClassifier,
+    start: Classifier,
     target: Store,
     labels: Reals,
     first: Reals,
@@ -35,7 +35,7 @@ def train_student(
     compute: Compute,
     log: RunLog,
     state: StageState,
-) -> SceneClassifier:
+) -> Classifier:
     """Soft cross-entropy on random crops of the task's frames; returns the network of the last epoch in evaluation
     mode, or with ``ema`` its moving average.
 
@@ -60,7 +60,7 @@ def train_student(
 
     with log.stage("tgkt", cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
-            now = student if average is None or epoch == 0 else cast(SceneClassifier, average.module)
+            now = student if average is None or epoch == 0 else cast(Classifier, average.module)
             answers = predict_target(now, target, size, config.batch, compute)[1].log_softmax(1)  # (N, K)
             stage.answers(epoch, answers.exp())
             soft = labels if epoch < cfg.renew_after else renewed(answers, first, prior, cfg.keep)
@@ -92,7 +92,7 @@ def train_student(
                     average.update_parameters(student)
                 stage.step({"loss": loss})
             state.save(epoch + 1, modules, {"sgd": sgd}, {"pseudo_labels": hard})
-    return (student if average is None else cast(SceneClassifier, average.module)).eval()
+    return (student if average is None else cast(Classifier, average.module)).eval()
 
 
 def renewed(answers: Tensor, first: Reals, prior: Reals, keep: float) -> Reals:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tgkt_edge.train.batches import Store, Views
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.model import SceneClassifier, normalise
+from tgkt_edge.train.nn.model import Classifier, normalise
 
 Slots = NDArray[np.int64]
 
@@ -27,8 +27,8 @@ class Teacher:
 
     def __init__(
         self,
-        source: SceneClassifier,
-        translated_source: SceneClassifier,
+        source: Classifier,
+        translated_source: Classifier,
         translator: nn.Module,
         target: Store,
         paired_rgb: Store,

@@ -25,13 +25,13 @@ from tgkt_edge.train.methods.pseudo_labels import class_balance, label_shares, p
 from tgkt_edge.train.methods.source import classifier_groups
 from tgkt_edge.train.methods.teacher import Teacher
 from tgkt_edge.train.nn.device import Compute, inverse_decay, set_rates
-from tgkt_edge.train.nn.model import SceneClassifier, Translator, normalise
+from tgkt_edge.train.nn.model import Classifier, Translator, normalise
 from tgkt_edge.train.nn.predict import predict_target, reestimate_batch_norm
 from tgkt_edge.train.resume_state import StageState
 
 
 def train_tgkt(
-    source: SceneClassifier,
+    source: Classifier,
     translator: Translator,
     target: Store,
     paired_rgb: Store,
@@ -41,8 +41,8 @@ def train_tgkt(
     log: RunLog,
     state: StageState,
     name: str = "tgkt",
-    start: SceneClassifier | None = None,
-) -> SceneClassifier:
+    start: Classifier | None = None,
+) -> Classifier:
     """Train F_t, which starts as a copy of F_s; C is shared and stays frozen. Returns C(F_t(.)) of the last epoch,
     or with ``ema`` its moving average.
 
@@ -158,7 +158,7 @@ def train_tgkt(
                     average.update_parameters(student)
                 stage.step({"loss": loss, **terms})
             state.save(epoch + 1, modules, {"sgd": sgd}, {"pseudo_labels": labels})
-    return (student if average is None else cast(SceneClassifier, average.module)).eval()
+    return (student if average is None else cast(Classifier, average.module)).eval()
 
 
 def kd_weight(cfg: TgktConfig, epochs_done: float) -> float:

@@ -16,12 +16,12 @@ from tgkt_edge.train.methods.losses import (
     squared_distance,
 )
 from tgkt_edge.train.nn.device import Compute, inverse_decay, set_rates
-from tgkt_edge.train.nn.model import SceneClassifier, Translator, discriminator, normalise
+from tgkt_edge.train.nn.model import Classifier, Translator, discriminator, normalise
 from tgkt_edge.train.resume_state import StageState
 
 
 def train_tgmb(
-    source: SceneClassifier,
+    source: Classifier,
     target: Store,
     paired_rgb: Store,
     paired_frames: Store,
@@ -31,7 +31,7 @@ def train_tgmb(
     state: StageState,
     name: str = "tgmb",
     start: Translator | None = None,
-    guide: SceneClassifier | None = None,
+    guide: Classifier | None = None,
 ) -> Translator:
     """Train T and the discriminators D1, D2; return T of the last epoch in evaluation mode.
 

@@ -20,7 +20,7 @@ from tgkt_edge.errors import CheckpointError, TgktEdgeError, UsageError
 from tgkt_edge.io.atomic import atomic_file
 from tgkt_edge.notes import note
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.nn.model import LAYER_WIDTHS, SceneClassifier
+from tgkt_edge.train.nn.model import LAYER_WIDTHS, Classifier, SceneClassifier
 from tgkt_edge.train.nn.weight_scale import WIDE, first_layer_spread, unit_scale
 
 FORMAT = CHECKPOINT_FORMAT
@@ -132,7 +132,7 @@ def read_header(path: Path) -> Header:
     return _header(json.loads(metadata["about"]))
 
 
-def load_classifier(path: Path, kind: str | None = None) -> tuple[SceneClassifier, Header]:
+def load_classifier(path: Path, kind: str | None = None) -> tuple[Classifier, Header]:
     """A source or target network in evaluation mode on the CPU.
 
     Raises:

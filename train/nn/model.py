@@ -105,7 +105,43 @@ class FloatLinear(nn.Linear):
             return super().forward(x.float())
 
 
-class SceneClassifier(nn.Module):
+class Classifier(nn.Module):
+    """C(F(x)): what every stage asks of a network, whoever made it.
+
+    Attributes:
+        backbone: gives pooled features of normalised RGB. classifier: C, from features to logits; has ``out_features``.
+        bottleneck, standard: what lies between, where the network has it. width: of a feature.
+        pooled: layers of a ResNet-50 that C sees, ascending; none where it sees something else.
+        normals: whether the network turns a depth map into surface normals before anything else.
+    """
+
+    backbone: Any
+    classifier: Any
+    bottleneck: Any
+    standard: Any
+    width: int
+    pooled: tuple[int, ...] = ()
+    normals: bool = False
+
+    def features(self, x: Tensor) -> Tensor:
+        """F(x): (B, 3, H, W) normalised RGB -> (B, ``width``)."""
+        raise NotImplementedError
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Of what lies between backbone and classifier."""
+        return []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """C(F(x)): (B, 3, H, W) normalised RGB -> (B, K) logits."""
+        return self.classifier(self.features(x))  # type: ignore[no-any-return]
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return int(self.classifier.out_features)
+
+
+class SceneClassifier(Classifier):
     """C(F(x)): a ResNet-50 (torchvision, v1.5 strides) and a head.
 
     The paper's head: the last layer pooled, bottleneck, weight-normed linear classifier; a feature has 256 dimensions.
@@ -127,7 +163,7 @@ class SceneClassifier(nn.Module):
         if pooled:
             self.width = sum(LAYER_WIDTHS[number] for number in pooled)
             self.standard = Standardize(self.width)
-            self.classifier: Any = FloatLinear(self.width, num_classes)
+            self.classifier = FloatLinear(self.width, num_classes)
             nn.init.zeros_(self.classifier.weight)
             nn.init.zeros_(self.classifier.bias)
             return
@@ -151,15 +187,6 @@ class SceneClassifier(nn.Module):
     def head_parameters(self) -> list[nn.Parameter]:
         """Of what lies between backbone and classifier."""
         return [] if self.pooled else list(self.bottleneck.parameters())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """C(F(x)): (B, 3, H, W) normalised RGB -> (B, K) logits."""
-        return self.classifier(self.features(x))  # type: ignore[no-any-return]
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return int(self.classifier.out_features)
 
 
 class Translator(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.train.batches import Store, center_views, pieces
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.model import SceneClassifier, Translator, normalise
+from tgkt_edge.train.nn.model import Classifier, Translator, normalise
 
 ADVICE = (
     "Lower the learning rate (--set STAGE.lr=...), bring more images, train the source model longer, or try "
@@ -23,7 +23,7 @@ ADVICE = (
 
 @torch.no_grad()
 def predict_target(
-    model: SceneClassifier,
+    model: Classifier,
     frames: Store,
     size: int,
     batch: int,
@@ -71,8 +71,8 @@ def predict_target(
 
 def refuse_diverged(
     name: str,
-    trained: SceneClassifier | Translator,
-    source: SceneClassifier,
+    trained: Classifier | Translator,
+    source: Classifier,
     frames: Store,
     size: int,
     batch: int,
@@ -126,7 +126,7 @@ def checked_answers(trained: nn.Module, frames: Store, size: int) -> tuple[Tenso
 
 @torch.no_grad()
 def reestimate_batch_norm(
-    model: SceneClassifier,
+    model: Classifier,
     frames: Store,
     size: int,
     batch: int,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.loading import Frames, Pairs
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.nn.model import SceneClassifier, Translator
+from tgkt_edge.train.nn.model import Classifier, Translator
 from tgkt_edge.train.run_folder.folder import Run
 
 Floats = NDArray[np.float32]
@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 class Model:
     """C(F(x)), or C(F(T(x))) with a ``translator``. In evaluation mode, on the device of the report."""
 
-    network: SceneClassifier
+    network: Classifier
     translator: Translator | None = None
 
 

@@ -15,7 +15,7 @@ from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.batches import Store
 from tgkt_edge.train.nn.checkpoint import load_classifier, load_into, load_tensors, read_header
 from tgkt_edge.train.nn.device import oom_as_error, open_compute
-from tgkt_edge.train.nn.model import SceneClassifier, Translator
+from tgkt_edge.train.nn.model import Classifier, Translator
 from tgkt_edge.train.nn.predict import predict_target
 from tgkt_edge.train.run_folder.folder import Run
 
@@ -44,7 +44,7 @@ def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int,
     assert header.sensor is not None
     size = header.image_size
 
-    def ask(name: str, load: Callable[[], tuple[SceneClassifier, Translator | None]]) -> Ask:
+    def ask(name: str, load: Callable[[], tuple[Classifier, Translator | None]]) -> Ask:
         def answer(frames: Frames) -> NDArray[np.float32]:
             model, translator = load()
             with oom_as_error(compute.device):
@@ -58,7 +58,7 @@ def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int,
 
         return answer
 
-    def with_translator() -> tuple[SceneClassifier, Translator | None]:
+    def with_translator() -> tuple[Classifier, Translator | None]:
         translator = Translator()
         load_into(translator, load_tensors(run.translator)[0], run.translator)
         return load_classifier(run.source)[0], translator

@@ -58,7 +58,7 @@ def diverged(finished: Run, tmp_path: Path) -> Run:
     """A finished run whose target network answers in training mode only."""
     run = Run(shutil.copytree(finished.path, tmp_path / "run"))
     network, header = load_classifier(run.target)
-    network.bottleneck.norm.running_var.fill_(torch.nan)  # type: ignore[union-attr]
+    network.bottleneck.norm.running_var.fill_(torch.nan)
     save_checkpoint(run.target, network, header)
     return run
 

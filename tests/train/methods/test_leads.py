@@ -20,7 +20,7 @@ from tgkt_edge.train.methods.losses import information_maximisation
 from tgkt_edge.train.methods.pseudo_labels import label_shares, pseudo_labels
 from tgkt_edge.train.methods.tgkt import moving_average, train_tgkt
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.model import SceneClassifier, Translator, frozen
+from tgkt_edge.train.nn.model import Classifier, Translator, frozen
 from tgkt_edge.train.nn.predict import predict_target
 from tgkt_edge.train.resume_state import StageState
 
@@ -45,7 +45,7 @@ def translator() -> Translator:
 
 
 @pytest.fixture(scope="module")
-def plain(untrained: SceneClassifier, translator: Translator, four: Stores) -> SceneClassifier:
+def plain(untrained: Classifier, translator: Translator, four: Stores) -> Classifier:
     """The student of the paper's configuration."""
     with RunLog(None) as log:
         return train_tgkt(untrained, translator, *four, options(), CPU, log, StageState(None, 60.0))
@@ -107,7 +107,7 @@ def test_label_shares_by_hand() -> None:
 
 @pytest.mark.parametrize("prior", ["teacher", "start", "pseudo"])
 def test_the_prior_is_what_its_name_says(
-    prior: str, untrained: SceneClassifier, translator: Translator, four: Stores, tmp_path: Path,
+    prior: str, untrained: Classifier, translator: Translator, four: Stores, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     given: list[Tensor] = []
@@ -161,7 +161,7 @@ def test_the_moving_average_by_hand() -> None:
 
 
 def test_the_result_is_the_average_of_the_weights_after_each_step(
-    untrained: SceneClassifier, translator: Translator, four: Stores, plain: SceneClassifier,
+    untrained: Classifier, translator: Translator, four: Stores, plain: Classifier,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """One step an epoch and an age of one epoch: what was learnt fades by 1/e a step, batch-norm statistics too."""
@@ -172,7 +172,7 @@ def test_the_result_is_the_average_of_the_weights_after_each_step(
         seen.append({key: value.detach().clone() for key, value in student.state_dict().items()})
         update(average, student)
 
-    def train(age: float) -> SceneClassifier:
+    def train(age: float) -> Classifier:
         with RunLog(None) as log:
             config = options(f"tgkt.ema={age}")
             return train_tgkt(untrained, translator, *four, config, CPU, log, StageState(None, 60.0))
@@ -197,13 +197,13 @@ def test_the_result_is_the_average_of_the_weights_after_each_step(
 
 
 def test_an_interrupted_average_goes_on_bit_for_bit(
-    untrained: SceneClassifier, translator: Translator, four: Stores, tmp_path: Path,
+    untrained: Classifier, translator: Translator, four: Stores, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     config = options("tgkt.ema=2", "tgkt.im=1", "tgkt.im_prior=pseudo", "tgkt.pseudo_from=mean")
     file = tmp_path / "tgkt.safetensors"
 
-    def run(state: StageState) -> SceneClassifier:
+    def run(state: StageState) -> Classifier:
         with RunLog(None) as log:
             return train_tgkt(untrained, translator, *four, config, CPU, log, state)
 
@@ -227,7 +227,7 @@ def test_an_interrupted_average_goes_on_bit_for_bit(
 
 
 def test_pseudo_labels_can_begin_with_the_mean_of_student_and_teacher(
-    untrained: SceneClassifier, translator: Translator, four: Stores, monkeypatch: pytest.MonkeyPatch
+    untrained: Classifier, translator: Translator, four: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Tensor] = []
 

@@ -16,7 +16,7 @@ from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.student import mixed_up, renewed, train_student
 from tgkt_edge.train.methods.translation.prior import balance
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.model import SceneClassifier, frozen
+from tgkt_edge.train.nn.model import Classifier, SceneClassifier, frozen
 from tgkt_edge.train.resume_state import StageState
 
 Reals = NDArray[np.float64]
@@ -44,13 +44,13 @@ def test_renewed_labels_by_hand() -> None:
 
 
 @pytest.fixture(scope="module")
-def start(untrained: SceneClassifier) -> SceneClassifier:
+def start(untrained: Classifier) -> Classifier:
     model = SceneClassifier(3, (3, 4))
     model.backbone.load_state_dict(untrained.backbone.state_dict())
     return frozen(model)
 
 
-def learnt(start: SceneClassifier, target: Store, **options: object) -> SceneClassifier:
+def learnt(start: Classifier, target: Store, **options: object) -> Classifier:
     """From a head of zeros: every frame is of class 1, and then, once labels are renewed, of the prior."""
     settings = {"epochs": 2, "renew_after": 9, "ema": 0.0, "lr": 1e-4, **options}
     student = dataclasses.replace(StudentConfig(), **settings)  # type: ignore[arg-type]
@@ -62,13 +62,13 @@ def learnt(start: SceneClassifier, target: Store, **options: object) -> SceneCla
     )
 
 
-def moved(one: SceneClassifier, other: SceneClassifier, kind: str) -> bool:
+def moved(one: Classifier, other: Classifier, kind: str) -> bool:
     before, after = one.state_dict(), other.state_dict()
     return any(kind in name and not torch.equal(value, after[name]) for name, value in before.items())
 
 
 def test_it_learns_the_labels_with_norms_frozen_or_not(
-    start: SceneClassifier, four: tuple[Store, Store, Store]
+    start: Classifier, four: tuple[Store, Store, Store]
 ) -> None:
     target = four[0]
     student = learnt(start, target)
@@ -81,16 +81,14 @@ def test_it_learns_the_labels_with_norms_frozen_or_not(
     assert float(start.classifier.weight.abs().max()) == 0  # the start is left alone
 
 
-def test_an_average_lags_behind_the_last_weights(
-    start: SceneClassifier, four: tuple[Store, Store, Store]
-) -> None:
+def test_an_average_lags_behind_the_last_weights(start: Classifier, four: tuple[Store, Store, Store]) -> None:
     last, average = learnt(start, four[0]), learnt(start, four[0], ema=1.0)
     far, near = (float(model.classifier.bias.detach().abs().max()) for model in (last, average))
     assert 0 < near < far
 
 
 def test_labels_are_renewed_when_it_is_time(
-    start: SceneClassifier, four: tuple[Store, Store, Store], monkeypatch: pytest.MonkeyPatch
+    start: Classifier, four: tuple[Store, Store, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, ...]] = []
 
@@ -103,10 +101,10 @@ def test_labels_are_renewed_when_it_is_time(
     assert asked == [(4, 3), (4, 3)]  # before the third and the fourth epoch
 
 
-def test_mixup_changes_what_is_learnt(start: SceneClassifier, four: tuple[Store, Store, Store]) -> None:
+def test_mixup_changes_what_is_learnt(start: Classifier, four: tuple[Store, Store, Store]) -> None:
     assert moved(learnt(start, four[0]), learnt(start, four[0], mixup=0.4), "classifier.weight")
 
 
-def test_every_norm_is_of_the_kind_that_is_frozen(start: SceneClassifier) -> None:
+def test_every_norm_is_of_the_kind_that_is_frozen(start: Classifier) -> None:
     norms = [module for module in start.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     assert {type(module) for module in norms} == {nn.BatchNorm2d}

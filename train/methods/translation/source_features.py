@@ -14,7 +14,7 @@ from tgkt_edge.train.methods.translation.features import RGB_LAYERS, Features, K
 from tgkt_edge.train.methods.translation.moments import Moments
 from tgkt_edge.train.methods.translation.prior import log_softmax
 from tgkt_edge.train.methods.translation.softmax_regression import Linear
-from tgkt_edge.train.nn.model import SceneClassifier
+from tgkt_edge.train.nn.model import Classifier
 
 Floats = NDArray[np.float32]
 Reals = NDArray[np.float64]
@@ -63,13 +63,13 @@ class SourceFeatures:
         return result
 
 
-def needs_spread(source: SceneClassifier, beside: Mapping[str, Tensor]) -> bool:
+def needs_spread(source: Classifier, beside: Mapping[str, Tensor]) -> bool:
     """Whether mean and spread of the source's features have to come from the pairs: an older or a foreign model."""
     return not source.pooled and not {MEAN, SPREAD} <= beside.keys()
 
 
 def source_features(
-    source: SceneClassifier, beside: Mapping[str, Tensor], paired: Features | None = None
+    source: Classifier, beside: Mapping[str, Tensor], paired: Features | None = None
 ) -> SourceFeatures:
     """Read a source model so. With a bottleneck, its batch norm and its classifier are one linear map together.
 

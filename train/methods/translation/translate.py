@@ -52,7 +52,7 @@ from tgkt_edge.train.methods.translation.source_features import (
     source_features,
 )
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.model import SceneClassifier
+from tgkt_edge.train.nn.model import Classifier
 
 Floats = NDArray[np.float32]
 Reals = NDArray[np.float64]
@@ -76,7 +76,7 @@ class Translation:
         about: what was chosen and why, for the report.
     """
 
-    network: SceneClassifier
+    network: Classifier
     labels: Reals
     first: Reals
     prior: Reals
@@ -87,7 +87,7 @@ class Translation:
 
 
 def translate(
-    source: SceneClassifier,
+    source: Classifier,
     beside: Mapping[str, Tensor],
     backbone: nn.Module,
     target: Store,
