@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
-from torchvision.models.resnet import Bottleneck
 
+from tests.support.training import CLASSES, SIDE, settle, write_small_data
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.config import build_config
-from tgkt_edge.data.loading import load_frames, load_images
-from tgkt_edge.demo.write import write_demo_data
+from tgkt_edge.data.loading import load_frames
 from tgkt_edge.evaluation.accuracy_gate import network_inputs
 from tgkt_edge.export.export import export
 from tgkt_edge.export.graph import Deployed
@@ -23,11 +21,8 @@ from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, save_checkpoint
-from tgkt_edge.train.nn.model import SceneClassifier, normalise
+from tgkt_edge.train.nn.model import SceneClassifier
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
-
-CLASSES = ("bedroom", "corridor", "kitchen", "office", "staircase", "warehouse")
-SIZE = 32
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,11 +37,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Demo data; 12 target frames of 40x30 pixels, two a class, with labels in target_labels.csv."""
-    folder = tmp_path_factory.mktemp("data") / "demo"
-    write_demo_data(
-        folder, source_per_class=2, target_per_class=2, pairs_per_class=2, clip_frames=6, width=40, height=30
-    )
-    return folder
+    return write_small_data(tmp_path_factory.mktemp("data") / "demo")
 
 
 @pytest.fixture(scope="session")
@@ -55,17 +46,8 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
     source = SceneClassifier(len(CLASSES))
-    for layer in source.modules():
-        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
-            layer.momentum = 1.0
-        elif isinstance(
-            layer, Bottleneck
-        ):  # damped, so that activations stay near one in so short a training
-            nn.init.constant_(layer.bn3.weight, 0.1)
-    rgb = torch.from_numpy(load_images(data / "source", SIZE).rgb)
-    with torch.no_grad():
-        source.train()(normalise(rgb.permute(0, 3, 1, 2) / 255))
-    save_checkpoint(folder / "source.safetensors", source, Header("source", CLASSES, SIZE))
+    settle(source, data / "source")
+    save_checkpoint(folder / "source.safetensors", source, Header("source", CLASSES, SIDE))
     inputs = RunInputs(
         str(data / "target"), str(data / "paired"), source_model=str(folder / "source.safetensors")
     )
@@ -97,13 +79,13 @@ def deployed(run: Path) -> Deployed:
 @pytest.fixture(scope="session")
 def codes(data: Path) -> Any:
     """(12, R, R) uint16 of the target frames."""
-    return load_frames(data / "target", load_sensor("depth"), resize_side(SIZE))[0].codes
+    return load_frames(data / "target", load_sensor("depth"), resize_side(SIDE))[0].codes
 
 
 @pytest.fixture(scope="session")
 def inputs(codes: Any) -> Any:
     """(12, 1, 32, 32) float32."""
-    return network_inputs(codes, SIZE)
+    return network_inputs(codes, SIDE)
 
 
 @pytest.fixture(scope="session")

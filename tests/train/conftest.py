@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
-import torchvision
-from safetensors.torch import save_file
 from torch import nn
-from torchvision.models.resnet import Bottleneck
 
-from tgkt_edge.config import AdaptConfig, build_config
-from tgkt_edge.data.loading import load_images
-from tgkt_edge.demo.write import write_demo_data
+from tests.support.training import FEATURES, Stores, Tiny, make_tiny
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.batches import Store
-from tgkt_edge.train.nn.model import SceneClassifier, frozen, normalise
-from tgkt_edge.train.run_folder.folder import Run, RunInputs
-
-# Precision by name: "auto" is bf16 on some CPUs, and evaluation is always in float32.
-SMALL = (
-    "image_size=32",
-    "batch=4",
-    "device=cpu",
-    "precision=fp32",
-    "source.epochs=2",
-    "tgmb.epochs=2",
-    "tgkt.epochs=2",
-    "translator=pixels",
-)
-
-
-@dataclass(frozen=True)
-class Tiny:
-    """Demo data: six classes, 12 labelled RGB images, 12 target frames, 10 pairs; and backbone weights."""
-
-    data: Path
-    weights: Path
-    small: tuple[str, ...] = SMALL
-
-    @property
-    def inputs(self) -> RunInputs:
-        return RunInputs(*(str(self.data / name) for name in ("target", "paired", "source")))
-
-    def config(self, *sets: str) -> AdaptConfig:
-        return build_config(None, [*SMALL, f"weights={self.weights}", *sets])
+from tgkt_edge.train.nn.model import SceneClassifier, Translator, frozen, normalise
+from tgkt_edge.train.run_folder.folder import Run
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,33 +28,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    folder = tmp_path_factory.mktemp("tiny")
-    write_demo_data(
-        folder / "data",
-        source_per_class=2,
-        target_per_class=2,
-        pairs_per_class=2,
-        clip_frames=6,
-        width=40,
-        height=30,
-    )
-    # A random ResNet-50 in fp16, as a downloaded file may be. Its running statistics are those of real images and its
-    # residual branches are damped: otherwise six steps of four images leave a network whose activations grow from
-    # block to block in evaluation mode, to 1e11 and to NaN, which would prove little.
-    torch.manual_seed(0)
-    resnet = torchvision.models.resnet50(weights=None)
-    for module in resnet.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0
-        elif isinstance(module, Bottleneck):
-            nn.init.constant_(module.bn3.weight, 0.1)
-    rgb = torch.from_numpy(load_images(folder / "data" / "source", 32).rgb)
-    with torch.no_grad():
-        resnet.train()(normalise(rgb.permute(0, 3, 1, 2) / 255))
-    state = resnet.state_dict()
-    half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    save_file(half, folder / "resnet50.safetensors")
-    return Tiny(folder / "data", folder / "resnet50.safetensors")
+    return make_tiny(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +53,7 @@ def untrained() -> SceneClassifier:
 
 
 @pytest.fixture(scope="session")
-def four() -> tuple[Store, Store, Store]:
+def four() -> Stores:
     """Four target frames, four paired RGB images and their frames: noise, 37 pixels."""
     rng, cpu = np.random.default_rng(1), torch.device("cpu")
     codes = rng.integers(0, 65536, (2, 4, 37, 37), dtype=np.uint16)
@@ -127,23 +66,11 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-Counter = Callable[[nn.Module], list[int]]
-
-
-@pytest.fixture
-def rows_seen() -> Counter:
-    """Attach to a module; the list returned grows by the batch size of every forward call."""
-
-    def attach(module: nn.Module) -> list[int]:
-        seen: list[int] = []
-        module.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
-        return seen
-
-    return attach
-
-
-FEATURES = ("translator=features", "translation.force=true", "student.epochs=4", "student.renew_after=2")
-"""Random weights translate nothing, and these runs are to end."""
+@pytest.fixture(scope="session")
+def translator() -> Translator:
+    """A frozen translator of random weights."""
+    torch.manual_seed(5)
+    return frozen(Translator())
 
 
 @pytest.fixture(scope="session")

@@ -8,48 +8,24 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
+from tests.support.training import Tiny, differing_weights, metric_lines, weights_of
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import CheckpointError, DataError, IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import PRESETS, load_sensor
 from tgkt_edge.train.adapt import adapt
-from tgkt_edge.train.nn.checkpoint import load_classifier, load_tensors
+from tgkt_edge.train.nn.checkpoint import load_classifier
 from tgkt_edge.train.report.model_outputs import run_answers
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 CLASSES = ("bedroom", "corridor", "kitchen", "office", "staircase", "warehouse")
 DEPTH = load_sensor("depth")
-
-
-class Tiny(Protocol):
-    data: Path
-    weights: Path
-    inputs: RunInputs
-
-    def config(self, *sets: str) -> AdaptConfig: ...
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def tensors(path: Path) -> dict[str, Tensor]:
-    """The weights, without what a source model keeps beside them."""
-    return {name: value for name, value in load_tensors(path)[0].items() if not name.startswith("beside/")}
-
-
-def differing(one: Path, other: Path) -> list[str]:
-    a, b = tensors(one), tensors(other)
-    assert a.keys() == b.keys()
-    return [name for name in a if not torch.equal(a[name], b[name])]
 
 
 # What a run leaves
@@ -84,7 +60,7 @@ def test_checkpoints_know_their_task(finished: Run) -> None:
 
 
 def test_metrics_hold_every_loss_term_of_every_stage(finished: Run) -> None:
-    lines = read_metrics(finished.path / "metrics.jsonl")
+    lines = metric_lines(finished.path)
     terms = {
         "source": {"loss"},
         "tgmb": {"loss", "rec", "d1", "d2", "im", "disc"},
@@ -109,7 +85,7 @@ def test_recorded_losses_are_the_weighted_sums_of_their_terms(finished: Run) -> 
         "tgmb": {"rec": 1.0, "d1": 1.0, "d2": 1.0, "im": 0.2},
         "tgkt": {"kd": 1.0, "f": 0.2, "self": 0.3, "im": 1.0},
     }
-    lines = [line for line in read_metrics(finished.path / "metrics.jsonl") if "step" in line]
+    lines = [line for line in metric_lines(finished.path) if "step" in line]
     for stage, weight in weights.items():
         config: Any = getattr(finished.read_config()[2], stage)
         names = {"self": "self_training"}
@@ -120,8 +96,8 @@ def test_recorded_losses_are_the_weighted_sums_of_their_terms(finished: Run) -> 
 
 
 def test_the_classifier_stays_the_sources_and_the_backbone_moves(finished: Run) -> None:
-    moved = differing(finished.source, finished.target)
-    names = set(tensors(finished.target))
+    moved = differing_weights(finished.source, finished.target)
+    names = set(weights_of(finished.target))
     assert not [name for name in moved if name.startswith("classifier.")]
     assert len([name for name in names if name.startswith("classifier.")]) == 3
     # Everything else learns: convolutions, batch norms and their statistics, and the bottleneck.
@@ -153,9 +129,9 @@ def test_one_seed_gives_one_result_and_without_source_images(
     inputs = RunInputs(str(data / "target"), str(data / "paired"), source_model=str(finished.source))
     report = adapt(inputs, DEPTH, tmp_path / "run", tiny.config())
     again = Run(tmp_path / "run")
-    assert differing(again.source, finished.source) == []
-    assert differing(again.translator, finished.translator) == []
-    assert differing(again.target, finished.target) == []
+    assert differing_weights(again.source, finished.source) == []
+    assert differing_weights(again.translator, finished.translator) == []
+    assert differing_weights(again.target, finished.target) == []
     assert set(report["stages"]) == {"tgmb", "tgkt"}  # no source stage was run
 
 
@@ -163,12 +139,12 @@ def test_a_whole_run_repeated_is_bit_identical_and_another_seed_differs(
     finished: Run, tiny: Tiny, tmp_path: Path
 ) -> None:
     adapt(tiny.inputs, DEPTH, tmp_path / "again", tiny.config())
-    assert differing(Run(tmp_path / "again").target, finished.target) == []
+    assert differing_weights(Run(tmp_path / "again").target, finished.target) == []
     adapt(tiny.inputs, DEPTH, tmp_path / "other", tiny.config("seed=1"))
     other = Run(tmp_path / "other")
     for one, another in ((other.source, finished.source), (other.translator, finished.translator)):
-        assert differing(one, another)
-    moved = differing(other.target, finished.target)
+        assert differing_weights(one, another)
+    moved = differing_weights(other.target, finished.target)
     assert set(moved) >= {"backbone.conv1.weight", "bottleneck.linear.weight"}
 
 
@@ -234,9 +210,9 @@ def test_overwrite_replaces_a_run(finished: Run, tiny: Tiny, tmp_path: Path) -> 
     adapt(inputs, DEPTH, out, config, overwrite=True)
     assert not (out / "notes.txt").exists()
     assert Run(out).read_config() == (inputs, DEPTH, config)
-    assert differing(Run(out).source, finished.source) == []
-    assert differing(Run(out).target, finished.target)
-    assert {line["stage"] for line in read_metrics(out / "metrics.jsonl")} == {"tgmb", "tgkt"}
+    assert differing_weights(Run(out).source, finished.source) == []
+    assert differing_weights(Run(out).target, finished.target)
+    assert {line["stage"] for line in metric_lines(out)} == {"tgmb", "tgkt"}
 
 
 # Bad inputs leave nothing behind

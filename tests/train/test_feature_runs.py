@@ -8,16 +8,16 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from tgkt_edge.config import AdaptConfig, build_config
+from tests.support.training import Tiny, differing_tensors, metric_lines, run_inputs, write_small_data
+from tgkt_edge.config import build_config
 from tgkt_edge.data.loading import load_frames
-from tgkt_edge.demo.write import write_demo_data
 from tgkt_edge.errors import ConfigError, DataError, TgktEdgeError, UsageError
 from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.preprocess import resize_side
@@ -38,32 +38,11 @@ from tgkt_edge.train.methods.translation.translate import encodings_of
 from tgkt_edge.train.nn import model as model_module
 from tgkt_edge.train.nn.checkpoint import load_classifier, load_tensors, save_checkpoint
 from tgkt_edge.train.report.model_outputs import run_answers
-from tgkt_edge.train.run_folder.folder import Run, RunInputs
+from tgkt_edge.train.run_folder.folder import Run
 
 DEPTH = load_sensor("depth")
 TRANSLATE = ("method=translate", "translator=features")
 FORCED = ("translator=features", "translation.force=true", "student.epochs=4")
-
-
-class Tiny(Protocol):
-    data: Path
-    weights: Path
-    inputs: RunInputs
-
-    def config(self, *sets: str) -> AdaptConfig: ...
-
-
-def tensors(path: Path) -> dict[str, torch.Tensor]:
-    return load_tensors(path)[0]
-
-
-def differing(one: Path, other: Path) -> list[str]:
-    a, b = tensors(one), tensors(other)
-    return [name for name in a.keys() | b.keys() if not torch.equal(a[name], b[name])]
-
-
-def lines(run: Run) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
 
 
 # What a run leaves
@@ -110,7 +89,7 @@ def test_the_source_is_a_linear_head_on_the_frozen_backbone(translated: Run, tin
 
 
 def test_the_target_network_starts_from_the_translation_and_renews_its_labels(translated: Run) -> None:
-    epochs = [line for line in lines(translated) if line.get("event") == "epoch"]
+    epochs = [line for line in metric_lines(translated.path) if line.get("event") == "epoch"]
     assert [line["epoch"] for line in epochs] == [1, 2, 3, 4]
     # The teacher's labels twice, then the network's own and the first answers.
     assert [line["teacher_agrees"] for line in epochs[:2]] == [1, 1]
@@ -139,12 +118,12 @@ def test_translate_stops_before_any_training(tiny: Tiny, translated: Run, tmp_pa
     assert list(report["stages"]) == ["translate"]
     assert list(report["predicted"]) == ["source-only", "target"]
     # The network that is shipped is the one that the whole way begins with, bit for bit.
-    assert differing(Run(out).target, translated.translated) == []
+    assert differing_tensors(Run(out).target, translated.translated) == []
     assert set(evaluate(out, tiny.data / "target_labels.csv", device="cpu")["models"]) == {
         "source-only",
         "target",
     }
-    assert not [line for line in lines(Run(out)) if "step" in line]
+    assert not [line for line in metric_lines(out) if "step" in line]
 
 
 # Resumed, and repeated
@@ -153,9 +132,9 @@ def test_translate_stops_before_any_training(tiny: Tiny, translated: Run, tmp_pa
 def test_one_seed_gives_one_result(tiny: Tiny, translated: Run, tmp_path: Path) -> None:
     adapt(tiny.inputs, DEPTH, tmp_path / "run", tiny.config(*FORCED, "student.renew_after=2"))
     again = Run(tmp_path / "run")
-    assert differing(again.source, translated.source) == []
-    assert differing(again.translated, translated.translated) == []
-    assert differing(again.target, translated.target) == []
+    assert differing_tensors(again.source, translated.source) == []
+    assert differing_tensors(again.translated, translated.translated) == []
+    assert differing_tensors(again.target, translated.target) == []
 
 
 Stop = Callable[[pytest.MonkeyPatch], None]
@@ -200,9 +179,9 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(
     adapt(tiny.inputs, DEPTH, out, config, resume=True)
 
     for name in ("source", "translated", "target"):
-        assert differing(getattr(Run(out), name), getattr(translated, name)) == []
-    assert [line for line in lines(Run(out)) if "step" in line or line.get("event") == "epoch"] == [
-        line for line in lines(translated) if "step" in line or line.get("event") == "epoch"
+        assert differing_tensors(getattr(Run(out), name), getattr(translated, name)) == []
+    assert [line for line in metric_lines(out) if "step" in line or line.get("event") == "epoch"] == [
+        line for line in metric_lines(translated.path) if "step" in line or line.get("event") == "epoch"
     ]
 
 
@@ -257,18 +236,7 @@ def test_frames_that_look_like_rgb_are_translated_both_ways_where_the_source_has
     tiny: Tiny, tmp_path: Path
 ) -> None:
     """NIR from the identity. A source of the version before has one way, and answers as it did."""
-    data, nir = tmp_path / "nir", load_sensor("nir")
-    write_demo_data(
-        data,
-        sensor="nir",
-        source_per_class=2,
-        target_per_class=2,
-        pairs_per_class=2,
-        clip_frames=6,
-        width=40,
-        height=30,
-    )
-    made = RunInputs(*(str(data / name) for name in ("target", "paired", "source")))
+    nir, made = load_sensor("nir"), run_inputs(write_small_data(tmp_path / "nir", "nir"))
     identity = tiny.config(*TRANSLATE, "translation.start=identity")
     new = adapt(made, nir, tmp_path / "new", identity)["translation"]
     assert new["chosen"]["identity"]
@@ -277,15 +245,17 @@ def test_frames_that_look_like_rgb_are_translated_both_ways_where_the_source_has
     inputs = replace(made, source=None)
     source = Run(tmp_path / "new").source
     adapt(replace(inputs, source_model=str(source)), nir, tmp_path / "again", identity)
-    assert differing(Run(tmp_path / "again").target, Run(tmp_path / "new").target) == []
+    assert differing_tensors(Run(tmp_path / "again").target, Run(tmp_path / "new").target) == []
 
     older = replace(inputs, source_model=without_early(source, tmp_path / "older.safetensors"))
     one_way = adapt(older, nir, tmp_path / "old", identity)["translation"]
     assert one_way["opinions"] == 1
     none = tiny.config(*TRANSLATE, "translation.start=identity", "translation.reverse=0")
     adapt(replace(inputs, source_model=str(source)), nir, tmp_path / "none", none)
-    assert differing(Run(tmp_path / "none").target, Run(tmp_path / "old").target) == []
-    assert "classifier.weight" in differing(Run(tmp_path / "new").target, Run(tmp_path / "old").target)
+    assert differing_tensors(Run(tmp_path / "none").target, Run(tmp_path / "old").target) == []
+    assert "classifier.weight" in differing_tensors(
+        Run(tmp_path / "new").target, Run(tmp_path / "old").target
+    )
 
 
 def test_depth_does_not_depend_on_the_early_layers(tiny: Tiny, translated: Run, tmp_path: Path) -> None:
@@ -293,7 +263,7 @@ def test_depth_does_not_depend_on_the_early_layers(tiny: Tiny, translated: Run, 
     inputs = replace(tiny.inputs, source=None, source_model=older)
     report = adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))
     assert report["translation"]["opinions"] == 2
-    assert differing(Run(tmp_path / "run").target, translated.translated) == []
+    assert differing_tensors(Run(tmp_path / "run").target, translated.translated) == []
 
 
 def test_no_features_of_the_source_are_kept_where_none_are_asked_for(tiny: Tiny, tmp_path: Path) -> None:

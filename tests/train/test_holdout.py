@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import shutil
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from tgkt_edge.config import AdaptConfig, build_config
+from tests.support.training import Tiny
+from tgkt_edge.config import build_config
 from tgkt_edge.data.loading import Pairs, load_pairs
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.sensor import load_sensor
@@ -22,13 +22,6 @@ from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 DEPTH = load_sensor("depth")
-
-
-class Tiny(Protocol):
-    data: Path
-    inputs: RunInputs
-
-    def config(self, *sets: str) -> AdaptConfig: ...
 
 
 @pytest.mark.parametrize(

@@ -5,23 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from tests.support.training import Tiny
 from tgkt_edge import __version__
 from tgkt_edge.cli.main import app
-from tgkt_edge.train.run_folder.folder import Run, RunInputs
-
-
-class Tiny(Protocol):
-    data: Path
-    weights: Path
-    inputs: RunInputs
-    small: tuple[str, ...]
-
+from tgkt_edge.train.run_folder.folder import Run
 
 Told = tuple[int, str]
 Adapt = Callable[..., Told]

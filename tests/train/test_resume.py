@@ -11,13 +11,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
 import pytest
 import torch
 
 import tgkt_edge
-from tgkt_edge.config import AdaptConfig
+from tests.support.training import Tiny, metric_lines, step_lines
 from tgkt_edge.errors import CheckpointError, ConfigError, IncompatibleError
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
@@ -39,24 +38,6 @@ from tgkt_edge.train.run_folder.folder import RunInputs
 inputs, sets, out = json.loads(sys.argv[1])
 adapt(RunInputs(*inputs), load_sensor("depth"), Path(out), build_config(None, sets))
 """
-
-
-class Tiny(Protocol):
-    data: Path
-    weights: Path
-    inputs: RunInputs
-    small: tuple[str, ...]
-
-    def config(self, *sets: str) -> AdaptConfig: ...
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def steps(path: Path) -> list[dict[str, Any]]:
-    """Lines of loss terms: everything in them is repeatable."""
-    return [line for line in read_metrics(path / "metrics.jsonl") if "step" in line]
 
 
 def run_and_kill(tiny: Tiny, sets: list[str], out: Path, when: Callable[[list[str]], bool]) -> None:
@@ -129,13 +110,11 @@ def test_a_killed_run_resumes_to_bit_identical_weights(
         assert about == answers[1][name][1]
         assert torch.equal(tensors["probabilities"], answers[1][name][0]["probabilities"])
     # Nothing is told twice, nothing is missing, and every number is the same.
-    assert steps(out) == steps(finished.path)
-    lines = read_metrics(out / "metrics.jsonl")
+    assert step_lines(out) == step_lines(finished.path)
+    lines = metric_lines(out)
     assert [line["stage"] for line in lines if line.get("event") == "done"] == list(STAGES)
     epochs = [line for line in lines if line.get("event") == "epoch"]
-    assert epochs == [
-        line for line in read_metrics(finished.path / "metrics.jsonl") if line.get("event") == "epoch"
-    ]
+    assert epochs == [line for line in metric_lines(finished.path) if line.get("event") == "epoch"]
     assert [line["epoch"] for line in epochs] == [1, 2]
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == [
         "source.safetensors",
@@ -216,7 +195,7 @@ def test_truncation_keeps_what_is_saved_and_drops_the_line_a_kill_cut_short(tmp_
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in kept + dropped) + '{"stage": "tg')
     truncate_metrics(path, "tgmb", 1, STAGES)
-    assert read_metrics(path) == kept
+    assert metric_lines(tmp_path) == kept
 
 
 def test_truncation_without_a_file_is_nothing_to_do(tmp_path: Path) -> None:

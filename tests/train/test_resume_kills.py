@@ -15,14 +15,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
 import tgkt_edge
-from tgkt_edge.config import AdaptConfig
+from tests.support.training import Tiny
 from tgkt_edge.errors import IncompatibleError
 from tgkt_edge.io.atomic import remove_leftovers
 from tgkt_edge.sensor import load_sensor
@@ -82,14 +82,6 @@ for line in sys.stdin:
             os._exit(1)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-
-
-class Tiny(Protocol):
-    weights: Path
-    inputs: RunInputs
-    small: tuple[str, ...]
-
-    def config(self, *sets: str) -> AdaptConfig: ...
 
 
 class Attempts:

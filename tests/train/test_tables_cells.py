@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 import tables
@@ -19,24 +19,16 @@ from cells import Workshop
 from datasets import DataSet
 from paper_figures import Row
 
+from tests.support.training import Tiny, differing_tensors
 from tgkt_edge.config import AdaptConfig, build_config
 from tgkt_edge.data.discovery import in_folder, labelled, matched, read_csv_columns
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.logger import StageLog
-from tgkt_edge.train.nn.checkpoint import load_classifier, load_tensors
-from tgkt_edge.train.run_folder.folder import Run, RunInputs
+from tgkt_edge.train.nn.checkpoint import load_classifier
+from tgkt_edge.train.run_folder.folder import Run
 
 TGKT, NO_SELF = Row("tgkt", "tgkt"), Row("no self", "tgkt", ("tgkt.self_training=0",))
-
-
-class Tiny(Protocol):
-    data: Path
-    weights: Path
-    inputs: RunInputs
-    small: tuple[str, ...]
-
-    def config(self, *sets: str) -> AdaptConfig: ...
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +55,6 @@ def workshop(tiny: Tiny, work: Path, **more: Any) -> Workshop:
     return Workshop(work, sets=(*tiny.small, f"weights={tiny.weights}"), **more)
 
 
-def differing(one: Path, other: Path) -> list[str]:
-    a, b = load_tensors(one)[0], load_tensors(other)[0]
-    return [key for key in a.keys() | b.keys() if not torch.equal(a[key], b[key])]
-
-
 @pytest.fixture(scope="module")
 def work(tiny: Tiny, data: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A work folder in which both rows are computed. Tests that go on with it change no option of them."""
@@ -82,7 +69,7 @@ def test_a_cell_is_bit_for_bit_the_run_of_adapt(finished: Run, tiny: Tiny, data:
     cell = workshop(tiny, work).cell(data, TGKT, 0)
     run = Run(work / cell["run"])
     for name in ("source", "translator", "target"):
-        assert differing(getattr(run, name), getattr(finished, name)) == [], name
+        assert differing_tensors(getattr(run, name), getattr(finished, name)) == [], name
     assert cell["frames"] == 12
     assert cell["accuracy"] == cell["models"]["target"]["accuracy"]
     assert set(cell["models"]) == {"source-only", "tgmb", "target"}
@@ -137,7 +124,9 @@ def test_a_shared_translation_net_changes_nothing(
     assert alone["shared"] == ["source"]
     for name in ("translator", "target"):
         assert (
-            differing(getattr(Run(work / shared["run"]), name), getattr(Run(tmp_path / alone["run"]), name))
+            differing_tensors(
+                getattr(Run(work / shared["run"]), name), getattr(Run(tmp_path / alone["run"]), name)
+            )
             == []
         )
     assert shared["models"] == alone["models"]
@@ -153,7 +142,9 @@ def test_a_row_that_holds_out_other_pairs_trains_a_translation_net_of_its_own(
     cell = workshop(tiny, tmp_path).cell(data, Row("other pairs", "tgkt", ("holdout=0",)), 0)
     assert cell["shared"] == ["source"]
     others = workshop(tiny, work).cell(data, TGKT, 0)
-    assert differing(Run(tmp_path / cell["run"]).translator, Run(work / others["run"]).translator) != []
+    assert (
+        differing_tensors(Run(tmp_path / cell["run"]).translator, Run(work / others["run"]).translator) != []
+    )
 
 
 def test_a_stopped_cell_is_resumed(
@@ -178,7 +169,7 @@ def test_a_stopped_cell_is_resumed(
     assert (run / "run" / "state" / "tgkt.safetensors").is_file()  # one epoch is saved
     cell = bench.cell(data, TGKT, 0)
     assert "again" not in cell
-    assert differing(Run(tmp_path / cell["run"]).target, finished.target) == []
+    assert differing_tensors(Run(tmp_path / cell["run"]).target, finished.target) == []
 
 
 def test_the_program(

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +15,11 @@ import verdict as bench
 from cells import Workshop
 from datasets import DataSet
 
+from tests.support.training import Tiny
 from tgkt_edge.data.discovery import matched, read_csv_columns
 from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.train.report.verdict import judge
 from tgkt_edge.train.run_folder.folder import Run
-
-
-class Tiny(Protocol):
-    data: Path
 
 
 @pytest.fixture(scope="module")

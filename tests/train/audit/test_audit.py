@@ -7,21 +7,17 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.training import Tiny
 from tgkt_edge.cli.main import app
 from tgkt_edge.errors import DataError, IncompatibleError, UsageError
 from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.train.audit.audit import describe, paired, pick, score, share
 from tgkt_edge.train.run_folder.folder import Run
-
-
-class Tiny(Protocol):
-    data: Path
 
 
 def rows(path: Path) -> list[tuple[str, str]]:

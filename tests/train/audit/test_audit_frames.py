@@ -7,13 +7,13 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
-from tgkt_edge.config import AdaptConfig
+from tests.support.training import Tiny
 from tgkt_edge.data.discovery import labelled
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import read_frame
@@ -27,13 +27,6 @@ from tgkt_edge.train.audit.frames import reader, target_frames
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 DEPTH = load_sensor("depth")
-
-
-class Tiny(Protocol):
-    data: Path
-    inputs: RunInputs
-
-    def config(self, *sets: str) -> AdaptConfig: ...
 
 
 Altered = Callable[[Callable[[dict[str, Any]], object]], Path]

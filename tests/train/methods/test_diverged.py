@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 import torch
 
-from tgkt_edge.config import AdaptConfig
+from tests.support.training import Tiny
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.sensor import load_sensor
@@ -19,13 +18,6 @@ from tgkt_edge.train.nn.checkpoint import load_classifier, save_checkpoint
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 DEPTH = load_sensor("depth")
-
-
-class Tiny(Protocol):
-    data: Path
-    inputs: RunInputs
-
-    def config(self, *sets: str) -> AdaptConfig: ...
 
 
 @pytest.fixture

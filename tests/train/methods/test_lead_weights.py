@@ -11,30 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from tgkt_edge.config import AdaptConfig, build_config
-from tgkt_edge.train.batches import Store
+from tests.support.training import Stores, tgkt_options
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.losses import distillation, self_training
 from tgkt_edge.train.methods.pseudo_labels import class_balance
 from tgkt_edge.train.methods.tgkt import train_tgkt
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.model import SceneClassifier, Translator, frozen
+from tgkt_edge.train.nn.model import SceneClassifier, Translator
 from tgkt_edge.train.resume_state import StageState
 
 CPU = Compute(torch.device("cpu"), "fp32")
-
-Stores = tuple[Store, Store, Store]
-
-
-def options(*sets: str) -> AdaptConfig:
-    """Four frames are one batch: one step an epoch."""
-    return build_config("paper", ["image_size=32", "batch=4", "tgkt.epochs=3", *sets])
-
-
-@pytest.fixture(scope="module")
-def translator() -> Translator:
-    torch.manual_seed(5)
-    return frozen(Translator())
 
 
 def test_class_balance_by_hand() -> None:
@@ -67,7 +53,7 @@ def test_distillation_on_pairs_is_told_weighed_and_reaches_the_weights(
 
     monkeypatch.setattr("tgkt_edge.train.methods.tgkt.distillation", spy)
     with RunLog(tmp_path) as log:
-        config = options("tgkt.kd_paired=0.5")
+        config = tgkt_options("tgkt.kd_paired=0.5")
         student = train_tgkt(untrained, translator, *four, config, CPU, log, StageState(None, 60.0))
     logged = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     lines = [line for line in logged if "step" in line]
@@ -82,7 +68,7 @@ def test_distillation_on_pairs_is_told_weighed_and_reaches_the_weights(
         assert line["kd_paired"] > 1e-3
     monkeypatch.undo()
     with RunLog(None) as log:
-        plain = train_tgkt(untrained, translator, *four, options(), CPU, log, StageState(None, 60.0))
+        plain = train_tgkt(untrained, translator, *four, tgkt_options(), CPU, log, StageState(None, 60.0))
     assert not torch.equal(student.backbone.conv1.weight, plain.backbone.conv1.weight)
 
 
@@ -97,7 +83,7 @@ def test_the_weight_of_a_frame_in_distillation_is_the_teachers_confidence(
 
     monkeypatch.setattr("tgkt_edge.train.methods.tgkt.distillation", spy)
     with RunLog(None) as log:
-        config = options("tgkt.kd_frames=confident")
+        config = tgkt_options("tgkt.kd_frames=confident")
         train_tgkt(untrained, translator, *four, config, CPU, log, StageState(None, 60.0))
     assert len(given) == 3
     for teacher, weight in given:
@@ -118,7 +104,7 @@ def test_balanced_pseudo_labels_weigh_each_frame_of_the_batch(
     monkeypatch.setattr("tgkt_edge.train.methods.tgkt.self_training", spy)
     monkeypatch.setattr("tgkt_edge.train.methods.tgkt.pseudo_labels", lambda *_: three_and_one)
     with RunLog(None) as log:
-        config = options("tgkt.pseudo_balance=1")
+        config = tgkt_options("tgkt.pseudo_balance=1")
         train_tgkt(untrained, translator, *four, config, CPU, log, StageState(None, 60.0))
     assert len(given) == 3
     for labels, weight in given:

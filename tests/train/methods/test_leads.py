@@ -13,53 +13,29 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from tgkt_edge.config import AdaptConfig, build_config
-from tgkt_edge.train.batches import Store
+from tests.support.training import Stores, differing, step_lines, tgkt_options
+from tgkt_edge.config import AdaptConfig
 from tgkt_edge.train.logger import RunLog, StageLog
 from tgkt_edge.train.methods.losses import information_maximisation
 from tgkt_edge.train.methods.pseudo_labels import label_shares, pseudo_labels
 from tgkt_edge.train.methods.tgkt import moving_average, train_tgkt
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.model import Classifier, Translator, frozen
+from tgkt_edge.train.nn.model import Classifier, Translator
 from tgkt_edge.train.nn.predict import predict_target
 from tgkt_edge.train.resume_state import StageState
 
 CPU = Compute(torch.device("cpu"), "fp32")
-
-Stores = tuple[Store, Store, Store]
 
 
 class Stopped(Exception):
     """Stands for a power cut."""
 
 
-def options(*sets: str) -> AdaptConfig:
-    """Four frames are one batch: one step an epoch."""
-    return build_config("paper", ["image_size=32", "batch=4", "tgkt.epochs=3", *sets])
-
-
-@pytest.fixture(scope="module")
-def translator() -> Translator:
-    torch.manual_seed(5)
-    return frozen(Translator())
-
-
 @pytest.fixture(scope="module")
 def plain(untrained: Classifier, translator: Translator, four: Stores) -> Classifier:
     """The student of the paper's configuration."""
     with RunLog(None) as log:
-        return train_tgkt(untrained, translator, *four, options(), CPU, log, StageState(None, 60.0))
-
-
-def differing(one: nn.Module, other: nn.Module) -> list[str]:
-    a, b = one.state_dict(), other.state_dict()
-    assert a.keys() == b.keys()
-    return [key for key in a if not torch.equal(a[key], b[key])]
-
-
-def steps(folder: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if "step" in line]
+        return train_tgkt(untrained, translator, *four, tgkt_options(), CPU, log, StageState(None, 60.0))
 
 
 # Information maximisation against a prior
@@ -119,7 +95,7 @@ def test_the_prior_is_what_its_name_says(
 
     monkeypatch.setattr("tgkt_edge.train.methods.tgkt.information_maximisation", spy)
     with RunLog(tmp_path) as log:
-        config = options("tgkt.im=1", f"tgkt.im_prior={prior}")
+        config = tgkt_options("tgkt.im=1", f"tgkt.im_prior={prior}")
         train_tgkt(untrained, translator, *four, config, CPU, log, StageState(None, 60.0))
 
     through = translator if prior == "teacher" else None
@@ -136,7 +112,7 @@ def test_the_prior_is_what_its_name_says(
     else:
         expected = [logits.softmax(1).mean(0)] * 3
     torch.testing.assert_close(given, expected)
-    for line in steps(tmp_path):
+    for line in step_lines(tmp_path):
         total = line["kd"] + 0.2 * line["f"] + line["self"] + line["im"]
         assert line["loss"] == pytest.approx(total, rel=1e-5)
 
@@ -174,7 +150,7 @@ def test_the_result_is_the_average_of_the_weights_after_each_step(
 
     def train(age: float) -> Classifier:
         with RunLog(None) as log:
-            config = options(f"tgkt.ema={age}")
+            config = tgkt_options(f"tgkt.ema={age}")
             return train_tgkt(untrained, translator, *four, config, CPU, log, StageState(None, 60.0))
 
     monkeypatch.setattr(AveragedModel, "update_parameters", spy)
@@ -191,16 +167,19 @@ def test_the_result_is_the_average_of_the_weights_after_each_step(
     assert not result.training
     # What is trained is the same as ever, and so is the result where the average reaches back no step.
     assert all(torch.equal(value, seen[-1][key]) for key, value in plain.state_dict().items())
-    moved = {"backbone.conv1.weight", "backbone.bn1.running_mean", "backbone.bn1.weight"}
-    assert moved <= set(differing(result, plain)), sorted(differing(result, plain))[:9]
-    assert [key for key in differing(train(0.01), plain) if "num_batches" not in key] == []
+    moved = differing(result.state_dict(), plain.state_dict())
+    assert {"backbone.conv1.weight", "backbone.bn1.running_mean", "backbone.bn1.weight"} <= set(moved), moved[
+        :9
+    ]
+    short = differing(train(0.01).state_dict(), plain.state_dict())
+    assert [key for key in short if "num_batches" not in key] == []
 
 
 def test_an_interrupted_average_goes_on_bit_for_bit(
     untrained: Classifier, translator: Translator, four: Stores, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    config = options("tgkt.ema=2", "tgkt.im=1", "tgkt.im_prior=pseudo", "tgkt.pseudo_from=mean")
+    config = tgkt_options("tgkt.ema=2", "tgkt.im=1", "tgkt.im_prior=pseudo", "tgkt.pseudo_from=mean")
     file = tmp_path / "tgkt.safetensors"
 
     def run(state: StageState) -> Classifier:
@@ -220,7 +199,7 @@ def test_an_interrupted_average_goes_on_bit_for_bit(
         run(StageState(file, 0))
     monkeypatch.setattr(StageLog, "step", usual)
     assert file.is_file()
-    assert differing(run(StageState(file, 0)), whole) == []
+    assert differing(run(StageState(file, 0)).state_dict(), whole.state_dict()) == []
 
 
 # Pseudo-labels from what student and teacher say
@@ -238,7 +217,7 @@ def test_pseudo_labels_can_begin_with_the_mean_of_student_and_teacher(
     monkeypatch.setattr("tgkt_edge.train.methods.tgkt.pseudo_labels", spy)
     for name in ("student", "mean"):
         with RunLog(None) as log:
-            config = options(f"tgkt.pseudo_from={name}", "tgkt.epochs=1")
+            config = tgkt_options(f"tgkt.pseudo_from={name}", "tgkt.epochs=1")
             train_tgkt(untrained, translator, *four, config, CPU, log, StageState(None, 60.0))
     student, teacher = (
         predict_target(untrained, four[0], 32, 4, CPU, through)[1].softmax(1)

@@ -6,18 +6,16 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import pytest
-import torch
 from paper_figures import TABLES, Row
 
+from tests.support.training import Tiny, differing_weights
 from tgkt_edge.config import AdaptConfig, build_config
 from tgkt_edge.errors import ConfigError, IncompatibleError, UsageError
 from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
-from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 DEPTH = load_sensor("depth")
@@ -32,25 +30,8 @@ MODELS = {
 """What ``evaluate`` answers for; the target network of "source-only" is the source model."""
 
 
-class Tiny(Protocol):
-    data: Path
-    weights: Path
-    inputs: RunInputs
-
-    def config(self, *sets: str) -> AdaptConfig: ...
-
-
 def with_source(tiny: Tiny, finished: Run) -> RunInputs:
     return replace(tiny.inputs, source=None, source_model=str(finished.source))
-
-
-def differing(one: Path, other: Path) -> list[str]:
-    """Names of weights; what a source model keeps beside them is left aside."""
-    a, b = (
-        {key: value for key, value in load_tensors(file)[0].items() if not key.startswith("beside/")}
-        for file in (one, other)
-    )
-    return [key for key in a.keys() | b.keys() if not torch.equal(a[key], b[key])]
 
 
 @pytest.mark.parametrize("method", ["source-only", "shot", "socket", "tgmb"])
@@ -74,11 +55,13 @@ def test_each_method_leaves_a_run_that_can_be_asked(
     if method == "tgmb":
         with pytest.raises(IncompatibleError, match="tgmb, which has no target network"):
             Run(out).target_checkpoint()
-        assert differing(Run(out).translator, finished.translator) == []  # the stage of TGKT of the same name
+        assert (
+            differing_weights(Run(out).translator, finished.translator) == []
+        )  # the stage of TGKT of the same name
         return
     assert Run(out).target_checkpoint() == Run(out).target
     # The classifier is frozen; the rest has learnt, unless the method learns nothing.
-    changed = differing(Run(out).target, finished.source)
+    changed = differing_weights(Run(out).target, finished.source)
     assert not [key for key in changed if key.startswith("classifier.")]
     assert bool(changed) == (method != "source-only")
     if method == "source-only":
@@ -144,10 +127,10 @@ def test_two_rounds_go_on_from_the_first(tiny: Tiny, finished: Run, tmp_path: Pa
     assert list(report["stages"]) == ["tgmb", "tgkt", "tgmb-2", "tgkt-2"]
     # The first round is the run of one round, bit for bit; the second changed both networks.
     first = Run(out).stages(config)
-    assert differing(first["tgmb"], finished.translator) == []
-    assert differing(first["tgkt"], finished.target) == []
-    assert differing(Run(out).translator, finished.translator)
-    assert differing(Run(out).target, finished.target)
+    assert differing_weights(first["tgmb"], finished.translator) == []
+    assert differing_weights(first["tgkt"], finished.target) == []
+    assert differing_weights(Run(out).translator, finished.translator)
+    assert differing_weights(Run(out).target, finished.target)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     guided = [line for line in lines if "guide" in line]
     assert {line["stage"] for line in guided} == {"tgmb-2"}
@@ -216,4 +199,4 @@ def test_every_lead_trains_and_changes_what_is_learnt(
     file = "target" if method == "tgkt" else "translator"
     out = tmp_path / "run"
     adapt(with_source(tiny, finished), DEPTH, out, tiny.config(lead, f"method={method}"))
-    assert differing(getattr(Run(out), file), getattr(finished, file))
+    assert differing_weights(getattr(Run(out), file), getattr(finished, file))

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tgkt_edge.config import AdaptConfig
+from tests.support.training import Tiny
 from tgkt_edge.data.loading import Images
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.source import train_source
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.resume_state import StageState
-
-
-class Tiny(Protocol):
-    weights: Path
-
-    def config(self, *sets: str) -> AdaptConfig: ...
 
 
 @pytest.fixture(scope="module")

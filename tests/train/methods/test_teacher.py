@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from tests.support.training import rows_seen
 from tgkt_edge.train.batches import Store, Views
 from tgkt_edge.train.methods.teacher import Teacher
 from tgkt_edge.train.methods.tgkt import draw, view_bank
@@ -19,8 +19,6 @@ from tgkt_edge.train.nn.model import SceneClassifier, Translator, frozen, normal
 
 SIZE, SIDE, IMAGES, VIEWS = 32, 37, 5, 3
 CPU = Compute(torch.device("cpu"), "fp32")
-
-Counter = Callable[[nn.Module], list[int]]
 
 
 @dataclass
@@ -81,9 +79,7 @@ def test_remembered_answers_are_the_computed_ones(setting: Setting, rng: np.rand
         torch.testing.assert_close(features, plain.features(ti, None), rtol=1e-4, atol=1e-4)
 
 
-def test_a_view_seen_before_is_not_computed_again(
-    setting: Setting, rng: np.random.Generator, rows_seen: Counter
-) -> None:
+def test_a_view_seen_before_is_not_computed_again(setting: Setting, rng: np.random.Generator) -> None:
     teacher = setting.teacher(VIEWS)
     bank = view_bank(rng, setting.target, SIZE, VIEWS)
     views, slots = draw(rng, np.array([0, 1, 2]), setting.target, SIZE, bank)
@@ -109,7 +105,7 @@ def test_a_view_seen_before_is_not_computed_again(
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_features_are_remembered_too(setting: Setting, rng: np.random.Generator, rows_seen: Counter) -> None:
+def test_features_are_remembered_too(setting: Setting, rng: np.random.Generator) -> None:
     teacher = setting.teacher(VIEWS)
     bank = view_bank(rng, setting.rgb, SIZE, VIEWS)
     views, slots = draw(rng, np.array([4, 0]), setting.rgb, SIZE, bank)
@@ -119,9 +115,7 @@ def test_features_are_remembered_too(setting: Setting, rng: np.random.Generator,
     assert seen == [2]
 
 
-def test_without_memory_everything_is_computed_every_time(
-    setting: Setting, rng: np.random.Generator, rows_seen: Counter
-) -> None:
+def test_without_memory_everything_is_computed_every_time(setting: Setting, rng: np.random.Generator) -> None:
     views, slots = draw(rng, np.array([0, 1]), setting.target, SIZE, [])
     assert slots is None
     seen = rows_seen(setting.translated_source.backbone)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 import torch
 
-from tgkt_edge.config import AdaptConfig
+from tests.support.training import Tiny
 from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.sensor import load_sensor
@@ -18,13 +17,6 @@ from tgkt_edge.train.report import model_outputs as answers
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 DEPTH = load_sensor("depth")
-
-
-class Tiny(Protocol):
-    data: Path
-    inputs: RunInputs
-
-    def config(self, *sets: str) -> AdaptConfig: ...
 
 
 def test_float32_is_not_shortened_by_tensor_cores(tiny: Tiny) -> None:

@@ -9,7 +9,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from xml.etree import ElementTree
 
 import cv2
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from tgkt_edge.config import AdaptConfig
+from tests.support.training import Tiny
 from tgkt_edge.data.loading import load_frames, load_pairs
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import load_sensor
@@ -32,16 +32,9 @@ from tgkt_edge.train.report.material import Material, Model
 from tgkt_edge.train.report.model_outputs import run_answers
 from tgkt_edge.train.report.summary import entropies, gather, summarise, write_report
 from tgkt_edge.train.report.words import HEADLINES
-from tgkt_edge.train.run_folder.folder import Run, RunInputs
+from tgkt_edge.train.run_folder.folder import Run
 
 DEPTH = load_sensor("depth")
-
-
-class Tiny(Protocol):
-    data: Path
-    inputs: RunInputs
-
-    def config(self, *sets: str) -> AdaptConfig: ...
 
 
 def read(run: Run) -> dict[str, Any]:

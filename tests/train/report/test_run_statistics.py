@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.training import Tiny
 from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.monitoring import reference_stats as statistics
 from tgkt_edge.monitoring.reference_stats import Statistics
@@ -17,7 +17,7 @@ from tgkt_edge.train.run_folder.folder import Run
 
 
 def test_adapt_ends_with_statistics_of_the_target_network(
-    finished: Run, tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Run, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not finished.statistics.exists()  # twelve frames teach nothing
     monkeypatch.setattr(statistics, "MIN_FRAMES", 12)

@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tgkt_edge
+from tests.support.training import Tiny
 from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
@@ -104,7 +104,7 @@ def whole(model: Path) -> bool:
     return "classifier.bias" in load_tensors(model)[0]
 
 
-def source_only(out: Path, source: Path, tiny: Any, *sets: str) -> object:
+def source_only(out: Path, source: Path, tiny: Tiny, *sets: str) -> object:
     """The quickest of all runs: nothing is trained."""
     inputs = RunInputs(tiny.inputs.target, None, source_model=str(source))
     return adapt(inputs, DEPTH, out, tiny.config("method=source-only", *sets), overwrite=True)
@@ -133,7 +133,7 @@ adapt(RunInputs(target, None, None, model), load_sensor("depth"), Path(out), bui
 """
 
 
-def test_a_missing_library_costs_no_source_model(model: Path, tiny: Any, tmp_path: Path) -> None:
+def test_a_missing_library_costs_no_source_model(model: Path, tiny: Tiny, tmp_path: Path) -> None:
     """Without TensorBoard nothing can be trained; that is found before the folder with the model is emptied."""
     (tmp_path / "tensorboard.py").write_text("raise ImportError('not here')")
     path = os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])
@@ -154,7 +154,7 @@ def everything_else(model: Path) -> list[str]:
 
 
 def test_weights_that_would_be_deleted_before_they_are_read_are_refused(
-    finished: Run, tiny: Any, tmp_path: Path
+    finished: Run, tiny: Tiny, tmp_path: Path
 ) -> None:
     begin(tmp_path, {"config.yaml": "old"})
     inside = tmp_path / "resnet50.safetensors"
@@ -165,7 +165,7 @@ def test_weights_that_would_be_deleted_before_they_are_read_are_refused(
 
 
 def test_an_empty_folder_is_written_into_and_never_removed(
-    finished: Run, tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Run, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mount point, a link, the folder where the shell stands: they cannot be removed, and need not be."""
     (tmp_path / "disk").mkdir()

@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 import torch
 import yaml
 
+from tests.support.training import Tiny
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.sensor import load_sensor
@@ -20,12 +20,6 @@ from tgkt_edge.train.nn.checkpoint import load_classifier, save_checkpoint
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 DEPTH = load_sensor("depth")
-
-
-class Tiny(Protocol):
-    data: Path
-
-    def config(self, *sets: str) -> AdaptConfig: ...
 
 
 @dataclass(frozen=True)
