@@ -3,9 +3,12 @@
 //
 //   g++ -std=c++17 -O2 -ffp-contract=off preprocess.cpp -o preprocess
 //   ./preprocess frame.pgm 224 0.001 0.0 8.0 0 > tensor.f32      (SIZE UNIT LOW HIGH INVALID...; sunrgbd: its encoding)
+//   ./preprocess frame.pfm 224 1 0.0 8.0 > tensor.f32            (float32 frames; any INVALID beside NaN, infinite, <= 0)
+//   ./preprocess lepton.pgm 224 0.01 10 40 0 thermal=0           (UNIT is unit_k; thermal=OFFSET_K)
+//   ./preprocess stereo.pgm 224 0.0039 0 80 0 disparity=0.54,721,0   (UNIT is unit_px; BASELINE_M,FOCAL_PX,OFFSET_PX)
 //
 // -ffp-contract=off: a fused multiply-add rounds once where OpenCV on x86 rounds twice. UNIT is unit_m of a depth sensor
-// and 1 of a NIR sensor; LOW and HIGH are near_m and far_m, or black and white.
+// and 1 of a NIR sensor; LOW and HIGH are near_m and far_m, black and white, or cold_c and hot_c.
 
 #include <algorithm>
 #include <cmath>
@@ -21,9 +24,31 @@
 
 struct Sensor {
     double unit = 1.0, low = 0.0, high = 1.0;
-    std::vector<int> invalid;
-    bool sunrgbd = false;  // 16 bits rotated left by 3
+    double offset = 0.0, baseline = 0.0, focal = 0.0;  // offset_k or offset_px; baseline_m and focal_px
+    std::vector<double> invalid;
+    bool sunrgbd = false, thermal = false, disparity = false;  // sunrgbd: 16 bits rotated left by 3
+    bool floating = false;  // dtype float32 or float16
 };
+
+// 2: metres, counts or degrees Celsius of one raw number, and whether it is a measurement.
+struct Measured {
+    double value;
+    bool valid;
+};
+
+Measured measure(double raw, const Sensor& sensor) {
+    bool valid = std::find(sensor.invalid.begin(), sensor.invalid.end(), raw) == sensor.invalid.end();
+    if (sensor.floating) valid = valid && std::isfinite(raw) && (sensor.thermal || raw > 0);
+    if (sensor.sunrgbd) {
+        const uint16_t bits = static_cast<uint16_t>(raw);
+        return {static_cast<uint16_t>((bits >> 3) | (bits << 13)) * sensor.unit, valid};
+    }
+    double value = raw * sensor.unit;
+    if (sensor.disparity || sensor.thermal) valid = valid && value + sensor.offset > 0;
+    if (sensor.disparity) value = sensor.baseline * sensor.focal / (value + sensor.offset);
+    if (sensor.thermal) value = value + sensor.offset - 273.15;
+    return {value, valid};
+}
 
 struct Image {
     int rows = 0, columns = 0;
@@ -126,14 +151,13 @@ void fill(Image& mean, const std::vector<char>& hole) {
             }
 }
 
-std::vector<float> preprocess(const std::vector<uint16_t>& frame, int rows, int columns, const Sensor& sensor, int size) {
+std::vector<float> preprocess(const std::vector<double>& frame, int rows, int columns, const Sensor& sensor, int size) {
     const int side = static_cast<int>(std::nearbyint(size * 256.0 / 224.0));  // 5: input.resize_side of the manifest
     Image place(rows, columns), cover(rows, columns);
     bool holes = false;
     for (size_t i = 0; i < frame.size(); ++i) {
-        const bool valid = std::find(sensor.invalid.begin(), sensor.invalid.end(), frame[i]) == sensor.invalid.end();
-        const uint16_t count = sensor.sunrgbd ? static_cast<uint16_t>((frame[i] >> 3) | (frame[i] << 13)) : frame[i];  // 2
-        const double unit = (count * sensor.unit - sensor.low) / (sensor.high - sensor.low);
+        const auto [value, valid] = measure(frame[i], sensor);  // 2
+        const double unit = (value - sensor.low) / (sensor.high - sensor.low);
         place.at[i] = valid ? static_cast<float>(std::nearbyint(std::min(std::max(unit, 0.0), 1.0) * 65535.0)) : 0.0f;  // 3
         cover.at[i] = valid ? 1.0f : 0.0f;
         holes = holes || !valid;
@@ -159,25 +183,46 @@ std::vector<float> preprocess(const std::vector<uint16_t>& frame, int rows, int 
 }
 
 int main(int count, char** words) try {
-    if (count < 6) throw std::runtime_error("usage: preprocess FRAME.pgm SIZE UNIT LOW HIGH [INVALID...] [sunrgbd]");
+    if (count < 6)
+        throw std::runtime_error("usage: preprocess FRAME.pgm|FRAME.pfm SIZE UNIT LOW HIGH [INVALID...] "
+                                 "[sunrgbd|thermal=OFFSET|disparity=BASELINE,FOCAL,OFFSET]");
     Sensor sensor;
     sensor.unit = std::stod(words[3]), sensor.low = std::stod(words[4]), sensor.high = std::stod(words[5]);
     for (int i = 6; i < count; ++i)
         if (!std::strcmp(words[i], "sunrgbd"))
             sensor.sunrgbd = true;
+        else if (std::sscanf(words[i], "thermal=%lf", &sensor.offset) == 1)
+            sensor.thermal = true;
+        else if (std::sscanf(words[i], "disparity=%lf,%lf,%lf", &sensor.baseline, &sensor.focal, &sensor.offset) == 3)
+            sensor.disparity = true;
         else
-            sensor.invalid.push_back(std::stoi(words[i]));
+            sensor.invalid.push_back(std::stod(words[i]));
     std::ifstream file(words[1], std::ios::binary);
     std::string magic;
-    int columns = 0, rows = 0, most = 0;
-    if (!(file >> magic >> columns >> rows >> most) || magic != "P5") throw std::runtime_error("expected a binary PGM");
+    int columns = 0, rows = 0;
+    double most = 0;  // of a PFM its scale: negative for the low byte first
+    if (!(file >> magic >> columns >> rows >> most) || (magic != "P5" && (magic != "Pf" || most >= 0)))
+        throw std::runtime_error("expected a binary PGM, or a grey PFM with the low byte first");
     file.get();
-    std::vector<uint16_t> frame(static_cast<size_t>(rows) * columns);
-    for (uint16_t& pixel : frame) {  // PGM writes 16 bits with the high byte first
-        pixel = static_cast<uint16_t>(file.get());
-        if (most > 255) pixel = static_cast<uint16_t>(pixel << 8 | file.get());
-    }
-    if (!file) throw std::runtime_error("the PGM is cut off");
+    sensor.floating = magic == "Pf";
+    std::vector<double> frame(static_cast<size_t>(rows) * columns);
+    if (sensor.floating)
+        for (int y = rows - 1; y >= 0; --y)  // from the bottom to the top
+            for (int x = 0; x < columns; ++x) {
+                uint32_t bits = 0;
+                for (int byte = 0; byte < 4; ++byte) bits |= static_cast<uint32_t>(file.get() & 255) << 8 * byte;
+                float number;
+                std::memcpy(&number, &bits, sizeof number);
+                frame[static_cast<size_t>(y) * columns + x] = number;
+            }
+    else
+        for (double& pixel : frame) {  // PGM writes 16 bits with the high byte first
+            pixel = file.get() & 255;
+            if (most > 255) pixel = pixel * 256 + (file.get() & 255);
+        }
+    if (!file) throw std::runtime_error("the file is cut off");
+    if (sensor.floating)  // as far as 32 bits hold them
+        for (double& value : sensor.invalid) value = static_cast<float>(value);
     const std::vector<float> tensor = preprocess(frame, rows, columns, sensor, std::stoi(words[2]));
     std::cout.write(reinterpret_cast<const char*>(tensor.data()), static_cast<std::streamsize>(tensor.size() * sizeof(float)));
     return 0;

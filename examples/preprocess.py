@@ -19,19 +19,15 @@ STEPS = [(-2, -1, 143976), (-2, 1, 143976), (-1, -2, 143976), (-1, -1, 91750), (
 
 
 def preprocess(frame: Array, sensor: dict[str, Any], size: int) -> Array:
-    """(H, W) uint8 or uint16 raw counts -> (1, size, size) float32 in [0, 1]; ``sensor`` as manifest.json has it."""
+    """(H, W) raw counts of the sensor's dtype -> (1, size, size) float32 in [0, 1]; ``sensor`` as in manifest.json."""
     side = round(size * 256 / 224)  # 5: 64 -> 73, 224 -> 256; the manifest has it as input.resize_side
     assert frame.ndim == 2  # 1
     assert frame.dtype == sensor["dtype"]
-    low, high = (
-        (sensor["near_m"], sensor["far_m"])
-        if sensor["kind"] == "depth"
-        else (sensor["black"], sensor["white"])
-    )
-    counts = (frame >> 3) | (frame << 13) if sensor.get("encoding") == "sunrgbd" else frame  # 2
-    value = counts.astype(np.float64) * sensor.get("unit_m", 1.0)
-    place = np.round(np.clip((value - low) / (high - low), 0, 1) * 65535).astype(np.float32)  # 3
-    valid = ~np.isin(frame, sensor.get("invalid", []))
+    ends = {"depth": ("near_m", "far_m"), "nir": ("black", "white"), "thermal": ("cold_c", "hot_c")}
+    low, high = (sensor[name] for name in ends[sensor["kind"]])
+    value, valid = measure(frame, sensor)  # 2
+    unit = np.where(valid, (value - low) / (high - low), 0)
+    place = np.round(np.clip(unit, 0, 1) * 65535).astype(np.float32)  # 3
     mean = area(np.where(valid, place, np.float32(0)), side)  # 4
     if not valid.all():
         cover = area(valid.astype(np.float32), side)
@@ -40,6 +36,24 @@ def preprocess(frame: Array, sensor: dict[str, Any], size: int) -> Array:
     top = (side - size) // 2  # 9
     tensor: Array = codes[top : top + size, top : top + size] / np.float32(65535)  # 10
     return tensor[np.newaxis]
+
+
+def measure(frame: Array, sensor: dict[str, Any]) -> tuple[Array, Array]:
+    """Metres, counts or degrees Celsius of raw counts, float64, and which of them are measurements."""
+    valid = ~np.isin(frame, np.asarray(sensor.get("invalid", []), frame.dtype))
+    if frame.dtype.kind == "f":
+        valid &= np.isfinite(frame) & ((frame > 0) | (sensor["kind"] == "thermal"))
+    if sensor.get("encoding") == "sunrgbd":
+        frame = (frame >> 3) | (frame << 13)
+    value = frame.astype(np.float64)
+    if sensor.get("encoding") == "disparity":
+        pixels = value * sensor["unit_px"] + sensor.get("offset_px", 0.0)
+        far = sensor["baseline_m"] * sensor["focal_px"] / np.where(pixels > 0, pixels, 1)
+        return far, valid & (pixels > 0)
+    if sensor["kind"] == "thermal":
+        kelvin = value * sensor["unit_k"] + sensor.get("offset_k", 0.0)
+        return kelvin - 273.15, valid & (kelvin > 0)
+    return value * sensor.get("unit_m", 1.0), valid
 
 
 def area(image: Array, side: int) -> Array:

@@ -45,17 +45,29 @@ def cpp_version(repository: Path, folder: Path) -> Version:
     compiler = shutil.which("g++") or shutil.which("c++")
     if compiler is None:
         pytest.skip("no C++ compiler (apt install g++)")
-    program, pgm = folder / "preprocess", folder / "frame.pgm"
+    program, pgm, pfm = folder / "preprocess", folder / "frame.pgm", folder / "frame.pfm"
     flags = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
     subprocess.run([compiler, *flags, repository / "examples/preprocess.cpp", "-o", program], check=True)
 
     def answer(frame: NDArray[Any], spec: SensorSpec, size: int) -> Tensor:
-        big_endian = frame.astype(">u2") if frame.dtype == np.uint16 else frame
-        head = f"P5\n{frame.shape[1]} {frame.shape[0]}\n{np.iinfo(frame.dtype).max}\n"
-        pgm.write_bytes(head.encode() + big_endian.tobytes())
-        numbers = (size, spec.unit_m or 1, *spec.range, *spec.invalid)
-        words = [*map(repr, numbers), *(["sunrgbd"] if spec.encoding == "sunrgbd" else [])]
-        done = subprocess.run([program, pgm, *words], capture_output=True, check=True)
+        if spec.is_float:
+            head = f"Pf\n{frame.shape[1]} {frame.shape[0]}\n-1\n"
+            pfm.write_bytes(head.encode() + frame[::-1].astype("<f4").tobytes())
+        else:
+            big_endian = frame.astype(">u2") if frame.dtype == np.uint16 else frame
+            head = f"P5\n{frame.shape[1]} {frame.shape[0]}\n{np.iinfo(frame.dtype).max}\n"
+            pgm.write_bytes(head.encode() + big_endian.tobytes())
+        numbers = (size, spec.unit_m or spec.unit_k or spec.unit_px or 1, *spec.range, *spec.invalid)
+        words = [*map(repr, numbers)]
+        if spec.encoding == "disparity":
+            words.append(f"disparity={spec.baseline_m!r},{spec.focal_px!r},{spec.offset_px or 0!r}")
+        elif spec.kind == "thermal":
+            words.append(f"thermal={spec.offset_k or 0!r}")
+        elif spec.encoding == "sunrgbd":
+            words.append("sunrgbd")
+        done = subprocess.run(
+            [program, pfm if spec.is_float else pgm, *words], capture_output=True, check=True
+        )
         return np.frombuffer(done.stdout, "<f4").reshape(1, size, size)
 
     return answer
@@ -72,6 +84,11 @@ def version(request: pytest.FixtureRequest, repository: Path, tmp_path_factory: 
 
 
 def read(path: Path | str) -> NDArray[Any]:
+    if str(path).endswith(".pfm"):
+        header, size, _, numbers = Path(path).read_bytes().split(b"\n", 3)
+        assert header == b"Pf"
+        width, height = map(int, size.split())
+        return np.frombuffer(numbers, "<f4").reshape(height, width)[::-1].astype(np.float32)
     frame = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert frame is not None, path
     return frame
@@ -95,11 +112,15 @@ def test_a_golden_frame_becomes_its_golden_codes(version: Version, name: str) ->
 
 
 def test_the_golden_frames_are_small_and_say_what_they_were_resized_to() -> None:
-    assert sum(file.stat().st_size for file in GOLDEN.iterdir()) < 200_000
+    assert sum(file.stat().st_size for file in GOLDEN.iterdir()) < 300_000
     assert {entry["resize_side"] for entry in INDEX.values()} == {73, 128}
     assert all(entry["resize_side"] == resize_side(entry["size"]) for entry in INDEX.values())
     kinds = {(entry["sensor"]["kind"], entry["sensor"]["dtype"]) for entry in INDEX.values()}
-    assert kinds == {("depth", "uint16"), ("depth", "uint8"), ("nir", "uint16"), ("nir", "uint8")}
+    assert kinds == {
+        ("depth", "uint16"), ("depth", "uint8"), ("depth", "float32"), ("nir", "uint16"), ("nir", "uint8"),
+        ("thermal", "uint16"), ("thermal", "float32"),
+    }  # fmt: skip
+    assert {entry["sensor"]["encoding"] for entry in INDEX.values()} == {"linear", "sunrgbd", "disparity"}
 
 
 @pytest.mark.parametrize("name", ["numpy", "c++"])
@@ -117,6 +138,59 @@ def test_frames_of_every_shape_come_out_alike(name: str, repository: Path, tmp_p
         frame[height // 2, width // 2] = 5
         expected = preprocess(frame, spec, size)
         assert equal(version(frame, spec, size), expected), (size, height, width)
+
+
+CELSIUS = SensorSpec("thermal", "float32", unit_k=1.0, offset_k=273.15, cold_c=-5.5, hot_c=31.0)
+STEREO = SensorSpec(
+    "depth", encoding="disparity", unit_px=1 / 256, offset_px=-0.7, baseline_m=0.54, focal_px=721.5377,
+    near_m=2.0, far_m=80.0, invalid=(0,),
+)  # fmt: skip
+QUANTITIES = {
+    "metres": load_sensor("depth-m"),
+    "millimetres, a wild pixel": SensorSpec(
+        "depth", "float32", unit_m=0.001, near_m=0.3, far_m=7.7, invalid=(1234.5, 0.1)
+    ),
+    "reflectance": SensorSpec("nir", "float32", black=0.01, white=0.85),
+    "degrees Celsius": CELSIUS,
+    "centikelvin": load_sensor("lepton"),
+    "disparity": STEREO,
+}
+
+
+def frame_of(spec: SensorSpec, random: np.random.Generator, shape: tuple[int, int]) -> NDArray[Any]:
+    """Numbers over the range and a fifth beyond, with everything that is no measurement."""
+    low, high = spec.range
+    span = high - low
+    values = random.uniform(low - 0.2 * span, high + 0.2 * span, shape)
+    if spec.encoding == "disparity":
+        assert spec.unit_px is not None
+        raw = (0.54 * 721.5377 / np.maximum(values, 1) + 0.7) / spec.unit_px
+    elif spec.kind == "thermal":
+        assert spec.unit_k is not None
+        raw = (values + 273.15 - (spec.offset_k or 0)) / spec.unit_k
+    else:
+        raw = values / (spec.unit_m or 1)
+    frame = raw.astype(spec.numpy_dtype)
+    holes = random.random(shape) < 0.3
+    nothing = [np.nan, np.inf, -np.inf, 0, -0.0, -1, *spec.invalid] if spec.is_float else [0, 100]
+    frame[holes] = random.choice(nothing, int(holes.sum()))
+    return frame
+
+
+@pytest.mark.parametrize("what", QUANTITIES)
+def test_every_quantity_comes_out_alike(what: str, version: Version) -> None:
+    random, spec = np.random.default_rng(11), QUANTITIES[what]
+    for size, shape in ((64, (120, 160)), (32, (37, 37)), (56, (40, 90))):
+        frame = frame_of(spec, random, shape)
+        assert equal(version(frame, spec, size), preprocess(frame, spec, size)), (size, shape)
+
+
+def test_half_precision_is_the_same_numbers(version: Version) -> None:
+    """float16 is a part of float32: what a program of float32 makes of the same numbers is right for both."""
+    half = SensorSpec("depth", "float16", unit_m=1.0, near_m=0.5, far_m=6.5)
+    frame = frame_of(half, np.random.default_rng(5), (48, 64))
+    single = SensorSpec("depth", "float32", unit_m=1.0, near_m=0.5, far_m=6.5)
+    assert equal(version(frame.astype(np.float32), single, 32), preprocess(frame, half, 32))
 
 
 def real_frames(data: Path) -> Iterator[tuple[str, str]]:

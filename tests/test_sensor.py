@@ -15,6 +15,7 @@ from tgkt_edge.errors import ConfigError, FrameError
 from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor, unit_table
 
 DEPTH, NIR, NIR8, NYU, SUN = (PRESETS[name] for name in ("depth", "nir", "nir8", "nyuv2", "sunrgbd"))
+METRES, LEPTON = PRESETS["depth-m"], PRESETS["lepton"]
 
 
 @pytest.mark.parametrize(
@@ -72,8 +73,8 @@ def test_an_unknown_field_like_no_other_lists_all_fields() -> None:
 @pytest.mark.parametrize(
     ("base", "change", "named"),
     [
-        (DEPTH, {"kind": "thermal"}, "kind = 'thermal': expected one of depth, nir"),
-        (DEPTH, {"dtype": "float32"}, "dtype = 'float32': expected one of uint8, uint16"),
+        (DEPTH, {"kind": "radar"}, "kind = 'radar': expected one of depth, nir, thermal"),
+        (DEPTH, {"dtype": "int16"}, "dtype = 'int16': expected one of uint8, uint16, float32, float16"),
         (DEPTH, {"encoding": "log"}, "encoding = 'log'"),
         (DEPTH, {"unit_m": None}, "unit_m = None: a depth sensor needs a finite number"),
         (DEPTH, {"unit_m": "1 mm"}, "unit_m = '1 mm'"),
@@ -166,14 +167,45 @@ def test_check_accepts_what_fits() -> None:
             ],
         ),
         (NYU, np.zeros((480, 640), np.uint16), ["uint16 pixels, but the sensor is uint8", "--sensor"]),
-        (DEPTH, np.zeros((480, 640), np.float32), ["float32 pixels", "numpy.nan_to_num(values / 0.001)"]),
+        (
+            DEPTH,
+            np.zeros((480, 640), np.float32),
+            [
+                "float32 pixels, but the sensor is uint16",
+                "--sensor depth-m (depth)",
+                "dtype: float32, and unit_m: 1",
+            ],
+        ),
+        (
+            METRES,
+            np.zeros((480, 640), np.uint16),
+            ["uint16 pixels, but the sensor is float32", "--sensor depth"],
+        ),
+        (METRES, np.zeros((480, 640), np.float16), ["Write 'dtype: float16' in the SensorSpec"]),
+        (METRES, np.zeros((480, 640), np.float64), ["float64 pixels", "astype('float32')"]),
+        (DEPTH, np.zeros((480, 640), np.float64), ["float64 pixels", "astype('float32')"]),
+        (DEPTH, np.zeros((480, 640), np.int32), ["int32 pixels", "values.astype('uint16')"]),
         (DEPTH, np.zeros((480, 640, 3), np.uint16), ["(480, 640, 3)", "one channel", "colour map"]),
         (DEPTH, np.zeros(640, np.uint16), ["(640,)", "one channel"]),
         (DEPTH.with_size(640, 480), np.zeros((640, 480), np.uint16), ["480x640", "the sensor is 640x480"]),
         (DEPTH, np.zeros((0, 640), np.uint16), ["holds no pixel"]),
         (DEPTH, None, ["NoneType"]),
     ],
-    ids=["8-for-16", "16-for-8", "float", "colour", "one-axis", "turned", "empty", "nothing"],
+    ids=[
+        "8-for-16",
+        "16-for-8",
+        "float",
+        "whole-for-float",
+        "half",
+        "double-for-float",
+        "double",
+        "signed",
+        "colour",
+        "one-axis",
+        "turned",
+        "empty",
+        "nothing",
+    ],
 )
 def test_check_says_what_is_wrong_and_names_the_frame(
     spec: SensorSpec, frame: Any, messages: list[str]

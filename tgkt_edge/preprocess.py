@@ -7,7 +7,8 @@ two float32 numbers is correctly rounded everywhere, so a code is the same netwo
 Steps of :func:`encode`, in this order:
 
 1. the frame is checked against its SensorSpec: one channel, dtype, size (:meth:`SensorSpec.check`);
-2. each pixel is decoded, clipped to near/far and scaled, through one table. Clipping comes before averaging, so
+2. each pixel is decoded, clipped to the range, scaled and rounded to a whole position, integers through one table,
+   floating-point numbers by the same arithmetic (:mod:`tgkt_edge.sensor.tables`). Clipping comes before averaging, so
    that a single wild pixel cannot smear over its neighbours;
 3. area-averaged to a square, over *valid* pixels only: a hole does not pull its neighbours towards zero;
 4. an output pixel without any valid pixel under it takes the nearest output pixel that has one;
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import FrameError
-from tgkt_edge.sensor import RawFrame, SensorSpec, paired_table, unit_table
+from tgkt_edge.sensor import RawFrame, SensorSpec, paired_table, positions, unit_table
 
 CODE_MAX = 65535
 """The largest code; code / CODE_MAX is the network's input."""
@@ -35,6 +36,9 @@ CODE_MAX = 65535
 _MIN_COVER = 1e-3
 
 _ROWS = 32
+
+# Up to so many invalid counts are looked for one by one.
+_FEW = 4
 
 # Pixels that one step of the distance transform goes.
 _REACH = 2
@@ -49,7 +53,7 @@ def encode(frame: RawFrame, spec: SensorSpec, side: int, name: str = "frame") ->
     """Raw frame to square codes.
 
     Args:
-        frame: (H, W) uint8 or uint16 raw counts, as ``spec`` says.
+        frame: (H, W) raw counts of the dtype that ``spec`` says.
         side: width and height of the result, pixels.
         name: what to call the frame in an error, e.g. its path.
 
@@ -79,7 +83,7 @@ def preprocess(
     """Raw frame to the network's input ``frame``, without the batch axis.
 
     Args:
-        frame: (H, W) uint8 or uint16 raw counts.
+        frame: (H, W) raw counts of the dtype that ``spec`` says.
         size: the network's input side, pixels (224 in the paper).
         checked: the frame is known to fit ``spec`` (:meth:`SensorSpec.check`): it is not checked again.
 
@@ -96,10 +100,14 @@ def preprocess(
 def make_ready(spec: SensorSpec, size: int) -> None:
     """Do once what the first :func:`preprocess` would wait for: load OpenCV, make the tables, choose the look-up."""
     width, height = spec.size if isinstance(spec.size, tuple) else (64, 48)
-    _, valid = unit_table(spec)
-    frame = np.full((height, width), int(valid.argmax()), spec.numpy_dtype)
-    if spec.invalid:
-        frame[: height // 2] = spec.invalid[0]
+    if spec.is_float:
+        frame = np.ones((height, width), spec.numpy_dtype)
+        frame[: height // 2] = np.nan
+    else:
+        _, valid = unit_table(spec)
+        frame = np.full((height, width), int(valid.argmax()), spec.numpy_dtype)
+        if not valid.all():
+            frame[: height // 2] = int(valid.argmin())
     with contextlib.suppress(FrameError):  # a sensor of which no count is valid
         preprocess(frame, spec, size)
 
@@ -116,11 +124,10 @@ def sample(frame: RawFrame) -> RawFrame:
 
 def invalid_share(frame: RawFrame, spec: SensorSpec) -> float:
     """Share 0 to 1 of the pixels of a raw (H, W) frame that hold no measurement, of a :func:`sample` of them."""
-    if not spec.invalid:
+    if not spec.has_invalid:
         return 0.0
     seen = sample(frame)
-    _, valid = unit_table(spec)
-    return 1.0 - int(np.count_nonzero(valid.take(seen, mode="clip"))) / seen.size
+    return 1.0 - int(np.count_nonzero(spec.valid(seen))) / seen.size
 
 
 def encode_rgb(image: NDArray[np.uint8], side: int, name: str = "image") -> NDArray[np.uint8]:
@@ -140,7 +147,7 @@ def encode_rgb(image: NDArray[np.uint8], side: int, name: str = "image") -> NDAr
     return _area(image, side)
 
 
-def look_up(table: NDArray[Any], frame: RawFrame) -> NDArray[Any]:
+def look_up(table: NDArray[Any], frame: NDArray[Any]) -> NDArray[Any]:
     """``table[frame]``, fast.
 
     Args:
@@ -177,13 +184,19 @@ def _positions(
     """Steps 1 to 4 of :func:`encode`: (side, side) float32, 0 to 65535 within the noise of float32."""
     if not checked:
         spec.check(frame, name)
-    if not _any_of(frame, spec.invalid):
-        values, _ = unit_table(spec)
-        return _area(look_up(values, frame), side)
     import cv2
 
     # Positions, whole numbers, and 1 where there is one: looked up and averaged together, in half the time.
-    both = look_up(paired_table(spec), frame).view(np.float32).reshape(*frame.shape, 2)
+    if spec.is_float:
+        values, valid = positions(frame, spec)
+        if valid.all():
+            return _area(values, side)
+        both = cv2.merge([values, valid.astype(np.float32)])
+    else:
+        values, valid = unit_table(spec)
+        if not _any_invalid(frame, valid):
+            return _area(look_up(values, frame), side)
+        both = look_up(paired_table(spec), frame).view(np.float32).reshape(*frame.shape, 2)
     total, cover = cv2.split(_area(both, side))  # each (side, side)
     hole = cover < _MIN_COVER
     # Invalid pixels are 0 in the table, so the plain average is already the masked sum over the same area.
@@ -191,7 +204,7 @@ def _positions(
     box = cv2.boundingRect(hole.view(np.uint8))
     if tuple(box) == (0, 0, side, side) and hole.all():
         raise FrameError(
-            f"{name}: every pixel is invalid (raw counts {list(spec.invalid)}): nothing was measured. "
+            f"{name}: every pixel is invalid ({_invalid_text(spec)}): nothing was measured. "
             f"Is the lens covered, or the scene nearer or farther than the sensor can see?"
         )
     if box[2]:
@@ -199,8 +212,19 @@ def _positions(
     return mean
 
 
-def _any_of(frame: RawFrame, counts: Sequence[int]) -> bool:
-    """Whether any pixel of ``frame`` holds one of ``counts``. A sample of the rows mostly knows already."""
+def _invalid_text(spec: SensorSpec) -> str:
+    """What counts as no measurement, for a message."""
+    listed = f"raw counts {list(spec.invalid)}"
+    if spec.is_float:
+        return f"NaN, infinite{'' if spec.kind == 'thermal' else ', 0 or less'}{f', {listed}' if spec.invalid else ''}"
+    return listed
+
+
+def _any_invalid(frame: RawFrame, valid: NDArray[np.bool_]) -> bool:
+    """Whether any pixel of ``frame`` is no measurement by the table ``valid``. A sample of the rows mostly knows."""
+    counts = np.flatnonzero(~valid)
+    if len(counts) > _FEW:
+        return not look_up(valid.view(np.uint8), frame).all()
     return any((rows == count).any() for rows in (frame[::64], frame[::8], frame) for count in counts)
 
 

@@ -20,7 +20,7 @@ from tgkt_edge.data.levels import FAR, NEAR, measure_levels
 from tgkt_edge.data.value_checks import advise
 from tgkt_edge.preprocess import look_up, sample
 from tgkt_edge.runtime.records import HealthEvent
-from tgkt_edge.sensor import RawFrame, SensorSpec, unit_table
+from tgkt_edge.sensor import RawFrame, SensorSpec, positions, unit_table
 
 LIMITS = {"invalid": 0.9, "saturated": 0.5, "frozen": 5.0}
 """A flag is raised at this value or above: shares 0 to 1; repeats of a frame."""
@@ -49,11 +49,15 @@ class FrameMeasures:
 @lru_cache(maxsize=8)
 def _classes_of_counts(spec: SensorSpec) -> NDArray[np.uint8]:
     """(n,) for every raw count: _FINE, at an _END of the range, or _INVALID; n = 256 or 65536."""
-    position, valid = unit_table(spec)
-    table = np.where((position <= 0) | (position >= 65535), _END, _FINE).astype(np.uint8)
-    table[~valid] = _INVALID
+    table = _classes(*unit_table(spec))
     table.flags.writeable = False
     return table
+
+
+def _classes(position: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    found = np.where((position <= 0) | (position >= 65535), _END, _FINE).astype(np.uint8)
+    found[~valid] = _INVALID
+    return found
 
 
 class Measurer:
@@ -61,7 +65,7 @@ class Measurer:
 
     def __init__(self, spec: SensorSpec) -> None:
         self._spec = spec
-        self._table = _classes_of_counts(spec)
+        self._table = None if spec.is_float else _classes_of_counts(spec)
         self._before: RawFrame | None = None
         self._repeats = 0
 
@@ -71,7 +75,8 @@ class Measurer:
         Args:
             frame: (H, W) of the sensor's dtype, checked. Kept until the next call: it must not be written to.
         """
-        seen = look_up(self._table, sample(frame))
+        part = sample(frame)
+        seen = _classes(*positions(part, self._spec)) if self._table is None else look_up(self._table, part)
         valid = seen.size - int(np.count_nonzero(seen == _INVALID))
         at_end = int(np.count_nonzero(seen)) - (seen.size - valid)
         self._repeats = self._repeats + 1 if self._is_repeat(frame) else 0
@@ -86,7 +91,7 @@ class Measurer:
         """Which end of the range how much of a frame lies at, and what would fit."""
         levels = measure_levels(frame, self._spec)
         low, high = self._spec.range
-        near, far = ("near_m", "far_m") if self._spec.kind == "depth" else ("black", "white")
+        near, far = self._spec.quantity.low, self._spec.quantity.high
         return (
             f"{levels[FAR]:.0%} of the valid pixels at or beyond {far} = {high:g}, {levels[NEAR]:.0%} at or below "
             f"{near} = {low:g}. {advise(levels[np.newaxis], self._spec)}"
@@ -97,8 +102,8 @@ class Measurer:
         if before is None or before.shape != frame.shape:
             return False
         # Noise makes frames of a working sensor differ in a few pixels: look at one row first.
-        row = len(frame) // 2
-        return np.array_equal(frame[row], before[row]) and np.array_equal(frame, before)
+        row, equal_nan = len(frame) // 2, self._spec.is_float
+        return np.array_equal(frame[row], before[row], equal_nan) and np.array_equal(frame, before, equal_nan)
 
 
 def flags_of(frame: RawFrame, spec: SensorSpec) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def record(
         output: new or empty folder; see :mod:`tgkt_edge.io.recording_format` for what it will hold.
         sensor: preset or YAML file: what the counts mean. None: the one that ``camera`` was recorded with, if it is a
             recording.
-        form: "png" or "ffv1"; both lossless.
+        form: "png" (.npy files for floating-point frames) or "ffv1"; both lossless.
         max_frames: stop after so many frames were written.
         seconds: stop this long after the first frame: of a camera by a clock that nobody sets, of a recording by the
             frames' own times.

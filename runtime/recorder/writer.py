@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -36,7 +37,7 @@ class RecordingWriter:
     Args:
         folder: new or empty.
         spec: the frames' SensorSpec; written with the size of the first one.
-        form: "png" (a file a frame) or "ffv1" (one video).
+        form: "png" (a file a frame; of floating-point frames .npy) or "ffv1" (one video).
 
     Raises:
         UsageError: (exit 2) ``folder`` exists and holds something, or is a file.
@@ -51,6 +52,10 @@ class RecordingWriter:
         self.written = 0
         self._pairs: list[tuple[str, str]] = []
         self._formats: dict[str, str] = {}
+        if spec.is_float and form == "ffv1":
+            raise UsageError(
+                f"--format ffv1: video holds no {spec.dtype} frames. Leave --format out: each is then a .npy file."
+            )
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(
                 f"{folder} already exists and is not empty. Choose another output folder: -o NAME"
@@ -96,7 +101,9 @@ class RecordingWriter:
                 self._video.write(np.ascontiguousarray(frame))
                 line.update(file=VIDEO, video=self.written)
             else:
-                line["file"] = self._png(FRAMES, frame)
+                line["file"] = (
+                    self._png(FRAMES, frame) if frame.dtype.kind == "u" else self._npy(FRAMES, frame)
+                )
             line["crc32"] = zlib.crc32(np.ascontiguousarray(frame).data)
             if rgb is not None and rgb.frame is not None:
                 skew = (rgb.time - captured.time) * 1e3
@@ -184,7 +191,15 @@ class RecordingWriter:
         done, data = self._cv2.imencode(".png", pixels, [self._cv2.IMWRITE_PNG_COMPRESSION, _PNG_EFFORT])
         if not done:
             raise TgktEdgeError(f"{pixels.dtype} {pixels.shape}: OpenCV cannot encode it as PNG")
-        name = f"{sub}/{self.written:06d}.png"
+        return self._file(f"{sub}/{self.written:06d}.png", data)
+
+    def _npy(self, sub: str, numbers: NDArray[Any]) -> str:
+        """Write one array of floating-point numbers, as :meth:`_png`."""
+        held = io.BytesIO()
+        np.save(held, numbers, allow_pickle=False)
+        return self._file(f"{sub}/{self.written:06d}.npy", held.getbuffer())
+
+    def _file(self, name: str, data: Any) -> str:
         path = self._folder / name
         temporary = path.with_name(f".{path.name}.tmp")
         try:
@@ -211,8 +226,9 @@ class RecordingWriter:
     def _forget_frame(self) -> None:
         """Remove the files of a frame whose line could not be written."""
         for sub in (FRAMES, RGB):
-            with contextlib.suppress(OSError):
-                (self._folder / sub / f"{self.written:06d}.png").unlink(missing_ok=True)
+            for suffix in ("png", "npy"):
+                with contextlib.suppress(OSError):
+                    (self._folder / sub / f"{self.written:06d}.{suffix}").unlink(missing_ok=True)
 
     def _ensure_room(self, needed: int) -> None:
         try:

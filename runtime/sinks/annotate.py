@@ -96,8 +96,8 @@ def _strip(
 
 
 def _legend(cv2: Any, strip: NDArray[np.uint8], spec: SensorSpec, table: str) -> int:
-    """Colour scale with its ends in metres or counts; returns its width."""
-    unit = " m" if spec.kind == "depth" else ""
+    """Colour scale with its ends in metres, counts or degrees Celsius; returns its width."""
+    unit = {"thermal": " C"}.get(spec.kind, spec.quantity.suffix)  # OpenCV writes ASCII
     low, high = (f"{value:.4g}{unit}" for value in spec.range)
     width = strip.shape[1]
     taken: int = _write(cv2, strip, high, 78, 0.45, _QUIET, right=True)

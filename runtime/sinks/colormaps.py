@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.sensor import RawFrame, SensorSpec, unit_table
+from tgkt_edge.sensor import RawFrame, SensorSpec, positions, unit_table
 
 # 256 RGB triples each, from the near (black) to the far (white) end; a test holds them equal to OpenCV's.
 # viridis: perceptually uniform, also for most colour-blind eyes and in grey print (van der Walt and Smith, 2015).
@@ -60,7 +60,10 @@ def table(name: str) -> NDArray[np.uint8]:
 
 @lru_cache
 def _counts_to_rgb(spec: SensorSpec, name: str) -> NDArray[np.uint8]:
-    position, valid = unit_table(spec)
+    return _coloured(*unit_table(spec), name)
+
+
+def _coloured(position: NDArray[np.float32], valid: NDArray[np.bool_], name: str) -> NDArray[np.uint8]:
     colours = table(name)[(position.astype(np.uint32) * 255 + 32767) // 65535]
     colours[~valid] = INVALID
     return colours
@@ -76,5 +79,7 @@ def colourise(frame: RawFrame, spec: SensorSpec, name: str) -> NDArray[np.uint8]
     Returns:
         (H, W, 3) uint8 RGB.
     """
+    if spec.is_float:
+        return _coloured(*positions(frame, spec), name)
     colours: NDArray[np.uint8] = _counts_to_rgb(spec, name)[frame]
     return colours

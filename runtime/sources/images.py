@@ -10,13 +10,14 @@ from pathlib import Path
 
 from tgkt_edge.errors import DataError, SourceLostError
 from tgkt_edge.io import images
+from tgkt_edge.io.parts import with_pages
 from tgkt_edge.io.system_names import is_system_path
 from tgkt_edge.notes import note
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, opencv
 
 
 class ImageSource(FrameSource):
-    """Image files one after the other, each exactly as stored.
+    """Image files one after the other, each exactly as stored; of a stack (TIFF, .npy, .npz) every page.
 
     A file that cannot be read is a :class:`Captured` with ``error``; the next one follows.
 
@@ -34,7 +35,7 @@ class ImageSource(FrameSource):
         if not paths:
             raise ValueError("expected at least one path")
         opencv()  # a missing library shall end the run now, not make every file a bad one
-        self._paths = list(paths)
+        self._paths = [page for path in paths for page in with_pages(path)]
         self._loop = loop
         self._number = 0
         self._readable_in_pass = 0

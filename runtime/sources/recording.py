@@ -15,6 +15,8 @@ from tgkt_edge.runtime.sources.base import Captured, FrameSource, opencv
 from tgkt_edge.runtime.sources.video import VideoSource
 from tgkt_edge.sensor import SensorSpec
 
+_UNITS = ("unit_m", "unit_k", "offset_k", "unit_px", "offset_px", "baseline_m", "focal_px")
+
 
 class RecordingSource(FrameSource):
     """The frames of a recording in order, bit for bit, with the times at which they were taken.
@@ -133,7 +135,7 @@ class Paced(FrameSource):
 
 def _same_sensor(folder: Path, recorded: SensorSpec, expected: SensorSpec) -> None:
     """Refuse counts that mean something else than ``expected`` says; the range is the model's and may differ."""
-    for field in ("kind", "dtype", "unit_m", "encoding", "invalid"):
+    for field in ("kind", "dtype", *_UNITS, "encoding", "invalid"):
         have, want = getattr(recorded, field), getattr(expected, field)
         if have != want and not (field == "invalid" and set(have) == set(want)):
             raise SourceLostError(

@@ -20,6 +20,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import OpenEXR
 import tifffile
 from PIL import Image
 
@@ -74,6 +75,17 @@ def seeds(folder: Path) -> dict[str, bytes]:
         "colour.ppm": b"P6 32 24 255\n" + colour.tobytes(),
         "floats.pfm": b"Pf\n32 24\n-1.0\n" + noise.astype("<f4").tobytes(),
     }
+    floats = noise.astype(np.float32) / 7
+    for name, save in (("array.npy", np.save), ("one.npz", np.savez), ("packed.npz", np.savez_compressed)):
+        held = io.BytesIO()
+        save(held, floats)
+        found[name] = held.getvalue()
+    for name, packing in (("zip.exr", OpenEXR.ZIP_COMPRESSION), ("rle.exr", OpenEXR.RLE_COMPRESSION)):
+        header = {"compression": packing, "type": OpenEXR.scanlineimage}
+        OpenEXR.File(header, {"Z": floats, "A": np.round(floats)}).write(str(folder / "seed.exr"))
+        found[name] = (folder / "seed.exr").read_bytes()
+    predictor = [cv2.IMWRITE_TIFF_COMPRESSION, 8, cv2.IMWRITE_TIFF_PREDICTOR, 3]
+    found["floats.tif"] = cv2.imencode(".tif", floats, predictor)[1].tobytes()
     for packing in ("raw", "tiff_lzw", "packbits", "tiff_deflate"):
         found[f"{packing}.tif"] = saved(noise, "TIFF", compression=packing)
     laid_out: tuple[tuple[str, dict[str, Any]], ...] = (

@@ -30,7 +30,7 @@ def test_mutated_files_never_end_the_process(tmp_path: Path) -> None:
     outcomes = json.loads(done.stdout)
     assert sum(outcomes.values()) == count
     # The fuzzer is worth something only while both happen: files that are still read, and files that are refused.
-    for suffix in ("png", "jpg", "tif", "pgm", "bmp", "webp", "mkv", "avi"):
+    for suffix in ("png", "jpg", "tif", "pgm", "bmp", "webp", "mkv", "avi", "pfm", "npy", "npz", "exr"):
         mine = {outcome: number for outcome, number in outcomes.items() if outcome.startswith(f"{suffix}: ")}
         assert any("axes" in outcome or "1 frames" in outcome or "3 frames" in outcome for outcome in mine), (
             mine

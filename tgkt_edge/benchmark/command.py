@@ -168,7 +168,11 @@ def synthetic(sensor: SensorSpec, size: int) -> NDArray[np.float32]:
     Returns:
         (SYNTHETIC_FRAMES, 1, size, size) float32 in [0, 1].
     """
-    values, valid = unit_table(sensor)
+    if sensor.is_float:
+        values = np.arange(CODE_MAX + 1, dtype=np.float32)
+        valid = np.ones(CODE_MAX + 1, np.bool_)
+    else:
+        values, valid = unit_table(sensor)
     inside = np.flatnonzero(valid & (values > 0) & (values < CODE_MAX))
     counts = inside[np.argsort(values[inside])] if len(inside) else np.flatnonzero(valid)  # from near to far
     rng = np.random.default_rng(0)

@@ -31,9 +31,9 @@ def presets_command(
         typer.echo(json.dumps({name: spec.to_dict() for name, spec in PRESETS.items()}))
         return
     for name in PRESETS:
-        typer.echo(f"{name:<8} {describe_preset(name)}")
+        typer.echo(f"{name:<10} {describe_preset(name)}")
     typer.echo("\nA camera that none fits: a YAML file of these fields, for --sensor FILE, for example")
-    for name in ("depth", "nir"):
+    for name in ("depth", "depth-m", "nir", "lepton"):
         fields = ", ".join(f"{key}: {value}" for key, value in PRESETS[name].to_dict().items())
         typer.echo(f"  {{{fields}}}")
 

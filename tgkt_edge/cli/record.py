@@ -21,7 +21,11 @@ def record_command(
         ),
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="png (a file a frame) or ffv1 (one video). Both are bit-exact.")
+        str,
+        typer.Option(
+            "--format",
+            help="png (a file a frame; .npy for float frames) or ffv1 (one video). Both are bit-exact.",
+        ),
     ] = "png",
     max_frames: Annotated[int | None, typer.Option(help="Stop after so many frames.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Stop so long after the first frame.")] = None,

@@ -11,6 +11,7 @@ from tgkt_edge.data.names import clean, locate
 from tgkt_edge.data.table import read_table
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import find_images
+from tgkt_edge.io.parts import exists, split_part, with_pages
 from tgkt_edge.io.recording_format import is_recording, read_index
 
 SHOWN = 8
@@ -56,7 +57,8 @@ def labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]
         refuse_contradictions(f"{flag} {path}", files, labels, [f"line {line}" for line in table["line"]])
         return files, labels
     files, labels = [], []
-    for file in in_folder(path, flag):
+    found = in_folder(path, flag)
+    for file in found if column == "image" else [page for one in found for page in with_pages(one)]:
         parts = file.relative_to(path).parts
         if len(parts) < 2:
             raise DataError(
@@ -85,10 +87,11 @@ def frame_places(path: Path, flag: str) -> list[tuple[Path, int | None]]:
         DataError: there is none.
     """
     if path.is_file():
-        return [(file, None) for file in read_csv_columns(path, flag, ("frame",))["frame"]]
+        listed = read_csv_columns(path, flag, ("frame",))["frame"]
+        return [(page, None) for file in listed for page in with_pages(file)]
     if is_recording(path):
         return [(path / entry.file, entry.video) for entry in read_index(path)]
-    return [(file, None) for file in in_folder(path, flag)]
+    return [(page, None) for file in in_folder(path, flag) for page in with_pages(file)]
 
 
 def in_folder(folder: Path, flag: str) -> list[Path]:
@@ -119,7 +122,7 @@ def read_csv_columns(
         name: [locate(path.parent, row.fields[name]) for row in rows] for name in files
     }
     columns.update({name: [clean(row.fields[name]) for row in rows] for name in text})
-    missing = [str(file) for name in files for file in columns[name] if not file.is_file()]
+    missing = [str(file) for name in files for file in columns[name] if not exists(file)]
     if missing:
         raise DataError(
             f"{flag} {path}: {len(missing)} listed files do not exist: {abbreviate(missing)}{_gone(missing)}. "
@@ -138,11 +141,13 @@ def refuse_contradictions(
         what: what an error calls the source of the labels.
         places: where each label was found, e.g. "line 3".
     """
-    first: dict[tuple[int, int], int] = {}
+    first: dict[tuple[int, int, str], int] = {}
     wrong = []
     for number, file in enumerate(files):
-        about = file.stat()
-        before = first.setdefault((about.st_dev, about.st_ino), number)
+        plain = split_part(file)[0]
+        about = plain.stat()
+        key = (about.st_dev, about.st_ino, file.name[len(plain.name) :])
+        before = first.setdefault(key, number)
         if labels[before] != labels[number]:
             wrong.append(
                 f"{file} is '{labels[before]}' ({places[before]}) and '{labels[number]}' ({places[number]})"

@@ -14,6 +14,7 @@ from tgkt_edge.data.levels import FAR, NEAR, QUANTILES, TOP, Levels
 from tgkt_edge.errors import DataError
 from tgkt_edge.notes import note
 from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.sensor.quantities import ZERO_C
 
 AT_ENDS = 0.95
 """Share of valid pixels at the ends of the range from which a frame shows a network nothing."""
@@ -32,6 +33,14 @@ UNITS_M = {
     "1/5000 m": 0.0002, "0.125 mm": 0.000125, "0.1 mm": 0.0001, "0.01 mm": 0.00001,
 }  # fmt: skip
 """Units in which depth cameras and data sets count, by the names that a person knows."""
+
+UNITS_K = {
+    "kelvin": (1.0, 0.0), "degrees Celsius": (1.0, ZERO_C), "0.1 K": (0.1, 0.0), "0.04 K": (0.04, 0.0),
+    "0.01 K": (0.01, 0.0), "0.01 degrees Celsius": (0.01, ZERO_C), "1/64 K": (1 / 64, 0.0),
+}  # fmt: skip
+"""Units in which thermal cameras count: unit_k and offset_k by the names that a person knows."""
+
+_PLAUSIBLE_C = (-20.0, 60.0)  # where the median of most scenes lies
 
 _TYPICAL = 0.3  # of far_m, where the median of most scenes lies: 2.4 m of 8 m
 
@@ -54,8 +63,7 @@ def check_values(levels: Levels, spec: SensorSpec, what: str, names: tuple[str, 
     dead = known[:, NEAR] + known[:, FAR] >= AT_ENDS
     tops = known[:, len(QUANTILES) - 1]
     used = float(np.quantile(tops, 0.95) - low) / width
-    unit = "m" if spec.kind == "depth" else "counts"
-    near, far = ("near_m", "far_m") if spec.kind == "depth" else ("black", "white")
+    unit, near, far = spec.quantity.unit, spec.quantity.low, spec.quantity.high
     spans = f"their middle 96 % are {np.median(known[:, 0]):.4g} to {np.median(tops):.4g} {unit}"
     if dead.mean() >= NOTHING:
         raise DataError(
@@ -84,6 +92,13 @@ def check_values(levels: Levels, spec: SensorSpec, what: str, names: tuple[str, 
 
 def advise(known: Levels, spec: SensorSpec) -> str:
     """The likely unit or level, and what to set."""
+    if spec.kind == "thermal":
+        return _advise_thermal(known, spec)
+    if spec.kind == "nir" and spec.is_float:
+        return (
+            f"The largest value is {known[:, TOP].max():.4g}. Set black and white in a YAML file for --sensor to what "
+            f"the scene holds."
+        )
     if spec.kind == "nir":
         bits = int(np.ceil(np.log2(max(float(known[:, TOP].max()), 1.0) + 1)))
         return (
@@ -91,7 +106,8 @@ def advise(known: Levels, spec: SensorSpec) -> str:
             f"{2**bits - 1}, or what a white wall gives, in a YAML file for --sensor (kind: nir, dtype: {spec.dtype}, "
             f"black: {spec.range[0]:g})."
         )
-    assert spec.unit_m is not None
+    if spec.unit_m is None:  # a disparity
+        return "Check unit_px, baseline_m and focal_px of the SensorSpec, and set near_m and far_m for the scene."
     counts = float(np.median(known[:, QUANTILES.index(0.5)])) / spec.unit_m
     typical = _TYPICAL * spec.range[1]
     size = counts * np.array(list(UNITS_M.values())) / typical
@@ -104,3 +120,22 @@ def advise(known: Levels, spec: SensorSpec) -> str:
         f"Likely counts of {named}, not of {spec.unit_m:g} m: set unit_m in a YAML file for --sensor; or, if the unit "
         f"is right, near_m and far_m to what the scene holds."
     )
+
+
+def _advise_thermal(known: Levels, spec: SensorSpec) -> str:
+    """What the counts likely are: kelvin or degrees Celsius, or parts of them."""
+    assert spec.unit_k is not None
+    median = float(np.median(known[:, QUANTILES.index(0.5)]))
+    count = (median + ZERO_C - (spec.offset_k or 0.0)) / spec.unit_k
+    own = (spec.unit_k, spec.offset_k or 0.0)
+    fitting = {
+        name: known_as
+        for name, known_as in UNITS_K.items()
+        if _PLAUSIBLE_C[0] <= count * known_as[0] + known_as[1] - ZERO_C <= _PLAUSIBLE_C[1]
+    }
+    if not fitting or own in fitting.values():
+        return (
+            "Set cold_c and hot_c in the SensorSpec to what the scene holds, or correct unit_k and offset_k."
+        )
+    named = [f"{name} (unit_k: {unit:g}, offset_k: {offset:g})" for name, (unit, offset) in fitting.items()]
+    return f"The counts look like {' or '.join(named)}: set these in a YAML file for --sensor."

@@ -14,13 +14,32 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.formats.jpeg import decode_jpeg
+from tgkt_edge.io.formats.npy import MAGIC, decode_npy
 from tgkt_edge.io.formats.picture import Picture, turn_upright
 from tgkt_edge.io.formats.sniff import decode
+from tgkt_edge.io.parts import read_bytes, split_part
 from tgkt_edge.io.system_names import is_system_file, is_system_folder
 from tgkt_edge.notes import note
 from tgkt_edge.optional_deps import require
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".pnm", ".webp"})
+SUFFIXES = frozenset(
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".pgm",
+        ".ppm",
+        ".pnm",
+        ".webp",
+        ".npy",
+        ".npz",
+        ".pfm",
+        ".exr",
+    }
+)
 
 
 HIDDEN = "hidden files"
@@ -105,11 +124,13 @@ def read_frame(path: Path) -> NDArray[Any]:
 
     The rule for all formats, and for :func:`read_rgb` as well: EXIF's and TIFF's orientation is obeyed; no other tag is
     (gamma, significant bits, colour profiles, transparent colours). What would have to be obeyed and changes counts is
-    refused: TIFF's min-is-white, squeezed intensities. A file of several pages or frames is refused, with their number.
+    refused: TIFF's min-is-white, squeezed intensities. Of a file of several pages or frames one must be named
+    (:mod:`tgkt_edge.io.parts`); it is refused otherwise, with their number.
 
     Returns:
-        (H, W), or (H, W, C) if it is in colour, which a SensorSpec then refuses; uint8 or uint16 as in the file,
-        unshifted and unscaled. Grey that is stored as equal channels (with or without constant alpha) is one channel.
+        (H, W), or (H, W, C) if it is in colour, which a SensorSpec then refuses; of the file's dtype, unshifted and
+        unscaled, in the machine's order of bytes. Grey that is stored as equal channels (with or without constant
+        alpha) is one channel.
 
     Raises:
         DataError: missing, empty, truncated, damaged, or not a format that is read.
@@ -130,6 +151,10 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         DataError: missing, empty, truncated, damaged, or not a format that is read.
     """
     picture = _decode(path)
+    if picture.frame_only:
+        raise DataError(
+            f"{path}: is {picture.frame_only}; a photograph has 8 or 16 bits: PNG, JPEG, TIFF, ..."
+        )
     pixels = turn_upright(picture.pixels, picture.orientation)
     if picture.top == 65535:
         pixels = (pixels >> 8).astype(np.uint8)
@@ -160,14 +185,22 @@ def decode_jpeg_frame(data: bytes) -> NDArray[np.uint8]:
 
 def _decode(path: Path) -> Picture:
     require("cv2", "cpu", "Decoding images")
+    file, part = split_part(path)
     try:
-        data = path.read_bytes()
+        if file.suffix.lower() == ".npy" and part.keys() <= {"page"}:
+            with file.open("rb") as opened:  # one page of a stack that may be larger than memory
+                if opened.read(len(MAGIC)) == MAGIC:
+                    opened.seek(0)
+                    return decode_npy(opened, **part)
+        data = read_bytes(file)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     if not data:
         raise DataError(f"{path}: is empty (0 bytes)")
     try:
-        return decode(data)
+        return decode(data, **part)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 

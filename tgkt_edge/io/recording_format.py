@@ -5,7 +5,7 @@
     DIR/sensor.yaml       the SensorSpec, its size pinned to the frames'
     DIR/frames.jsonl      one object a frame: number, time (Unix seconds), file, crc32 of its bytes; of a camera also
                           format ("Z16 640x480") and, once there are any, lost: frames its driver lost so far
-    DIR/frame/000000.png  the frames (16 or 8 bit), or
+    DIR/frame/000000.png  the frames (16 or 8 bit; floating-point numbers: 000000.npy), or
     DIR/frames.mkv        all of them as FFV1; "video" in the index is a frame's position in it
     DIR/rgb/000000.png    paired recordings: the colour frame taken at the same time
     DIR/pairs.csv         paired recordings, once complete: rgb,frame for ``adapt --paired`` to select rows from

@@ -93,7 +93,10 @@ class ValueScale:
 
     @classmethod
     def of(cls, levels: Levels, spec: SensorSpec, false_alarm: float = FALSE_ALARM) -> ValueScale | None:
-        """Learn from the (N, LENGTH) levels of frames in their order; None: too few have a valid pixel."""
+        """Learn from the (N, LENGTH) levels of frames in their order; None: too few have a valid pixel, or the sensor's
+        values know no factor: temperatures, disparities, and floating-point numbers of infrared cameras."""
+        if spec.kind == "thermal" or spec.encoding == "disparity" or (spec.kind == "nir" and spec.is_float):
+            return None
         known = levels[np.isfinite(levels).all(1)]
         count = len(known)
         if count <= NEAREST:
@@ -150,7 +153,8 @@ class ValueScale:
     def _factors(self, spec: SensorSpec) -> Sequence[float]:
         if self.kind == "nir":
             return [2.0**bits for shift in SHIFTS for bits in (shift, -shift)]
-        assert spec.unit_m is not None
+        if spec.unit_m is None:  # a stereo camera in place of the one at adaptation
+            return FACTORS
         named = [spec.unit_m / size for size in UNITS_M.values()]
         plain = [factor for factor in FACTORS if all(abs(factor / one - 1) > 0.03 for one in named)]
         return [factor for factor in (*named, *plain) if abs(factor - 1) > 0.03]

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.preprocess import CODE_MAX
-from tgkt_edge.sensor import RawFrame, SensorSpec, unit_table
+from tgkt_edge.sensor import RawFrame, SensorSpec, positions
 
 
-def frame_uri(codes: NDArray[np.uint16], kind: Literal["depth", "nir"], side: int) -> str:
+def frame_uri(codes: NDArray[np.uint16], kind: str, side: int) -> str:
     """A frame as the network gets it.
 
     Args:
-        codes: (R, R) uint16, 0 = near end or black. Depth is coloured, near blue to far red; NIR is grey.
+        codes: (R, R) uint16, 0 = near end or black. Depth is coloured, near blue to far red; others are grey.
         side: width and height of the picture, pixels.
     """
     grey = (codes // (CODE_MAX // 255)).clip(0, 255).astype(np.uint8)
@@ -36,8 +36,7 @@ def raw_frame_uri(frame: RawFrame, spec: SensorSpec, longest: int) -> str:
         frame: (H, W) raw counts as ``spec`` says.
         longest: longer side of the picture, pixels.
     """
-    values, valid = unit_table(spec)
-    position, seen = values.take(frame, mode="clip"), valid.take(frame, mode="clip")
+    position, seen = positions(frame, spec)
     low, high = np.percentile(position[seen], (1, 99)) if seen.any() else (0, 1)
     grey = ((position - low) / max(high - low, 1) * 255).clip(0, 255).astype(np.uint8)
     picture = _tinted(grey, spec.kind)

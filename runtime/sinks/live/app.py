@@ -10,6 +10,7 @@ from typing import Any
 from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.sinks import colormaps as colours
 from tgkt_edge.runtime.sinks.json_encoding import encode
+from tgkt_edge.runtime.sinks.live.counts import coding_of
 from tgkt_edge.runtime.sinks.live.guard import App
 from tgkt_edge.runtime.sinks.live.metrics import Metrics
 from tgkt_edge.runtime.sinks.live.page import live_page
@@ -117,6 +118,7 @@ def about(state: LiveState) -> dict[str, Any]:
         "classes": list(info.classes),
         "sensor": info.sensor.to_dict(),
         "range": list(info.sensor.range),
+        "coding": coding_of(info.sensor),
         "size": info.size,
         "started": info.started,
         "colours": colours.default_for(info.sensor),

@@ -8,13 +8,13 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.runtime.output.metrics import FrameRate
 from tgkt_edge.runtime.records import BadFrame, Event, HealthEvent, StartEvent, StateEvent
 from tgkt_edge.runtime.sinks.base import Message, RunInfo
+from tgkt_edge.runtime.sinks.live.counts import counts_of
 
 SECONDS = 3600  # length of the timeline; one entry a second, whatever the frame rate
 _EVENTS = 50  # events kept for the list
@@ -132,7 +132,12 @@ class LiveState:
         dropped = max(0, number - self._next_number)
         self._next_number = number + 1
         self._counts["dropped"] += dropped
-        if frame is not None and frame.ndim == 2 and frame.dtype in (np.uint8, np.uint16) and frame.size:
+        if (
+            frame is not None
+            and frame.ndim == 2
+            and frame.dtype == self.info.sensor.numpy_dtype
+            and frame.size
+        ):
             self._frame, self._frame_number = frame, number
             self._frame_id += 1
             self._packed = {}
@@ -199,7 +204,7 @@ class LiveState:
             }
 
     def image(self, width: int) -> tuple[bytes, dict[str, int]] | None:
-        """The newest frame as raw little-endian uint16 counts; None before the first.
+        """The newest frame as little-endian uint16 counts (:mod:`.counts`); None before the first.
 
         Every ``step``-th pixel of every ``step``-th row is sent, so that each value is one the sensor wrote.
 
@@ -217,7 +222,7 @@ class LiveState:
             packed = self._packed.get(step)
         view = frame[::step, ::step]
         if packed is None:  # several viewers share one copy
-            packed = view.astype("<u2").tobytes()
+            packed = counts_of(view, self.info.sensor).tobytes()
             with self._lock:
                 if self._frame_id == key:
                     self._packed[step] = packed

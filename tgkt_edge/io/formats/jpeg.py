@@ -22,6 +22,11 @@ _NAMES = {0xC3: "lossless", 0xC9: "arithmetic-coded", 0xCA: "arithmetic-coded", 
 _JFIF = b"JFIF\0\1\1\0\0\1\0\1\0\0"
 _AHEAD = 8
 """Bytes that libjpeg takes in before it needs them, and does not count as too many."""
+_THERMAL = (
+    "is a radiometric JPEG of a FLIR camera: its picture is for people, and the counts in its FLIR segment are not "
+    "read. Export 16-bit TIFF of linear temperature from the camera or its program, for --sensor flir-tiff or a "
+    "YAML file"
+)
 _LIMITED = (
     "is a JPEG whose intensities are squeezed to 16..235 (it says CS=ITU601), so that the raw counts are lost. "
     "With ffmpeg: -pix_fmt yuvj420p"
@@ -38,6 +43,7 @@ class _Parts:
     scans: list[tuple[bytes, bytes]] = field(default_factory=list)
     orientation: int = 1
     limited: bool = False
+    thermal: bool = False
     several: bool = False
 
 
@@ -60,7 +66,8 @@ def decode_jpeg(data: bytes) -> Picture:
     pixels, complaint = decode_and_listen(lambda: opencv_decode(bytes(parts.clean), shape, np.uint8))
     if complaint and not _only_padding(complaint, parts.scans[-1][1]):
         raise DataError(f"is damaged: pixels are missing or wrong (libjpeg: {complaint})")
-    return Picture(pixels, 255, parts.orientation, _LIMITED if parts.limited else "")
+    not_counts = _THERMAL if parts.thermal else _LIMITED if parts.limited else ""
+    return Picture(pixels, 255, parts.orientation, not_counts)
 
 
 def _walk(data: bytes) -> _Parts:
@@ -133,6 +140,8 @@ def _segment(parts: _Parts, marker: int, body: bytes) -> None:
         _keep(parts, marker, body[:12])
     elif marker == 0xE1 and body.startswith(b"Exif\0\0"):
         parts.orientation = orientation_of(body[6:])
+    elif marker == 0xE1 and body.startswith(b"FLIR\0"):
+        parts.thermal = True
     elif (marker == 0xE2 and body.startswith(b"MPF\0")) or (marker == 0xE1 and b"hdrgm" in body):
         parts.several = True  # previews, gain maps and the other half of a stereo pair, as cameras write them
     elif marker == _COM and body.startswith(b"CS=ITU601"):

@@ -20,17 +20,19 @@ class Picture:
     """One decoded picture.
 
     Attributes:
-        pixels: (H, W), (H, W, 3) or (H, W, 4), uint8 or uint16: the file's own counts, in the file's own orientation.
-            Colour is blue, green, red and, of four, alpha.
+        pixels: (H, W), (H, W, 3) or (H, W, 4): the file's own numbers, in the file's own orientation: uint8 or uint16
+            of pictures, any whole or floating-point numbers of arrays. Colour is blue, green, red and, of four, alpha.
         top: the count that the format calls white: 255, 65535, or what a PGM names and a PNG of 1, 2 or 4 bits implies.
         orientation: of EXIF and TIFF, 1 to 8.
         not_counts: why the pixels are not what a sensor counted, although they are a picture. Empty: they may be.
+        frame_only: what it is instead of a photograph, although a sensor may have written it. Empty: it may be one.
     """
 
     pixels: NDArray[Any]
     top: int = 255
     orientation: int = 1
     not_counts: str = ""
+    frame_only: str = ""
 
 
 def check_size(width: int, height: int) -> None:
@@ -39,6 +41,19 @@ def check_size(width: int, height: int) -> None:
         raise DataError(f"is damaged: its size is {width}x{height}")
     if width * height > MAX_PIXELS:
         raise DataError(f"is too large: {width}x{height}; expected at most {MAX_PIXELS} pixels")
+
+
+def check_page(page: int | None, count: int, advice: str = "") -> int:
+    """The number of the page to read, from 0. Raises DataError where it is not clear, or not there."""
+    if count < 1:
+        raise DataError("is damaged: it holds no picture")
+    if page is None and count > 1:
+        raise DataError(f"holds {count} pages. Name one, from 0 to {count - 1}: FILE?page=0{advice}")
+    if page is not None and not 0 <= page < count:
+        raise DataError(
+            f"holds {count} page{'s' if count > 1 else ''}, numbered from 0: there is no page {page}"
+        )
+    return page or 0
 
 
 def opencv_decode(data: bytes, shape: tuple[int, ...], dtype: type[Any]) -> NDArray[Any]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from typing import Any
 
 from tgkt_edge.errors import DataError
+from tgkt_edge.io.formats import exr, npy
 from tgkt_edge.io.formats.bmp import decode_bmp
 from tgkt_edge.io.formats.jpeg import decode_jpeg
+from tgkt_edge.io.formats.pfm import decode_pfm
 from tgkt_edge.io.formats.picture import Picture
 from tgkt_edge.io.formats.png import SIGNATURE, decode_png
 from tgkt_edge.io.formats.pnm import decode_pnm
-from tgkt_edge.io.formats.tiff import FLOATS, decode_tiff
+from tgkt_edge.io.formats.tiff import decode_tiff
 from tgkt_edge.io.formats.webp import decode_webp
 
-READ = "PNG, TIFF, JPEG, PGM, PPM, BMP, WebP"
+READ = "PNG, TIFF, JPEG, PGM, PPM, BMP, WebP, PFM, OpenEXR, NumPy (.npy, .npz)"
 """The formats that are read."""
 
 HEAD = 32
@@ -21,18 +25,19 @@ HEAD = 32
 
 VIDEO = "a video"
 
+STACKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How a TIFF begins."""
+
 _AS_PNG = "Save it as PNG."
+_AS_NPY = "Save its numbers as .npy, .exr or PFM."
 _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     # offset, bytes, what it is, what to do
-    (0, b"Pf", "a PFM of floating-point numbers", FLOATS),
-    (0, b"PF", "a PFM of floating-point numbers", FLOATS),
     (0, b"P7", "a PAM", _AS_PNG),
     (0, b"P1", "a bitmap of one bit (PBM)", _AS_PNG),
     (0, b"P4", "a bitmap of one bit (PBM)", _AS_PNG),
     (0, b"GIF8", "a GIF", _AS_PNG),
-    (0, b"\x76\x2f\x31\x01", "an OpenEXR of floating-point numbers", FLOATS),
-    (0, b"#?RADIANCE", "a Radiance HDR", FLOATS),
-    (0, b"#?RGBE", "a Radiance HDR", FLOATS),
+    (0, b"#?RADIANCE", "a Radiance HDR", _AS_NPY),
+    (0, b"#?RGBE", "a Radiance HDR", _AS_NPY),
     (0, b"\0\0\0\x0cjP  ", "a JPEG 2000", _AS_PNG),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000", _AS_PNG),
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL", _AS_PNG),
@@ -41,7 +46,6 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"ftypheic", "a HEIC", _AS_PNG),
     (4, b"ftypmif1", "a HEIC", _AS_PNG),
     (4, b"ftypavif", "an AVIF", _AS_PNG),
-    (0, b"\x93NUMPY", "a NumPy array", "Write each frame as PNG: cv2.imwrite('OUT.png', array)"),
     (
         0,
         b"\x89HDF",
@@ -51,7 +55,6 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"SIMPLE  =", "a FITS file", _AS_PNG),
     (0, b"8BPS", "a Photoshop file", _AS_PNG),
     (0, b"%PDF", "a PDF", _AS_PNG),
-    (0, b"PK\3\4", "a ZIP archive", "Unpack it."),
     (0, b"\x1f\x8b", "a gzip archive", "Unpack it."),
     (0, b"version https://git-lfs", "a pointer of Git LFS", "Fetch the file itself: git lfs pull"),
 )
@@ -71,8 +74,12 @@ def is_video(head: bytes) -> bool:
     )
 
 
-def decode(data: bytes) -> Picture:
+def decode(data: bytes, **part: Any) -> Picture:
     """One picture, of whatever format it is.
+
+    Args:
+        part: which part of the file is meant: ``page`` of a TIFF or a NumPy stack, ``array`` of a .npz, ``channel`` of
+            an OpenEXR.
 
     Raises:
         DataError: what it is instead, or what is wrong with it. Its text lacks the name of the file.
@@ -80,7 +87,11 @@ def decode(data: bytes) -> Picture:
     decoder = _decoder(data[:HEAD])
     if decoder is None:
         raise DataError(_refusal(data))
-    return decoder(data)
+    known = _PARTS.get(decoder, ())
+    for word in part:
+        if word not in known:
+            raise DataError(f"is of a format that has no {word}; read it without '?{word}='")
+    return decoder(data, **part)
 
 
 def refusal(head: bytes) -> str:
@@ -91,13 +102,34 @@ def refusal(head: bytes) -> str:
     return ""
 
 
-def _decoder(head: bytes) -> Callable[[bytes], Picture] | None:
+def _decode_npy(data: bytes, page: int | None = None) -> Picture:
+    return npy.decode_npy(io.BytesIO(data), page)
+
+
+_Decoder = Callable[..., Picture]
+_PARTS: dict[_Decoder, tuple[str, ...]] = {
+    decode_tiff: ("page",),
+    _decode_npy: ("page",),
+    npy.decode_npz: ("page", "array"),
+    exr.decode_exr: ("channel",),
+}
+
+
+def _decoder(head: bytes) -> _Decoder | None:
     if head.startswith(SIGNATURE):
         return decode_png
     if head.startswith(b"\xff\xd8\xff"):
         return decode_jpeg
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if head.startswith(STACKS):
         return decode_tiff
+    if head.startswith(npy.MAGIC):
+        return _decode_npy
+    if head.startswith(b"PK\3\4"):
+        return npy.decode_npz
+    if head.startswith(exr.MAGIC):
+        return exr.decode_exr
+    if head[:2] in (b"Pf", b"PF") and head[2:3].isspace():
+        return decode_pfm
     if head[:2] in (b"P2", b"P3", b"P5", b"P6") and (head[2:3].isspace() or head[2:3] == b"#"):
         return decode_pnm
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":

@@ -1,4 +1,5 @@
-"""TIFF and BigTIFF with whole numbers of 8 or 16 bits: read here, so that no tag is obeyed on some depths only."""
+"""TIFF and BigTIFF with whole numbers of 8 or 16 bits, or floating-point numbers of 16 or 32: read here, so that no tag
+is obeyed on some depths only."""
 
 from __future__ import annotations
 
@@ -11,20 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import DataError
-from tgkt_edge.io.formats.picture import Picture, check_size
+from tgkt_edge.io.formats.picture import Picture, check_page, check_size
 from tgkt_edge.io.formats.tiff_packing import unpack_bits, unpack_lzw
 from tgkt_edge.io.formats.tiff_tags import Tags, checked_orientation, directories
 
-FLOATS = (
-    'Bring it to 16 bits, e.g. metres to millimetres for --sensor depth: python3 -c "import cv2, numpy as np; x = '
-    "cv2.imread('IN', -1) * 1000.0; cv2.imwrite('OUT.png', np.nan_to_num(x, posinf=0, neginf=0).round()"
-    ".clip(0, 65535).astype('uint16'))\""
-)
-"""What to do about frames of floating-point numbers."""
-
 SPLIT = (
-    "Write each to a file of its own, e.g. python3 -c \"import cv2; [cv2.imwrite(f'page_{i:05d}.png', page) for i, "
-    "page in enumerate(cv2.imreadmulti('IN', flags=-1)[1])]\""
+    "; or write each to a file of its own, e.g. python3 -c \"import cv2; [cv2.imwrite(f'page_{i:05d}.png', page) for "
+    "i, page in enumerate(cv2.imreadmulti('IN', flags=-1)[1])]\""
 )
 """What to do about a file of several pages."""
 
@@ -45,20 +39,22 @@ _NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS = 1, 5, 8, 32946, 32773
 _UNCOMPRESS = "Save it uncompressed or with deflate: tiffcp -c zip IN OUT"
 
 
-def decode_tiff(data: bytes) -> Picture:
-    """A TIFF of one page. Grey, or colour of three or four channels; strips or tiles; uncompressed, PackBits, LZW or
-    deflate, with or without differences of neighbours. Thumbnails and masks beside the page are left alone.
+def decode_tiff(data: bytes, page: int | None = None) -> Picture:
+    """The page of a TIFF, or of several the one that ``page`` names. Grey, or colour of three or four channels; strips
+    or tiles; uncompressed, PackBits, LZW or deflate, with or without differences of neighbours. Thumbnails and masks
+    beside the pages are left alone.
 
     Raises:
-        DataError: truncated, damaged, several pages, or a kind that is not read (float, signed, palette, JPEG, ...).
+        DataError: truncated, damaged, several pages, or a kind that is not read (signed, palette, JPEG, ...).
     """
-    pages = [tags for tags in directories(data) if not _one(tags, 254, 0) & 5 and _one(tags, 255, 1) != 2]
-    if not pages:
-        raise DataError("is damaged: it has no page")
+    pages = _page_tags(data)
     count = max(len(pages), _imagej_pages(pages[0]))
-    if count > 1:
-        raise DataError(f"holds {count} pages. {SPLIT}")
-    tags = pages[0]
+    number = check_page(page, count, SPLIT)
+    if len(pages) == 1 and count > 1:
+        raise DataError(
+            f"holds {count} pages as ImageJ writes stacks of more than 4 GB, which is not read{SPLIT}"
+        )
+    tags = pages[number]
     width, height = _one(tags, 256, 0), _one(tags, 257, 0)
     check_size(width, height)
     samples = _one(tags, 277, 1)
@@ -75,7 +71,24 @@ def decode_tiff(data: bytes) -> Picture:
         pixels = pixels[..., 0]
     else:
         pixels = pixels[..., [2, 1, 0, 3][:samples]]
-    return Picture(pixels, int(np.iinfo(pixels.dtype).max), checked_orientation(tags))
+    orientation = checked_orientation(tags)
+    if pixels.dtype.kind == "f":
+        return Picture(pixels, orientation=orientation, frame_only="a TIFF of floating-point numbers")
+    return Picture(pixels, int(np.iinfo(pixels.dtype).max), orientation)
+
+
+def count_tiff_pages(data: bytes) -> int:
+    """How many pages a TIFF has, thumbnails and masks not counted. Raises DataError if it is damaged."""
+    pages = _page_tags(data)
+    return max(len(pages), _imagej_pages(pages[0]))
+
+
+def _page_tags(data: bytes) -> list[Tags]:
+    """The directories of the pages; at least one."""
+    pages = [tags for tags in directories(data) if not _one(tags, 254, 0) & 5 and _one(tags, 255, 1) != 2]
+    if not pages:
+        raise DataError("is damaged: it has no page")
+    return pages
 
 
 def _one(tags: Tags, tag: int, default: int) -> int:
@@ -96,14 +109,15 @@ def _dtype(tags: Tags, samples: int, little: bool) -> np.dtype[Any]:
     """The number format of a sample. Raises DataError for everything that is not read."""
     depths = set(tags.get(258, (1,)))
     kinds = set(tags.get(339, (1,)))
-    if kinds != {1}:
+    floats = kinds == {3} and depths in ({16}, {32}) and samples == 1
+    if kinds != {1} and not floats:
         kind = next(iter(kinds - {1}))
-        advice = FLOATS if kind == 3 else "Save it as unsigned 16 bit, e.g. as PNG."
+        advice = "32 bits and one channel." if kind == 3 else "unsigned 16 bits, e.g. as PNG."
         raise DataError(
             f"is a TIFF of {_KINDS.get(kind, f'sample format {kind}')}, {max(depths)} bits each; expected unsigned "
-            f"whole numbers. {advice}"
+            f"whole numbers, or floating-point numbers of 16 or 32 bits in one channel. Save it with {advice}"
         )
-    if depths not in ({8}, {16}):
+    if not floats and depths not in ({8}, {16}):
         bits = ", ".join(str(depth) for depth in sorted(depths))
         raise DataError(
             f"is a TIFF of {bits} bits a sample; expected 8 or 16. Save it with 16 bits, e.g. as PNG."
@@ -125,9 +139,9 @@ def _dtype(tags: Tags, samples: int, little: bool) -> np.dtype[Any]:
         raise DataError(
             f"is a TIFF compressed with {_PACKINGS.get(packing, f'method {packing}')}, which is not read. {_UNCOMPRESS}"
         )
-    if _one(tags, 317, 1) not in (1, 2):
+    if _one(tags, 317, 1) not in ((1, 3) if floats else (1, 2)):
         raise DataError(f"is a TIFF with predictor {_one(tags, 317, 1)}, which is not read. {_UNCOMPRESS}")
-    plain = np.dtype(np.uint8 if depths == {8} else np.uint16)
+    plain = np.dtype(f"{'f' if floats else 'u'}{max(depths) // 8}")
     return plain.newbyteorder("<" if little else ">")
 
 
@@ -163,9 +177,19 @@ def _segments(
             raise DataError(
                 f"is truncated: part {number + 1} of the picture has {len(plain)} of {expected} bytes"
             )
+        if _one(tags, 317, 1) == 3:
+            plain, dtype = _undifferenced(plain[:expected], tall, dtype.itemsize), dtype.newbyteorder(">")
         part = np.frombuffer(plain, dtype, expected // dtype.itemsize).reshape(tall, across, samples)
         part = part.astype(dtype.newbyteorder("="))
         yield top, left, plane, np.cumsum(part, axis=1, dtype=part.dtype) if differences else part
+
+
+def _undifferenced(data: bytes, rows: int, width: int) -> bytes:
+    """Predictor 3 (Adobe's TIFF technical note 3): each row holds all first bytes of its numbers, then all second ones,
+    each byte as its difference from the one before. Returns numbers with the high byte first."""
+    steps = np.frombuffer(data, np.uint8).reshape(rows, -1)
+    planes = np.cumsum(steps, axis=1, dtype=np.uint8).reshape(rows, width, -1)
+    return planes.transpose(0, 2, 1).tobytes()
 
 
 def _unpacked(held: bytes, packing: int, row: int, rows: int) -> bytes:

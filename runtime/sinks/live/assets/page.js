@@ -51,7 +51,8 @@ function showInfo(found) {
   const sensor = info.sensor;
   byId("source").textContent = info.source;
   byId("source").title = info.source;
-  const range = sensor.kind === "depth" ? `${info.range[0]} to ${info.range[1]} m` : `counts ${info.range[0]} to ${info.range[1]}`;
+  const [low, high] = info.range;
+  const range = { depth: `${low} to ${high} m`, thermal: `${low} to ${high} \u00b0C` }[sensor.kind] || `counts ${low} to ${high}`;
   const started = new Date(info.started * 1000).toLocaleString();
   byId("about").textContent = `${info.engine} \u00b7 ${sensor.kind}, ${range} \u00b7 ${info.classes.length} classes \u00b7 since ${started}`;
   if (other) {

@@ -53,22 +53,29 @@ class Picture {
   describe(info) {
     this.info = info;
     byId("colours").value = info.colours;
-    this.invalid = new Set(info.sensor.invalid || []);
+    this.invalid = new Set(info.coding ? [0] : info.sensor.invalid || []);
     this.scene = this.counts = this.size = null;  // numbers of frames begin again with a new run
     this.drawnFor = "";
     this.probe();
   }
 
-  // Raw count to metres (depth) or intensity (NIR); the same arithmetic as SensorSpec.decode.
+  // Count to metres (depth), intensity (NIR) or degrees Celsius (thermal); the same arithmetic as SensorSpec.decode.
   value(count) {
-    const sensor = this.info.sensor;
+    const { sensor, coding } = this.info;
+    if (coding) return coding.low + (count - 1) * coding.step;  // floating-point numbers, coded by the server
+    if (sensor.encoding === "disparity") {
+      return sensor.baseline_m * sensor.focal_px / (count * sensor.unit_px + (sensor.offset_px || 0));
+    }
+    if (sensor.kind === "thermal") return count * sensor.unit_k + (sensor.offset_k || 0) - 273.15;
     if (sensor.encoding === "sunrgbd") count = ((count >> 3) | (count << 13)) & 0xffff;
     return count * (sensor.unit_m || 1);
   }
 
   text(value) {
     const { kind, unit_m: unit } = this.info.sensor;
-    return kind === "depth" ? `${value.toFixed(unit < 0.005 ? 3 : 2)} m` : value.toFixed(0);  // no finer than the sensor
+    if (kind === "thermal") return `${value.toFixed(2)} \u00b0C`;
+    if (kind === "depth") return `${value.toFixed(unit < 0.005 || this.info.coding ? 3 : 2)} m`;  // no finer than the sensor
+    return this.info.coding ? value.toPrecision(4) : value.toFixed(0);
   }
 
   // Ask for a frame when the server has a newer one: never more than one on its way.
@@ -130,7 +137,8 @@ class Picture {
     const line = scale.createImageData(256, 1);
     new Uint32Array(line.data.buffer).set(table);
     scale.putImageData(line, 0, 0);
-    const short = (value) => this.info.sensor.kind === "depth" ? `${value.toFixed(2)} m` : value.toFixed(0);
+    const units = { depth: (value) => `${value.toFixed(2)} m`, thermal: (value) => `${value.toFixed(1)} \u00b0C` };
+    const short = units[this.info.sensor.kind] || ((value) => this.info.coding ? value.toPrecision(4) : value.toFixed(0));
     byId("low").textContent = short(low);
     byId("high").textContent = short(high);
   }

@@ -1,0 +1,126 @@
+"""NumPy's .npy and .npz: one array, or one page of a stack. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+import zlib
+from typing import IO, Any
+
+import numpy as np
+
+from tgkt_edge.errors import DataError
+from tgkt_edge.io.formats.picture import MAX_PIXELS, Picture, check_page, check_size
+
+MAGIC = b"\x93NUMPY"
+
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def decode_npy(file: IO[bytes], page: int | None = None) -> Picture:
+    """An array of numbers, (H, W), or of a stack (N, H, W) the one that ``page`` names.
+
+    Raises:
+        DataError: truncated, damaged; a stack without ``page``; channels, texts, objects or records.
+    """
+    shape, transposed, dtype = _header(file)
+    if dtype.kind not in "uif":
+        raise DataError(
+            f"is a NumPy array of {dtype}, which is not read; expected whole or floating-point numbers"
+        )
+    count, height, width = _pages(shape)
+    page = check_page(page, count)
+    check_size(width, height)
+    start, size = file.tell(), height * width * dtype.itemsize
+    if transposed and count > 1:
+        raise DataError(
+            "is a stack in Fortran's order, which is not read. Write it with numpy.ascontiguousarray."
+        )
+    try:
+        file.seek(start + page * size)
+        data = file.read(size)
+    except (OverflowError, ValueError) as error:
+        raise DataError(f"is damaged: its shape is {shape}") from error
+    if len(data) < size:
+        raise DataError(f"is truncated ({len(data)} of {size} bytes of its numbers)")
+    pixels = np.frombuffer(data, dtype).reshape((width, height) if transposed else (height, width))
+    pixels = pixels.T if transposed else pixels
+    return Picture(np.ascontiguousarray(pixels, dtype.newbyteorder("=")), frame_only="a NumPy array")
+
+
+def decode_npz(data: bytes, array: str | None = None, page: int | None = None) -> Picture:
+    """The array of an archive, or of several the one named ``array``.
+
+    Raises:
+        DataError: see :func:`decode_npy`; it holds no array of that name, or several and none is named.
+    """
+    return decode_npy(_array_of(data, array, _MOST), page)
+
+
+def count_npy_pages(file: IO[bytes]) -> int:
+    """How many frames a .npy holds. Raises DataError if it is none that is read."""
+    return _pages(_header(file)[0])[0]
+
+
+def count_npz_pages(data: bytes, array: str | None = None) -> int:
+    """As :func:`count_npy_pages`, of the array in an archive."""
+    return count_npy_pages(_array_of(data, array, 1 << 16))
+
+
+_MOST = 8 * MAX_PIXELS + (1 << 16)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    try:
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise DataError(f"is a NumPy file of version {version[0]}.{version[1]}, which is not read")
+        shape, transposed, dtype = _HEADERS[version](file)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+        raise DataError("is damaged: its NumPy header is not one") from error
+    if any(not 0 <= length < 1 << 40 for length in shape) or math.prod(shape) > 1 << 44:
+        raise DataError(f"is damaged: its shape is {shape}")
+    return shape, bool(transposed), dtype
+
+
+def _pages(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Number of frames, height, width."""
+    if len(shape) == 4 and shape[-1] == 1:
+        shape = shape[:3]
+    if len(shape) == 3 and shape[-1] == 1:
+        shape = shape[:2]
+    if len(shape) == 2:
+        return 1, shape[0], shape[1]
+    if len(shape) == 3 and shape[-1] not in (2, 3, 4):
+        return shape[0], shape[1], shape[2]
+    raise DataError(
+        f"is a NumPy array of shape {shape}; expected (height, width) or a stack (frames, height, width). Save the "
+        f"sensor's channel alone: numpy.save('OUT.npy', array[..., 0])"
+    )
+
+
+def _array_of(data: bytes, array: str | None, at_most: int) -> IO[bytes]:
+    """The one array of an archive, or that named: the first ``at_most`` bytes of its file."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+        if not names:
+            raise DataError("is a ZIP archive without NumPy arrays, which is not read. Unpack it.")
+        if array is None and len(names) > 1:
+            raise DataError(f"holds the arrays {', '.join(names)}. Name one: FILE?array={names[0]}")
+        if array is not None and array not in names:
+            raise DataError(f"holds no array '{array}'. It holds {', '.join(names)}.")
+        with archive.open(f"{array or names[0]}.npy") as file:
+            return io.BytesIO(file.read(at_most))
+    except _ZIP_ERRORS as error:
+        raise DataError(f"is damaged: it is no whole archive of arrays ({error})") from error
+
+
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError,
+    KeyError,
+)  # fmt: skip
