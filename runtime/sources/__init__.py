@@ -11,7 +11,7 @@ from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.formats.sniff import HEAD, READ, is_picture, is_video, refusal
 from tgkt_edge.io.images import SUFFIXES
-from tgkt_edge.io.parts import exists
+from tgkt_edge.io.parts import exists, split_folder
 from tgkt_edge.io.recording_format import is_recording
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, StreamFormat
 from tgkt_edge.runtime.sources.gstreamer import open_csi, open_gstreamer
@@ -95,6 +95,8 @@ def open_source(
         return _file(path, uri, spec, loop)
     if exists(path):
         return ImageSource([path], loop=loop)
+    if split_folder(path)[1]:
+        return ImageSource(find_in_folder(path), loop=loop)
     if "://" not in uri and any(character in uri for character in "*?["):
         return ImageSource(find_by_glob(uri), loop=loop)
     if _written_as_uri(uri) or (uri in EXAMPLES and not path.exists()):

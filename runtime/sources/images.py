@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tgkt_edge.errors import DataError, SourceLostError
 from tgkt_edge.io import images
-from tgkt_edge.io.parts import with_pages
+from tgkt_edge.io.parts import split_folder, with_pages
 from tgkt_edge.io.system_names import is_system_path
 from tgkt_edge.notes import note
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, opencv
@@ -69,7 +69,7 @@ def find_in_folder(folder: Path) -> list[Path]:
     """
     try:
         found = images.find_images(folder)
-        empty = not found and next(folder.iterdir(), None) is None
+        empty = not found and next(split_folder(folder)[0].iterdir(), None) is None
     except OSError as error:
         raise SourceLostError(f"{error.filename or folder}: cannot be listed: {error.strerror}") from error
     if not found:

@@ -11,7 +11,7 @@ from tgkt_edge.data.names import clean, locate
 from tgkt_edge.data.table import read_table
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import find_images
-from tgkt_edge.io.parts import exists, split_part, with_pages
+from tgkt_edge.io.parts import exists, split_folder, split_part, with_pages
 from tgkt_edge.io.recording_format import is_recording, read_index
 
 SHOWN = 8
@@ -20,6 +20,7 @@ SHOWN = 8
 
 def matched(folder: Path) -> tuple[list[Path], list[Path]]:
     """The files of ``rgb/`` and ``frame/`` with equal stems (sub-folders count), in one order."""
+    folder, query = split_folder(folder)
     by_stem: dict[str, dict[str, Path]] = {}
     for side in ("rgb", "frame"):
         sub = folder / side
@@ -29,8 +30,10 @@ def matched(folder: Path) -> tuple[list[Path], list[Path]]:
                 f"equal names, or a CSV with columns rgb,frame."
             )
         stems: dict[str, list[Path]] = defaultdict(list)
-        for file in in_folder(sub, "--paired"):
-            stems[file.relative_to(sub).with_suffix("").as_posix()].append(file)
+        for file in in_folder(
+            sub.with_name(f"frame?{query}") if query and side == "frame" else sub, "--paired"
+        ):
+            stems[split_part(file)[0].relative_to(sub).with_suffix("").as_posix()].append(file)
         doubled = [str(file) for files in stems.values() if len(files) > 1 for file in files]
         if doubled:
             raise DataError(
@@ -59,7 +62,7 @@ def labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]
     files, labels = [], []
     found = in_folder(path, flag)
     for file in found if column == "image" else [page for one in found for page in with_pages(one)]:
-        parts = file.relative_to(path).parts
+        parts = file.relative_to(split_folder(path)[0]).parts
         if len(parts) < 2:
             raise DataError(
                 f"{flag} {path}: {file.name} lies outside any class folder. Expected {path}/CLASS/IMAGE, "
@@ -72,7 +75,7 @@ def labelled(path: Path, flag: str, column: str) -> tuple[list[Path], list[str]]
             )
         files.append(file)
         labels.append(clean(parts[0]))
-    folders = [f"{path.name}/{file.relative_to(path).as_posix()}" for file in files]
+    folders = [f"{path.name}/{file.relative_to(split_folder(path)[0]).as_posix()}" for file in files]
     refuse_contradictions(f"{flag} {path}", files, labels, folders)
     return files, labels
 
@@ -96,7 +99,7 @@ def frame_places(path: Path, flag: str) -> list[tuple[Path, int | None]]:
 
 def in_folder(folder: Path, flag: str) -> list[Path]:
     """All images below ``folder``. Raises DataError, naming ``flag``, if there is none, or a folder is unreadable."""
-    if not folder.exists():
+    if not split_folder(folder)[0].exists():
         raise DataError(f"{flag} {folder}: does not exist. Expected a folder of images or a CSV file.")
     try:
         files = find_images(folder)

@@ -17,7 +17,7 @@ from tgkt_edge.io.formats.jpeg import decode_jpeg
 from tgkt_edge.io.formats.npy import MAGIC, decode_npy
 from tgkt_edge.io.formats.picture import Picture, turn_upright
 from tgkt_edge.io.formats.sniff import decode
-from tgkt_edge.io.parts import read_bytes, split_part
+from tgkt_edge.io.parts import read_bytes, split_folder, split_part, suffixes_of
 from tgkt_edge.io.system_names import is_system_file, is_system_folder
 from tgkt_edge.notes import note
 from tgkt_edge.optional_deps import require
@@ -56,16 +56,24 @@ def natural_key(path: Path) -> list[tuple[int, int | str]]:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All image files below ``folder``, in natural order. Links are followed, except those to folders that are read
-    anyway. Hidden and system files and folders (:mod:`tgkt_edge.io.system_names`) never count; how many images lie
-    there is noted once.
+    """All image files below ``folder``, in natural order. ``folder`` may say what its files hold: ``DIR?array=depth``,
+    ``DIR?shape=480x640&packing=uint16`` (:mod:`tgkt_edge.io.parts`). Links are followed, except those to folders that
+    are read anyway. Hidden and system files and folders (:mod:`tgkt_edge.io.system_names`) never count; how many images
+    lie there is noted once.
 
     Raises:
         OSError: a folder cannot be listed; with its name.
     """
+    folder, query = split_folder(folder)
+    meant = suffixes_of(query)
     skipped: Counter[str] = Counter()
-    found = (path for path in _files(folder, skipped) if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = (
+        path for path in _files(folder, skipped) if path.suffix.lower() in SUFFIXES | meant and path.is_file()
+    )
     images = sorted(found, key=natural_key)
+    images = [
+        path.with_name(f"{path.name}?{query}") if path.suffix.lower() in meant else path for path in images
+    ]
     if skipped:
         note(f"{folder}: skipped {_skipped_text(skipped)}: hidden or system files and folders are not read")
     return images

@@ -1,4 +1,6 @@
-"""Which part of a file is meant: ``FILE.tif?page=3``, ``FILE.npz?array=depth``, ``FILE.exr?channel=Z``."""
+"""Which part of a file is meant: ``FILE.tif?page=3``, ``FILE.npz?array=depth``, ``FILE.exr?channel=Z``; and what
+a file without a header holds: ``FILE.raw?shape=480x640&packing=uint16``. Said of a folder, it is meant of every such
+file in it."""
 
 from __future__ import annotations
 
@@ -14,14 +16,21 @@ from tgkt_edge.io.formats import npy
 from tgkt_edge.io.formats.sniff import HEAD, STACKS
 from tgkt_edge.io.formats.tiff import count_tiff_pages
 
-WORDS = ("page", "array", "channel")
+WORDS = ("page", "array", "channel", "shape", "packing")
 """What may be asked of a file."""
 
 _STACKED = frozenset({".tif", ".tiff", ".npy", ".npz"})
 
+SUFFIXES: dict[str, frozenset[str]] = {
+    "shape": frozenset({".raw", ".bin"}),
+    "array": frozenset({".npz"}),
+    "channel": frozenset({".exr"}),
+}
+"""Which files of a folder a word is meant of."""
+
 
 def split_part(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The file that ``path`` names and which part of it: page (int), array, channel.
+    """The file that ``path`` names and which part of it: page (int), array, channel, shape, packing.
 
     A file whose name holds a question mark is meant as a whole.
 
@@ -41,6 +50,29 @@ def split_part(path: Path) -> tuple[Path, dict[str, Any]]:
             raise DataError(f"{path}: page={part['page']}: expected a number from 0")
         part["page"] = int(part["page"])
     return path.with_name(name), part
+
+
+def split_folder(path: Path) -> tuple[Path, str]:
+    """The folder that ``path`` names, and what is said of its files: ``array=depth``; empty: nothing.
+
+    Raises:
+        DataError: one of the words has a meaning for single files only.
+    """
+    name, mark, query = path.name.rpartition("?")
+    if not mark or "=" not in query or os.path.lexists(path) or not path.with_name(name).is_dir():
+        return path, ""
+    words = [word for word, _ in parse_qsl(query, keep_blank_values=True)]
+    if not words or any(word not in (*SUFFIXES, "packing") for word in words):
+        raise DataError(
+            f"{path}: of the files in a folder may be said: {', '.join(f'{word}=' for word in SUFFIXES)}"
+        )
+    return path.with_name(name), query
+
+
+def suffixes_of(query: str) -> frozenset[str]:
+    """The files that the words of :func:`split_folder` are meant of."""
+    found: frozenset[str] = frozenset()
+    return found.union(*(SUFFIXES.get(word, frozenset()) for word, _ in parse_qsl(query)))
 
 
 def exists(path: Path) -> bool:

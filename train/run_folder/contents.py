@@ -11,7 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tgkt_edge.data.discovery import frame_places, labelled, matched, read_csv_columns
+from tgkt_edge.errors import DataError
 from tgkt_edge.io.atomic import sha256_of
+from tgkt_edge.io.parts import split_part
 from tgkt_edge.system.cpu import usable_cpus
 from tgkt_edge.train.run_folder.folder import RunInputs
 
@@ -52,6 +54,6 @@ def _summary(rows: Iterable[tuple[object, ...]]) -> str:
 
 def _digest(file: Path) -> str:
     try:
-        return sha256_of(file)
-    except OSError:
+        return sha256_of(split_part(file)[0])
+    except (OSError, DataError):
         return "unreadable"  # --skip-bad left it out

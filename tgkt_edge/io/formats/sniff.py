@@ -10,6 +10,7 @@ from tgkt_edge.errors import DataError
 from tgkt_edge.io.formats import exr, npy
 from tgkt_edge.io.formats.bmp import decode_bmp
 from tgkt_edge.io.formats.jpeg import decode_jpeg
+from tgkt_edge.io.formats.packed import decode_packed
 from tgkt_edge.io.formats.pfm import decode_pfm
 from tgkt_edge.io.formats.picture import Picture
 from tgkt_edge.io.formats.png import SIGNATURE, decode_png
@@ -79,11 +80,13 @@ def decode(data: bytes, **part: Any) -> Picture:
 
     Args:
         part: which part of the file is meant: ``page`` of a TIFF or a NumPy stack, ``array`` of a .npz, ``channel`` of
-            an OpenEXR.
+            an OpenEXR; ``shape`` and ``packing`` of a file without a header.
 
     Raises:
         DataError: what it is instead, or what is wrong with it. Its text lacks the name of the file.
     """
+    if "shape" in part:
+        return decode_packed(data, **part)
     decoder = _decoder(data[:HEAD])
     if decoder is None:
         raise DataError(_refusal(data))
@@ -142,7 +145,10 @@ def _decoder(head: bytes) -> _Decoder | None:
 def _refusal(data: bytes) -> str:
     if is_video(data[:HEAD]):
         return f"is a video, not an image ({len(data)} bytes)"
-    return refusal(data[:HEAD]) or f"is damaged or not an image ({len(data)} bytes). Read are {READ}."
+    return refusal(data[:HEAD]) or (
+        f"is damaged or not an image ({len(data)} bytes). Read are {READ}, and raw numbers without a header as "
+        f"FILE?shape=480x640&packing=uint16."
+    )
 
 
 def _is_mov(head: bytes) -> bool:
