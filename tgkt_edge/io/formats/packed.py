@@ -37,28 +37,28 @@ def _plain(dtype: str) -> _Packing:
     return _Packing(1, kind.itemsize, lambda rows: np.ascontiguousarray(rows).view(kind).astype(native))
 
 
-def _raw10(rows: _Bytes) -> NDArray[np.uint16]:
+def _raw10(rows: _Bytes) -> NDArray[Any]:
     """Four bytes of high bits, then one with the low two bits of each, the first pixel's lowest."""
     groups = rows.reshape(len(rows), -1, 5).astype(np.uint16)
     low = np.stack([(groups[..., 4] >> shift) & 3 for shift in (0, 2, 4, 6)], axis=-1)
     return ((groups[..., :4] << 2) | low).reshape(len(rows), -1)
 
 
-def _raw12(rows: _Bytes) -> NDArray[np.uint16]:
+def _raw12(rows: _Bytes) -> NDArray[Any]:
     """Two bytes of high bits, then one with the low four bits of each, the first pixel's lowest."""
     groups = rows.reshape(len(rows), -1, 3).astype(np.uint16)
     low = np.stack([groups[..., 2] & 15, groups[..., 2] >> 4], axis=-1)
     return ((groups[..., :2] << 4) | low).reshape(len(rows), -1)
 
 
-def _bits10(rows: _Bytes) -> NDArray[np.uint16]:
+def _bits10(rows: _Bytes) -> NDArray[Any]:
     """A stream of bits, the highest of each pixel first."""
     b = rows.reshape(len(rows), -1, 5).astype(np.uint16)
     pixels = [(b[..., i] << (2 + 2 * i)) & 1023 | (b[..., i + 1] >> (6 - 2 * i)) for i in range(4)]
     return np.stack(pixels, axis=-1).reshape(len(rows), -1)
 
 
-def _left12(rows: _Bytes) -> NDArray[np.uint16]:
+def _left12(rows: _Bytes) -> NDArray[Any]:
     """The left of two pictures of 12 bits in three bytes, the low byte first."""
     groups = rows.reshape(len(rows), -1, 3).astype(np.uint16)
     return groups[..., 0] | ((groups[..., 1] & 15) << 8)
