@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.checkout import REPOSITORY, Layout
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -54,9 +56,9 @@ def imported(file: Path) -> Iterator[tuple[str, bool]]:
 
 
 @pytest.fixture(scope="session")
-def declared(repository: Path) -> dict[str, set[str]]:
+def declared() -> dict[str, set[str]]:
     """Distributions by extra, "" for all users; an extra that names another one holds it."""
-    project: dict[str, Any] = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    project: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     lists = {"": project["dependencies"], **project["optional-dependencies"]}
 
     def names(extra: str) -> set[str]:
@@ -69,7 +71,7 @@ def declared(repository: Path) -> dict[str, set[str]]:
     return {extra: names(extra) for extra in lists}
 
 
-def undeclared(layout: Any, declared: dict[str, set[str]], *, at_module_level: bool) -> list[str]:
+def undeclared(layout: Layout, declared: dict[str, set[str]], *, at_module_level: bool) -> list[str]:
     wrong = []
     for module, file in layout.modules.items():
         part = module.split(".")[1:2]
@@ -86,19 +88,19 @@ def undeclared(layout: Any, declared: dict[str, set[str]], *, at_module_level: b
 
 
 def test_what_is_imported_at_once_comes_with_the_package_or_the_extra_of_its_room(
-    layout: Any, declared: dict[str, set[str]]
+    layout: Layout, declared: dict[str, set[str]]
 ) -> None:
     assert undeclared(layout, declared, at_module_level=True) == []
 
 
 def test_what_is_imported_when_it_is_needed_comes_with_some_extra(
-    layout: Any, declared: dict[str, set[str]]
+    layout: Layout, declared: dict[str, set[str]]
 ) -> None:
     assert undeclared(layout, declared, at_module_level=False) == []
 
 
 def test_the_extra_that_a_message_names_brings_the_library(
-    layout: Any, declared: dict[str, set[str]]
+    layout: Layout, declared: dict[str, set[str]]
 ) -> None:
     calls: list[tuple[str, str, str]] = []
     for module, file in layout.modules.items():
@@ -111,7 +113,9 @@ def test_the_extra_that_a_message_names_brings_the_library(
     assert [call for call in calls if not BROUGHT_BY.get(call[1], {call[1]}) & declared[call[2]]] == []
 
 
-def test_a_library_that_nobody_declared_would_be_noticed(layout: Any, declared: dict[str, set[str]]) -> None:
+def test_a_library_that_nobody_declared_would_be_noticed(
+    layout: Layout, declared: dict[str, set[str]]
+) -> None:
     less = {extra: names - {"scipy", "rich"} for extra, names in declared.items()}
     missing = " ".join(undeclared(layout, less, at_module_level=True))
     assert "imports scipy" in missing

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.checkout import REPOSITORY, Layout
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -19,14 +21,12 @@ LINKS = ("train", "export", "runtime")
 
 
 @pytest.fixture(scope="session")
-def settings(repository: Path) -> dict[str, Any]:
-    values: dict[str, Any] = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))
+def settings() -> dict[str, Any]:
+    values: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     return values
 
 
-def test_every_folder_that_holds_python_is_declared(
-    repository: Path, layout: Any, settings: dict[str, Any]
-) -> None:
+def test_every_folder_that_holds_python_is_declared(layout: Layout, settings: dict[str, Any]) -> None:
     declared = settings["tool"]["setuptools"]["packages"]
     folders = layout.folders
     assert sorted(declared) == sorted(folders)
@@ -34,12 +34,12 @@ def test_every_folder_that_holds_python_is_declared(
     for name, folder in folders.items():
         assert (folder / "__init__.py").is_file(), f"{folder} would be a namespace package"
         mapped = settings["tool"]["setuptools"]["package-dir"].get(name, name.replace(".", "/"))
-        assert (repository / mapped).resolve() == folder.resolve()
+        assert (REPOSITORY / mapped).resolve() == folder.resolve()
 
 
 @pytest.mark.parametrize("name", LINKS)
-def test_the_links_lead_to_the_real_folders(repository: Path, name: str) -> None:
-    link = repository / "tgkt_edge" / name
+def test_the_links_lead_to_the_real_folders(name: str) -> None:
+    link = REPOSITORY / "tgkt_edge" / name
     # A zip download may hold the link as a small text file; Python then imports through package-dir alone.
     assert (os.readlink(link) if link.is_symlink() else link.read_text(encoding="utf-8")) == f"../{name}"
 
@@ -64,7 +64,7 @@ def imports_of(file: Path) -> set[str]:
     ],
 )
 def test_runtime_and_train_use_only_what_all_share(
-    layout: Any, package: str, banned: tuple[str, ...]
+    layout: Layout, package: str, banned: tuple[str, ...]
 ) -> None:
     files = {name: file for name, file in layout.modules.items() if f"{name}.".startswith(f"{package}.")}
     assert len(files) > 1
@@ -104,12 +104,12 @@ def entry_of(name: str) -> str:
     return next((found for found in known if found in ORDER), "tgkt_edge")
 
 
-def test_every_module_has_its_layer_and_every_layer_a_module(layout: Any) -> None:
+def test_every_module_has_its_layer_and_every_layer_a_module(layout: Layout) -> None:
     assert {name for name in layout.modules if entry_of(name) == "tgkt_edge"} == {"tgkt_edge"}
     assert {entry_of(name) for name in layout.modules} == {*ORDER} - {"__version__"}
 
 
-def test_no_module_imports_upward(layout: Any) -> None:
+def test_no_module_imports_upward(layout: Layout) -> None:
     wrong = []
     for name, file in layout.modules.items():
         mine = entry_of(name)
@@ -120,7 +120,7 @@ def test_no_module_imports_upward(layout: Any) -> None:
     assert not wrong, "\n".join(sorted(wrong))
 
 
-def test_no_modules_import_each_other_in_a_circle(layout: Any) -> None:
+def test_no_modules_import_each_other_in_a_circle(layout: Layout) -> None:
     """Also not inside functions and for type checkers only: a circle is two modules that are one."""
     graph = {
         name: {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checkout import REPOSITORY
 from tgkt_edge import optional_deps
 from tgkt_edge.errors import MissingDependency
 from tgkt_edge.optional_deps import install_command, require
@@ -48,8 +49,8 @@ def test_what_cannot_be_loaded_says_why_and_is_not_to_be_installed_again(
     assert "pip install" not in str(caught.value)
 
 
-def test_the_advice_is_the_checkout_that_runs(repository: Path) -> None:
-    assert install_command("train") == f"pip install -e '{repository}[train]'"
+def test_the_advice_is_the_checkout_that_runs() -> None:
+    assert install_command("train") == f"pip install -e '{REPOSITORY}[train]'"
 
 
 @pytest.mark.parametrize(
@@ -75,12 +76,12 @@ def test_once_published_one_line_changes_all_advice(monkeypatch: pytest.MonkeyPa
     assert install_command("cpu") == "pip install 'tgkt-edge[cpu]'"
 
 
-def test_no_message_writes_its_own_advice(repository: Path) -> None:
-    own = repository / "tgkt_edge" / "optional_deps.py"
+def test_no_message_writes_its_own_advice() -> None:
+    own = REPOSITORY / "tgkt_edge" / "optional_deps.py"
     files = [
         file
         for folder in ("tgkt_edge", "train", "export", "runtime")
-        for file in (repository / folder).rglob("*.py")
+        for file in (REPOSITORY / folder).rglob("*.py")
     ]
     assert len(files) > 100
     assert [

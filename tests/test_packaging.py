@@ -11,7 +11,6 @@ import venv
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +18,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.support.checkout import REPOSITORY, Layout
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.sensor import PRESETS
 
@@ -73,29 +73,27 @@ print(json.dumps(brought))
 
 
 @pytest.mark.parametrize("first", ["tgkt_edge.cli.main", "tgkt_edge.runtime", "all"])
-def test_the_command_line_and_the_runtime_load_nothing_heavy(
-    repository: Path, layout: Any, first: str
-) -> None:
+def test_the_command_line_and_the_runtime_load_nothing_heavy(layout: Layout, first: str) -> None:
     names = layout.light if first == "all" else [first]
     assert {"tgkt_edge.cli.main", "tgkt_edge.preprocess", "tgkt_edge.runtime.pipeline"} <= set(layout.light)
     argument = json.dumps([names, HEAVY])
-    done = run([sys.executable, "-c", REPORT_HEAVY, argument], repository)
+    done = run([sys.executable, "-c", REPORT_HEAVY, argument], REPOSITORY)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {}
-    heavy = run([sys.executable, "-c", REPORT_HEAVY, json.dumps([["cv2"], HEAVY])], repository)
+    heavy = run([sys.executable, "-c", REPORT_HEAVY, json.dumps([["cv2"], HEAVY])], REPOSITORY)
     assert json.loads(heavy.stdout) == {"cv2": ["cv2"]}  # the report does see what is loaded
 
 
 @pytest.fixture(scope="session")
-def wheel(repository: Path, layout: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel of a clean copy: built in the checkout itself, an old build/ could slip into it."""
     source, out = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("wheel")
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(repository / name, source)
+        shutil.copy(REPOSITORY / name, source)
     for top in layout.tops:
         shutil.copytree(
-            repository / top,
+            REPOSITORY / top,
             source / top,
             symlinks=True,
             ignore=shutil.ignore_patterns("__pycache__", ".*_cache", "*.egg-info"),
@@ -107,9 +105,7 @@ def wheel(repository: Path, layout: Any, tmp_path_factory: pytest.TempPathFactor
     return built
 
 
-def test_the_wheel_holds_every_module_and_installs_no_generic_name(
-    wheel: Path, repository: Path, layout: Any
-) -> None:
+def test_the_wheel_holds_every_module_and_installs_no_generic_name(wheel: Path, layout: Layout) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         metadata = archive.read(next(n for n in names if n.endswith(".dist-info/METADATA"))).decode()
@@ -123,7 +119,7 @@ def test_the_wheel_holds_every_module_and_installs_no_generic_name(
     }
     assert {name for name in names if name.endswith(".py")} == expected
     assert "tgkt_edge/py.typed" in names
-    page = repository / "runtime" / "sinks" / "live" / "assets"
+    page = REPOSITORY / "runtime" / "sinks" / "live" / "assets"
     expected = {f"tgkt_edge/runtime/sinks/live/assets/{file.name}" for file in page.iterdir()}
     assert {name for name in names if "/assets/" in name} == expected
     assert any(name.endswith("/LICENSE") for name in names)
@@ -216,7 +212,7 @@ print(importlib.import_module("tgkt_edge").__file__)
 
 @pytest.mark.parametrize("where", ["bare", "device"])
 def test_all_but_train_and_export_imports_without_pytorch(
-    where: str, request: pytest.FixtureRequest, layout: Any, tmp_path: Path
+    where: str, request: pytest.FixtureRequest, layout: Layout, tmp_path: Path
 ) -> None:
     folder: Path = request.getfixturevalue(where)
     absent = [name for name in HEAVY if where == "bare" or name not in ("cv2", "onnxruntime")]

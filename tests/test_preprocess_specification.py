@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.checkout import REPOSITORY
 from tgkt_edge.preprocess import preprocess, resize_side, to_unit
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
@@ -30,9 +31,9 @@ GOLDEN = Path(__file__).parent / "golden"
 INDEX: dict[str, dict[str, Any]] = json.loads((GOLDEN / "index.json").read_text(encoding="utf-8"))
 
 
-def numpy_version(repository: Path) -> Version:
+def numpy_version() -> Version:
     found = importlib.util.spec_from_file_location(
-        "preprocess_example", repository / "examples/preprocess.py"
+        "preprocess_example", REPOSITORY / "examples/preprocess.py"
     )
     assert found is not None
     assert found.loader is not None
@@ -41,13 +42,13 @@ def numpy_version(repository: Path) -> Version:
     return lambda frame, spec, size: module.preprocess(frame, spec.to_dict(), size)
 
 
-def cpp_version(repository: Path, folder: Path) -> Version:
+def cpp_version(folder: Path) -> Version:
     compiler = shutil.which("g++") or shutil.which("c++")
     if compiler is None:
         pytest.skip("no C++ compiler (apt install g++)")
     program, pgm, pfm = folder / "preprocess", folder / "frame.pgm", folder / "frame.pfm"
     flags = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
-    subprocess.run([compiler, *flags, repository / "examples/preprocess.cpp", "-o", program], check=True)
+    subprocess.run([compiler, *flags, REPOSITORY / "examples/preprocess.cpp", "-o", program], check=True)
 
     def answer(frame: NDArray[Any], spec: SensorSpec, size: int) -> Tensor:
         if spec.is_float:
@@ -74,13 +75,13 @@ def cpp_version(repository: Path, folder: Path) -> Version:
 
 
 @pytest.fixture(scope="module", params=["package", "numpy", "c++"])
-def version(request: pytest.FixtureRequest, repository: Path, tmp_path_factory: Any) -> Iterator[Version]:
+def version(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Version]:
     if request.param == "package":
         yield preprocess
     elif request.param == "numpy":
-        yield numpy_version(repository)
+        yield numpy_version()
     else:
-        yield cpp_version(repository, tmp_path_factory.mktemp("c++"))
+        yield cpp_version(tmp_path_factory.mktemp("c++"))
 
 
 def read(path: Path | str) -> NDArray[Any]:
@@ -124,8 +125,8 @@ def test_the_golden_frames_are_small_and_say_what_they_were_resized_to() -> None
 
 
 @pytest.mark.parametrize("name", ["numpy", "c++"])
-def test_frames_of_every_shape_come_out_alike(name: str, repository: Path, tmp_path: Path) -> None:
-    version = numpy_version(repository) if name == "numpy" else cpp_version(repository, tmp_path)
+def test_frames_of_every_shape_come_out_alike(name: str, tmp_path: Path) -> None:
+    version = numpy_version() if name == "numpy" else cpp_version(tmp_path)
     random, spec = np.random.default_rng(7), load_sensor("depth")
     for turn in range(60):
         size = int(random.integers(1, 70))

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tgkt_edge.bundle.bundle import Bundle
+from tests.support.bundles import save_near_or_far
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER = 54321  # a user without a name, as `docker run --user` makes
@@ -39,7 +39,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(save_near_or_far: Callable[..., Bundle]) -> Iterator[Place]:
+def place() -> Iterator[Place]:
     found = Place(Path(tempfile.mkdtemp(prefix="tgkt-edge-environments-")))
     save_near_or_far(found.bundle, LABELS)
     (found.folder / "frames").mkdir()

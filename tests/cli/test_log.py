@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from tgkt_edge.bundle.bundle import Bundle
+from tests.support.bundles import save_near_or_far
 
 FULL = ("engine tensorrt is skipped: the bundle holds no plan", "engine cuda is skipped: ONNX Runtime ")
 
 
 @pytest.fixture(scope="module")
-def folder(
-    save_near_or_far: Callable[[Path, tuple[str, str]], Bundle], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With a bundle and one frame."""
     found = tmp_path_factory.mktemp("log")
     save_near_or_far(found / "bundle", ("near", "far"))

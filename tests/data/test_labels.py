@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.support.images import write_rgb
 from tgkt_edge.data.loading import load_images, load_labelled_frames
 from tgkt_edge.errors import DataError
 from tgkt_edge.sensor import PRESETS
@@ -16,16 +17,10 @@ from tgkt_edge.sensor import PRESETS
 NFC, NFD = (unicodedata.normalize(form, "B\u00fcro") for form in ("NFC", "NFD"))
 
 
-def image(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", np.full((40, 40, 3), 9, np.uint8))[1].tobytes())
-    return path
-
-
 def labels(tmp_path: Path, *lines: str) -> Path:
     for line in lines:
         if line:
-            image(tmp_path / line.partition(",")[0].strip())
+            write_rgb(tmp_path / line.partition(",")[0].strip())
     path = tmp_path / "labels.csv"
     path.write_text("image,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -54,7 +49,7 @@ def test_blanks_and_unicode_forms_make_no_other_class(tmp_path: Path) -> None:
 
 def test_class_folders_are_compared_alike(tmp_path: Path) -> None:
     for number, folder in enumerate([NFC, NFD, "hall", "hall "]):
-        image(tmp_path / folder / f"{number}.png")
+        write_rgb(tmp_path / folder / f"{number}.png")
     found = load_images(tmp_path, 36)
     assert found.classes == (NFC, "hall")
     assert np.bincount(found.labels).tolist() == [2, 2]
@@ -66,8 +61,8 @@ def test_one_image_under_two_labels_is_named_with_both_lines(tmp_path: Path) -> 
 
 
 def test_one_image_in_two_class_folders_is_named_with_both_paths(tmp_path: Path) -> None:
-    first = image(tmp_path / "hall" / "1.png")
-    image(tmp_path / "yard" / "2.png")
+    first = write_rgb(tmp_path / "hall" / "1.png")
+    write_rgb(tmp_path / "yard" / "2.png")
     (tmp_path / "yard" / "copy.png").symlink_to(first)
     assert f"is 'hall' ({tmp_path.name}/hall/1.png) and 'yard' ({tmp_path.name}/yard/copy.png)" in refused(
         tmp_path

@@ -5,48 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from typer.testing import CliRunner
 
+from tests.support.images import refused, write_depth, write_image, write_rgb
 from tgkt_edge.cli.main import app
 from tgkt_edge.data.loading import Frames, Images, load_frames, load_images, load_labelled_frames
-from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import read_frame
 from tgkt_edge.preprocess import encode
 from tgkt_edge.sensor import PRESETS
 
 DEPTH, SIDE = PRESETS["depth"], 16
 KITCHEN_OFFICE = ("kitchen", "office")
-
-
-def write(path: Path, image: NDArray[Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ok, data = cv2.imencode(path.suffix, image)
-    assert ok
-    path.write_bytes(data.tobytes())
-    return path
-
-
-def depth(path: Path, value: int = 1000, width: int = 32, height: int = 24) -> Path:
-    return write(path, np.full((height, width), value, np.uint16))
-
-
-def rgb(path: Path, value: int = 100) -> Path:
-    return write(path, np.full((24, 32, 3), value, np.uint8))
-
-
-def refused(load: Callable[[], object]) -> str:
-    with pytest.raises(DataError) as caught:
-        load()
-    assert caught.value.exit_code == 2
-    return str(caught.value)
 
 
 def frames(path: Path, **options: Any) -> Frames:
@@ -66,7 +41,7 @@ def labelled(path: Path, classes: Sequence[str] = KITCHEN_OFFICE) -> Frames:
 
 def test_target_frames_come_in_natural_order_and_their_folders_mean_nothing(tmp_path: Path) -> None:
     for i, name in enumerate(["10.png", "9.png", "kitchen/1.png", "kitchen/deep/2.png"]):
-        depth(tmp_path / name, 1000 * (i + 1))
+        write_depth(tmp_path / name, 1000 * (i + 1))
     found, spec = load_frames(tmp_path, DEPTH, SIDE)
     assert [Path(name).relative_to(tmp_path).as_posix() for name in found.names] == [
         "9.png", "10.png", "kitchen/1.png", "kitchen/deep/2.png",
@@ -80,13 +55,13 @@ def test_target_frames_come_in_natural_order_and_their_folders_mean_nothing(tmp_
 
 def test_frames_are_encoded_by_the_one_preprocessing_there_is(tmp_path: Path) -> None:
     raw = np.random.default_rng(0).integers(0, 9000, (24, 32), dtype=np.uint16)
-    path = write(tmp_path / "1.png", raw)
+    path = write_image(tmp_path / "1.png", raw)
     np.testing.assert_array_equal(frames(tmp_path).codes[0], encode(read_frame(path), DEPTH, SIDE))
 
 
 def test_a_csv_lists_frames_relative_to_itself(tmp_path: Path) -> None:
-    depth(tmp_path / "far" / "away.png", 2000)
-    absolute = depth(tmp_path / "here.png", 1000)
+    write_depth(tmp_path / "far" / "away.png", 2000)
+    absolute = write_depth(tmp_path / "here.png", 1000)
     table = tmp_path / "lists" / "target.csv"
     table.parent.mkdir()
     # with the byte order mark that spreadsheets put before the header
@@ -106,7 +81,7 @@ def test_a_csv_lists_frames_relative_to_itself(tmp_path: Path) -> None:
     ],
 )
 def test_a_csv_that_cannot_be_followed(text: str, words: str, tmp_path: Path) -> None:
-    depth(tmp_path / "1.png")
+    write_depth(tmp_path / "1.png")
     table = tmp_path / "target.csv"
     table.write_text(text)
     message = refused(lambda: frames(table))
@@ -140,8 +115,8 @@ def test_no_folder_and_an_empty_folder(tmp_path: Path) -> None:
 
 def test_mixed_sizes_are_refused_and_the_odd_one_named_unless_any_size_goes(tmp_path: Path) -> None:
     for name in ("1.png", "2.png"):
-        depth(tmp_path / name)
-    depth(tmp_path / "3.png", width=64, height=48)
+        write_depth(tmp_path / name)
+    write_depth(tmp_path / "3.png", width=64, height=48)
     message = refused(lambda: frames(tmp_path))
     assert f"{tmp_path / '3.png'}: 64x48 pixels, but the sensor is 32x24" in message
     assert "1 of 3 cannot be used" in message
@@ -151,7 +126,7 @@ def test_mixed_sizes_are_refused_and_the_odd_one_named_unless_any_size_goes(tmp_
 
 
 def test_an_eight_bit_frame_for_a_sixteen_bit_sensor_is_named(tmp_path: Path) -> None:
-    write(tmp_path / "1.png", np.full((24, 32), 77, np.uint8))
+    write_image(tmp_path / "1.png", np.full((24, 32), 77, np.uint8))
     message = refused(lambda: frames(tmp_path))
     assert (
         f"{tmp_path / '1.png'}: uint8 pixels, but the sensor is uint16. If the camera has 16 bits, 8 were lost"
@@ -160,10 +135,10 @@ def test_an_eight_bit_frame_for_a_sixteen_bit_sensor_is_named(tmp_path: Path) ->
 
 
 def test_bad_frames_are_all_named_at_once_and_can_be_skipped(tmp_path: Path) -> None:
-    good = [depth(tmp_path / name) for name in ("1.png", "5.png")]
+    good = [write_depth(tmp_path / name) for name in ("1.png", "5.png")]
     (tmp_path / "2.png").write_text("no image")
     (tmp_path / "3.png").write_bytes(good[0].read_bytes()[:-20])
-    depth(tmp_path / "4.png", value=0)  # nothing measured
+    write_depth(tmp_path / "4.png", value=0)  # nothing measured
     message = refused(lambda: frames(tmp_path))
     assert "3 of 5 cannot be used" in message
     for name, what in (
@@ -180,7 +155,7 @@ def test_bad_frames_are_all_named_at_once_and_can_be_skipped(tmp_path: Path) -> 
 
 def test_a_bad_first_frame_does_not_decide_the_size(tmp_path: Path) -> None:
     (tmp_path / "0.png").write_text("no image")
-    depth(tmp_path / "1.png")
+    write_depth(tmp_path / "1.png")
     _, spec = load_frames(tmp_path, DEPTH, SIDE, skip_bad=True)
     assert spec.size == (32, 24)
 
@@ -196,7 +171,7 @@ def test_when_every_frame_is_bad_skipping_does_not_help(tmp_path: Path) -> None:
 
 def test_progress_counts_every_file(tmp_path: Path) -> None:
     for i in range(3):
-        depth(tmp_path / f"{i}.png")
+        write_depth(tmp_path / f"{i}.png")
     logged: list[tuple[str, int, int]] = []
     frames(tmp_path, progress=lambda *what: logged.append(what))
     assert logged == [(f"--target {tmp_path}", i, 3) for i in (1, 2, 3)]
@@ -206,8 +181,8 @@ def test_progress_counts_every_file(tmp_path: Path) -> None:
 
 
 def test_labels_are_the_first_folder_in_the_order_of_the_models_classes(tmp_path: Path) -> None:
-    depth(tmp_path / "office" / "1.png")
-    depth(tmp_path / "kitchen" / "deep" / "2.png")
+    write_depth(tmp_path / "office" / "1.png")
+    write_depth(tmp_path / "kitchen" / "deep" / "2.png")
     found = labelled(tmp_path, ("office", "kitchen", "attic"))
     assert found.labels is not None
     assert [Path(name).name for name in found.names] == ["2.png", "1.png"]
@@ -217,7 +192,7 @@ def test_labels_are_the_first_folder_in_the_order_of_the_models_classes(tmp_path
 
 def test_labels_from_a_csv_and_labels_the_model_does_not_know(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
-        depth(tmp_path / f"{name}.png")
+        write_depth(tmp_path / f"{name}.png")
     table = tmp_path / "labels.csv"
     table.write_text("label,frame\noffice,a.png\nkitchen,b.png\noffice,c.png\n")
     found = labelled(table)
@@ -228,14 +203,14 @@ def test_labels_from_a_csv_and_labels_the_model_does_not_know(tmp_path: Path) ->
 
 
 def test_a_file_outside_any_class_folder_is_named(tmp_path: Path) -> None:
-    depth(tmp_path / "kitchen" / "1.png")
-    depth(tmp_path / "2.png")
+    write_depth(tmp_path / "kitchen" / "1.png")
+    write_depth(tmp_path / "2.png")
     assert "2.png lies outside any class folder" in refused(lambda: labelled(tmp_path))
 
 
 def test_images_have_sorted_classes_and_keep_their_colours(tmp_path: Path) -> None:
-    rgb(tmp_path / "office" / "1.jpg", 200)
-    rgb(tmp_path / "kitchen" / "2.png", 100)
+    write_rgb(tmp_path / "office" / "1.jpg", 200)
+    write_rgb(tmp_path / "kitchen" / "2.png", 100)
     found = images(tmp_path)
     assert found.classes == KITCHEN_OFFICE
     assert found.labels.tolist() == [0, 1]
@@ -244,12 +219,12 @@ def test_images_have_sorted_classes_and_keep_their_colours(tmp_path: Path) -> No
 
 
 def test_one_class_is_no_task(tmp_path: Path) -> None:
-    rgb(tmp_path / "kitchen" / "1.png")
+    write_rgb(tmp_path / "kitchen" / "1.png")
     assert "found one class only (kitchen)" in refused(lambda: images(tmp_path))
 
 
 def test_a_class_of_which_only_bad_images_were_skipped_is_missed(tmp_path: Path) -> None:
-    rgb(tmp_path / "kitchen" / "1.png")
+    write_rgb(tmp_path / "kitchen" / "1.png")
     (tmp_path / "office").mkdir()
     (tmp_path / "office" / "2.png").write_text("no image")
     assert "no readable image left of class office" in refused(lambda: images(tmp_path, skip_bad=True))
@@ -257,8 +232,8 @@ def test_a_class_of_which_only_bad_images_were_skipped_is_missed(tmp_path: Path)
 
 def test_equal_reasons_are_told_once_with_a_count_and_the_presets_that_fit(tmp_path: Path) -> None:
     for number in range(30):
-        write(tmp_path / f"{number}.png", np.full((24, 32), 9, np.uint8))
-    depth(tmp_path / "deep" / "good.png")
+        write_image(tmp_path / f"{number}.png", np.full((24, 32), 9, np.uint8))
+    write_depth(tmp_path / "deep" / "good.png")
     (tmp_path / "empty.png").touch()
     message = refused(lambda: frames(tmp_path))
     assert "31 of 32 cannot be used" in message
@@ -269,9 +244,9 @@ def test_equal_reasons_are_told_once_with_a_count_and_the_presets_that_fit(tmp_p
 
 
 def test_what_is_left_out_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    depth(tmp_path / "good.png")
+    write_depth(tmp_path / "good.png")
     for number in range(3):
-        write(tmp_path / f"{number}.png", np.full((24, 32), 9, np.uint8))
+        write_image(tmp_path / f"{number}.png", np.full((24, 32), 9, np.uint8))
     assert len(frames(tmp_path, skip_bad=True)) == 1
     assert "left out 3 of 4 (--skip-bad)" in caplog.text
     assert "3 files, the first" in caplog.text

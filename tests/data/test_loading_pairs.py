@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import pytest
-from numpy.typing import NDArray
-
+from tests.support.images import refused, write_depth, write_rgb
 from tgkt_edge.data.loading import Pairs, load_pairs
-from tgkt_edge.errors import DataError
 from tgkt_edge.sensor import PRESETS
-
-
-def write(path: Path, image: NDArray[Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ok, data = cv2.imencode(path.suffix, image)
-    assert ok
-    path.write_bytes(data.tobytes())
-    return path
-
-
-def depth(path: Path, value: int = 1000, width: int = 32, height: int = 24) -> Path:
-    return write(path, np.full((height, width), value, np.uint16))
-
-
-def rgb(path: Path, value: int = 100) -> Path:
-    return write(path, np.full((24, 32, 3), value, np.uint8))
-
-
-def refused(load: Callable[[], object]) -> str:
-    with pytest.raises(DataError) as caught:
-        load()
-    assert caught.value.exit_code == 2
-    return str(caught.value)
 
 
 def pairs(path: Path, **options: Any) -> Pairs:
@@ -46,10 +17,10 @@ def pairs(path: Path, **options: Any) -> Pairs:
 def test_pairs_are_matched_by_stem_whatever_the_order_of_the_listing(tmp_path: Path) -> None:
     """The trap: pairs matched by the order of an unsorted directory listing."""
     for i in (10, 9, 2, 1):  # written in an order that is neither natural nor the alphabet's
-        rgb(tmp_path / "rgb" / f"{i}.png", 10 * i)
-        depth(tmp_path / "frame" / f"{i}.png", 100 * i)
-    rgb(tmp_path / "rgb" / "lab" / "1.png", 200)  # a stem includes its folders
-    depth(tmp_path / "frame" / "lab" / "1.png", 2000)
+        write_rgb(tmp_path / "rgb" / f"{i}.png", 10 * i)
+        write_depth(tmp_path / "frame" / f"{i}.png", 100 * i)
+    write_rgb(tmp_path / "rgb" / "lab" / "1.png", 200)  # a stem includes its folders
+    write_depth(tmp_path / "frame" / "lab" / "1.png", 2000)
     found = pairs(tmp_path)
     assert len(found) == 5
     assert found.rgb[:, 0, 0, 0].tolist() == [10, 20, 90, 100, 200]
@@ -57,8 +28,8 @@ def test_pairs_are_matched_by_stem_whatever_the_order_of_the_listing(tmp_path: P
 
 
 def test_pairs_from_a_csv_need_no_equal_names(tmp_path: Path) -> None:
-    rgb(tmp_path / "x.png", 50)
-    depth(tmp_path / "y.png", 4000)
+    write_rgb(tmp_path / "x.png", 50)
+    write_depth(tmp_path / "y.png", 4000)
     table = tmp_path / "pairs.csv"
     table.write_text("rgb,frame\nx.png,y.png\n")
     found = pairs(table)
@@ -70,22 +41,22 @@ def test_pairs_from_a_csv_need_no_equal_names(tmp_path: Path) -> None:
 
 def test_files_without_a_partner_are_listed(tmp_path: Path) -> None:
     for i in range(3):
-        rgb(tmp_path / "rgb" / f"{i}.png")
-    depth(tmp_path / "frame" / "1.png")
+        write_rgb(tmp_path / "rgb" / f"{i}.png")
+    write_depth(tmp_path / "frame" / "1.png")
     message = refused(lambda: pairs(tmp_path))
     assert "2 files have no partner in frame/" in message
     assert str(tmp_path / "rgb" / "0.png") in message
     assert str(tmp_path / "rgb" / "2.png") in message
     for i in (0, 2, 7):
-        depth(tmp_path / "frame" / f"{i}.png")
+        write_depth(tmp_path / "frame" / f"{i}.png")
     message = refused(lambda: pairs(tmp_path))
     assert f"1 files have no partner in rgb/: {tmp_path / 'frame' / '7.png'}" in message
 
 
 def test_two_files_with_one_stem_are_listed(tmp_path: Path) -> None:
-    rgb(tmp_path / "rgb" / "1.png")
-    rgb(tmp_path / "rgb" / "1.jpg")
-    depth(tmp_path / "frame" / "1.png")
+    write_rgb(tmp_path / "rgb" / "1.png")
+    write_rgb(tmp_path / "rgb" / "1.jpg")
+    write_depth(tmp_path / "frame" / "1.png")
     message = refused(lambda: pairs(tmp_path))
     assert "two files with one stem" in message
     assert "1.png" in message
@@ -93,14 +64,14 @@ def test_two_files_with_one_stem_are_listed(tmp_path: Path) -> None:
 
 
 def test_pairs_need_both_folders(tmp_path: Path) -> None:
-    rgb(tmp_path / "rgb" / "1.png")
+    write_rgb(tmp_path / "rgb" / "1.png")
     assert "has no folder 'frame'" in refused(lambda: pairs(tmp_path))
 
 
 def test_a_pair_goes_as_a_whole(tmp_path: Path) -> None:
     for i in range(3):
-        rgb(tmp_path / "rgb" / f"{i}.png", 10 * i)
-        depth(tmp_path / "frame" / f"{i}.png", 1000 * (i + 1))
+        write_rgb(tmp_path / "rgb" / f"{i}.png", 10 * i)
+        write_depth(tmp_path / "frame" / f"{i}.png", 1000 * (i + 1))
     (tmp_path / "rgb" / "1.png").write_text("no image")
     kept = pairs(tmp_path, skip_bad=True)
     assert kept.rgb[:, 0, 0, 0].tolist() == [0, 20]

@@ -11,15 +11,16 @@ from pathlib import Path
 import onnx
 import pytest
 
+from tests.support.checkout import REPOSITORY
 from tgkt_edge.doctor import libraries, machine
 from tgkt_edge.doctor.findings import Finding, scrub
 from tgkt_edge.doctor.probe import probe
 from tgkt_edge.trt import library as trt
 
 
-def doctor(repository: Path, *flags: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+def doctor(*flags: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """`tgkt-edge doctor` with a folder of libraries in front of all others."""
-    search = os.pathsep.join(str(entry) for entry in (path, repository) if entry)
+    search = os.pathsep.join(str(entry) for entry in (path, REPOSITORY) if entry)
     return subprocess.run(
         [sys.executable, "-m", "tgkt_edge", "doctor", *flags],
         capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "PYTHONPATH": search},
@@ -66,15 +67,15 @@ def test_tensorrt_makes_a_builder_where_it_is_installed(jetson: Path) -> None:
 
 
 def test_whether_plans_can_run_is_told_where_there_is_a_gpu_and_tensorrt(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trt, "installed", lambda: ["tensorrt"])
-    monkeypatch.setenv("PYTHONPATH", f"{repository / 'tests/runtime/engines/fakes'}:{repository}")
+    monkeypatch.setenv("PYTHONPATH", f"{REPOSITORY / 'tests/runtime/engines/fakes'}:{REPOSITORY}")
     assert libraries.cuda(gpu=False) == []
     (finding,) = libraries.cuda(gpu=True)
     assert (finding.level, finding.text) == ("ok", "TensorRT plans can run: CUDA answers.")
     (tmp_path / "cuda.py").write_text("")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{repository}")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{REPOSITORY}")
     (finding,) = libraries.cuda(gpu=True)
     assert finding.level == "warning"
     assert "TensorRT plans cannot run: MissingDependency: Running a TensorRT plan needs" in finding.text
@@ -105,8 +106,8 @@ def test_the_operation_is_a_valid_model() -> None:
     assert [node.op_type for node in model.graph.node] == ["Add"]
 
 
-def test_here_run_works_and_the_report_is_json(repository: Path) -> None:
-    done = doctor(repository, "--json")
+def test_here_run_works_and_the_report_is_json() -> None:
+    done = doctor("--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["run_works"] is True
@@ -116,11 +117,9 @@ def test_here_run_works_and_the_report_is_json(repository: Path) -> None:
     assert all(entry["level"] in ("ok", "warning", "problem") for entry in report["findings"])
 
 
-def test_a_library_that_crashes_at_import_is_a_finding_and_exit_code_6(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_a_library_that_crashes_at_import_is_a_finding_and_exit_code_6(tmp_path: Path) -> None:
     (tmp_path / "cv2.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
-    done = doctor(repository, path=tmp_path)
+    done = doctor(path=tmp_path)
     assert done.returncode == 6
     assert "OpenCV crashed with SIGSEGV." in done.stdout
     assert "ran an operation" in done.stdout  # the other checks went on

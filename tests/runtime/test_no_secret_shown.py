@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import itertools
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
-import cv2
 import pytest
 
+from tests.support.bundles import save_bundle
+from tests.support.cli import cli_command, cli_environment, run_cli
+from tests.support.http_camera import http_camera, jpeg, part
+from tests.support.images import make_frames
+from tests.support.mqtt import Broker, Subscriber
+from tests.support.waiting import wait_until
 from tgkt_edge.sensor import PRESETS
 
 SECRET = "HUNTER2"
@@ -63,64 +68,35 @@ for uri in json.loads(sys.argv[1]):
 """
 
 
-@contextmanager
-def serve(jpegs: list[bytes]) -> Iterator[int]:
-    """The port of an HTTP camera that repeats ``jpegs``; without any it answers a playlist with a secret in it."""
+PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nseg.ts?token=HUNTER2\n"
+"""What a server answers that is no camera: a list of addresses, with the secret in one."""
 
-    class Camera(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
 
-        def do_GET(self) -> None:
-            self.send_response(200)
-            if not jpegs:
-                self.send_header("Content-Type", "application/vnd.apple.mpegurl")
-                self.end_headers()
-                self.wfile.write(b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nseg.ts?token=HUNTER2\n")
-                return
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-            self.end_headers()
-            with_head = [
-                f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode() + jpeg
-                for jpeg in jpegs
-            ]
-            try:
-                while True:
-                    for part in with_head:
-                        self.wfile.write(part + b"\r\n")
-            except OSError:
-                return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def port_of(uri: str) -> int:
+    port = urlsplit(uri).port
+    assert port is not None
+    return port
 
 
 @pytest.fixture
-def camera(kit: Any) -> Iterator[str]:
+def camera() -> Iterator[str]:
     """The address of a camera that works and has the secret in every place."""
-    jpegs = [cv2.imencode(".jpg", frame)[1].tobytes() for frame in kit.make_frames(4, "uint8")]
-    with serve(jpegs) as port:
-        yield EVERYWHERE.format(SECRET, port)
+    frames = [part(jpeg(frame)) for frame in make_frames(4, "uint8")]
+    with http_camera(itertools.chain.from_iterable(itertools.repeat(frames))) as uri:
+        yield EVERYWHERE.format(SECRET, port_of(uri))
 
 
 @pytest.fixture
-def bundle(kit: Any, tmp_path: Path) -> Path:
-    return Path(kit.save_bundle(tmp_path / "bundle", PRESETS["nir8"]).path)
+def bundle(tmp_path: Path) -> Path:
+    return Path(save_bundle(tmp_path / "bundle", PRESETS["nir8"]).path)
 
 
-def test_no_message_shows_it(kit: Any) -> None:
-    with serve([]) as port:
-        uris = [uri.format(port=port) for uri in UNUSABLE]
+def test_no_message_shows_it() -> None:
+    with http_camera([PLAYLIST], "application/vnd.apple.mpegurl") as server:
+        uris = [uri.format(port=port_of(server)) for uri in UNUSABLE]
         done = subprocess.run(
             [sys.executable, "-c", TRY, json.dumps(uris)], capture_output=True, text=True, timeout=300,
-            env=kit.environment(), check=False,
+            env=cli_environment(), check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 4 * len(uris)
@@ -130,20 +106,20 @@ def test_no_message_shows_it(kit: Any) -> None:
     assert "rtsp://***: an '@' behind the host. In a password write / ? # @ as %2F %3F %23 %40" in done.stdout
 
 
-def test_no_output_of_a_run_holds_it(kit: Any, bundle: Path, camera: str, tmp_path: Path) -> None:
+def test_no_output_of_a_run_holds_it(bundle: Path, camera: str, tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     with (tmp_path / "stdout").open("wb") as out, (tmp_path / "stderr").open("wb") as log:
         process = subprocess.Popen(
-        kit.command(
+        cli_command(
             "--debug", "run", bundle, "--camera", camera, "--sink", f"http://127.0.0.1:{port}", "--sink",
             f"jsonl:{tmp_path}/answers.jsonl", "--sink", "jsonl:-",
         ),
-        stdout=out, stderr=log, env=kit.environment(),
+        stdout=out, stderr=log, env=cli_environment(),
     )  # fmt: skip
     served = {}
     try:
-        kit.until(
+        wait_until(
             lambda: (tmp_path / "answers.jsonl").exists() and _size(tmp_path / "answers.jsonl"), "a record"
         )
         for path in ("/", "/api/info", "/api/latest", "/api/timeline", "/metrics", "/healthz"):
@@ -162,11 +138,9 @@ def test_no_output_of_a_run_holds_it(kit: Any, bundle: Path, camera: str, tmp_pa
     assert json.loads((tmp_path / "stdout").read_text().splitlines()[-1])["source"] == shown
 
 
-def test_no_message_to_a_broker_holds_it(
-    kit: Any, bundle: Path, camera: str, mosquitto: Any, subscriber: Any, tmp_path: Path
-) -> None:
-    with mosquitto(tmp_path) as broker, subscriber(broker.port) as reader:
-        done = kit.run_cli(
+def test_no_message_to_a_broker_holds_it(bundle: Path, camera: str, tmp_path: Path) -> None:
+    with Broker(tmp_path) as broker, Subscriber(broker.port) as reader:
+        done = run_cli(
             "run",
             bundle,
             "--camera",
@@ -177,14 +151,14 @@ def test_no_message_to_a_broker_holds_it(
             f"mqtt://127.0.0.1:{broker.port}/t",
         )
         assert done.code == 0, done.stderr
-        kit.until(lambda: len(reader.frames()) == 5, "five records")
+        wait_until(lambda: len(reader.frames()) == 5, "five records")
         assert {topic for topic, _, _ in reader.got} >= {"t", "t/info", "t/events"}
         assert SECRET not in json.dumps(list(reader.got))
 
 
-def test_no_file_of_a_recording_holds_it(kit: Any, camera: str, tmp_path: Path) -> None:
+def test_no_file_of_a_recording_holds_it(camera: str, tmp_path: Path) -> None:
     for form in ("png", "ffv1"):
-        done = kit.run_cli(
+        done = run_cli(
             "record",
             "--camera",
             camera,
@@ -233,8 +207,8 @@ ADDRESS = "rtsp://admin:HUNTER2@h/HUNTER2"
         [ADDRESS],
     ],
 )
-def test_no_refusal_of_misplaced_words_shows_it(kit: Any, bundle: Path, words: list[str]) -> None:
-    done = kit.run_cli(*(word.format(bundle=bundle) for word in words))
+def test_no_refusal_of_misplaced_words_shows_it(bundle: Path, words: list[str]) -> None:
+    done = run_cli(*(word.format(bundle=bundle) for word in words))
     assert done.code in (2, 4, 5)
     assert done.stderr
     assert SECRET not in done.stderr

@@ -12,9 +12,11 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import tgkt_edge
+from tests.support.cli import run_cli
+from tests.support.images import make_frames, save_frames
+from tests.support.pipeline import InstantEngine
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime import Captured, FrameSource, classify
 from tgkt_edge.runtime.capture.retry import Retry
@@ -88,17 +90,18 @@ def test_records_made_by_hand_fit(schema: dict[str, Any]) -> None:
 
 
 def test_records_of_a_recording_fit_and_begin_with_what_made_them(
-    schema: dict[str, Any], kit: Any, depth_bundle: Any, tmp_path: Path
+    schema: dict[str, Any], depth_bundle: Any, tmp_path: Path
 ) -> None:
-    folder = kit.save_frames(tmp_path / "frames", kit.make_frames(3))
+    folder = save_frames(tmp_path / "frames", make_frames(3))
     for number in range(3, 8):  # beyond the preset's 8 m
         cv2.imwrite(str(folder / f"frame_{number}.png"), np.full((48, 64), 9000, np.uint16))
     (folder / "frame_8.png").write_bytes(b"broken")
     sensor = tmp_path / "sensor.yaml"
     sensor.write_text("{kind: depth, dtype: uint16, unit_m: 0.001, near_m: 0, far_m: 8, invalid: [0]}")
-    done = kit.run_cli("run", depth_bundle.path, "--camera", folder, "--sensor", sensor)
+    done = run_cli("run", depth_bundle.path, "--camera", folder, "--sensor", sensor)
     assert {kind_of(record) for record in done.records} == {"decision", "bad_frame", "health"}
     start = done.start
+    assert start is not None
     for record in (start, *done.records):
         check(record, schema)
     assert start["bundle"] == depth_bundle.digest
@@ -106,7 +109,8 @@ def test_records_of_a_recording_fit_and_begin_with_what_made_them(
     assert start["classes"] == list(depth_bundle.classes)
     assert start["sensor"]["far_m"] == 8
     assert start["version"] == tgkt_edge.__version__
-    again = kit.run_cli("run", depth_bundle.path, "--camera", folder)
+    again = run_cli("run", depth_bundle.path, "--camera", folder)
+    assert again.start is not None
     assert again.start["run"] != start["run"]
     assert again.start["bundle"] == start["bundle"]
 
@@ -129,24 +133,12 @@ class Camera(FrameSource):
         pass
 
 
-class Instant:
-    name = "instant"
-    lanes = 1
-
-    def infer(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        answer = np.array([[0.75, 0.25]], np.float32)
-        return np.log(answer), answer
-
-    def close(self) -> None:
-        pass
-
-
 def test_records_of_a_camera_fit_and_hide_its_password(schema: dict[str, Any]) -> None:
     out = io.StringIO()
     with pytest.raises(SourceLostError):
         classify(
             Camera,
-            Instant(),
+            InstantEngine(),
             PRESETS["depth"],
             ("a", "b"),
             8,

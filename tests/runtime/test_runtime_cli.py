@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.bundles import save_bundle
+from tests.support.cli import cli_command, cli_environment
+from tests.support.images import make_frames, save_frames
 from tgkt_edge import __version__
 from tgkt_edge.cli.main import app
 from tgkt_edge.runtime.sinks import SCHEMES, broker, line_file, video
@@ -35,12 +38,12 @@ HEAVY = (
 )
 
 
-def loaded_after(kit: Any, code: str) -> set[str]:
+def loaded_after(code: str) -> set[str]:
     """Names of HEAVY that a fresh interpreter holds after ``code``."""
     report = f"import sys\ntry:\n    {code}\nexcept SystemExit as e:\n    assert not e.code\n"
     report += f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", report], capture_output=True, text=True, env=kit.environment(), check=True
+        [sys.executable, "-c", report], capture_output=True, text=True, env=cli_environment(), check=True
     )
     line = done.stdout.splitlines()[-1]
     assert line.startswith("HEAVY ")
@@ -55,51 +58,51 @@ def loaded_after(kit: Any, code: str) -> set[str]:
         "import tgkt_edge.runtime",
     ],
 )
-def test_help_and_runtime_load_nothing_heavy(kit: Any, code: str) -> None:
-    assert loaded_after(kit, code) == set()
+def test_help_and_runtime_load_nothing_heavy(code: str) -> None:
+    assert loaded_after(code) == set()
 
 
-def test_the_probe_itself_sees_heavy_modules(kit: Any) -> None:
-    assert loaded_after(kit, "import cv2") == {"cv2"}
+def test_the_probe_itself_sees_heavy_modules() -> None:
+    assert loaded_after("import cv2") == {"cv2"}
 
 
-def test_running_loads_neither_torch_nor_training(tmp_path: Any, kit: Any, depth_bundle: Any) -> None:
-    kit.save_frames(tmp_path, kit.make_frames(1))
+def test_running_loads_neither_torch_nor_training(tmp_path: Any, depth_bundle: Any) -> None:
+    save_frames(tmp_path, make_frames(1))
     code = (
         f"sys.argv[1:] = ['run', {str(depth_bundle.path)!r}, '--camera', {str(tmp_path)!r}]; "
         f"from tgkt_edge.cli.main import main; main()"
     )
-    assert loaded_after(kit, code) == {"onnxruntime", "cv2"}
+    assert loaded_after(code) == {"onnxruntime", "cv2"}
 
 
-def invoke(kit: Any, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def invoke(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        kit.command(*arguments), capture_output=True, text=True, env=kit.environment(**env), check=False
+        cli_command(*arguments), capture_output=True, text=True, env=cli_environment(**env), check=False
     )
 
 
-def test_version_goes_to_stdout(kit: Any) -> None:
-    done = invoke(kit, "--version")
+def test_version_goes_to_stdout() -> None:
+    done = invoke("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"tgkt-edge {__version__}\n", "")
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], NO_BUNDLE])
-def test_a_closed_stdout_is_no_error_of_its_own(kit: Any, arguments: list[str]) -> None:
-    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *kit.command(*arguments)]
-    done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, env=kit.environment(), check=False)
+def test_a_closed_stdout_is_no_error_of_its_own(arguments: list[str]) -> None:
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *cli_command(*arguments)]
+    done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, env=cli_environment(), check=False)
     assert done.returncode == (4 if arguments == NO_BUNDLE else 0)
     assert "Traceback" not in done.stderr
 
 
-def test_help_is_plain_text(kit: Any) -> None:
-    done = invoke(kit, "run", "--help", COLUMNS="80")
+def test_help_is_plain_text() -> None:
+    done = invoke("run", "--help", COLUMNS="80")
     assert done.returncode == 0
     assert "--camera" in done.stdout
     assert done.stdout.isascii()  # no boxes
 
 
-def test_help_of_run_lists_every_kind_of_sink_with_every_option(kit: Any) -> None:
-    text = invoke(kit, "run", "--help", COLUMNS="80").stdout
+def test_help_of_run_lists_every_kind_of_sink_with_every_option() -> None:
+    text = invoke("run", "--help", COLUMNS="80").stdout
     paragraphs = text[text.index("Options of sinks") :].split("\n\n")[1:]
     kinds = {
         ("jsonl", "csv"): line_file.OPTIONS,
@@ -121,8 +124,8 @@ def test_usage_errors_exit_2(arguments: list[str]) -> None:
     assert "Usage:" in done.stderr
 
 
-def test_errors_are_one_line_without_a_traceback(kit: Any) -> None:
-    done = invoke(kit, *NO_BUNDLE)
+def test_errors_are_one_line_without_a_traceback() -> None:
+    done = invoke(*NO_BUNDLE)
     assert done.returncode == 4
     assert done.stdout == ""
     assert done.stderr.startswith("error: /no/bundle does not exist")
@@ -175,16 +178,16 @@ SPEC = "kind: depth\nunit_m: 0.001\nnear_m: 0\nfar_m: 8\n"
     ],
 )  # fmt: skip
 def test_what_may_not_be_read_is_named(
-    closed: str, arguments: list[str], code: int, named: str, tmp_path: Path, kit: Any, depth_bundle: Any,
+    closed: str, arguments: list[str], code: int, named: str, tmp_path: Path, depth_bundle: Any,
     as_a_user: list[str],
 ) -> None:  # fmt: skip
     shutil.copytree(depth_bundle.path, tmp_path / "bundle")
     (tmp_path / "spec.yaml").write_text(SPEC)
     (tmp_path / "config.yaml").write_text("batch: 4\n")
-    kit.save_frames(tmp_path / "frames", kit.make_frames(1))
+    save_frames(tmp_path / "frames", make_frames(1))
     (tmp_path / closed).chmod(0)
     done = subprocess.run(
-        [*as_a_user, *kit.command(*arguments)], capture_output=True, text=True, env=kit.environment(), cwd=tmp_path,
+        [*as_a_user, *cli_command(*arguments)], capture_output=True, text=True, env=cli_environment(), cwd=tmp_path,
         check=False,
     )  # fmt: skip
     (tmp_path / closed).chmod(0o700)
@@ -193,12 +196,12 @@ def test_what_may_not_be_read_is_named(
     assert "Traceback" not in done.stderr
 
 
-def test_a_name_that_the_terminal_cannot_spell_is_no_traceback(tmp_path: Path, kit: Any) -> None:
-    bundle = kit.save_bundle(tmp_path / "bundle")
+def test_a_name_that_the_terminal_cannot_spell_is_no_traceback(tmp_path: Path) -> None:
+    bundle = save_bundle(tmp_path / "bundle")
     dataclasses.replace(bundle, classes=("b\u00fcro", "\U0001f373 kitchen", "office")).write()
     done = subprocess.run(
-        kit.command("inspect", bundle.path), capture_output=True, check=False,
-        env=kit.environment(PYTHONIOENCODING="latin-1:strict"),
+        cli_command("inspect", bundle.path), capture_output=True, check=False,
+        env=cli_environment(PYTHONIOENCODING="latin-1:strict"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "\\U0001f373 kitchen" in done.stdout.decode("latin-1")

@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.bundles import save_bundle
+from tests.support.cli import cli_command, cli_environment, run_cli, split_start
+from tests.support.images import make_frames, save_frames
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.cli.main import app
 from tgkt_edge.preprocess import preprocess
@@ -26,13 +29,11 @@ def probabilities_of(record: dict[str, Any], classes: tuple[str, ...]) -> Any:
     return np.array([by_label[name] for name in classes], dtype=np.float32)
 
 
-def test_records_equal_engine_and_preprocess_bit_for_bit(
-    tmp_path: Path, kit: Any, depth_bundle: Bundle
-) -> None:
-    frames = kit.make_frames(12)
-    folder = kit.save_frames(tmp_path / "f", frames)
+def test_records_equal_engine_and_preprocess_bit_for_bit(tmp_path: Path, depth_bundle: Bundle) -> None:
+    frames = make_frames(12)
+    folder = save_frames(tmp_path / "f", frames)
     before = time.time()
-    done = kit.run_cli("run", depth_bundle.path, "--camera", folder)
+    done = run_cli("run", depth_bundle.path, "--camera", folder)
     assert done.code == 0, done.stderr
     assert len(done.records) == 12
     engine = open_engine(depth_bundle)
@@ -63,11 +64,9 @@ def test_records_equal_engine_and_preprocess_bit_for_bit(
         assert [label, str(count)] in [line.split() for line in done.stderr.splitlines()]
 
 
-def test_top_k_and_max_frames(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
-    folder = kit.save_frames(tmp_path, kit.make_frames(5))
-    done = kit.run_cli(
-        "run", depth_bundle.path, "--camera", folder, "--top-k", 1, "--max-frames", 7, "--loop"
-    )
+def test_top_k_and_max_frames(tmp_path: Path, depth_bundle: Bundle) -> None:
+    folder = save_frames(tmp_path, make_frames(5))
+    done = run_cli("run", depth_bundle.path, "--camera", folder, "--top-k", 1, "--max-frames", 7, "--loop")
     assert done.code == 0
     assert [record["frame"] for record in done.records] == list(range(7))
     assert [len(record["top"]) for record in done.records] == [1] * 7
@@ -75,14 +74,14 @@ def test_top_k_and_max_frames(tmp_path: Path, kit: Any, depth_bundle: Bundle) ->
 
 
 def test_corrupt_and_covered_frames_are_records_and_the_run_goes_on(
-    tmp_path: Path, kit: Any, depth_bundle: Bundle
+    tmp_path: Path, depth_bundle: Bundle
 ) -> None:
-    frames = kit.make_frames(6)
+    frames = make_frames(6)
     frames[2][:] = 0  # nothing valid: the lens is covered
     frames[4] = frames[4][:, :40]  # another size
-    folder = kit.save_frames(tmp_path, frames)
+    folder = save_frames(tmp_path, frames)
     (folder / "frame_1.png").write_bytes(b"\x89PNG broken")
-    done = kit.run_cli("run", depth_bundle.path, "--camera", folder)
+    done = run_cli("run", depth_bundle.path, "--camera", folder)
     assert done.code == 0
     assert ["error" in record for record in done.records] == [False, True, True, False, True, False]
     bad = [record for record in done.records if "error" in record]
@@ -92,18 +91,18 @@ def test_corrupt_and_covered_frames_are_records_and_the_run_goes_on(
     assert "6 frames (3 bad, 0 dropped)" in done.stderr
 
 
-def test_first_files_may_be_corrupt(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
-    folder = kit.save_frames(tmp_path, kit.make_frames(3))
+def test_first_files_may_be_corrupt(tmp_path: Path, depth_bundle: Bundle) -> None:
+    folder = save_frames(tmp_path, make_frames(3))
     (folder / "frame_0.png").write_bytes(b"")
-    done = kit.run_cli("run", depth_bundle.path, "--camera", folder)
+    done = run_cli("run", depth_bundle.path, "--camera", folder)
     assert done.code == 0
     assert "error" in done.records[0]
     assert [record["frame"] for record in done.records] == [0, 1, 2]
 
 
-def test_eight_bit_folder_for_a_sixteen_bit_bundle(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
-    folder = kit.save_frames(tmp_path, kit.make_frames(3, "uint8"))
-    done = kit.run_cli("run", depth_bundle.path, "--camera", folder)
+def test_eight_bit_folder_for_a_sixteen_bit_bundle(tmp_path: Path, depth_bundle: Bundle) -> None:
+    folder = save_frames(tmp_path, make_frames(3, "uint8"))
+    done = run_cli("run", depth_bundle.path, "--camera", folder)
     assert done.code == 5
     assert done.records == []
     assert "frame_0.png: uint8 pixels, but the sensor is uint16" in done.stderr
@@ -111,48 +110,48 @@ def test_eight_bit_folder_for_a_sixteen_bit_bundle(tmp_path: Path, kit: Any, dep
     assert "Traceback" not in done.stderr
 
 
-def test_colour_folder_is_refused(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
-    folder = kit.save_frames(tmp_path, [np.zeros((48, 64, 3), np.uint8)])
-    done = kit.run_cli("run", depth_bundle.path, "--camera", folder)
+def test_colour_folder_is_refused(tmp_path: Path, depth_bundle: Bundle) -> None:
+    folder = save_frames(tmp_path, [np.zeros((48, 64, 3), np.uint8)])
+    done = run_cli("run", depth_bundle.path, "--camera", folder)
     assert done.code == 5
     assert "one channel" in done.stderr
 
 
-def test_nothing_but_covered_frames_exits_5(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
-    folder = kit.save_frames(tmp_path, [np.zeros((48, 64), np.uint16)] * 3)
-    done = kit.run_cli("run", depth_bundle.path, "--camera", folder)
+def test_nothing_but_covered_frames_exits_5(tmp_path: Path, depth_bundle: Bundle) -> None:
+    folder = save_frames(tmp_path, [np.zeros((48, 64), np.uint16)] * 3)
+    done = run_cli("run", depth_bundle.path, "--camera", folder)
     assert done.code == 5
     assert [record.get("flag", "error") for record in done.records] == ["error", "error", "invalid", "error"]
     assert "none of 3 frames could be classified" in done.stderr
     assert "every pixel is invalid" in done.stderr
 
 
-def test_another_sensor_may_feed_the_bundle(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
-    millimetres = kit.make_frames(4)
-    folder = kit.save_frames(tmp_path / "mm", millimetres)
+def test_another_sensor_may_feed_the_bundle(tmp_path: Path, depth_bundle: Bundle) -> None:
+    millimetres = make_frames(4)
+    folder = save_frames(tmp_path / "mm", millimetres)
     # The same scenes by a camera that counts half millimetres, calls 65535 invalid and has another range.
-    other = kit.save_frames(tmp_path / "half", [frame * 2 for frame in millimetres])
+    other = save_frames(tmp_path / "half", [frame * 2 for frame in millimetres])
     (tmp_path / "half.yaml").write_text(
         "{kind: depth, dtype: uint16, unit_m: 0.0005, near_m: 1, far_m: 2, invalid: [65535]}"
     )
-    first = kit.run_cli("run", depth_bundle.path, "--camera", folder)
-    second = kit.run_cli("run", depth_bundle.path, "--camera", other, "--sensor", tmp_path / "half.yaml")
+    first = run_cli("run", depth_bundle.path, "--camera", folder)
+    second = run_cli("run", depth_bundle.path, "--camera", other, "--sensor", tmp_path / "half.yaml")
     assert (first.code, second.code) == (0, 0), second.stderr
     assert [record["top"] for record in first.records] == [record["top"] for record in second.records]
 
 
-def test_sensor_of_another_kind_is_refused(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
-    folder = kit.save_frames(tmp_path, kit.make_frames(1))
-    done = kit.run_cli("run", depth_bundle.path, "--camera", folder, "--sensor", "nir")
+def test_sensor_of_another_kind_is_refused(tmp_path: Path, depth_bundle: Bundle) -> None:
+    folder = save_frames(tmp_path, make_frames(1))
+    done = run_cli("run", depth_bundle.path, "--camera", folder, "--sensor", "nir")
     assert done.code == 2
     assert "cannot feed a model adapted to depth" in done.stderr
 
 
-def test_eight_bit_sensor(tmp_path: Path, kit: Any) -> None:
-    bundle = kit.save_bundle(tmp_path / "bundle", PRESETS["nir8"])
-    frames = [kit.make_frames(1, "uint8")[0], kit.make_frames(1, "uint8", 1)[0][:40]]  # its sizes may differ
-    folder = kit.save_frames(tmp_path / "f", frames)
-    done = kit.run_cli("run", bundle.path, "--camera", folder)
+def test_eight_bit_sensor(tmp_path: Path) -> None:
+    bundle = save_bundle(tmp_path / "bundle", PRESETS["nir8"])
+    frames = [make_frames(1, "uint8")[0], make_frames(1, "uint8", 1)[0][:40]]  # its sizes may differ
+    folder = save_frames(tmp_path / "f", frames)
+    done = run_cli("run", bundle.path, "--camera", folder)
     assert done.code == 0
     assert ["label" in record for record in done.records] == [True, True]
 
@@ -181,24 +180,24 @@ def test_bad_arguments(depth_bundle: Bundle, arguments: list[str], code: int, te
     ("number", "code", "why"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 0, "terminated")]
 )
 def test_signals_end_cleanly_with_the_summary(
-    tmp_path: Path, kit: Any, depth_bundle: Bundle, number: signal.Signals, code: int, why: str
+    tmp_path: Path, depth_bundle: Bundle, number: signal.Signals, code: int, why: str
 ) -> None:
-    folder = kit.save_frames(tmp_path, kit.make_frames(3))
+    folder = save_frames(tmp_path, make_frames(3))
     path = tmp_path / "out.jsonl"
     with path.open("w") as out:
         process = subprocess.Popen(
-            kit.command("run", depth_bundle.path, "--camera", folder, "--loop"),
+            cli_command("run", depth_bundle.path, "--camera", folder, "--loop"),
             stdout=out,
             stderr=subprocess.PIPE,
             text=True,
-            env=kit.environment(),
+            env=cli_environment(),
         )
     deadline = time.monotonic() + 30
     while not path.stat().st_size and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=20)
-    start, records = kit.split_start(path.read_text())  # every line is whole
+    start, records = split_start(path.read_text())  # every line is whole
     assert start is not None
     assert process.returncode == code
     assert f"{len(records)} frames (0 bad, 0 dropped)" in stderr
@@ -206,14 +205,14 @@ def test_signals_end_cleanly_with_the_summary(
     assert "Traceback" not in stderr
 
 
-def test_broken_pipe_ends_the_run_cleanly(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
-    folder = kit.save_frames(tmp_path, kit.make_frames(3))
-    line = " ".join(kit.command("run", depth_bundle.path, "--camera", folder, "--loop"))
+def test_broken_pipe_ends_the_run_cleanly(tmp_path: Path, depth_bundle: Bundle) -> None:
+    folder = save_frames(tmp_path, make_frames(3))
+    line = " ".join(cli_command("run", depth_bundle.path, "--camera", folder, "--loop"))
     done = subprocess.run(
         ["bash", "-c", f"{line} | head -1; echo ${{PIPESTATUS[0]}}"],
         capture_output=True,
         text=True,
-        env=kit.environment(),
+        env=cli_environment(),
         timeout=30,
         check=True,
     )
@@ -226,15 +225,15 @@ def test_broken_pipe_ends_the_run_cleanly(tmp_path: Path, kit: Any, depth_bundle
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_full_disk_is_reported(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
-    folder = kit.save_frames(tmp_path, kit.make_frames(3))
+def test_full_disk_is_reported(tmp_path: Path, depth_bundle: Bundle) -> None:
+    folder = save_frames(tmp_path, make_frames(3))
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            kit.command("run", depth_bundle.path, "--camera", folder),
+            cli_command("run", depth_bundle.path, "--camera", folder),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            env=kit.environment(),
+            env=cli_environment(),
             timeout=30,
             check=False,
         )

@@ -7,10 +7,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.cli import cli_command, cli_environment, run_cli
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.bundle.engine_metadata import Profile
 from tgkt_edge.bundle.engines import plans
@@ -27,14 +27,12 @@ main()
 NO_TENSORRT = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
 
 
-def export(
-    kit: Any, *arguments: object, absent: tuple[str, ...] = (), **env: str
-) -> subprocess.CompletedProcess[str]:
+def export(*arguments: object, absent: tuple[str, ...] = (), **env: str) -> subprocess.CompletedProcess[str]:
     """Run `tgkt-edge export` in a process in which some modules cannot be imported."""
     code = WITHOUT.format(absent=absent, arguments=["export", *map(str, arguments)])
     return subprocess.run(
         [sys.executable, "-c", code],
-        capture_output=True, text=True, env=kit.environment(**env), timeout=300, check=False,
+        capture_output=True, text=True, env=cli_environment(**env), timeout=300, check=False,
     )  # fmt: skip
 
 
@@ -44,8 +42,8 @@ def bundle(depth_bundle: Bundle, tmp_path: Path) -> Bundle:
     return Bundle.open(tmp_path / "bundle")
 
 
-def test_without_tensorrt_it_is_exit_6_and_says_what_to_install_where(kit: Any, bundle: Bundle) -> None:
-    done = export(kit, bundle.path, "--trt", absent=NO_TENSORRT)
+def test_without_tensorrt_it_is_exit_6_and_says_what_to_install_where(bundle: Bundle) -> None:
+    done = export(bundle.path, "--trt", absent=NO_TENSORRT)
     assert done.returncode == 6, done.stderr
     for text in (
         "On JetPack 6: sudo apt install python3-libnvinfer",
@@ -59,32 +57,32 @@ def test_without_tensorrt_it_is_exit_6_and_says_what_to_install_where(kit: Any, 
     assert "Traceback" not in done.stderr
 
 
-def test_type_stubs_are_not_taken_for_tensorrt(kit: Any, bundle: Bundle, tmp_path: Path) -> None:
+def test_type_stubs_are_not_taken_for_tensorrt(bundle: Bundle, tmp_path: Path) -> None:
     stubs = tmp_path / "stubs" / "tensorrt"
     stubs.mkdir(parents=True)
     (stubs / "__init__.pyi").write_text("class Builder: ...\n")
-    path = f"{stubs.parent}:{kit.environment()['PYTHONPATH']}"
-    done = export(kit, bundle.path, "--trt", absent=NO_TENSORRT[1:], PYTHONPATH=path)
+    path = f"{stubs.parent}:{cli_environment()['PYTHONPATH']}"
+    done = export(bundle.path, "--trt", absent=NO_TENSORRT[1:], PYTHONPATH=path)
     assert done.returncode == 6, done.stderr
     assert "On JetPack 6" in done.stderr
 
 
-def test_a_tensorrt_that_does_not_load_says_why(kit: Any, bundle: Bundle, tmp_path: Path) -> None:
+def test_a_tensorrt_that_does_not_load_says_why(bundle: Bundle, tmp_path: Path) -> None:
     broken = tmp_path / "broken" / "tensorrt"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text(
         "raise ImportError('libnvinfer.so.10: cannot open shared object file')\n"
     )
-    path = f"{broken.parent}:{kit.environment()['PYTHONPATH']}"
-    done = export(kit, bundle.path, "--trt", absent=NO_TENSORRT[1:], PYTHONPATH=path)
+    path = f"{broken.parent}:{cli_environment()['PYTHONPATH']}"
+    done = export(bundle.path, "--trt", absent=NO_TENSORRT[1:], PYTHONPATH=path)
     assert done.returncode == 6
     assert "installed but cannot be loaded: tensorrt: libnvinfer.so.10: cannot open" in done.stderr
 
 
-def test_a_bundle_alone_is_enough(kit: Any, bundle: Bundle, rtx: trt.TensorRt) -> None:
+def test_a_bundle_alone_is_enough(bundle: Bundle, rtx: trt.TensorRt) -> None:
     """Neither torch nor onnx nor onnxruntime nor OpenCV: as on a Jetson with nothing but TensorRT."""
     done = export(
-        kit, bundle.path, "--trt", "--target-sm", "86", "--target-sm", "89", "--opt-batch", "2", "--max-batch", "4",
+        bundle.path, "--trt", "--target-sm", "86", "--target-sm", "89", "--opt-batch", "2", "--max-batch", "4",
         absent=("torch", "onnx", "onnxruntime", "cv2", "onnxscript"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -99,10 +97,10 @@ def test_a_bundle_alone_is_enough(kit: Any, bundle: Bundle, rtx: trt.TensorRt) -
     assert written.files["model.onnx"] == bundle.files["model.onnx"]
 
 
-def test_without_a_gpu_the_target_must_be_named(kit: Any, bundle: Bundle, rtx: trt.TensorRt) -> None:
+def test_without_a_gpu_the_target_must_be_named(bundle: Bundle, rtx: trt.TensorRt) -> None:
     if find_gpu()[0] is not None:
         pytest.skip("there is a GPU here, which is the target then")
-    done = export(kit, bundle.path, "--trt")
+    done = export(bundle.path, "--trt")
     assert done.returncode == 2
     assert "there is no NVIDIA GPU here" in done.stderr
     assert "--target-sm, one of 75, 80, 86, 89, 120" in done.stderr
@@ -127,44 +125,40 @@ def test_without_a_gpu_the_target_must_be_named(kit: Any, bundle: Bundle, rtx: t
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_and_nothing_is_written(
-    kit: Any, bundle: Bundle, rtx: trt.TensorRt, arguments: list[str], code: int, message: str
+    bundle: Bundle, rtx: trt.TensorRt, arguments: list[str], code: int, message: str
 ) -> None:
-    done = export(kit, bundle.path, *arguments)
+    done = export(bundle.path, *arguments)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (bundle.path / "engines").exists()
 
 
-def test_a_run_needs_a_place_for_its_bundle(kit: Any, tmp_path: Path) -> None:
-    done = export(kit, tmp_path, "--trt")
+def test_a_run_needs_a_place_for_its_bundle(tmp_path: Path) -> None:
+    done = export(tmp_path, "--trt")
     assert done.returncode == 2
     assert "-o BUNDLE is missing" in done.stderr
 
 
-def test_an_altered_onnx_is_never_built(kit: Any, bundle: Bundle, rtx: trt.TensorRt) -> None:
+def test_an_altered_onnx_is_never_built(bundle: Bundle, rtx: trt.TensorRt) -> None:
     with bundle.model().open("ab") as file:
         file.write(b"\0")
-    done = export(kit, bundle.path, "--trt", "--target-sm", "89")
+    done = export(bundle.path, "--trt", "--target-sm", "89")
     assert done.returncode == 4
     assert "the manifest says" in done.stderr
 
 
-def test_inspect_shows_the_plan_and_what_keeps_it_from_loading(
-    kit: Any, bundle: Bundle, rtx: trt.TensorRt
-) -> None:
-    assert (
-        export(kit, bundle.path, "--trt", "--target-sm", "75", "--level", "1").returncode == 2
-    )  # no such flag
-    assert export(kit, bundle.path, "--trt", "--target-sm", "89").returncode == 0
+def test_inspect_shows_the_plan_and_what_keeps_it_from_loading(bundle: Bundle, rtx: trt.TensorRt) -> None:
+    assert export(bundle.path, "--trt", "--target-sm", "75", "--level", "1").returncode == 2  # no such flag
+    assert export(bundle.path, "--trt", "--target-sm", "89").returncode == 0
     (plan,) = plans(Bundle.open(bundle.path))
     done = subprocess.run(
-        kit.command("inspect", bundle.path / plan.name), capture_output=True, text=True, env=kit.environment(),
+        cli_command("inspect", bundle.path / plan.name), capture_output=True, text=True, env=cli_environment(),
         check=True,
     )  # fmt: skip
     for text in (f"plan of {rtx.text}", "precision", "model.onnx", "batch", "1 to 8, made for 1", "8.9"):
         assert text in done.stdout
-    seen = kit.run_cli("inspect", bundle.path, "--json").records[0]
+    seen = run_cli("inspect", bundle.path, "--json").records[0]
     assert seen["plans"][plan.name]["sidecar"]["profile"] == {"min": 1, "opt": 1, "max": 8}
     if find_gpu()[0] is None:
         assert "would not load here" in done.stdout
@@ -172,22 +166,22 @@ def test_inspect_shows_the_plan_and_what_keeps_it_from_loading(
 
 
 def test_inspect_tells_a_sidecar_that_was_edited_or_exchanged(
-    kit: Any, bundle: Bundle, rtx: trt.TensorRt, tmp_path: Path
+    bundle: Bundle, rtx: trt.TensorRt, tmp_path: Path
 ) -> None:
-    assert export(kit, bundle.path, "--trt", "--target-sm", "89").returncode == 0
+    assert export(bundle.path, "--trt", "--target-sm", "89").returncode == 0
     (plan,) = plans(Bundle.open(bundle.path))
     alone = tmp_path / "alone.plan"
     shutil.copy(bundle.path / plan.name, alone)
     beside = bundle.path / f"{plan.name}.json"
     shutil.copy(beside, tmp_path / "alone.plan.json")
-    assert kit.run_cli("inspect", alone, "--json").code == 0
+    assert run_cli("inspect", alone, "--json").code == 0
     with alone.open("ab") as file:
         file.write(b"\0")
-    done = kit.run_cli("inspect", alone, "--json")
+    done = run_cli("inspect", alone, "--json")
     assert done.code == 4
     assert "its sha256 differs" in done.records[0]["problems"][0]
     beside.write_text(beside.read_text(encoding="utf-8").replace('"8.9"', '"8.6"'), encoding="utf-8")
     for path in (bundle.path, bundle.path / plan.name):
-        done = kit.run_cli("inspect", path, "--json")
+        done = run_cli("inspect", path, "--json")
         assert done.code == 4
         assert "plan.json was altered" in done.records[0]["problems"][0]

@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.bundles import save_near_or_far
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.library_defaults import THREADS, apply_library_defaults
 from tgkt_edge.system.cpu import cpu_limit, cpu_quota, usable_cpus
@@ -117,9 +118,7 @@ def report(prefix: list[str], bundle: Bundle, **more: str) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def bundle(
-    save_near_or_far: Callable[[Path, tuple[str, str]], Bundle], tmp_path_factory: pytest.TempPathFactory
-) -> Bundle:
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return save_near_or_far(tmp_path_factory.mktemp("cpu") / "bundle", ("near", "far"))
 
 

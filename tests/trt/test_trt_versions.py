@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checkout import REPOSITORY
 from tgkt_edge.trt import library as trt
 
 VERSIONS = {"10.3.0": "JetPack 6", "10.13.3.9": "JetPack 7", "11.4.0.106": "the newest tried"}
@@ -98,15 +99,15 @@ print(json.dumps({"version": trt.__version__, "missing": missing}))
 """
 
 
-def names_of_builder(repository: Path) -> set[str]:
-    folder = repository / "tgkt_edge" / "trt"
+def names_of_builder() -> set[str]:
+    folder = REPOSITORY / "tgkt_edge" / "trt"
     files = [folder / f"{name}.py" for name in ("build", "options", "monitor", "precision_check", "messages")]
     return used_names(files, CLASSES)
 
 
-def names_of_engine(repository: Path) -> set[str]:
+def names_of_engine() -> set[str]:
     return used_names(
-        [repository / "runtime" / "engines" / f"{name}.py" for name in ("tensorrt", "io_check")], OF_ENGINE
+        [REPOSITORY / "runtime" / "engines" / f"{name}.py" for name in ("tensorrt", "io_check")], OF_ENGINE
     )
 
 
@@ -133,8 +134,8 @@ def used_names(files: list[Path], classes: dict[str, str]) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def names(repository: Path) -> list[str]:
-    builder, engine = names_of_builder(repository), names_of_engine(repository)
+def names() -> list[str]:
+    builder, engine = names_of_builder(), names_of_engine()
     assert {"BuilderFlag.TF32", "OnnxParser.parse_from_file", "IBuilderConfig.progress_monitor"} <= builder
     assert {
         "Runtime.deserialize_cuda_engine", "Runtime.engine_host_code_allowed", "ICudaEngine.get_tensor_dtype",
@@ -180,8 +181,8 @@ def test_every_name_that_is_used_is_there(version: str, names: list[str], tmp_pa
     assert json.loads(done.stdout) == {"version": version, "missing": ["no.such.name"]}
 
 
-def test_tensorrt_rtx_has_what_the_engine_uses_of_it(repository: Path, rtx: trt.TensorRt) -> None:
-    for name in sorted({*names_of_engine(repository), "IExecutionContext.is_stream_capturable"}):
+def test_tensorrt_rtx_has_what_the_engine_uses_of_it(rtx: trt.TensorRt) -> None:
+    for name in sorted({*names_of_engine(), "IExecutionContext.is_stream_capturable"}):
         thing = rtx.module
         for part in name.split("."):
             assert hasattr(thing, part), name

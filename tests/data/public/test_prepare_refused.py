@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from numpy.typing import NDArray
 from typer.testing import CliRunner
 
+from tests.support.public_sets import write_noise
 from tgkt_edge.cli.main import app
 from tgkt_edge.data.loading import load_frames, load_pairs
 from tgkt_edge.data.public.prepare import prepare
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.sensor import load_sensor
 
-Write = Callable[..., NDArray[Any]]
 
-
-def test_the_wrong_tree_is_told_what_was_looked_for_and_what_it_looks_like(
-    sun: Path, tmp_path: Path, write_image: Write
-) -> None:
-    write_image(tmp_path / "nir" / "water" / "0001_rgb.tiff")
+def test_the_wrong_tree_is_told_what_was_looked_for_and_what_it_looks_like(sun: Path, tmp_path: Path) -> None:
+    write_noise(tmp_path / "nir" / "water" / "0001_rgb.tiff")
     for name, src, message in (
         ("sunrgbd", tmp_path / "nir", r"looked for kv1/, kv2/.*found water/.*It looks like rgbnir\."),
         ("rgbnir", sun, r"looked for class folders with ID_rgb\.tiff.*It looks like sunrgbd\."),
@@ -104,14 +99,14 @@ def test_a_row_that_cannot_be_used_is_named_by_its_line(table: bytes, message: s
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_a_folder_that_no_csv_in_utf8_can_name_is_refused(tmp_path: Path, write_image: Write) -> None:
+def test_a_folder_that_no_csv_in_utf8_can_name_is_refused(tmp_path: Path) -> None:
     src = tmp_path / os.fsdecode(b"b\xfccher")
     try:
         src.mkdir()
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    write_image(tmp_path / "water" / "1_rgb.tiff")
-    write_image(tmp_path / "water" / "1_nir.tiff", channels=1)
+    write_noise(tmp_path / "water" / "1_rgb.tiff")
+    write_noise(tmp_path / "water" / "1_nir.tiff", channels=1)
     (tmp_path / "water").rename(src / "water")
     logged = CliRunner().invoke(app, ["data", "prepare", "rgbnir", str(src), "-o", str(tmp_path / "out")])
     assert logged.exit_code == 2
@@ -122,23 +117,21 @@ def test_a_folder_that_no_csv_in_utf8_can_name_is_refused(tmp_path: Path, write_
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_an_image_without_a_partner_is_named_whichever_side_is_missing(
-    tmp_path: Path, write_image: Write
-) -> None:
+def test_an_image_without_a_partner_is_named_whichever_side_is_missing(tmp_path: Path) -> None:
     scene = tmp_path / "diml" / "12. Livingroom"
-    write_image(scene / "color" / "1_c.png")
-    write_image(scene / "depth_filled" / "2_depth_filled.png", bits=16, channels=1)
-    write_image(scene / "color" / "3_c.jpg")  # as copies have it
-    write_image(scene / "depth_filled" / "3_depth_filled.png", bits=16, channels=1)
+    write_noise(scene / "color" / "1_c.png")
+    write_noise(scene / "depth_filled" / "2_depth_filled.png", bits=16, channels=1)
+    write_noise(scene / "color" / "3_c.jpg")  # as copies have it
+    write_noise(scene / "depth_filled" / "3_depth_filled.png", bits=16, channels=1)
     with pytest.raises(
         DataError,
         match=r"2 of 3 cannot be used: .*/1_c\.png: has no 1_depth.*, .*/2_depth.*: has no colour image",
     ):
         prepare("diml", tmp_path / "diml", tmp_path / "out")
     for photo in (1, 3):
-        write_image(tmp_path / "nir" / "water" / f"{photo}_rgb.tiff")
+        write_noise(tmp_path / "nir" / "water" / f"{photo}_rgb.tiff")
     for frame in (2, 3):
-        write_image(tmp_path / "nir" / "water" / f"{frame}_nir.tiff", channels=1)
+        write_noise(tmp_path / "nir" / "water" / f"{frame}_nir.tiff", channels=1)
     with pytest.raises(
         DataError,
         match=r"2 of 3 cannot be used: .*/1_rgb.*: has no 1_nir.*, .*/2_nir\.tiff: has no 2_rgb\.tiff",
@@ -154,12 +147,12 @@ def test_an_image_without_a_partner_is_named_whichever_side_is_missing(
             prepare(name.replace("nir", "rgbnir"), tmp_path / name, tmp_path / "again")
 
 
-def test_what_macos_puts_beside_images_is_no_data(sun: Path, tmp_path: Path, write_image: Write) -> None:
+def test_what_macos_puts_beside_images_is_no_data(sun: Path, tmp_path: Path) -> None:
     scene = tmp_path / "diml" / "12. Livingroom"
-    write_image(scene / "color" / "1_c.png")
-    write_image(scene / "depth_filled" / "1_depth_filled.png", bits=16, channels=1)
-    write_image(tmp_path / "nir" / "water" / "1_rgb.tiff")
-    write_image(tmp_path / "nir" / "water" / "1_nir.tiff", channels=1)
+    write_noise(scene / "color" / "1_c.png")
+    write_noise(scene / "depth_filled" / "1_depth_filled.png", bits=16, channels=1)
+    write_noise(tmp_path / "nir" / "water" / "1_rgb.tiff")
+    write_noise(tmp_path / "nir" / "water" / "1_nir.tiff", channels=1)
     trees = {"diml": tmp_path / "diml", "rgbnir": tmp_path / "nir", "sunrgbd": sun}
     for name, tree in trees.items():
         clean, out = tmp_path / f"{name}-clean", tmp_path / f"{name}-macos"

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.support.public_sets import add_diml, add_sun_sample, write_noise
 from tgkt_edge.data.loading import load_frames, load_images, load_labelled_frames, load_pairs
 from tgkt_edge.data.public.prepare import SPLITS, describe, prepare
 from tgkt_edge.data.public.scenes import letters
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import read_frame
 from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
-
-Write = Callable[..., NDArray[Any]]
-AddSample = Callable[..., Path]
-AddDiml = Callable[..., None]
 
 FILES = {"source.csv", "target.csv", "labels.csv", "paired.csv", "sensor.yaml", "prepare.json"}
 
@@ -131,8 +125,8 @@ def test_sunrgbd_raw_depth_is_the_other_folder(sun: Path, tmp_path: Path) -> Non
     assert any("The paper does not say which" in note for note in report["notes"])
 
 
-def test_a_broken_sample_is_named_or_left_out(sun: Path, tmp_path: Path, add_sample: AddSample) -> None:
-    broken = add_sample(sun, "kv1/NYUdata/NYU0001", "office")
+def test_a_broken_sample_is_named_or_left_out(sun: Path, tmp_path: Path) -> None:
+    broken = add_sun_sample(sun, "kv1/NYUdata/NYU0001", "office")
     (broken / "depth_bfx" / "NYU0001.png").unlink()
     with pytest.raises(
         DataError, match=r"1 of 21 cannot be used: .*NYU0001: not exactly one PNG in depth_bfx/"
@@ -144,10 +138,10 @@ def test_a_broken_sample_is_named_or_left_out(sun: Path, tmp_path: Path, add_sam
 
 
 def test_what_no_source_image_shows_and_what_no_list_names_is_left_out_and_said(
-    sun: Path, tmp_path: Path, add_sample: AddSample
+    sun: Path, tmp_path: Path
 ) -> None:
-    add_sample(sun, "kv1/b3dodata/img_0001", "lab")
-    add_sample(sun, "kv1/b3dodata/img_0002", "spaceship")
+    add_sun_sample(sun, "kv1/b3dodata/img_0001", "lab")
+    add_sun_sample(sun, "kv1/b3dodata/img_0002", "spaceship")
     (report,) = prepare("sunrgbd", sun, tmp_path / "out", source_domain="kv2", target_domain="kv1")
     assert "lab" not in {label for _, label in rows(tmp_path / "out" / "labels.csv")[1:]}
     assert report["counts"]["target_frames"] == 3
@@ -186,7 +180,7 @@ def test_pixels_are_what_the_files_hold(sun: Path, tmp_path: Path) -> None:
 # DIML
 
 
-def test_diml(tmp_path: Path, add_diml: AddDiml) -> None:
+def test_diml(tmp_path: Path) -> None:
     add_diml(tmp_path / "diml")
     (report,) = prepare("diml", tmp_path / "diml", tmp_path / "out")
     assert report["classes"] == ["kitchen", "living_room"]
@@ -198,10 +192,10 @@ def test_diml(tmp_path: Path, add_diml: AddDiml) -> None:
         assert Path(rgb).name.removesuffix("_c.png") == Path(frame).name.removesuffix("_depth_filled.png")
 
 
-def test_the_full_diml_set_is_told_from_the_sample(tmp_path: Path, write_image: Write) -> None:
+def test_the_full_diml_set_is_told_from_the_sample(tmp_path: Path) -> None:
     full = tmp_path / "full" / "01_warehouse_1" / "16.01.20" / "5"
-    write_image(full / "col" / "in_k_03_160225_000001_c.png")
-    write_image(full / "up_png" / "in_k_03_160225_000001_ud.png", bits=16, channels=1)
+    write_noise(full / "col" / "in_k_03_160225_000001_c.png")
+    write_noise(full / "up_png" / "in_k_03_160225_000001_ud.png", bits=16, channels=1)
     with pytest.raises(DataError, match=r"This is the full set .* the paper used its indoor sample"):
         prepare("diml", tmp_path / "full", tmp_path / "out")
 
@@ -210,15 +204,15 @@ def test_the_full_diml_set_is_told_from_the_sample(tmp_path: Path, write_image: 
 
 
 @pytest.mark.parametrize(("bits", "white"), [(8, 255.0), (16, 65535.0)])
-def test_rgbnir_of_either_depth(tmp_path: Path, write_image: Write, bits: int, white: float) -> None:
+def test_rgbnir_of_either_depth(tmp_path: Path, bits: int, white: float) -> None:
     """Which depth the authors' TIFFs have is read, not assumed: 16 bits must not be taken for 8, nor 8 for 16."""
     written = {}
     for scene in ("country", "water", "urban"):
         for index in range(2):
             stem = tmp_path / "nirscene1" / scene / f"{index:04d}"
-            write_image(stem.with_name(f"{stem.name}_rgb.tiff"), bits=bits)
+            write_noise(stem.with_name(f"{stem.name}_rgb.tiff"), bits=bits)
             frame = stem.with_name(f"{stem.name}_nir.tiff")
-            written[frame] = write_image(frame, bits=bits, channels=1, seed=index)
+            written[frame] = write_noise(frame, bits=bits, channels=1, seed=index)
     (report,) = prepare("rgbnir", tmp_path / "nirscene1", tmp_path / "out")
     images, frames, pairs, sensor = read_all(tmp_path / "out")
     assert (images, frames, pairs) == (4, 4, 2)
@@ -228,15 +222,15 @@ def test_rgbnir_of_either_depth(tmp_path: Path, write_image: Write, bits: int, w
     assert report["classes"] == ["country", "water"]
 
 
-def test_rgbnir_with_three_channels_or_two_depths_is_refused(tmp_path: Path, write_image: Write) -> None:
+def test_rgbnir_with_three_channels_or_two_depths_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "nirscene1"
-    write_image(root / "country" / "0000_rgb.tiff")
-    write_image(root / "country" / "0000_nir.tiff", channels=3)
+    write_noise(root / "country" / "0000_rgb.tiff")
+    write_noise(root / "country" / "0000_nir.tiff", channels=3)
     with pytest.raises(DataError, match=r"0000_nir\.tiff: shape \(12, 16, 3\): a NIR image has one channel"):
         prepare("rgbnir", root, tmp_path / "out")
-    write_image(root / "country" / "0000_nir.tiff", channels=1)
-    write_image(root / "field" / "0001_rgb.tiff")
-    write_image(root / "field" / "0001_nir.tiff", channels=1, bits=16)
+    write_noise(root / "country" / "0000_nir.tiff", channels=1)
+    write_noise(root / "field" / "0001_rgb.tiff")
+    write_noise(root / "field" / "0001_nir.tiff", channels=1, bits=16)
     with pytest.raises(DataError, match=r"several kinds: uint16 \(.*field.*uint8 \(.*country"):
         prepare("rgbnir", root, tmp_path / "out")
     (root / "field" / "0001_nir.tiff").unlink()
@@ -274,9 +268,9 @@ def test_the_genuine_nyuv2_folder(data_dir: Path, tmp_path: Path) -> None:
         prepare("nyuv2", data_dir / "nyuv2", tmp_path / "raw", depth="raw")
 
 
-def test_a_folder_whose_files_are_gone_or_whose_table_is_another(tmp_path: Path, write_image: Write) -> None:
+def test_a_folder_whose_files_are_gone_or_whose_table_is_another(tmp_path: Path) -> None:
     root = tmp_path / "nyu"
-    write_image(root / "rgb" / "0000.jpg")
+    write_noise(root / "rgb" / "0000.jpg")
     (root / "labels.csv").write_text("index,image,depth,scene\n0,rgb/0000.jpg,depth/0000.png,kitchen\n")
     with pytest.raises(DataError, match=r"lists .*depth/0000\.png, which is not there"):
         prepare("nyuv2", root, tmp_path / "out")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.public_sets import add_diml
 from tgkt_edge.data.public.prepare import prepare
 from tgkt_edge.errors import DataError
-
-AddDiml = Callable[..., None]
 
 TOOK = "took LR/ and left HR/, the same images, larger, of {} folders that are there in both sizes"
 
@@ -20,7 +18,7 @@ def frames(folder: Path) -> list[Path]:
     return [Path(line) for line in (folder / "target.csv").read_text().splitlines()[1:]]
 
 
-def test_diml_of_two_sizes_is_taken_once(tmp_path: Path, add_diml: AddDiml) -> None:
+def test_diml_of_two_sizes_is_taken_once(tmp_path: Path) -> None:
     for quality in ("LR", "HR"):
         add_diml(tmp_path / "diml", quality)
     (report,) = prepare("diml", tmp_path / "diml", tmp_path / "out")
@@ -29,9 +27,7 @@ def test_diml_of_two_sizes_is_taken_once(tmp_path: Path, add_diml: AddDiml) -> N
     assert report["notes"] == [TOOK.format(5)]
 
 
-def test_diml_of_which_a_part_is_there_in_one_size_only_keeps_that_part(
-    tmp_path: Path, add_diml: AddDiml
-) -> None:
+def test_diml_of_which_a_part_is_there_in_one_size_only_keeps_that_part(tmp_path: Path) -> None:
     src = tmp_path / "LR" / "HR" / "diml"  # what lies above says nothing about sizes
     for quality in ("LR", "HR"):
         add_diml(src, quality)
@@ -49,9 +45,7 @@ def test_diml_of_which_a_part_is_there_in_one_size_only_keeps_that_part(
     assert report["notes"] == []
 
 
-def test_diml_of_which_a_scene_is_half_there_in_the_small_size_is_told(
-    tmp_path: Path, add_diml: AddDiml
-) -> None:
+def test_diml_of_which_a_scene_is_half_there_in_the_small_size_is_told(tmp_path: Path) -> None:
     for quality in ("LR", "HR"):
         add_diml(tmp_path / "diml", quality)
     small = tmp_path / "diml" / "indoor" / "train" / "LR" / "03. Kitchen"

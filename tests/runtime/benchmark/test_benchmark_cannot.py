@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 import pytest
 
+from tests.support.cli import cli_environment
 from tgkt_edge.benchmark.command import benchmark
 from tgkt_edge.benchmark.report import check
 from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
@@ -65,13 +66,11 @@ def test_without_a_library_every_row_says_so_and_it_is_exit_6(measure: Measure, 
     assert "Traceback" not in done.stderr
 
 
-def test_an_engine_that_crashes_takes_only_its_row_with_it(
-    measure: Measure, kit: Any, tmp_path: Path
-) -> None:
+def test_an_engine_that_crashes_takes_only_its_row_with_it(measure: Measure, tmp_path: Path) -> None:
     package = tmp_path / "crash" / "onnxruntime"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
-    path = f"{package.parent}:{kit.environment()['PYTHONPATH']}"
+    path = f"{package.parent}:{cli_environment()['PYTHONPATH']}"
     done = measure("--engine", "cpu", PYTHONPATH=path)
     assert done.code == 1
     assert {row["why"] for row in done.result["rows"]} == {"its process crashed with SIGSEGV"}

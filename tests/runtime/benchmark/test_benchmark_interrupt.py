@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.cli import cli_command, cli_environment
 from tgkt_edge.bundle.bundle import Bundle
 
 PATIENCE_S = 240
@@ -25,11 +26,11 @@ def listen_to_interrupts() -> None:
 
 
 @contextmanager
-def measuring(kit: Any, bundle: Bundle, *flags: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+def measuring(bundle: Bundle, *flags: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """``tgkt-edge benchmark``, whose three rows have begun to be measured, and its stderr so far."""
     process = subprocess.Popen(
-        kit.command("benchmark", bundle.path, "--engine", "cpu", "--json", "-", *flags),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=kit.environment(),
+        cli_command("benchmark", bundle.path, "--engine", "cpu", "--json", "-", *flags),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=cli_environment(),
         preexec_fn=listen_to_interrupts, start_new_session=True,
     )  # fmt: skip
     assert process.stderr is not None
@@ -51,9 +52,9 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def interrupted(kit: Any, bundle: Bundle, *flags: str) -> tuple[int, dict[str, Any], str, list[int]]:
+def interrupted(bundle: Bundle, *flags: str) -> tuple[int, dict[str, Any], str, list[int]]:
     """Ctrl-C a second after measuring began: exit code, --json, stderr, and the children there were."""
-    with measuring(kit, bundle, *flags) as (process, lines):
+    with measuring(bundle, *flags) as (process, lines):
         started = children(process)
         time.sleep(1)  # some rounds, or none
         process.send_signal(signal.SIGINT)
@@ -61,8 +62,8 @@ def interrupted(kit: Any, bundle: Bundle, *flags: str) -> tuple[int, dict[str, A
     return process.returncode, json.loads(stdout), "".join(lines) + rest, started
 
 
-def test_ctrl_c_prints_what_was_measured_and_leaves_no_process(kit: Any, bundle: Bundle) -> None:
-    code, result, errors, started = interrupted(kit, bundle, "--rounds", "1000", "--seconds", "20")
+def test_ctrl_c_prints_what_was_measured_and_leaves_no_process(bundle: Bundle) -> None:
+    code, result, errors, started = interrupted(bundle, "--rounds", "1000", "--seconds", "20")
     assert code == 130, errors
     assert result["interrupted"]
     for row in result["rows"]:
@@ -74,19 +75,17 @@ def test_ctrl_c_prints_what_was_measured_and_leaves_no_process(kit: Any, bundle:
     assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
 
 
-def test_ctrl_c_in_a_long_first_turn_says_which_rows_have_no_figures(kit: Any, bundle: Bundle) -> None:
-    code, result, errors, started = interrupted(kit, bundle, "--rounds", "1", "--seconds", "600")
+def test_ctrl_c_in_a_long_first_turn_says_which_rows_have_no_figures(bundle: Bundle) -> None:
+    code, result, errors, started = interrupted(bundle, "--rounds", "1", "--seconds", "600")
     assert code == 130, errors
     assert {row["why"] for row in result["rows"]} == {"interrupted before its first round"}
     assert "cannot run: fp32 on cpu, batch 1; fp16 on cpu, batch 1" in errors
     assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
 
 
-def test_a_row_whose_process_is_killed_keeps_its_figures_and_the_others_go_on(
-    kit: Any, bundle: Bundle
-) -> None:
+def test_a_row_whose_process_is_killed_keeps_its_figures_and_the_others_go_on(bundle: Bundle) -> None:
     """As the system does when memory runs out."""
-    with measuring(kit, bundle, "--rounds", "60", "--seconds", "3") as (process, _):
+    with measuring(bundle, "--rounds", "60", "--seconds", "3") as (process, _):
         started = children(process)
         assert len(started) == 3
         time.sleep(1)  # some rounds

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.cli import run_cli
+from tests.support.images import make_frames, save_frames
 from tgkt_edge.benchmark.command import speed
 from tgkt_edge.bundle.bundle import Bundle
 
@@ -17,7 +19,7 @@ Without = Callable[..., dict[str, str]]
 
 
 def test_every_precision_and_batch_is_a_row_and_labels_give_accuracy(
-    measure: Measure, kit: Any, bundle: Bundle, labels: Path
+    measure: Measure, bundle: Bundle, labels: Path
 ) -> None:
     done = measure("--engine", "cpu", "--batch", "2", "--batch", "1", "--labels", labels)
     assert done.code == 0, done.stderr
@@ -25,7 +27,7 @@ def test_every_precision_and_batch_is_a_row_and_labels_give_accuracy(
     rows = done.rows
     assert set(rows) == {(p, "cpu", b) for p in ("fp32", "fp16", "int8-cpu") for b in (1, 2)}
     assert result["frames"] == {"kind": "labelled", "count": 9}
-    answers = kit.run_cli("evaluate", bundle.path, "--data", labels, "--json").records[0]
+    answers = run_cli("evaluate", bundle.path, "--data", labels, "--json").records[0]
     for (precision, _, batch), row in rows.items():
         assert row["ran"]
         assert row["why"] is None
@@ -90,8 +92,8 @@ def test_the_rounds_of_all_rows_take_turns(measure: Measure) -> None:
         assert row["stability"]["mark"] in ("steady", "varies", "unsteady", "slowing")
 
 
-def test_frames_give_agreement_and_no_accuracy(measure: Measure, kit: Any, tmp_path: Path) -> None:
-    folder = kit.save_frames(tmp_path / "frames", kit.make_frames(7))
+def test_frames_give_agreement_and_no_accuracy(measure: Measure, tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "frames", make_frames(7))
     done = measure("--engine", "cpu", "--batch", "3", "--frames", folder)
     assert done.code == 0, done.stderr
     rows = done.rows

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.support.pipeline import InstantEngine
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime import Captured, FrameSource, classify
 from tgkt_edge.runtime.capture.buffer import Mailbox
@@ -59,25 +59,13 @@ class Session(FrameSource):
         self.camera.threads.add(threading.current_thread().name)
 
 
-class Instant:
-    name = "instant"
-    lanes = 1
-
-    def infer(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        answer = np.array([[0.75, 0.25]], np.float32)
-        return np.log(answer), answer
-
-    def close(self) -> None:
-        pass
-
-
 def go(camera: Callable[[], FrameSource], retry: Retry, **more: Any) -> tuple[list[dict[str, Any]], str]:
     """Every record until the run gives the camera up, and why it did."""
     out, log = io.StringIO(), io.StringIO()
     with pytest.raises(SourceLostError) as lost:
         classify(
             camera,
-            Instant(),
+            InstantEngine(),
             SPEC,
             ("a", "b"),
             8,

@@ -3,111 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
-import json
 import shutil
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
-from tgkt_edge.bundle.engine_metadata import Here, Profile, Sidecar
-from tgkt_edge.bundle.engines import plans
-from tgkt_edge.io.atomic import write_json
-from tgkt_edge.runtime import TensorRtEngine
-from tgkt_edge.system.gpu import Gpu, find_gpu
+from tests.support.plans import FAKES, NAMES, ORIN, Fake, Real
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.bundle.engine_metadata import Here, Profile
+from tgkt_edge.system.gpu import find_gpu
 from tgkt_edge.trt import library as trt
-from tgkt_edge.trt.library import Flavour
 from tgkt_edge.trt.options import BuildOptions
 from tgkt_edge.trt.write import build_plans
-
-FAKES = Path(__file__).with_name("fakes")
-VERSION = "10.3.0"
-NAMES = ("cuda", "cuda.bindings", "cuda.bindings.runtime", "tensorrt")
-ORIN = Gpu("Orin", "8.7", "12.6")
-
-
-def add_plan(
-    bundle: Bundle,
-    precision: str = "fp32",
-    *,
-    graph: Path | None = None,
-    profile: Profile | None = None,
-    version: str = VERSION,
-    flavour: Flavour = "tensorrt",
-    sidecar: dict[str, Any] | None = None,
-    name: str = "sm87-00000000",
-    **values: Any,
-) -> Bundle:
-    """Give the bundle a plan that the TensorRT of ``fakes`` loads.
-
-    Args:
-        graph: what the plan computes, if not the bundle's ONNX file. version: in the plan's header.
-        sidecar: fields that differ. values: how the plan behaves; see ``fakes/tensorrt``.
-    """
-    model, profile = MODEL_FILES[precision], profile or Profile(1, 1, 8)
-    about = {"min": profile.min, "max": profile.max, **values}
-    numbers = [*map(int, version.split(".")), 0][:4]
-    header = (
-        (b"ftrt" if flavour == "tensorrt" else b"vtrt") + struct.pack("<I", 0) + bytes(16) + bytes(numbers)
-    )
-    content = (graph or bundle.model(precision)).read_bytes()
-    data = header + json.dumps(about).encode() + b"\n" + content
-    plan = f"engines/{precision}-{name}.plan"
-    (bundle.path / "engines").mkdir(exist_ok=True)
-    (bundle.path / plan).write_bytes(data)
-    shape = [-1, 1, bundle.size, bundle.size]
-    answer = {"dtype": "fp32", "shape": [-1, len(bundle.classes)]}
-    beside = Sidecar(
-        plan={"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)},
-        onnx={"file": model, "sha256": bundle.files[model]["sha256"], "opset": 17},
-        flavour=flavour,
-        version=version,
-        compute_capabilities=("8.7",),
-        device="Orin",
-        precision={"asked": precision},
-        profile=profile,
-        inputs={"frame": {"dtype": "fp32", "shape": shape}},
-        outputs={"logits": answer, "probabilities": answer},
-    )
-    write_json(bundle.path / f"{plan}.json", {**beside.to_dict(), **(sidecar or {})})
-    return bundle.replace_files([plan, f"{plan}.json"])
-
-
-@dataclass(frozen=True)
-class Fake:
-    """The modules of ``fakes``, imported in the place of the real ones.
-
-    Attributes:
-        cuda: its runtime; ``machine``: what was called and allocated there. trt: its TensorRT.
-    """
-
-    cuda: Any
-    trt: Any
-    add_plan: Callable[..., Bundle] = add_plan
-    folder: Path = FAKES
-
-    @property
-    def machine(self) -> Any:
-        return self.cuda.MACHINE
-
-    @property
-    def deserialised(self) -> int:
-        """Plans that were given to TensorRT."""
-        count: int = self.trt.Runtime.deserialised
-        return count
-
-    def open(self, bundle: Bundle, **values: Any) -> TensorRtEngine:
-        """The engine of a plan that is made for the purpose; see :func:`add_plan`."""
-        made = add_plan(bundle, **values)
-        return TensorRtEngine(made, plans(made)[0])
 
 
 @pytest.fixture
@@ -123,12 +34,6 @@ def fake() -> Iterator[Fake]:
         sys.modules.pop(name, None)
     sys.modules.update({name: module for name, module in before.items() if module is not None})
     trt.find.cache_clear()
-
-
-@pytest.fixture
-def make_plan() -> Callable[..., Bundle]:
-    """For tests whose processes load what is made here."""
-    return add_plan
 
 
 @pytest.fixture
@@ -155,14 +60,6 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Pat
         return folder
 
     return make
-
-
-@dataclass(frozen=True)
-class Real:
-    """A bundle with a real plan of TensorRT-RTX for an RTX 4090, and that machine as it would present itself."""
-
-    bundle: Bundle
-    machine: Here
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.cli import cli_environment, run_cli
+from tests.support.images import make_frames, save_frames
+from tests.support.plans import add_plan
 from tgkt_edge.bundle.bundle import Bundle
 
 QUICK = ("--seconds", "0.1", "--rounds", "3", "--json", "-")
@@ -21,13 +24,13 @@ esac
 
 
 @pytest.fixture
-def orin(kit: Any, driver: Any, fakes: Path, tmp_path: Path) -> dict[str, str]:
+def orin(driver: Any, fakes: Path, tmp_path: Path) -> dict[str, str]:
     """TensorRT, cuda-bindings, the driver and nvidia-smi, for a process and those that it starts."""
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "nvidia-smi").write_text(SMI)
     (programs / "nvidia-smi").chmod(0o755)
-    environment = kit.environment()
+    environment = cli_environment()
     return {
         "PYTHONPATH": f"{fakes}:{environment['PYTHONPATH']}",
         "PATH": f"{programs}:{environment['PATH']}",
@@ -41,11 +44,11 @@ def fakes() -> Path:
 
 
 def test_a_plan_is_measured_beside_the_cpu_and_a_batch_over_its_maximum_says_so(
-    kit: Any, bundle: Bundle, orin: dict[str, str], make_plan: Any, tmp_path: Path
+    bundle: Bundle, orin: dict[str, str], tmp_path: Path
 ) -> None:
-    make_plan(bundle)
-    frames = kit.save_frames(tmp_path / "frames", kit.make_frames(5))
-    done = kit.run_cli(
+    add_plan(bundle)
+    frames = save_frames(tmp_path / "frames", make_frames(5))
+    done = run_cli(
         "benchmark", bundle.path, "--engine", "tensorrt", "--engine", "cpu", "--batch", "2", "--batch", "9",
         "--frames", frames, *QUICK, **orin,
     )  # fmt: skip
@@ -72,9 +75,9 @@ def test_a_plan_is_measured_beside_the_cpu_and_a_batch_over_its_maximum_says_so(
 
 
 def test_where_no_row_can_take_the_batch_it_is_a_matter_of_usage(
-    kit: Any, bundle: Bundle, orin: dict[str, str], make_plan: Any
+    bundle: Bundle, orin: dict[str, str]
 ) -> None:
-    make_plan(bundle)
-    done = kit.run_cli("benchmark", bundle.path, "--engine", "tensorrt", "--batch", "9", *QUICK, **orin)
+    add_plan(bundle)
+    done = run_cli("benchmark", bundle.path, "--engine", "tensorrt", "--batch", "9", *QUICK, **orin)
     assert done.code == 2, done.stderr
     assert "none of 1 rows could run here" in done.stderr

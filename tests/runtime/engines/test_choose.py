@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.plans import Fake, add_plan
 from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
 from tgkt_edge.bundle.engines import plan_names
 from tgkt_edge.errors import BundleError, IncompatibleError, MissingDependency, TgktEdgeError, UsageError
@@ -33,8 +34,8 @@ def all_precisions(bundle: Bundle) -> Bundle:
     return bundle.write()
 
 
-def test_a_plan_that_loads_comes_first_and_nothing_was_passed_over(fake: Any, bundle: Bundle) -> None:
-    (line,) = chosen(fake.add_plan(bundle))
+def test_a_plan_that_loads_comes_first_and_nothing_was_passed_over(fake: Fake, bundle: Bundle) -> None:
+    (line,) = chosen(add_plan(bundle))
     assert line == f"{TENSORRT}engines/fp32-sm87-00000000.plan, fp32, batch 1 to 8, made for 1"
     assert fake.machine.alive == 0
 
@@ -53,31 +54,31 @@ def test_without_plan_and_cuda_the_cpu_answers_in_one_line_and_v_has_both_reason
     assert "[gpu]'" in cuda
 
 
-def another_gpu(fake: Any, bundle: Bundle) -> Bundle:
-    return fake.add_plan(bundle, sidecar={"compute_capabilities": ["8.6"], "device": "RTX 3080"})  # type: ignore[no-any-return]
+def another_gpu(bundle: Bundle) -> Bundle:
+    return add_plan(bundle, sidecar={"compute_capabilities": ["8.6"], "device": "RTX 3080"})
 
 
-def another_version(fake: Any, bundle: Bundle) -> Bundle:
-    return fake.add_plan(bundle, version="10.2.0")  # type: ignore[no-any-return]
+def another_version(bundle: Bundle) -> Bundle:
+    return add_plan(bundle, version="10.2.0")
 
 
-def another_flavour(fake: Any, bundle: Bundle) -> Bundle:
-    return fake.add_plan(bundle, sidecar={"flavour": "tensorrt_rtx"})  # type: ignore[no-any-return]
+def another_flavour(bundle: Bundle) -> Bundle:
+    return add_plan(bundle, sidecar={"flavour": "tensorrt_rtx"})
 
 
-def another_precision(fake: Any, bundle: Bundle) -> Bundle:
-    return fake.add_plan(all_precisions(bundle), "fp16")  # type: ignore[no-any-return]
+def another_precision(bundle: Bundle) -> Bundle:
+    return add_plan(all_precisions(bundle), "fp16")
 
 
-def changed_onnx(fake: Any, bundle: Bundle) -> Bundle:
-    made: Bundle = fake.add_plan(bundle)
+def changed_onnx(bundle: Bundle) -> Bundle:
+    made: Bundle = add_plan(bundle)
     with made.model().open("ab") as file:
         file.write(b"\x72\x00")  # an empty metadata entry: as good a graph as before
     return made.replace_files(["model.onnx"])
 
 
-def altered(fake: Any, bundle: Bundle) -> Bundle:
-    made: Bundle = fake.add_plan(bundle)
+def altered(bundle: Bundle) -> Bundle:
+    made: Bundle = add_plan(bundle)
     path = made.path / plan_names(made)[0]
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -85,15 +86,15 @@ def altered(fake: Any, bundle: Bundle) -> Bundle:
     return made
 
 
-def edited_sidecar(fake: Any, bundle: Bundle) -> Bundle:
-    made: Bundle = fake.add_plan(bundle)
+def edited_sidecar(bundle: Bundle) -> Bundle:
+    made: Bundle = add_plan(bundle)
     path = made.path / f"{plan_names(made)[0]}.json"
     path.write_text(path.read_text().replace('"8.7"', '"8.6"'))
     return made
 
 
-def not_named(fake: Any, bundle: Bundle) -> Bundle:
-    fake.add_plan(bundle)  # the manifest that names it is lost
+def not_named(bundle: Bundle) -> Bundle:
+    add_plan(bundle)  # the manifest that names it is lost
     return bundle.replace_files([])
 
 
@@ -114,9 +115,9 @@ NEVER_LOADED: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("prepare", "why"), NEVER_LOADED)
 def test_a_plan_that_does_not_fit_is_passed_over_in_words_and_never_run(
-    fake: Any, bundle: Bundle, prepare: Any, why: str
+    fake: Fake, bundle: Bundle, prepare: Any, why: str
 ) -> None:
-    made = prepare(fake, bundle)
+    made = prepare(bundle)
     *tensorrt, answers = chosen(made)
     if prepare is not_named:
         assert (tensorrt, answers) == ([], f"{CPU}model.onnx, fp32{WITHOUT_BOTH}")
@@ -131,26 +132,26 @@ def test_a_plan_that_does_not_fit_is_passed_over_in_words_and_never_run(
     assert fake.machine.alive == 0
 
 
-def test_what_tensorrt_or_the_gpu_refuses_is_passed_over(fake: Any, bundle: Bundle) -> None:
-    broken = fake.add_plan(bundle, damaged=True)
+def test_what_tensorrt_or_the_gpu_refuses_is_passed_over(fake: Fake, bundle: Bundle) -> None:
+    broken = add_plan(bundle, damaged=True)
     assert "kMAGIC_TAG" in chosen(broken)[0]
     with pytest.raises(IncompatibleError, match="kMAGIC_TAG"):
         open_engine(broken, engine="tensorrt")
     fake.machine.fails["cudaMalloc"] = fake.cuda.cudaError_t.cudaErrorMemoryAllocation
-    good = fake.add_plan(bundle)
+    good = add_plan(bundle)
     assert "GPU memory is used up" in chosen(good)[0]
     with pytest.raises(TgktEdgeError, match="GPU memory is used up"):
         open_engine(good, engine="tensorrt")
 
 
-def test_why_graphs_are_not_used_is_said(fake: Any, bundle: Bundle) -> None:
-    assert chosen(fake.add_plan(bundle, capturable=False))[1].startswith("CUDA graphs are not used")
+def test_why_graphs_are_not_used_is_said(fake: Fake, bundle: Bundle) -> None:
+    assert chosen(add_plan(bundle, capturable=False))[1].startswith("CUDA graphs are not used")
 
 
 def test_a_missing_library_is_exit_6_if_asked_for_and_passed_over_if_not(
-    fake: Any, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    fake: Fake, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = fake.add_plan(bundle)
+    made = add_plan(bundle)
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
     with pytest.raises(MissingDependency, match="cuda-bindings"):
         open_engine(made, engine="tensorrt")
@@ -187,26 +188,26 @@ def test_cuda_that_is_listed_but_does_not_work_is_passed_over(
     assert capfd.readouterr().out == ""  # where the records of a run go
 
 
-def test_a_damaged_plan_does_not_hide_a_sound_one(fake: Any, bundle: Bundle) -> None:
-    made = edited_sidecar(fake, bundle)
-    both = fake.add_plan(made, name="sm87-11111111")
+def test_a_damaged_plan_does_not_hide_a_sound_one(fake: Fake, bundle: Bundle) -> None:
+    made = edited_sidecar(bundle)
+    both = add_plan(made, name="sm87-11111111")
     assert chosen(both)[0].startswith(f"{TENSORRT}engines/fp32-sm87-11111111.plan")
 
 
-def test_auto_precision_is_what_the_engine_is_fastest_with(fake: Any, bundle: Bundle) -> None:
+def test_auto_precision_is_what_the_engine_is_fastest_with(fake: Fake, bundle: Bundle) -> None:
     several = all_precisions(bundle)
     assert chosen(several, "auto")[-1] == f"{CPU}model.onnx, fp32{WITHOUT_BOTH}"
-    full = fake.add_plan(several)
+    full = add_plan(several)
     assert "fp32-sm87" in chosen(full, "auto")[-1]
-    half = fake.add_plan(full, "fp16")
+    half = add_plan(full, "fp16")
     assert chosen(half, "auto") == [
         f"{TENSORRT}engines/fp16-sm87-00000000.plan, fp16, batch 1 to 8, made for 1"
     ]
     assert "model.int8.onnx, int8" in chosen(half, "int8")[-1]
 
 
-def test_what_is_made_for_cpus_runs_there_without_a_word_on_others(fake: Any, bundle: Bundle) -> None:
-    made = fake.add_plan(all_precisions(bundle))
+def test_what_is_made_for_cpus_runs_there_without_a_word_on_others(fake: Fake, bundle: Bundle) -> None:
+    made = add_plan(all_precisions(bundle))
     assert chosen(made, "int8-cpu") == [f"{CPU}model.int8-cpu.onnx, int8-cpu"]
     with pytest.raises(
         UsageError, match="int8-cpu is made for ONNX Runtime on CPUs; plans are fp32, fp16, int8"
@@ -214,8 +215,8 @@ def test_what_is_made_for_cpus_runs_there_without_a_word_on_others(fake: Any, bu
         open_engine(made, "int8-cpu", "tensorrt")
 
 
-def test_an_engine_that_is_named_is_the_only_one_tried(fake: Any, bundle: Bundle) -> None:
-    made = fake.add_plan(bundle)
+def test_an_engine_that_is_named_is_the_only_one_tried(fake: Fake, bundle: Bundle) -> None:
+    made = add_plan(bundle)
     assert chosen(made, engine="cpu") == [f"{CPU}model.onnx, fp32"]
     assert chosen(made, engine="onnxruntime") == [f"{CPU}model.onnx, fp32 (no CUDA; -v says more)"]
     assert fake.deserialised == 0
@@ -231,25 +232,25 @@ def test_the_last_engine_in_line_raises_its_own_error(bundle: Bundle) -> None:
 # Building what does not load
 
 
-@pytest.mark.parametrize("prepare", [lambda fake, bundle: bundle, *(prepare for prepare, _ in NEVER_LOADED)])
-def test_rebuild_builds_what_does_not_load_and_loads_it(fake: Any, bundle: Bundle, prepare: Any) -> None:
+@pytest.mark.parametrize("prepare", [lambda bundle: bundle, *(prepare for prepare, _ in NEVER_LOADED)])
+def test_rebuild_builds_what_does_not_load_and_loads_it(fake: Fake, bundle: Bundle, prepare: Any) -> None:
     asked: list[tuple[Path, str]] = []
 
     def rebuild(old: Bundle, precision: str) -> Bundle:
         asked.append((old.path, precision))
-        return fake.add_plan(old, precision, name="sm87-22222222")  # type: ignore[no-any-return]
+        return add_plan(old, precision, name="sm87-22222222")
 
-    (line,) = chosen(prepare(fake, bundle), engine="tensorrt", rebuild=rebuild)
+    (line,) = chosen(prepare(bundle), engine="tensorrt", rebuild=rebuild)
     assert line.startswith(f"{TENSORRT}engines/fp32-sm87-22222222.plan")
     assert asked == [(bundle.path, "fp32")]
 
 
-def test_rebuild_leaves_a_plan_alone_that_loads(fake: Any, bundle: Bundle) -> None:
-    made = fake.add_plan(bundle)
+def test_rebuild_leaves_a_plan_alone_that_loads(fake: Fake, bundle: Bundle) -> None:
+    made = add_plan(bundle)
     assert "00000000" in chosen(made, rebuild=lambda *_: pytest.fail("it loads"))[0]
 
 
-def test_a_build_that_fails_is_an_error_or_passed_over(fake: Any, bundle: Bundle) -> None:
+def test_a_build_that_fails_is_an_error_or_passed_over(fake: Fake, bundle: Bundle) -> None:
     def rebuild(old: Bundle, precision: str) -> Bundle:
         raise IncompatibleError("TensorRT could not build it")
 

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.checkout import REPOSITORY
+from tests.support.plans import Fake
 from tgkt_edge.errors import IncompatibleError, MissingDependency, TgktEdgeError
 from tgkt_edge.runtime.engines.cuda import Cuda, CudaError
 
 VERSIONS = {"12.9.4": "CUDA 12", "13.0.3": "the oldest for CUDA 13"}
 
 
-def test_memory_comes_back_as_it_was_sent(fake: Any) -> None:
+def test_memory_comes_back_as_it_was_sent(fake: Fake) -> None:
     cuda = Cuda()
     gpu, stream = cuda.alloc(24), cuda.stream()
     pinned, view = cuda.alloc_pinned((2, 3))
@@ -34,7 +36,7 @@ def test_memory_comes_back_as_it_was_sent(fake: Any) -> None:
     assert fake.machine.alive == 0
 
 
-def test_what_work_raises_ends_the_capture_and_goes_through(fake: Any) -> None:
+def test_what_work_raises_ends_the_capture_and_goes_through(fake: Fake) -> None:
     cuda = Cuda()
     stream = cuda.stream()
 
@@ -47,7 +49,7 @@ def test_what_work_raises_ends_the_capture_and_goes_through(fake: Any) -> None:
     assert not fake.machine.graphs
 
 
-def test_what_may_not_be_captured_is_an_error_and_the_stream_works_on(fake: Any) -> None:
+def test_what_may_not_be_captured_is_an_error_and_the_stream_works_on(fake: Fake) -> None:
     cuda = Cuda()
     stream = cuda.stream()
     with pytest.raises(CudaError, match="operation not permitted when stream is capturing"):
@@ -74,7 +76,7 @@ def test_what_may_not_be_captured_is_an_error_and_the_stream_works_on(fake: Any)
         (700, CudaError, r"'an illegal memory access was encountered' .cudaErrorIllegalAddress, 700."),
     ],
 )
-def test_errors_are_said_in_words(fake: Any, code: int, kind: type[TgktEdgeError], words: str) -> None:
+def test_errors_are_said_in_words(fake: Fake, code: int, kind: type[TgktEdgeError], words: str) -> None:
     fake.machine.fails["cudaSetDevice"] = fake.cuda.cudaError_t(code)
     with pytest.raises(kind, match=words):
         Cuda()
@@ -89,7 +91,7 @@ def test_without_cuda_bindings_it_is_exit_6_and_names_the_extras(monkeypatch: py
 
 
 def test_cuda_bindings_that_do_not_load_say_why(
-    tmp_path: Path, fake: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cuda" / "bindings").mkdir(parents=True)
     (tmp_path / "cuda" / "__init__.py").touch()
@@ -128,12 +130,12 @@ print(json.dumps({"signatures": signatures, "malloc": [len(error), int(error[0])
 """
 
 
-def used_names(repository: Path) -> list[str]:
+def used_names() -> list[str]:
     import ast
 
     found = set()
     for node in ast.walk(
-        ast.parse((repository / "runtime" / "engines" / "cuda.py").read_text(encoding="utf-8"))
+        ast.parse((REPOSITORY / "runtime" / "engines" / "cuda.py").read_text(encoding="utf-8"))
     ):
         parts: list[str] = []
         inner: ast.AST = node
@@ -156,10 +158,8 @@ def parts_of(node: Any) -> str:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_name_is_there_with_as_many_arguments(
-    version: str, repository: Path, fake: Any, tmp_path: Path
-) -> None:
-    names = used_names(repository)
+def test_every_name_is_there_with_as_many_arguments(version: str, fake: Fake, tmp_path: Path) -> None:
+    names = used_names()
     assert {"cudaMalloc", "cudaGraphInstantiate", "cudaMemcpyKind.cudaMemcpyHostToDevice"} <= set(names)
     assert len(names) > 20
     fetch = f"-m pip install -q --no-deps --only-binary=:all: --target {tmp_path} cuda-bindings=={version}".split()

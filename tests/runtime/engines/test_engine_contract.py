@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.bundles import CLASSES, save_model
+from tests.support.plans import Fake, Real, add_plan
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.bundle.engine_metadata import Profile
 from tgkt_edge.bundle.engines import plan_names, plans
@@ -49,8 +51,8 @@ def subject(request: pytest.FixtureRequest) -> Subject:
         return Subject(cuda)
     if request.param == "tensorrt":
         return Subject(tensorrt, 8)
-    fake: Any = request.getfixturevalue("fake")
-    return Subject(lambda bundle: open_engine(fake.add_plan(bundle), engine="tensorrt"), 8)
+    request.getfixturevalue("fake")
+    return Subject(lambda bundle: open_engine(add_plan(bundle), engine="tensorrt"), 8)
 
 
 def cuda(bundle: Bundle) -> Engine:
@@ -81,10 +83,10 @@ def unit(count: int, size: int = 32) -> NDArray[np.float32]:
     return np.random.default_rng(1).random((count, 1, size, size), dtype=np.float32)
 
 
-def test_answers_have_the_stated_shapes_and_sum_to_one(engine: Engine, kit: Any) -> None:
+def test_answers_have_the_stated_shapes_and_sum_to_one(engine: Engine) -> None:
     logits, probabilities = engine.infer(unit(5))
     for answer in (logits, probabilities):
-        assert answer.shape == (5, len(kit.classes))
+        assert answer.shape == (5, len(CLASSES))
         assert answer.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
     spread = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -191,8 +193,8 @@ CHANGES: list[tuple[dict[str, Any], dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("changes", "text"), CHANGES)
-def test_an_onnx_file_that_disagrees(bundle: Bundle, kit: Any, changes: dict[str, Any], text: Any) -> None:
-    kit.save_model(bundle.path / "model.onnx", **changes)
+def test_an_onnx_file_that_disagrees(bundle: Bundle, changes: dict[str, Any], text: Any) -> None:
+    save_model(bundle.path / "model.onnx", **changes)
     edited = bundle.write()
     with pytest.raises(IncompatibleError, match=text["onnx"]):
         open_engine(edited, engine="cpu")
@@ -200,9 +202,9 @@ def test_an_onnx_file_that_disagrees(bundle: Bundle, kit: Any, changes: dict[str
 
 @pytest.mark.parametrize(("changes", "text"), CHANGES)
 def test_a_plan_that_disagrees_though_its_sidecar_does_not(
-    fake: Any, bundle: Bundle, kit: Any, tmp_path: Path, changes: dict[str, Any], text: Any
+    fake: Fake, bundle: Bundle, tmp_path: Path, changes: dict[str, Any], text: Any
 ) -> None:
-    kit.save_model(tmp_path / "other.onnx", **changes)
+    save_model(tmp_path / "other.onnx", **changes)
     with pytest.raises(IncompatibleError, match=text["plan"]):
         fake.open(bundle, graph=tmp_path / "other.onnx")
     assert fake.deserialised == 1
@@ -211,7 +213,7 @@ def test_a_plan_that_disagrees_though_its_sidecar_does_not(
 
 @pytest.mark.parametrize(("changes", "text"), CHANGES)
 def test_a_real_plan_whose_sidecar_disagrees_is_never_loaded(
-    real: Any, changes: dict[str, Any], text: Any, monkeypatch: pytest.MonkeyPatch
+    real: Real, changes: dict[str, Any], text: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (plan,) = plans(real.bundle)
     size, count = changes.get("size", 32), len(changes.get("classes", "abc"))
@@ -228,7 +230,7 @@ def test_a_real_plan_whose_sidecar_disagrees_is_never_loaded(
         TensorRtEngine(edited, plans(edited)[0], real.machine)
 
 
-def test_half_precision_answers_are_refused(fake: Any, bundle: Bundle, tmp_path: Path) -> None:
+def test_half_precision_answers_are_refused(fake: Fake, bundle: Bundle, tmp_path: Path) -> None:
     import onnx
     from onnx import TensorProto, helper
 
@@ -242,7 +244,7 @@ def test_half_precision_answers_are_refused(fake: Any, bundle: Bundle, tmp_path:
         fake.open(bundle, graph=tmp_path / "half.onnx")
 
 
-def test_the_plan_of_one_batch_size_may_say_so_in_its_shapes(fake: Any, bundle: Bundle) -> None:
+def test_the_plan_of_one_batch_size_may_say_so_in_its_shapes(fake: Fake, bundle: Bundle) -> None:
     answer = {"dtype": "fp32", "shape": [2, 3]}
     fixed = {
         "inputs": {"frame": {"dtype": "fp32", "shape": [2, 1, 32, 32]}},
@@ -251,7 +253,7 @@ def test_the_plan_of_one_batch_size_may_say_so_in_its_shapes(fake: Any, bundle: 
     engine = fake.open(bundle, profile=Profile(2, 2, 2), sidecar=fixed)
     assert engine.infer(unit(2))[0].shape == (2, 3)
     engine.close()
-    made = fake.add_plan(bundle, profile=Profile(1, 2, 4), sidecar=fixed)
+    made = add_plan(bundle, profile=Profile(1, 2, 4), sidecar=fixed)
     with pytest.raises(IncompatibleError, match=r"its input frame is fp32 \[2, 1, 32, 32\]"):
         TensorRtEngine(made, plans(made)[0])
     assert len(plan_names(made)) == 1

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.plans import Fake, add_plan
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.bundle.engine_metadata import Profile
 from tgkt_edge.bundle.engines import plans
@@ -26,7 +27,7 @@ def unit(count: int, seed: int = 1) -> NDArray[np.float32]:
     return np.random.default_rng(seed).random((count, 1, 32, 32), dtype=np.float32)
 
 
-def calls_of(fake: Any, work: Callable[[], object]) -> list[str]:
+def calls_of(fake: Fake, work: Callable[[], object]) -> list[str]:
     """What was called of CUDA meanwhile."""
     before = len(fake.machine.calls)
     work()
@@ -41,7 +42,7 @@ def reference(bundle: Bundle) -> OnnxRuntimeEngine:
 # Memory
 
 
-def test_all_memory_is_allocated_while_loading_and_freed_once_by_close(fake: Any, bundle: Bundle) -> None:
+def test_all_memory_is_allocated_while_loading_and_freed_once_by_close(fake: Fake, bundle: Bundle) -> None:
     engine = fake.open(bundle)
     assert engine.name == "TensorRT 10.3.0, Orin"
     assert sorted(len(raw) for raw in fake.machine.gpu.values()) == [
@@ -65,7 +66,7 @@ def test_all_memory_is_allocated_while_loading_and_freed_once_by_close(fake: Any
     assert calls_of(fake, engine.close) == []
 
 
-def test_answers_outlive_the_next_frame_and_the_engine(fake: Any, bundle: Bundle) -> None:
+def test_answers_outlive_the_next_frame_and_the_engine(fake: Fake, bundle: Bundle) -> None:
     engine = fake.open(bundle)
     first = engine.infer(unit(1, seed=1))[0]
     kept = first.copy()
@@ -81,7 +82,7 @@ def test_answers_outlive_the_next_frame_and_the_engine(fake: Any, bundle: Bundle
         "cudaGraphLaunch",
     ],
 )  # fmt: skip
-def test_what_fails_while_loading_leaves_nothing_allocated(fake: Any, bundle: Bundle, call: str) -> None:
+def test_what_fails_while_loading_leaves_nothing_allocated(fake: Fake, bundle: Bundle, call: str) -> None:
     fake.machine.fails[call] = fake.cuda.cudaError_t.cudaErrorMemoryAllocation
     with pytest.raises(TgktEdgeError, match=f"'out of memory' .cudaErrorMemoryAllocation, 2. to {call}"):
         fake.open(bundle)
@@ -89,7 +90,7 @@ def test_what_fails_while_loading_leaves_nothing_allocated(fake: Any, bundle: Bu
 
 
 def test_the_second_allocation_may_be_the_one_that_fails(
-    fake: Any, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    fake: Fake, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, room = fake.cuda.cudaMalloc, 10_000
 
@@ -103,7 +104,7 @@ def test_the_second_allocation_may_be_the_one_that_fails(
     assert fake.machine.alive == 0
 
 
-def test_a_plan_that_needs_no_scratch_memory_loads(fake: Any, bundle: Bundle) -> None:
+def test_a_plan_that_needs_no_scratch_memory_loads(fake: Fake, bundle: Bundle) -> None:
     engine = fake.open(bundle, scratch=0)
     assert engine.infer(unit(1))[0].shape == (1, 3)
     engine.close()
@@ -113,7 +114,7 @@ def test_a_plan_that_needs_no_scratch_memory_loads(fake: Any, bundle: Bundle) ->
 
 
 def test_a_batch_size_is_run_then_captured_then_replayed(
-    fake: Any, bundle: Bundle, reference: OnnxRuntimeEngine
+    fake: Fake, bundle: Bundle, reference: OnnxRuntimeEngine
 ) -> None:
     engine = fake.open(bundle)
     first = calls_of(fake, lambda: engine.infer(unit(3)))
@@ -139,7 +140,7 @@ def test_a_batch_size_is_run_then_captured_then_replayed(
     assert fake.machine.alive == 0
 
 
-def test_replays_answer_bit_for_bit_as_plain_runs_do(fake: Any, bundle: Bundle) -> None:
+def test_replays_answer_bit_for_bit_as_plain_runs_do(fake: Fake, bundle: Bundle) -> None:
     graphs = fake.open(bundle)
     replayed = [graphs.infer(unit(count, seed)) for seed, count in enumerate((1, 4, 1, 4, 8))]
     graphs.close()
@@ -169,7 +170,7 @@ def test_replays_answer_bit_for_bit_as_plain_runs_do(fake: Any, bundle: Bundle) 
     ],
 )
 def test_a_plan_that_cannot_be_captured_is_queued_each_time_and_says_so(
-    fake: Any,
+    fake: Fake,
     bundle: Bundle,
     reference: OnnxRuntimeEngine,
     values: dict[str, Any],
@@ -189,7 +190,11 @@ def test_a_plan_that_cannot_be_captured_is_queued_each_time_and_says_so(
 
 @pytest.mark.parametrize("capturable", [True, False])
 def test_tensorrt_rtx_is_asked_whether_it_can_be_captured(
-    fake: Any, bundle: Bundle, reference: OnnxRuntimeEngine, capturable: bool, monkeypatch: pytest.MonkeyPatch
+    fake: Fake,
+    bundle: Bundle,
+    reference: OnnxRuntimeEngine,
+    capturable: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It compiles kernels while it runs, by default in the background: a graph would keep the slow ones."""
     monkeypatch.setattr(trt, "find", lambda: trt.TensorRt(fake.trt, "tensorrt_rtx", "10.3.0"))
@@ -203,7 +208,7 @@ def test_tensorrt_rtx_is_asked_whether_it_can_be_captured(
     assert fake.machine.alive == 0
 
 
-def test_only_so_many_batch_sizes_are_kept(fake: Any, bundle: Bundle, reference: OnnxRuntimeEngine) -> None:
+def test_only_so_many_batch_sizes_are_kept(fake: Fake, bundle: Bundle, reference: OnnxRuntimeEngine) -> None:
     engine = fake.open(bundle, profile=Profile(1, 1, GRAPHS + 3))
     for count in [*range(1, GRAPHS + 4), 1, 2]:
         np.testing.assert_allclose(engine.infer(unit(count))[0], reference.infer(unit(count))[0], rtol=1e-6)
@@ -216,7 +221,7 @@ def test_only_so_many_batch_sizes_are_kept(fake: Any, bundle: Bundle, reference:
 
 
 def test_a_smaller_batch_than_the_plan_takes_is_filled_up(
-    fake: Any, bundle: Bundle, reference: OnnxRuntimeEngine
+    fake: Fake, bundle: Bundle, reference: OnnxRuntimeEngine
 ) -> None:
     engine = fake.open(bundle, profile=Profile(4, 4, 4))
     engine.infer(unit(4))
@@ -229,7 +234,7 @@ def test_a_smaller_batch_than_the_plan_takes_is_filled_up(
 
 
 def test_frames_that_lie_scattered_in_memory_are_taken(
-    fake: Any, bundle: Bundle, reference: OnnxRuntimeEngine
+    fake: Fake, bundle: Bundle, reference: OnnxRuntimeEngine
 ) -> None:
     engine = fake.open(bundle)
     every_other = unit(6)[::2, :, ::-1]
@@ -242,7 +247,9 @@ def test_frames_that_lie_scattered_in_memory_are_taken(
 # What TensorRT and the GPU say
 
 
-def test_a_gpu_that_fails_is_an_error_in_words_and_the_engine_still_closes(fake: Any, bundle: Bundle) -> None:
+def test_a_gpu_that_fails_is_an_error_in_words_and_the_engine_still_closes(
+    fake: Fake, bundle: Bundle
+) -> None:
     engine = fake.open(bundle)
     for call in ("cudaStreamSynchronize", "cudaGraphLaunch", "cudaFree", "cudaStreamDestroy"):
         fake.machine.fails[call] = fake.cuda.cudaError_t.cudaErrorIllegalAddress
@@ -255,7 +262,7 @@ def test_a_gpu_that_fails_is_an_error_in_words_and_the_engine_still_closes(fake:
         engine.infer(unit(1))
 
 
-def test_tensorrts_own_words_reach_the_user(fake: Any, bundle: Bundle) -> None:
+def test_tensorrts_own_words_reach_the_user(fake: Fake, bundle: Bundle) -> None:
     with pytest.raises(
         IncompatibleError, match=r"cannot be loaded by TensorRT 10.3.0, Orin: .*kMAGIC_TAG.*--rebuild"
     ):
@@ -274,15 +281,15 @@ def test_tensorrts_own_words_reach_the_user(fake: Any, bundle: Bundle) -> None:
     assert fake.machine.alive == 0
 
 
-def test_a_version_compatible_plan_may_run_its_own_code(fake: Any, bundle: Bundle) -> None:
+def test_a_version_compatible_plan_may_run_its_own_code(fake: Fake, bundle: Bundle) -> None:
     fake.open(bundle, host_code=True, sidecar={"version_compatible": True}).close()
     with pytest.raises(IncompatibleError, match="lean runtime"):
         fake.open(bundle, host_code=True)
 
 
-def test_the_gpu_is_chosen_before_the_plan_is_loaded(fake: Any, bundle: Bundle) -> None:
+def test_the_gpu_is_chosen_before_the_plan_is_loaded(fake: Fake, bundle: Bundle) -> None:
     """TensorRT loads onto the GPU that is current then."""
-    made = fake.add_plan(bundle)
+    made = add_plan(bundle)
     assert fake.machine.device is None
     engine = TensorRtEngine(made, plans(made)[0])
     assert fake.machine.calls[0] == "cudaSetDevice"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.plans import Fake, Real
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.bundle.engine_header import read_header
 from tgkt_edge.bundle.engine_metadata import Profile, sidecar_path
@@ -49,7 +50,7 @@ def given(rtx: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def cuda(rtx: Any, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def cuda(rtx: Any, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     """CUDA is there, TensorRT is the real one."""
     monkeypatch.setattr("tgkt_edge.trt.library.find", lambda: rtx)
 
@@ -64,7 +65,9 @@ def snapshot(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("without_gpu", "cuda")
-def test_a_plan_that_fits_is_given_to_tensorrt_whose_words_are_passed_on(real: Any, given: list[str]) -> None:
+def test_a_plan_that_fits_is_given_to_tensorrt_whose_words_are_passed_on(
+    real: Real, given: list[str]
+) -> None:
     plan = only(real.bundle)
     with pytest.raises(
         IncompatibleError, match=r"cannot be loaded by TensorRT-RTX .*, NVIDIA GeForce RTX 4090: .+ Build"
@@ -75,7 +78,7 @@ def test_a_plan_that_fits_is_given_to_tensorrt_whose_words_are_passed_on(real: A
 
 @pytest.mark.usefixtures("cuda")
 def test_a_file_that_is_exchanged_while_it_is_checked_is_not_what_is_loaded(
-    real: Any, given: list[str], monkeypatch: pytest.MonkeyPatch
+    real: Real, given: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = only(real.bundle)
     digest, path = hashlib.sha256, real.bundle.path / plan.name
@@ -145,7 +148,7 @@ def not_named(bundle: Bundle) -> Bundle:
     ],
 )
 def test_what_the_manifest_does_not_vouch_for_never_reaches_tensorrt(
-    real: Any, given: list[str], damage: Any, why: str
+    real: Real, given: list[str], damage: Any, why: str
 ) -> None:
     plan = only(real.bundle)
     damaged = damage(real.bundle)
@@ -169,14 +172,14 @@ def test_what_the_manifest_does_not_vouch_for_never_reaches_tensorrt(
     ],
 )
 def test_a_plan_for_another_machine_never_reaches_tensorrt(
-    real: Any, given: list[str], changes: dict[str, Any], why: str
+    real: Real, given: list[str], changes: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(IncompatibleError, match=why):
         TensorRtEngine(real.bundle, only(real.bundle), dataclasses.replace(real.machine, **changes))
     assert given == []
 
 
-def test_an_edited_sidecar_is_not_read(real: Any, given: list[str]) -> None:
+def test_an_edited_sidecar_is_not_read(real: Real, given: list[str]) -> None:
     beside = sidecar_path(real.bundle.path / only(real.bundle).name)
     beside.write_text(beside.read_text(encoding="utf-8").replace('"8.9"', '"8.6"'), encoding="utf-8")
     with pytest.raises(BundleError, match=r"plan.json was altered: its sha256"):
@@ -187,7 +190,7 @@ def test_an_edited_sidecar_is_not_read(real: Any, given: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("without_gpu")
-def test_with_cuda_bindings_but_no_driver_the_plan_is_not_even_read(real: Any, given: list[str]) -> None:
+def test_with_cuda_bindings_but_no_driver_the_plan_is_not_even_read(real: Real, given: list[str]) -> None:
     pytest.importorskip("cuda.bindings.runtime")
     with pytest.raises(IncompatibleError, match="there is no NVIDIA driver here"):
         TensorRtEngine(real.bundle, only(real.bundle), real.machine)
@@ -205,7 +208,7 @@ def ada(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("ada")
-def test_a_plan_is_built_again_as_it_was(real: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_is_built_again_as_it_was(real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof, "engine_layers", lambda plan: {"fp32": 3})  # the inspector needs the GPU
     before = only(real.bundle)
     assert (before.sidecar.profile, before.sidecar.build["optimisation"]) == (Profile(1, 2, 4), 0)
@@ -234,7 +237,7 @@ def test_a_plan_is_built_again_as_it_was(real: Any, monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_a_build_that_fails_leaves_the_plan_it_should_replace(
-    real: Any, request: pytest.FixtureRequest, card: str | None, error: type[Exception], words: str
+    real: Real, request: pytest.FixtureRequest, card: str | None, error: type[Exception], words: str
 ) -> None:
     """At its last step, or before its first where there is no GPU to build for."""
     if card is not None:

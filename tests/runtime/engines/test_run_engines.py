@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.cli import cli_environment, run_cli
+from tests.support.images import make_frames, save_frames
+from tests.support.plans import Real, add_plan
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.bundle.engines import plan_names
 from tgkt_edge.io.atomic import sha256_of
@@ -18,14 +21,14 @@ FAKES = Path(__file__).with_name("fakes")
 
 
 @pytest.fixture
-def frames(kit: Any, tmp_path: Path) -> Path:
-    return Path(kit.save_frames(tmp_path / "frames", kit.make_frames(6)))
+def frames(tmp_path: Path) -> Path:
+    return Path(save_frames(tmp_path / "frames", make_frames(6)))
 
 
 @pytest.fixture
-def orin(kit: Any, driver: Any) -> dict[str, str]:
+def orin(driver: Any) -> dict[str, str]:
     """The environment of a process that finds TensorRT, cuda-bindings and the driver of ``fakes``."""
-    path = f"{FAKES}:{kit.environment()['PYTHONPATH']}"
+    path = f"{FAKES}:{cli_environment()['PYTHONPATH']}"
     return {"PYTHONPATH": path, "LD_LIBRARY_PATH": str(driver("Orin", 7))}
 
 
@@ -33,24 +36,22 @@ def top(done: Any) -> list[dict[str, float]]:
     return [{entry["label"]: entry["probability"] for entry in record["top"]} for record in done.records]
 
 
-def run_without(kit: Any, absent: tuple[str, ...], *arguments: object) -> subprocess.CompletedProcess[str]:
+def run_without(absent: tuple[str, ...], *arguments: object) -> subprocess.CompletedProcess[str]:
     code = f"import sys\nsys.modules.update(dict.fromkeys({absent!r}))\nsys.argv[1:] = {list(map(str, arguments))!r}\n"
     return subprocess.run(
         [sys.executable, "-c", f"{code}from tgkt_edge.cli.main import main\nmain()"],
-        capture_output=True, text=True, env=kit.environment(), timeout=60, check=False,
+        capture_output=True, text=True, env=cli_environment(), timeout=60, check=False,
     )  # fmt: skip
 
 
 # With a GPU that is faked
 
 
-def test_run_answers_with_tensorrt_and_says_so(
-    kit: Any, bundle: Bundle, orin: dict[str, str], frames: Path, make_plan: Any
-) -> None:
-    make_plan(bundle)
-    cpu = kit.run_cli("run", bundle.path, "--camera", frames, "--engine", "cpu")
+def test_run_answers_with_tensorrt_and_says_so(bundle: Bundle, orin: dict[str, str], frames: Path) -> None:
+    add_plan(bundle)
+    cpu = run_cli("run", bundle.path, "--camera", frames, "--engine", "cpu")
     for engine in ("auto", "tensorrt"):
-        done = kit.run_cli("run", bundle.path, "--camera", frames, "--engine", engine, **orin)
+        done = run_cli("run", bundle.path, "--camera", frames, "--engine", engine, **orin)
         assert done.code == 0, done.stderr
         assert (
             "engine: TensorRT 10.3.0, Orin; engines/fp32-sm87-00000000.plan, fp32, batch 1 to 8"
@@ -63,11 +64,9 @@ def test_run_answers_with_tensorrt_and_says_so(
             np.testing.assert_allclose(list(ours.values()), list(theirs.values()), rtol=1e-5)
 
 
-def test_verify_compares_plans_and_says_what_ran(
-    kit: Any, bundle: Bundle, orin: dict[str, str], frames: Path, make_plan: Any
-) -> None:
-    make_plan(bundle)
-    done = kit.run_cli("verify", bundle.path, "--frames", frames, "--engine", "tensorrt", "--json", **orin)
+def test_verify_compares_plans_and_says_what_ran(bundle: Bundle, orin: dict[str, str], frames: Path) -> None:
+    add_plan(bundle)
+    done = run_cli("verify", bundle.path, "--frames", frames, "--engine", "tensorrt", "--json", **orin)
     assert done.code == 0, done.stderr
     assert done.records[0]["engines"] == {"fp32": "TensorRT 10.3.0, Orin"}
     assert done.records[0]["why"]["fp32"] == [
@@ -77,29 +76,27 @@ def test_verify_compares_plans_and_says_what_ran(
 
 
 def test_an_altered_plan_is_exit_4_if_named_and_passed_over_if_not(
-    kit: Any, bundle: Bundle, orin: dict[str, str], frames: Path, make_plan: Any
+    bundle: Bundle, orin: dict[str, str], frames: Path
 ) -> None:
-    made = make_plan(bundle)
+    made = add_plan(bundle)
     with (made.path / plan_names(made)[0]).open("ab") as file:
         file.write(b"\0")
-    done = kit.run_cli("run", bundle.path, "--camera", frames, "--engine", "tensorrt", **orin)
+    done = run_cli("run", bundle.path, "--camera", frames, "--engine", "tensorrt", **orin)
     assert done.code == 4
     assert done.records == []
     assert "error: no fp32 plan of" in done.stderr
     assert "truncated?" in done.stderr
     assert "Traceback" not in done.stderr
-    done = kit.run_cli("run", bundle.path, "--camera", frames, **orin)
+    done = run_cli("run", bundle.path, "--camera", frames, **orin)
     assert done.code == 0
     assert "engine tensorrt is skipped: no fp32 plan of" in done.stderr
     assert "\nengine: onnxruntime, CPU; model.onnx, fp32" in done.stderr
     assert len(done.records) == 6
 
 
-def test_a_gpu_without_memory_is_exit_1_if_named(
-    kit: Any, bundle: Bundle, orin: dict[str, str], frames: Path, make_plan: Any
-) -> None:
-    make_plan(bundle, scratch=1 << 50)
-    done = kit.run_cli("run", bundle.path, "--camera", frames, "--engine", "tensorrt", **orin)
+def test_a_gpu_without_memory_is_exit_1_if_named(bundle: Bundle, orin: dict[str, str], frames: Path) -> None:
+    add_plan(bundle, scratch=1 << 50)
+    done = run_cli("run", bundle.path, "--camera", frames, "--engine", "tensorrt", **orin)
     assert done.code == 1, done.stderr
     assert "GPU memory is used up" in done.stderr
     assert "Traceback" not in done.stderr
@@ -109,10 +106,10 @@ def test_a_gpu_without_memory_is_exit_1_if_named(
 
 
 @pytest.mark.usefixtures("without_gpu")
-def test_a_real_plan_without_a_gpu_is_exit_4_and_why(kit: Any, real: Any, frames: Path) -> None:
+def test_a_real_plan_without_a_gpu_is_exit_4_and_why(real: Real, frames: Path) -> None:
     before = {name: sha256_of(real.bundle.path / name) for name in real.bundle.files}
     for more in ([], ["--rebuild"]):
-        done = kit.run_cli("run", real.bundle.path, "--camera", frames, "--engine", "tensorrt", *more)
+        done = run_cli("run", real.bundle.path, "--camera", frames, "--engine", "tensorrt", *more)
         assert done.code == 4, done.stderr
         assert done.records == []
         assert f"error: no fp32 plan of {real.bundle.path} loads here: engines/fp32-sm89-" in done.stderr
@@ -123,9 +120,9 @@ def test_a_real_plan_without_a_gpu_is_exit_4_and_why(kit: Any, real: Any, frames
 
 
 @pytest.mark.usefixtures("without_gpu")
-def test_auto_goes_on_without_the_real_plan_and_says_why(kit: Any, real: Any, frames: Path) -> None:
+def test_auto_goes_on_without_the_real_plan_and_says_why(real: Real, frames: Path) -> None:
     for more in ([], ["--rebuild"]):
-        done = kit.run_cli("run", real.bundle.path, "--camera", frames, *more)
+        done = run_cli("run", real.bundle.path, "--camera", frames, *more)
         assert done.code == 0, done.stderr
         assert len(done.records) == 6
         lines = [line for line in done.stderr.splitlines() if line.startswith("engine")]
@@ -138,24 +135,22 @@ def test_auto_goes_on_without_the_real_plan_and_says_why(kit: Any, real: Any, fr
 
 @pytest.mark.usefixtures("without_gpu")
 def test_rebuild_builds_and_keeps_the_earlier_plan_if_the_new_one_does_not_load(
-    kit: Any, real: Any, frames: Path, driver: Any
+    real: Real, frames: Path, driver: Any
 ) -> None:
     """The driver tells of an RTX 3080, so TensorRT-RTX really builds for it; that it cannot run it comes out then."""
     before = {name: sha256_of(real.bundle.path / name) for name in real.bundle.files}
     env = {"LD_LIBRARY_PATH": str(driver("RTX 3080", 6))}
-    done = kit.run_cli(
-        "run", real.bundle.path, "--camera", frames, "--engine", "tensorrt", "--rebuild", **env
-    )
+    done = run_cli("run", real.bundle.path, "--camera", frames, "--engine", "tensorrt", "--rebuild", **env)
     assert done.code == 1, done.stderr
     assert "fp32: building with TensorRT-RTX" in done.stderr
     assert "batch 1 to 4, made for 2" in done.stderr  # as the earlier plan
     assert "error: the plan just built does not load here: " in done.stderr
     assert "Traceback" not in done.stderr
-    done = kit.run_cli("run", real.bundle.path, "--camera", frames, "--rebuild", **env)
+    done = run_cli("run", real.bundle.path, "--camera", frames, "--rebuild", **env)
     assert done.code == 0, done.stderr
     assert "engine tensorrt is skipped: the plan just built does not load here: " in done.stderr
     assert len(done.records) == 6
-    done = kit.run_cli("run", real.bundle.path, "--camera", frames, "--engine", "tensorrt", **env)
+    done = run_cli("run", real.bundle.path, "--camera", frames, "--engine", "tensorrt", **env)
     assert done.code == 4
     assert (
         "built for compute capability 8.9, the GPU here is RTX 3080 (compute capability 8.6)" in done.stderr
@@ -174,19 +169,19 @@ def test_rebuild_builds_and_keeps_the_earlier_plan_if_the_new_one_does_not_load(
     ],
 )
 def test_a_library_that_is_missing_is_exit_6(
-    kit: Any, bundle: Bundle, frames: Path, absent: tuple[str, ...], engine: str, words: str
+    bundle: Bundle, frames: Path, absent: tuple[str, ...], engine: str, words: str
 ) -> None:
-    done = run_without(kit, absent, "run", bundle.path, "--camera", frames, "--engine", engine)
+    done = run_without(absent, "run", bundle.path, "--camera", frames, "--engine", engine)
     assert done.returncode == 6, done.stderr
     assert words in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
 
 
-def test_flags_that_contradict_each_other_are_exit_2(kit: Any, bundle: Bundle, frames: Path) -> None:
-    done = kit.run_cli("run", bundle.path, "--camera", frames, "--engine", "cpu", "--rebuild")
+def test_flags_that_contradict_each_other_are_exit_2(bundle: Bundle, frames: Path) -> None:
+    done = run_cli("run", bundle.path, "--camera", frames, "--engine", "cpu", "--rebuild")
     assert done.code == 2
     assert "--rebuild builds a TensorRT plan, which --engine cpu does not load" in done.stderr
-    done = kit.run_cli("run", bundle.path, "--camera", frames, "--engine", "vulkan")
+    done = run_cli("run", bundle.path, "--camera", frames, "--engine", "vulkan")
     assert done.code == 2
     assert "expected one of auto, tensorrt, cuda, cpu, onnxruntime" in done.stderr

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.bundles import CLASSES, SIZE, save_bundle, save_model
+from tests.support.cli import run_cli
+from tests.support.images import make_frames, save_frames
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import BundleError, IncompatibleError, UsageError
 from tgkt_edge.runtime import OnnxRuntimeEngine, open_engine
@@ -27,15 +30,13 @@ def unit(count: int, size: int = 32) -> Any:
         ({"metadata": ("bedroom", "office", "kitchen")}, "metadata names the classes"),
     ],
 )
-def test_graph_that_disagrees_with_the_manifest(
-    tmp_path: Path, kit: Any, changes: dict[str, Any], text: str
-) -> None:
-    kit.save_model(tmp_path / "model.onnx", **changes)
+def test_graph_that_disagrees_with_the_manifest(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
+    save_model(tmp_path / "model.onnx", **changes)
     with pytest.raises(IncompatibleError, match=text):
-        OnnxRuntimeEngine(tmp_path / "model.onnx", kit.size, kit.classes)
+        OnnxRuntimeEngine(tmp_path / "model.onnx", SIZE, CLASSES)
 
 
-def test_double_precision_graph_is_refused(tmp_path: Path, kit: Any) -> None:
+def test_double_precision_graph_is_refused(tmp_path: Path) -> None:
     import onnx
     from onnx import TensorProto, helper
 
@@ -54,16 +55,16 @@ def test_double_precision_graph_is_refused(tmp_path: Path, kit: Any) -> None:
     )
     onnx.save_model(model, tmp_path / "model.onnx")
     with pytest.raises(IncompatibleError, match=r"frame is tensor\(double\), expected tensor\(float\)"):
-        OnnxRuntimeEngine(tmp_path / "model.onnx", kit.size, kit.classes)
+        OnnxRuntimeEngine(tmp_path / "model.onnx", SIZE, CLASSES)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an onnx file", None])
-def test_file_that_is_no_onnx(tmp_path: Path, kit: Any, content: bytes | None) -> None:
+def test_file_that_is_no_onnx(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "model.onnx"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(IncompatibleError, match=r"model\.onnx cannot be loaded by ONNX Runtime"):
-        OnnxRuntimeEngine(path, kit.size, kit.classes)
+        OnnxRuntimeEngine(path, SIZE, CLASSES)
 
 
 def test_unknown_provider_is_refused(depth_bundle: Bundle) -> None:
@@ -89,14 +90,14 @@ def test_open_engine_refuses_what_does_not_exist(depth_bundle: Bundle) -> None:
     assert open_engine(depth_bundle, "auto").name == "onnxruntime, CPU"
 
 
-def test_altered_model_exits_4(tmp_path: Path, kit: Any) -> None:
-    bundle = kit.save_bundle(tmp_path / "bundle")
-    kit.save_frames(tmp_path / "frames", kit.make_frames(1))
+def test_altered_model_exits_4(tmp_path: Path) -> None:
+    bundle = save_bundle(tmp_path / "bundle")
+    save_frames(tmp_path / "frames", make_frames(1))
     model = bundle.path / "model.onnx"
     data = bytearray(model.read_bytes())
     data[len(data) // 2] ^= 1
     model.write_bytes(data)
-    done = kit.run_cli("run", bundle.path, "--camera", tmp_path / "frames")
+    done = run_cli("run", bundle.path, "--camera", tmp_path / "frames")
     assert done.code == 4
     assert done.records == []
     assert "was altered" in done.stderr

@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.bundles import save_bundle
+from tests.support.cli import run_cli, split_start
+from tests.support.images import make_frames, save_frames
 from tgkt_edge.bundle.bundle import STATISTICS, Bundle
 from tgkt_edge.errors import BundleError
 from tgkt_edge.monitoring.input_distance import describe
@@ -168,11 +171,11 @@ def test_where_frames_tilt_both_ways_nothing_is_called_upside_down(known: Statis
 
 
 @pytest.fixture
-def watched(kit: Any, tmp_path: Path) -> Bundle:
+def watched(tmp_path: Path) -> Bundle:
     """A bundle with statistics of 40 of the tests' frames."""
-    made: Bundle = kit.save_bundle(tmp_path / "bundle")
+    made: Bundle = save_bundle(tmp_path / "bundle")
     described = np.stack(
-        [describe(preprocess(frame, made.sensor, made.size), 0.0) for frame in kit.make_frames(40, seed=7)]
+        [describe(preprocess(frame, made.sensor, made.size), 0.0) for frame in make_frames(40, seed=7)]
     )
     found = Statistics.of(described, np.tile(EVEN, (40, 1)))
     assert found is not None
@@ -180,15 +183,13 @@ def watched(kit: Any, tmp_path: Path) -> Bundle:
     return Bundle.open(made.write().path)
 
 
-def test_a_run_tells_of_drift_before_the_frame_that_raised_it(
-    kit: Any, watched: Bundle, tmp_path: Path
-) -> None:
+def test_a_run_tells_of_drift_before_the_frame_that_raised_it(watched: Bundle, tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
     corrupted = [noise.integers(1, 8000, (48, 64)).astype(np.uint16) for _ in range(15)]
-    folder = kit.save_frames(tmp_path / "frames", [*kit.make_frames(11), *corrupted], "{:03}.png")
+    folder = save_frames(tmp_path / "frames", [*make_frames(11), *corrupted], "{:03}.png")
     out, log = io.StringIO(), io.StringIO()
     run(watched.path, str(folder), out=out, log=log)
-    _, records = kit.split_start(out.getvalue())
+    _, records = split_start(out.getvalue())
     (event,) = [record for record in records if record.get("event") == "health"]
     assert (event["flag"], event["active"], event["limit"]) == ("input_drift", True, 1.0)
     assert event["value"] > 1
@@ -199,8 +200,8 @@ def test_a_run_tells_of_drift_before_the_frame_that_raised_it(
     assert f"input_drift: on ({event['value']:g})" in log.getvalue()
 
 
-def test_a_run_on_a_camera_that_was_turned_says_so(kit: Any, tmp_path: Path) -> None:
-    made: Bundle = kit.save_bundle(tmp_path / "bundle")
+def test_a_run_on_a_camera_that_was_turned_says_so(tmp_path: Path) -> None:
+    made: Bundle = save_bundle(tmp_path / "bundle")
     frames = [
         (2000 + 60 * np.arange(48)[:, np.newaxis] + rng.integers(0, 500, (48, 64))).astype(np.uint16)
         for rng in map(np.random.default_rng, range(60))
@@ -216,8 +217,8 @@ def test_a_run_on_a_camera_that_was_turned_says_so(kit: Any, tmp_path: Path) -> 
     made.write()
     for turned in (False, True):
         shown = [frame[::-1] if turned else frame for frame in frames[40:]]
-        folder = kit.save_frames(tmp_path / str(turned), shown, "{:03}.png")
-        done = kit.run_cli("run", made.path, "--camera", folder)
+        folder = save_frames(tmp_path / str(turned), shown, "{:03}.png")
+        done = run_cli("run", made.path, "--camera", folder)
         assert done.code == 0, done.stderr
         # The answers at adaptation were made up, so that class_drift has its reasons.
         events = [record for record in done.records if record.get("flag") == "upside_down"]
@@ -226,11 +227,9 @@ def test_a_run_on_a_camera_that_was_turned_says_so(kit: Any, tmp_path: Path) -> 
         assert ("upside_down" in done.records[-1].get("health", [])) is turned
 
 
-def test_a_bundle_without_statistics_says_so_once_and_runs(
-    kit: Any, depth_bundle: Bundle, tmp_path: Path
-) -> None:
-    folder = kit.save_frames(tmp_path / "frames", kit.make_frames(3))
-    done = kit.run_cli("run", depth_bundle.path, "--camera", folder)
+def test_a_bundle_without_statistics_says_so_once_and_runs(depth_bundle: Bundle, tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "frames", make_frames(3))
+    done = run_cli("run", depth_bundle.path, "--camera", folder)
     assert done.code == 0
     assert done.stderr.count("no statistics of its adaptation frames") == 1
     assert all("drift" not in record for record in done.records)

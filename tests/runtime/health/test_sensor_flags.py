@@ -7,13 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.support.cli import run_cli
+from tests.support.images import make_frames, save_frames
+from tests.support.pipeline import InstantEngine
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.runtime import Captured, FrameSource, classify
 from tgkt_edge.runtime.health.sensor_flags import LIMITS, STEADY, FrameMeasures, Health, Measurer
@@ -104,23 +105,11 @@ class Camera(FrameSource):
         pass
 
 
-class Instant:
-    name = "instant"
-    lanes = 1
-
-    def infer(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        answer = np.array([[0.75, 0.25]], np.float32)
-        return np.log(answer), answer
-
-    def close(self) -> None:
-        pass
-
-
 def test_a_run_tells_of_flags_before_the_frame_that_raised_them() -> None:
     out, log = io.StringIO(), io.StringIO()
     dark = np.zeros((10, 10), np.uint16)
     frames = [GOOD, dark, dark, dark, GOOD]
-    classify(lambda: Camera(frames), Instant(), DEPTH, ("a", "b"), 8, drop="none", out=out, log=log)
+    classify(lambda: Camera(frames), InstantEngine(), DEPTH, ("a", "b"), 8, drop="none", out=out, log=log)
     records = [json.loads(line) for line in out.getvalue().splitlines()]
     kinds = [record.get("event") or ("error" if "error" in record else "label") for record in records]
     # A frame without one valid pixel cannot be answered, and is looked at nevertheless.
@@ -130,11 +119,11 @@ def test_a_run_tells_of_flags_before_the_frame_that_raised_them() -> None:
     assert "invalid: on (1)" in log.getvalue()
 
 
-def test_the_command_line_writes_them_too(kit: Any, depth_bundle: Bundle, tmp_path: Path) -> None:
-    folder = kit.save_frames(tmp_path / "frames", kit.make_frames(1))
+def test_the_command_line_writes_them_too(depth_bundle: Bundle, tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "frames", make_frames(1))
     far = np.full((48, 64), 9000, np.uint16)  # beyond the preset's 8 m
     for number in range(1, 5):
         cv2.imwrite(str(folder / f"frame_{number}.png"), far)
-    done = kit.run_cli("run", depth_bundle.path, "--camera", folder)
+    done = run_cli("run", depth_bundle.path, "--camera", folder)
     events = [record for record in done.records if "event" in record]
     assert [(event["flag"], event["active"]) for event in events] == [("saturated", True)]

@@ -9,10 +9,11 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.cli import cli_command, cli_environment, run_cli, split_start
+from tests.support.images import make_frames, save_frames
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.runtime.health.systemd import Notifier
 
@@ -63,13 +64,13 @@ class Clock:
 
 
 def test_run_is_ready_beats_with_its_frames_and_ends_on_sigterm_with_every_line_whole(
-    tmp_path: Path, kit: Any, depth_bundle: Bundle, manager: Manager
+    tmp_path: Path, depth_bundle: Bundle, manager: Manager
 ) -> None:
-    folder = kit.save_frames(tmp_path / "f", kit.make_frames(3))
-    env = kit.environment(NOTIFY_SOCKET=manager.name, WATCHDOG_USEC="300000")
+    folder = save_frames(tmp_path / "f", make_frames(3))
+    env = cli_environment(NOTIFY_SOCKET=manager.name, WATCHDOG_USEC="300000")
     with (tmp_path / "out").open("w") as out:
         process = subprocess.Popen(
-            kit.command("run", depth_bundle.path, "--camera", folder, "--loop"),
+            cli_command("run", depth_bundle.path, "--camera", folder, "--loop"),
             stdout=out, stderr=subprocess.PIPE, text=True, env=env,
         )  # fmt: skip
         try:
@@ -89,16 +90,16 @@ def test_run_is_ready_beats_with_its_frames_and_ends_on_sigterm_with_every_line_
     assert manager.waiting()[-1] == ["STOPPING=1", "STATUS=stopping"]
     text = (tmp_path / "out").read_text()
     assert text.endswith("\n")
-    start, records = kit.split_start(text)
+    start, records = split_start(text)
     assert start is not None
     assert [record["frame"] for record in records] == list(range(len(records)))  # none lost, none torn
     assert f"{len(records)} frames (0 bad" in stderr
 
 
 def test_a_source_that_cannot_be_opened_is_never_ready(
-    tmp_path: Path, kit: Any, depth_bundle: Bundle, manager: Manager
+    tmp_path: Path, depth_bundle: Bundle, manager: Manager
 ) -> None:
-    done = kit.run_cli("run", depth_bundle.path, "--camera", tmp_path / "none", NOTIFY_SOCKET=manager.name)
+    done = run_cli("run", depth_bundle.path, "--camera", tmp_path / "none", NOTIFY_SOCKET=manager.name)
     assert done.code == 5
     assert not [message for message in manager.waiting() if "READY=1" in message]
 

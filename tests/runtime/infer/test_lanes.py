@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.images import make_frames, save_frames
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.preprocess import preprocess
@@ -184,10 +185,8 @@ def test_frames_of_a_camera_that_may_be_dropped_do_not_use_lanes() -> None:
     assert engine.threads == {threading.current_thread().name}
 
 
-def test_lanes_of_onnx_runtime_answer_as_one_after_the_other_bit_for_bit(
-    kit: Any, depth_bundle: Bundle
-) -> None:
-    frames = kit.make_frames(40)
+def test_lanes_of_onnx_runtime_answer_as_one_after_the_other_bit_for_bit(depth_bundle: Bundle) -> None:
+    frames = make_frames(40)
     units = [preprocess(frame, SPEC, depth_bundle.size)[np.newaxis] for frame in frames]
     one = open_engine(depth_bundle)
     expected = [one.infer(unit) for unit in units]
@@ -258,7 +257,6 @@ def test_as_many_lanes_as_cores_up_to_a_limit(
 @pytest.mark.parametrize(("drop", "side_by_side"), [(None, True), ("none", True), ("latest", False)])
 def test_run_opens_lanes_for_files_of_which_every_frame_counts(
     tmp_path: Path,
-    kit: Any,
     depth_bundle: Bundle,
     monkeypatch: pytest.MonkeyPatch,
     drop: Any,
@@ -271,6 +269,6 @@ def test_run_opens_lanes_for_files_of_which_every_frame_counts(
         return opened[-1]
 
     monkeypatch.setattr("tgkt_edge.runtime.model.open_engine", noted)
-    folder = kit.save_frames(tmp_path / "f", kit.make_frames(4))
+    folder = save_frames(tmp_path / "f", make_frames(4))
     pipeline.run(depth_bundle.path, str(folder), drop=drop, out=io.StringIO(), log=io.StringIO())
     assert opened[0].lanes == (lanes_for_files() if side_by_side else 1)

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.cli import run_cli
+from tests.support.images import make_frames, save_frames
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.infer.smoothing import MARGIN, Decider
@@ -86,18 +88,16 @@ def test_bad_options_are_refused(more: dict[str, Any], text: str) -> None:
         Decider(**{"classes": ("a", "b"), **more})
 
 
-def test_run_keeps_what_each_frame_said_beside_the_decision(
-    kit: Any, depth_bundle: Bundle, tmp_path: Path
-) -> None:
-    frames = kit.save_frames(tmp_path / "frames", kit.make_frames(8))
-    plain = kit.run_cli("run", depth_bundle.path, "--camera", frames)
+def test_run_keeps_what_each_frame_said_beside_the_decision(depth_bundle: Bundle, tmp_path: Path) -> None:
+    frames = save_frames(tmp_path / "frames", make_frames(8))
+    plain = run_cli("run", depth_bundle.path, "--camera", frames)
     assert all(record["label"] == record["top"][0]["label"] for record in plain.records)
     assert len({record["label"] for record in plain.records}) > 1
     # Images of a folder follow each other within milliseconds, nothing beside 100 s: the first answer stays.
-    steady = kit.run_cli("run", depth_bundle.path, "--camera", frames, "--smooth", 100)
+    steady = run_cli("run", depth_bundle.path, "--camera", frames, "--smooth", 100)
     assert {record["label"] for record in steady.records} == {plain.records[0]["label"]}
     assert [record["top"] for record in steady.records] == [record["top"] for record in plain.records]
-    unsure = kit.run_cli("run", depth_bundle.path, "--camera", frames, "--min-confidence", 1)
+    unsure = run_cli("run", depth_bundle.path, "--camera", frames, "--min-confidence", 1)
     assert {record["label"] for record in unsure.records} == {"unknown"}
     assert "unknown" in unsure.stderr
     assert json.dumps(unsure.records)

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.support.cli import run_cli, split_start
+from tests.support.images import make_frames, save_frames
+from tests.support.pipeline import InstantEngine
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime import Captured, FrameSource, classify
@@ -204,18 +206,6 @@ class Memory(FrameSource):
         pass
 
 
-class Instant:
-    name = "instant"
-    lanes = 1
-
-    def infer(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        answer = np.array([[0.75, 0.25]], np.float32)
-        return np.log(answer), answer
-
-    def close(self) -> None:
-        pass
-
-
 def resident() -> int:
     text = Path("/proc/self/status").read_text(encoding="ascii")
     return int(text.split("VmRSS:")[1].split()[0])
@@ -237,7 +227,7 @@ def test_memory_stays_flat_however_many_frames_come(monkeypatch: pytest.MonkeyPa
         source = Memory(frames)
         return classify(
             lambda: source,
-            Instant(),
+            InstantEngine(),
             PRESETS["depth"],
             ("a", "b"),
             8,
@@ -269,18 +259,18 @@ def test_memory_stays_flat_however_many_frames_come(monkeypatch: pytest.MonkeyPa
 # From the command line
 
 
-def test_run_writes_to_the_sinks_that_are_named(kit: Any, depth_bundle: Bundle, tmp_path: Path) -> None:
-    frames = kit.save_frames(tmp_path / "frames", kit.make_frames(6))
+def test_run_writes_to_the_sinks_that_are_named(depth_bundle: Bundle, tmp_path: Path) -> None:
+    frames = save_frames(tmp_path / "frames", make_frames(6))
     log = tmp_path / "run.jsonl"
-    done = kit.run_cli(
+    done = run_cli(
         "run", depth_bundle.path, "--camera", frames, "--sink", f"jsonl:{log}", "--sink", "jsonl:-"
     )
     assert done.code == 0, done.stderr
-    start, written = kit.split_start(log.read_text())
+    start, written = split_start(log.read_text())
     assert (start, written) == (done.start, done.records)
     assert len(written) == 6
     # Without jsonl:- nothing goes to stdout.
-    more = kit.run_cli("run", depth_bundle.path, "--camera", frames, "--sink", f"jsonl:{log}")
+    more = run_cli("run", depth_bundle.path, "--camera", frames, "--sink", f"jsonl:{log}")
     assert (more.code, more.records) == (0, [])
     assert len(log.read_text().splitlines()) == 2 * (1 + 6)
 
@@ -294,10 +284,10 @@ def test_run_writes_to_the_sinks_that_are_named(kit: Any, depth_bundle: Bundle, 
     ],
 )
 def test_a_sink_that_cannot_be_opened_ends_the_run_before_it_begins(
-    sink: str, text: str, kit: Any, depth_bundle: Bundle, tmp_path: Path
+    sink: str, text: str, depth_bundle: Bundle, tmp_path: Path
 ) -> None:
-    frames = kit.save_frames(tmp_path / "frames", kit.make_frames(2))
-    done = kit.run_cli(
+    frames = save_frames(tmp_path / "frames", make_frames(2))
+    done = run_cli(
         "run", depth_bundle.path, "--camera", frames, "--sink", sink.format(file=frames / "frame_0.png")
     )
     assert (done.code, done.records) == (2, [])

@@ -6,8 +6,8 @@ import os
 import pty
 import subprocess
 import time
-from typing import Any
 
+from tests.support.cli import cli_command, cli_environment
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.runtime.output.live_line import LiveLine
 
@@ -26,11 +26,11 @@ def test_an_answer_stays_for_two_seconds_while_no_other_comes() -> None:
         assert line.due()
 
 
-def test_a_camera_of_four_frames_a_second_does_not_flicker(shim: str, kit: Any, depth_bundle: Bundle) -> None:
+def test_a_camera_of_four_frames_a_second_does_not_flicker(shim: str, depth_bundle: Bundle) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        kit.command("run", depth_bundle.path, "--camera", "v4l2:///dev/video42", "--max-frames", 8),
-        env=kit.environment(LD_PRELOAD=shim, SHIM_FPS="4"), stdout=subprocess.DEVNULL, stderr=slave,
+        cli_command("run", depth_bundle.path, "--camera", "v4l2:///dev/video42", "--max-frames", 8),
+        env=cli_environment(LD_PRELOAD=shim, SHIM_FPS="4"), stdout=subprocess.DEVNULL, stderr=slave,
     )  # fmt: skip
     os.close(slave)
     shown = b""

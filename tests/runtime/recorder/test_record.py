@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -13,43 +12,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.support.cli import cli_command, cli_environment, run_cli
+from tests.support.images import noise, save_frames
+from tests.support.recordings import record_quietly, recorded_lines, replay
+from tests.support.v4l2 import CAMERA
 from tgkt_edge.errors import SourceLostError, TgktEdgeError, UsageError
-from tgkt_edge.runtime import open_source
-from tgkt_edge.runtime.recorder.record import RecordSummary, record
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
 from tgkt_edge.runtime.sources import Captured
 from tgkt_edge.sensor import PRESETS, load_sensor
-
-CAMERA = "v4l2:///dev/video42"
-
-
-def noise(count: int, dtype: str = "uint16", shape: tuple[int, int] = (48, 64)) -> NDArray[Any]:
-    """Every bit of every pixel at random: nothing that a lossy step could leave as it was."""
-    top = np.iinfo(dtype).max + 1
-    return np.random.default_rng(11).integers(0, top, (count, *shape)).astype(dtype)
-
-
-def folder_of(path: Path, frames: NDArray[Any]) -> Path:
-    path.mkdir(parents=True)
-    for number, frame in enumerate(frames):
-        assert cv2.imwrite(str(path / f"{number}.png"), frame)
-    return path
-
-
-def replay(folder: Path, preset: str = "depth", **how: Any) -> list[Any]:
-    with open_source(str(folder), PRESETS[preset], **how) as source:
-        assert source.live is False
-        return list(iter(source.read, None))
-
-
-def index(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "frames.jsonl").read_text().splitlines()]
-
-
-def quiet(camera: object, out: Path, **how: Any) -> RecordSummary:
-    return record(str(camera), out, live=False, **how)
 
 
 @pytest.mark.parametrize("form", ["png", "ffv1"])
@@ -58,13 +29,13 @@ def test_record_and_replay_are_bit_exact(tmp_path: Path, form: str, preset: str,
     frames = noise(7, dtype)
     out = tmp_path / "out"
     before = time.time()
-    summary = quiet(folder_of(tmp_path / "in", frames), out, sensor=preset, form=form)
+    summary = record_quietly(save_frames(tmp_path / "in", frames), out, sensor=preset, form=form)
     assert (summary.frames, summary.bad, summary.stopped) == (7, 0, "end")
     found = replay(out, preset)
     assert [captured.error for captured in found] == [None] * 7
     assert found[0].frame.dtype == np.dtype(dtype)
     np.testing.assert_array_equal([captured.frame for captured in found], frames)
-    lines = index(out)
+    lines = recorded_lines(out)
     assert [captured.time for captured in found] == [line["time"] for line in lines]
     assert before <= lines[0]["time"] <= lines[-1]["time"] <= time.time()
     assert load_sensor(str(out / "sensor.yaml")) == (
@@ -76,18 +47,20 @@ def test_record_and_replay_are_bit_exact(tmp_path: Path, form: str, preset: str,
 
 def test_odd_sizes_are_exact_as_png_and_refused_as_ffv1(tmp_path: Path) -> None:
     frames = noise(2, shape=(47, 63))
-    camera = folder_of(tmp_path / "in", frames)
-    quiet(camera, tmp_path / "out", sensor="depth")
+    camera = save_frames(tmp_path / "in", frames)
+    record_quietly(camera, tmp_path / "out", sensor="depth")
     np.testing.assert_array_equal([captured.frame for captured in replay(tmp_path / "out")], frames)
     with pytest.raises(UsageError, match=r"63x47.*even sizes.*--format png"):
-        quiet(camera, tmp_path / "video", sensor="depth", form="ffv1")
+        record_quietly(camera, tmp_path / "video", sensor="depth", form="ffv1")
 
 
 def test_a_recording_of_a_recording_needs_no_sensor_and_keeps_the_times(tmp_path: Path) -> None:
-    quiet(folder_of(tmp_path / "in", noise(3)), tmp_path / "one", sensor="depth")
-    quiet(tmp_path / "one", tmp_path / "two", form="ffv1")
+    record_quietly(save_frames(tmp_path / "in", noise(3)), tmp_path / "one", sensor="depth")
+    record_quietly(tmp_path / "one", tmp_path / "two", form="ffv1")
     keep = ("number", "time", "crc32")
-    one, two = ([[line[key] for key in keep] for line in index(tmp_path / name)] for name in ("one", "two"))
+    one, two = (
+        [[line[key] for key in keep] for line in recorded_lines(tmp_path / name)] for name in ("one", "two")
+    )
     assert one == two
     assert (tmp_path / "one/sensor.yaml").read_text() == (tmp_path / "two/sensor.yaml").read_text()
 
@@ -97,13 +70,13 @@ def test_max_frames_seconds_and_interval(tmp_path: Path) -> None:
     with RecordingWriter(camera, PRESETS["depth"], "png") as writer:
         for number, frame in enumerate(noise(10)):
             writer.add(Captured(frame, number, 100 + number / 10, "camera"))
-    times = [line["time"] for line in index(camera)]
+    times = [line["time"] for line in recorded_lines(camera)]
     assert times == [100 + number / 10 for number in range(10)]
 
     def numbers(**how: Any) -> tuple[list[int], str]:
         out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
-        stopped = quiet(camera, out, **how).stopped
-        return [line["number"] for line in index(out)], stopped
+        stopped = record_quietly(camera, out, **how).stopped
+        return [line["number"] for line in recorded_lines(out)], stopped
 
     assert numbers(max_frames=3) == ([0, 1, 2], "max-frames")
     assert numbers(seconds=0.45) == ([0, 1, 2, 3, 4], "seconds")
@@ -116,25 +89,25 @@ def test_a_clock_that_is_set_back_costs_no_frame(tmp_path: Path) -> None:
         for number, frame in enumerate(noise(20)):
             seconds = number / 10 if number < 10 else number / 10 - 3600
             writer.add(Captured(frame, number, 7200 + seconds, "camera"))
-    assert quiet(camera, tmp_path / "all").frames == 20
-    assert quiet(camera, tmp_path / "some", interval=0.15).frames == 10
+    assert record_quietly(camera, tmp_path / "all").frames == 20
+    assert record_quietly(camera, tmp_path / "some", interval=0.15).frames == 10
 
 
 def test_bad_frames_are_left_out_and_counted(tmp_path: Path) -> None:
     frames = noise(4)
-    camera = folder_of(tmp_path / "in", frames)
+    camera = save_frames(tmp_path / "in", frames)
     (camera / "1.png").write_bytes(b"broken")
     assert cv2.imwrite(str(camera / "2.png"), frames[2][:, :32])
-    summary = quiet(camera, tmp_path / "out", sensor="depth")
+    summary = record_quietly(camera, tmp_path / "out", sensor="depth")
     assert (summary.frames, summary.bad) == (2, 2)
-    assert [line["number"] for line in index(tmp_path / "out")] == [0, 3]
+    assert [line["number"] for line in recorded_lines(tmp_path / "out")] == [0, 3]
     np.testing.assert_array_equal([c.frame for c in replay(tmp_path / "out")], frames[[0, 3]])
 
 
 def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    camera = folder_of(tmp_path / "in", noise(2, "uint8"))
+    camera = save_frames(tmp_path / "in", noise(2, "uint8"))
     with pytest.raises(SourceLostError, match=r"uint8 pixels, but the sensor is uint16.*--sensor"):
-        quiet(camera, tmp_path / "out", sensor="depth")
+        record_quietly(camera, tmp_path / "out", sensor="depth")
     assert not (tmp_path / "out").exists()
 
 
@@ -152,32 +125,32 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path: Path) -> None
     ],
 )
 def test_bad_arguments(tmp_path: Path, how: dict[str, Any], text: str) -> None:
-    camera = folder_of(tmp_path / "in", noise(1))
+    camera = save_frames(tmp_path / "in", noise(1))
     with pytest.raises(UsageError, match=text):
-        quiet(camera, tmp_path / "out", **how)
+        record_quietly(camera, tmp_path / "out", **how)
     assert not (tmp_path / "out").exists()
 
 
 def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
-    camera = folder_of(tmp_path / "in", noise(1))
+    camera = save_frames(tmp_path / "in", noise(1))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious.txt").write_text("mine")
     with pytest.raises(UsageError, match="already exists and is not empty"):
-        quiet(camera, tmp_path / "out", sensor="depth")
+        record_quietly(camera, tmp_path / "out", sensor="depth")
     with pytest.raises(UsageError, match="already exists"):
-        quiet(camera, tmp_path / "out" / "precious.txt", sensor="depth")
+        record_quietly(camera, tmp_path / "out" / "precious.txt", sensor="depth")
     assert (tmp_path / "out" / "precious.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("form", ["png", "ffv1"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_valid_recording(
-    tmp_path: Path, shim: str, kit: Any, form: str, number: signal.Signals
+    tmp_path: Path, shim: str, form: str, number: signal.Signals
 ) -> None:
     out = tmp_path / "out"
     arguments = ("record", "--camera", CAMERA, "-o", out, "--sensor", "depth", "--format", form)
-    env = kit.environment(LD_PRELOAD=shim, SHIM_FORMATS="Z16 ", SHIM_FPS="60")
-    process = subprocess.Popen(kit.command(*arguments), env=env, stderr=subprocess.PIPE, text=True)
+    env = cli_environment(LD_PRELOAD=shim, SHIM_FORMATS="Z16 ", SHIM_FPS="60")
+    process = subprocess.Popen(cli_command(*arguments), env=env, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if (out / "frames.jsonl").is_file() and len(index_if_any(out)) >= 5:
@@ -199,9 +172,9 @@ def index_if_any(folder: Path) -> list[str]:
     return (folder / "frames.jsonl").read_text().splitlines()
 
 
-def test_an_unplugged_camera_leaves_a_valid_recording(tmp_path: Path, shim: str, kit: Any) -> None:
+def test_an_unplugged_camera_leaves_a_valid_recording(tmp_path: Path, shim: str) -> None:
     out = tmp_path / "out"
-    done = kit.run_cli(
+    done = run_cli(
         "record", "--camera", CAMERA, "-o", out, "--sensor", "nir", LD_PRELOAD=shim, SHIM_FRAMES="6"
     )
     assert done.code == 5
@@ -258,11 +231,11 @@ except TgktEdgeError as error:
 """
 
 
-def test_a_write_that_fails_midway_leaves_no_half_file(tmp_path: Path, kit: Any) -> None:
+def test_a_write_that_fails_midway_leaves_no_half_file(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(out)],
-        env=kit.environment(),
+        env=cli_environment(),
         capture_output=True,
         text=True,
         check=True,

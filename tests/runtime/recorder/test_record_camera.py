@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.cli import cli_command, cli_environment, run_cli
+from tests.support.images import make_frames, save_frames
+from tests.support.v4l2 import CAMERA
+from tests.support.waiting import wait_until
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.recorder.record import record
 from tgkt_edge.sensor import PRESETS, load_sensor
-
-CAMERA = "v4l2:///dev/video42"
 
 
 def index(folder: Path) -> list[dict[str, Any]]:
@@ -25,15 +27,15 @@ def index(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("paired", [False, True])
 def test_a_signal_is_heard_while_a_silent_camera_is_opened(
-    tmp_path: Path, shim: str, kit: Any, number: signal.Signals, paired: bool
+    tmp_path: Path, shim: str, number: signal.Signals, paired: bool
 ) -> None:
     (tmp_path / "quiet").touch()
     log, out = tmp_path / "log", tmp_path / "out"
-    env = kit.environment(LD_PRELOAD=shim, SHIM_QUIET=str(tmp_path / "quiet"), SHIM_LOG=str(log))
+    env = cli_environment(LD_PRELOAD=shim, SHIM_QUIET=str(tmp_path / "quiet"), SHIM_LOG=str(log))
     more = ("--rgb", "7") if paired else ()
-    command = kit.command("record", "--camera", CAMERA, "-o", out, "--sensor", "depth", *more)
+    command = cli_command("record", "--camera", CAMERA, "-o", out, "--sensor", "depth", *more)
     process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
-    kit.until(lambda: log.is_file() and "STREAMON" in log.read_text(), "the stream", 60)
+    wait_until(lambda: log.is_file() and "STREAMON" in log.read_text(), "the stream", 60)
     begin = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
@@ -47,10 +49,10 @@ def test_a_signal_is_heard_while_a_silent_camera_is_opened(
     assert not out.exists()
 
 
-def test_what_a_camera_delivers_is_written_beside_its_frames(tmp_path: Path, shim: str, kit: Any) -> None:
+def test_what_a_camera_delivers_is_written_beside_its_frames(tmp_path: Path, shim: str) -> None:
     out = tmp_path / "out"
     arguments = ("record", "--camera", CAMERA, "-o", out, "--sensor", "nir", "--max-frames", "6")
-    done = kit.run_cli(*arguments, LD_PRELOAD=shim, SHIM_FORMATS="Y12 ", SHIM_GAP="3")
+    done = run_cli(*arguments, LD_PRELOAD=shim, SHIM_FORMATS="Y12 ", SHIM_GAP="3")
     assert done.code == 0, done.stderr
     assert "/dev/video42 delivers Y12 64x48" in done.stderr
     assert "2 lost in the driver" in done.stderr
@@ -59,7 +61,7 @@ def test_what_a_camera_delivers_is_written_beside_its_frames(tmp_path: Path, shi
     assert {line["format"] for line in index(out)} == {"Y12 64x48"}
     assert [line.get("lost") for line in index(out)] == [None, None, None, 2, 2, 2]
     # Whoever runs with this SensorSpec gets Y12 or nothing: Y16 holds other counts.
-    done = kit.run_cli(
+    done = run_cli(
         "record", "--camera", CAMERA, "-o", tmp_path / "two", "--sensor", out / "sensor.yaml", "--max-frames", "2",
         LD_PRELOAD=shim, SHIM_FORMATS="Y16 ",
     )  # fmt: skip
@@ -77,8 +79,8 @@ def test_one_device_for_both_halves_of_a_pair_is_refused_by_name(tmp_path: Path,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_recording_of_files_names_no_format(tmp_path: Path, kit: Any) -> None:
-    frames = kit.save_frames(tmp_path / "in", kit.make_frames(2))
+def test_a_recording_of_files_names_no_format(tmp_path: Path) -> None:
+    frames = save_frames(tmp_path / "in", make_frames(2))
     record(str(frames), tmp_path / "out", sensor="depth", live=False)
     assert load_sensor(str(tmp_path / "out" / "sensor.yaml")) == PRESETS["depth"].with_size(64, 48)
     assert {"format", "lost"}.isdisjoint(index(tmp_path / "out")[0])

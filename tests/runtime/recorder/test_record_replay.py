@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.cli import run_cli
+from tests.support.http_camera import http_camera, jpeg, part
+from tests.support.images import make_frames, save_frames
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.data.loading import load_frames, load_pairs
 from tgkt_edge.errors import SourceLostError
@@ -37,29 +37,27 @@ def write(folder: Path, frames: list[NDArray[Any]], form: str = "png", step: flo
 
 
 @pytest.mark.parametrize("form", ["png", "ffv1"])
-def test_run_replays_with_the_recorded_times(
-    tmp_path: Path, kit: Any, depth_bundle: Bundle, form: str
-) -> None:
-    frames = kit.make_frames(4)
+def test_run_replays_with_the_recorded_times(tmp_path: Path, depth_bundle: Bundle, form: str) -> None:
+    frames = make_frames(4)
     folder = write(tmp_path / "rec", frames, form)
-    kit.save_frames(tmp_path / "plain", frames)
-    replayed = kit.run_cli("run", depth_bundle.path, "--camera", folder)
-    plain = kit.run_cli("run", depth_bundle.path, "--camera", tmp_path / "plain")
+    save_frames(tmp_path / "plain", frames)
+    replayed = run_cli("run", depth_bundle.path, "--camera", folder)
+    plain = run_cli("run", depth_bundle.path, "--camera", tmp_path / "plain")
     assert replayed.code == plain.code == 0, replayed.stderr
     assert [record["top"] for record in replayed.records] == [record["top"] for record in plain.records]
     assert len(replayed.records) == 4
 
 
 @pytest.mark.parametrize("form", ["png", "ffv1"])
-def test_adapt_reads_a_recording_as_its_target(tmp_path: Path, kit: Any, form: str) -> None:
-    made = kit.make_frames(5)
+def test_adapt_reads_a_recording_as_its_target(tmp_path: Path, form: str) -> None:
+    made = make_frames(5)
     frames, spec = load_frames(write(tmp_path / "rec", made, form), DEPTH, 32)
     assert spec.size == (64, 48)
     np.testing.assert_array_equal(frames.codes, [encode(frame, spec, 32) for frame in made])
 
 
-def test_recorded_pace(tmp_path: Path, kit: Any) -> None:
-    folder = write(tmp_path / "rec", kit.make_frames(4), step=0.05)
+def test_recorded_pace(tmp_path: Path) -> None:
+    folder = write(tmp_path / "rec", make_frames(4), step=0.05)
     begin = time.monotonic()
     with open_source(f"replay:{folder}", DEPTH) as source:
         found = list(iter(source.read, None))
@@ -67,24 +65,24 @@ def test_recorded_pace(tmp_path: Path, kit: Any) -> None:
     assert [captured.time for captured in found] == [1000.0 + 0.05 * number for number in range(4)]
 
 
-def test_a_loop_at_recorded_pace_does_not_wait_for_the_past(tmp_path: Path, kit: Any) -> None:
-    folder = write(tmp_path / "rec", kit.make_frames(2), step=0.01)
+def test_a_loop_at_recorded_pace_does_not_wait_for_the_past(tmp_path: Path) -> None:
+    folder = write(tmp_path / "rec", make_frames(2), step=0.01)
     with open_source(f"replay:{folder}", DEPTH, loop=True) as source:
         assert isinstance(source, Paced)
         found = [source.read() for _ in range(5)]
     assert [captured.number for captured in found if captured] == [0, 1, 2, 3, 4]
 
 
-def test_recorded_pace_needs_recorded_times(tmp_path: Path, kit: Any) -> None:
-    kit.save_frames(tmp_path / "plain", kit.make_frames(1))
+def test_recorded_pace_needs_recorded_times(tmp_path: Path) -> None:
+    save_frames(tmp_path / "plain", make_frames(1))
     with pytest.raises(SourceLostError, match=r"replay:.*plain: holds no times.*--camera .*plain"):
         open_source(f"replay:{tmp_path}/plain", DEPTH)
 
 
-def test_run_replays_at_recorded_pace(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
-    folder = write(tmp_path / "rec", kit.make_frames(5), step=0.4)
+def test_run_replays_at_recorded_pace(tmp_path: Path, depth_bundle: Bundle) -> None:
+    folder = write(tmp_path / "rec", make_frames(5), step=0.4)
     begin = time.monotonic()
-    done = kit.run_cli("run", depth_bundle.path, "--camera", f"replay:{folder}")
+    done = run_cli("run", depth_bundle.path, "--camera", f"replay:{folder}")
     assert done.code == 0, done.stderr
     assert time.monotonic() - begin >= 1.6
     assert [record["frame"] for record in done.records] == [0, 1, 2, 3, 4]
@@ -138,38 +136,13 @@ def colour_camera() -> Iterator[str]:
     """An MJPEG camera, 100 frames a second: red pictures."""
     picture = np.zeros((48, 64, 3), np.uint8)
     picture[:] = (0, 0, 255)  # B, G, R
-    jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
-
-    class Camera(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
-
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-            self.end_headers()
-            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
-            try:
-                for _ in range(3000):
-                    self.wfile.write(head + jpeg + b"\r\n")
-                    time.sleep(0.01)
-            except OSError:
-                return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/stream.mjpg"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_camera([part(jpeg(picture))] * 3000, period=0.01) as uri:
+        yield uri
 
 
-def test_paired_recording_is_what_adapt_takes(
-    tmp_path: Path, shim: str, kit: Any, colour_camera: str
-) -> None:
+def test_paired_recording_is_what_adapt_takes(tmp_path: Path, shim: str, colour_camera: str) -> None:
     out = tmp_path / "pairs"
-    done = kit.run_cli(
+    done = run_cli(
         "record", "--camera", "v4l2:///dev/video42", "-o", out, "--sensor", "depth", "--max-frames", 6,
         "--rgb", colour_camera, "--max-skew-ms", 200,
         LD_PRELOAD=shim, SHIM_FORMATS="Z16 ", SHIM_FPS="30", SHIM_BASE="9",

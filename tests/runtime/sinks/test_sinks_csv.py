@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.cli import run_cli
+from tests.support.images import make_frames, save_frames
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.records import BadFrame, Decision, StateEvent
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
@@ -137,13 +139,11 @@ def test_a_path_is_needed(uri: str) -> None:
         open_sink(uri)
 
 
-def test_run_writes_it(kit: Any, depth_bundle: Any, tmp_path: Path) -> None:
-    frames = kit.save_frames(tmp_path / "frames", kit.make_frames(3))
+def test_run_writes_it(depth_bundle: Any, tmp_path: Path) -> None:
+    frames = save_frames(tmp_path / "frames", make_frames(3))
     (frames / "frame_1.png").write_bytes(b"broken")
     path = tmp_path / "log.csv"
-    done = kit.run_cli(
-        "run", depth_bundle.path, "--camera", frames, "--sink", f"csv:{path}", "--sink", "jsonl:-"
-    )
+    done = run_cli("run", depth_bundle.path, "--camera", frames, "--sink", f"csv:{path}", "--sink", "jsonl:-")
     assert done.code == 0, done.stderr
     assert done.start is not None
     found = rows(path)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.checkout import REPOSITORY
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.records import Candidate, Decision, StateEvent
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
@@ -231,11 +232,11 @@ for number in range(1000):
 """
 
 
-def test_a_killed_process_loses_no_line(tmp_path: Path, repository: Path) -> None:
+def test_a_killed_process_loses_no_line(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     done = subprocess.run(
         [sys.executable, "-c", KILLED, path],
-        env={**os.environ, "PYTHONPATH": str(repository)},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         timeout=60,
         check=False,
     )

@@ -17,45 +17,22 @@ from typing import Any
 
 import pytest
 
-from tgkt_edge.runtime.records import BadFrame, Decision, StateEvent
-from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
-from tgkt_edge.sensor import PRESETS
-
-INFO = RunInfo("v4l2:///dev/video0", "onnxruntime cpu", ("a", "b"), PRESETS["depth"], 32, 1.0)
-
-
-def decision(number: int) -> Message:
-    return Message(Decision("a", 0.5, time=1.0, frame=number, source="0"))
-
-
-def inside(sink: Sink) -> Any:
-    """The sink with its private parts, for what cannot be seen from outside at a given moment."""
-    return sink
+from tests.support.checkout import REPOSITORY
+from tests.support.mqtt import Broker, Subscriber
+from tests.support.sinks import decision, inside, opened, write
+from tests.support.waiting import wait_until
+from tgkt_edge.runtime.records import BadFrame, StateEvent
+from tgkt_edge.runtime.sinks import Message
 
 
 @pytest.fixture
-def broker(tmp_path: Path, mosquitto: Any) -> Iterator[Any]:
-    with mosquitto(tmp_path) as running:
+def broker(tmp_path: Path) -> Iterator[Any]:
+    with Broker(tmp_path) as running:
         yield running
 
 
-def opened(uri: str) -> Sink:
-    sink = open_sink(uri)
-    sink.open(INFO)
-    return sink
-
-
-def write(sink: Sink, message: Message) -> str:
-    """What was said about trouble, or nothing."""
-    try:
-        sink.write(message)
-    except OSError as error:
-        return str(error)
-    return ""
-
-
-def test_records_arrive_in_order_on_their_topics(broker: Any, subscriber: Any, kit: Any) -> None:
-    with subscriber(broker.port, "site/cam 1/#") as reader:
+def test_records_arrive_in_order_on_their_topics(broker: Any) -> None:
+    with Subscriber(broker.port, "site/cam 1/#") as reader:
         sink = opened(f"mqtt://127.0.0.1:{broker.port}/site/cam%201")
         assert sink.name == f"mqtt://127.0.0.1:{broker.port}/site/cam 1"
         event = StateEvent(1.0, "live", "opened")
@@ -64,7 +41,7 @@ def test_records_arrive_in_order_on_their_topics(broker: Any, subscriber: Any, k
             sink.write(decision(number))
         sink.write(Message(event))
         sink.write(Message(bad))
-        kit.until(lambda: len(reader.got) >= 204, "204 messages")
+        wait_until(lambda: len(reader.got) >= 204, "204 messages")
         by_topic: dict[str, list[Any]] = {}
         for topic, payload, _ in reader.got:
             value = payload if topic.endswith("status") else json.loads(payload)
@@ -80,20 +57,20 @@ def test_records_arrive_in_order_on_their_topics(broker: Any, subscriber: Any, k
         assert info["sensor"]["unit_m"] == 0.001
         sink.close()
         sink.close()
-        kit.until(lambda: reader.last("site/cam 1/status") == "offline", "offline")
+        wait_until(lambda: reader.last("site/cam 1/status") == "offline", "offline")
     assert len(reader.got) == 205
 
 
-def test_status_and_info_are_retained_for_who_comes_later(broker: Any, subscriber: Any, kit: Any) -> None:
+def test_status_and_info_are_retained_for_who_comes_later(broker: Any) -> None:
     with closing(opened(f"mqtt://127.0.0.1:{broker.port}/t")) as sink:
         sink.write(decision(1))
-        kit.until(
+        wait_until(
             lambda: not inside(sink)._in_flight and not inside(sink)._waiting and inside(sink)._online,
             "delivery",
         )
-        with subscriber(broker.port) as reader:
+        with Subscriber(broker.port) as reader:
             # The decision itself may still be on its way to who is there; it is not retained.
-            kit.until(
+            wait_until(
                 lambda: {topic for topic, _, retain in reader.got if retain} == {"t/status", "t/info"}, "both"
             )
             assert {topic for topic, _, retain in reader.got if not retain} <= {"t"}
@@ -112,34 +89,30 @@ time.sleep(120)
 """
 
 
-def test_a_killed_process_leaves_its_last_will(
-    broker: Any, repository: Path, subscriber: Any, kit: Any
-) -> None:
-    with subscriber(broker.port) as reader:
+def test_a_killed_process_leaves_its_last_will(broker: Any) -> None:
+    with Subscriber(broker.port) as reader:
         process = subprocess.Popen(
             [sys.executable, "-c", KILLED, f"mqtt://127.0.0.1:{broker.port}/t"],
-            env={**os.environ, "PYTHONPATH": str(repository)},
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         )
-        kit.until(lambda: reader.last("t/status") == "online" and reader.frames() == [1], "its first words")
+        wait_until(lambda: reader.last("t/status") == "online" and reader.frames() == [1], "its first words")
         process.kill()
         process.wait(20)
-        kit.until(lambda: reader.last("t/status") == "offline", "the last will")
+        wait_until(lambda: reader.last("t/status") == "offline", "the last will")
 
 
-def test_a_device_that_comes_back_after_a_power_cut_is_not_called_offline(
-    broker: Any, repository: Path, subscriber: Any, kit: Any
-) -> None:
+def test_a_device_that_comes_back_after_a_power_cut_is_not_called_offline(broker: Any) -> None:
     uri = f"mqtt://127.0.0.1:{broker.port}/t"
-    with subscriber(broker.port) as reader:
+    with Subscriber(broker.port) as reader:
         code = [sys.executable, "-c", KILLED, uri]
-        first = subprocess.Popen(code, cwd=repository)
-        kit.until(lambda: reader.last("t/status") == "online", "the first run")
+        first = subprocess.Popen(code, cwd=REPOSITORY)
+        wait_until(lambda: reader.last("t/status") == "online", "the first run")
         os.kill(first.pid, signal.SIGSTOP)  # a power cut, to the broker: silence on an open connection
-        second = subprocess.Popen(code, cwd=repository)
+        second = subprocess.Popen(code, cwd=REPOSITORY)
         try:
             # The broker ends the old session as soon as the device is back, and not later.
             status = ["online", "offline", "online"]
-            kit.until(
+            wait_until(
                 lambda: [payload for topic, payload, _ in reader.got if topic == "t/status"] == status, "both"
             )
             assert second.poll() is None
@@ -149,31 +122,27 @@ def test_a_device_that_comes_back_after_a_power_cut_is_not_called_offline(
                 process.wait()
 
 
-def test_a_broker_that_comes_late_gets_the_newest_of_the_buffer(
-    tmp_path: Path, mosquitto: Any, subscriber: Any, kit: Any
-) -> None:
-    broker = mosquitto(tmp_path)
+def test_a_broker_that_comes_late_gets_the_newest_of_the_buffer(tmp_path: Path) -> None:
+    broker = Broker(tmp_path)
     with closing(opened(f"mqtt://127.0.0.1:{broker.port}/t?buffer=30")) as sink:
-        kit.until(lambda: inside(sink).trouble, "the first refusal")
+        wait_until(lambda: inside(sink).trouble, "the first refusal")
         messages = [write(sink, decision(number)) for number in range(100)]
         assert all("cannot be reached: Connection refused; records wait" in one for one in messages[:30])
         assert "the buffer of 30 records is full, 70 of the oldest were dropped" in messages[-1]
         assert inside(sink).dropped == 70
-        with broker, subscriber(broker.port) as reader:
-            kit.until(lambda: len(reader.frames()) == 30, "the buffer")
+        with broker, Subscriber(broker.port) as reader:
+            wait_until(lambda: len(reader.frames()) == 30, "the buffer")
             assert reader.frames() == list(range(70, 100))
 
 
-def test_fifty_restarts_lose_no_decision_and_leave_no_thread_or_socket(
-    tmp_path: Path, mosquitto: Any, subscriber: Any, kit: Any
-) -> None:
-    broker = mosquitto(tmp_path)
+def test_fifty_restarts_lose_no_decision_and_leave_no_thread_or_socket(tmp_path: Path) -> None:
+    broker = Broker(tmp_path)
     broker.start()
     done = threading.Event()
     count = 0
     sink = opened(f"mqtt://127.0.0.1:{broker.port}/t")
     inside(sink)._client.reconnect_delay_set(0.02, 0.05)  # else the test takes minutes
-    with subscriber(broker.port) as reader:
+    with Subscriber(broker.port) as reader:
 
         def produce() -> None:
             nonlocal count
@@ -182,7 +151,7 @@ def test_fifty_restarts_lose_no_decision_and_leave_no_thread_or_socket(
                 count += 1
                 done.wait(0.002)
 
-        kit.until(lambda: inside(sink)._online, "the connection")
+        wait_until(lambda: inside(sink)._online, "the connection")
         producer = threading.Thread(target=produce)
         producer.start()
         try:
@@ -190,10 +159,7 @@ def test_fifty_restarts_lose_no_decision_and_leave_no_thread_or_socket(
             for restart in range(50):
                 broker.stop()
                 broker.start()
-                before = len(reader.got)
-                kit.until(
-                    lambda before=before: len(reader.got) > before + 5, f"messages after restart {restart}"
-                )
+                reader.wait_for_more(f"messages after restart {restart}")
                 if restart == 4:
                     threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
             assert threading.active_count() <= threads
@@ -201,7 +167,7 @@ def test_fifty_restarts_lose_no_decision_and_leave_no_thread_or_socket(
         finally:
             done.set()
             producer.join()
-        kit.until(lambda: len(set(reader.frames())) == count, f"all {count} decisions")
+        wait_until(lambda: len(set(reader.frames())) == count, f"all {count} decisions")
         frames = reader.frames()
         first_seen = list(dict.fromkeys(frames))
         assert first_seen == list(range(count))  # none lost, and in order
@@ -211,27 +177,25 @@ def test_fifty_restarts_lose_no_decision_and_leave_no_thread_or_socket(
         broker.stop()
 
 
-def test_wrong_password_is_said_once_and_the_right_one_goes_through(
-    tmp_path: Path, mosquitto: Any, subscriber: Any, kit: Any
-) -> None:
+def test_wrong_password_is_said_once_and_the_right_one_goes_through(tmp_path: Path) -> None:
     passwords = tmp_path / "passwords"
     subprocess.run(
         ["mosquitto_passwd", "-b", "-c", passwords, "cam", "s3cret"], check=True, capture_output=True
     )
-    with mosquitto(tmp_path, "allow_anonymous false", f"password_file {passwords}") as broker:
+    with Broker(tmp_path, "allow_anonymous false", f"password_file {passwords}") as broker:
         with closing(opened(f"mqtt://cam:wr0ng@127.0.0.1:{broker.port}/t")) as sink:
-            kit.until(lambda: "refuses" in inside(sink).trouble, "the refusal")
+            wait_until(lambda: "refuses" in inside(sink).trouble, "the refusal")
             messages = [write(sink, decision(number)) for number in range(5)]
             assert all(
                 "the broker refuses the connection: Not authorized; records wait" in one for one in messages
             )
             assert "wr0ng" not in "".join(messages) + sink.name + repr(inside(sink)._broker)
         (tmp_path / "pw").write_text("s3cret\n")
-        with subscriber(broker.port, user="cam") as reader:
+        with Subscriber(broker.port, user="cam") as reader:
             uri = f"mqtt://cam@127.0.0.1:{broker.port}/t?password_file={tmp_path}/pw"
             with closing(opened(uri)) as sink:
                 sink.write(decision(1))
-                kit.until(lambda: reader.frames() == [1], "the decision")
+                wait_until(lambda: reader.frames() == [1], "the decision")
             assert "s3cret" not in "".join(payload for _, payload, _ in reader.got)
 
 

@@ -9,41 +9,16 @@ import warnings
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.cli import run_cli, split_start
+from tests.support.images import make_frames, save_frames
+from tests.support.mqtt import Broker, Subscriber
+from tests.support.sinks import decision, inside, opened, write
+from tests.support.waiting import wait_until
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import UsageError
-from tgkt_edge.runtime.records import Decision
-from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
-from tgkt_edge.sensor import PRESETS
-
-INFO = RunInfo("v4l2:///dev/video0", "onnxruntime cpu", ("a", "b"), PRESETS["depth"], 32, 1.0)
-
-
-def decision(number: int) -> Message:
-    return Message(Decision("a", 0.5, time=1.0, frame=number, source="0"))
-
-
-def inside(sink: Sink) -> Any:
-    """The sink with its private parts, for what cannot be seen from outside at a given moment."""
-    return sink
-
-
-def opened(uri: str) -> Sink:
-    sink = open_sink(uri)
-    sink.open(INFO)
-    return sink
-
-
-def write(sink: Sink, message: Message) -> str:
-    """What was said about trouble, or nothing."""
-    try:
-        sink.write(message)
-    except OSError as error:
-        return str(error)
-    return ""
 
 
 def openssl(folder: Path, *arguments: str) -> None:
@@ -98,9 +73,7 @@ def others_garbage() -> None:
 
 @pytest.mark.usefixtures("others_garbage")
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")  # a socket left unclosed
-def test_tls_with_an_own_authority_and_a_client_certificate(
-    tmp_path: Path, certificates: Path, mosquitto: Any, subscriber: Any, kit: Any
-) -> None:
+def test_tls_with_an_own_authority_and_a_client_certificate(tmp_path: Path, certificates: Path) -> None:
     c = certificates
     lines = [
         f"cafile {c}/ca.crt",
@@ -111,32 +84,32 @@ def test_tls_with_an_own_authority_and_a_client_certificate(
     plain, strict = tmp_path / "plain", tmp_path / "strict"
     plain.mkdir()
     strict.mkdir()
-    with mosquitto(plain, *lines) as broker, subscriber(broker.port, ca=c / "ca.crt") as reader:
+    with Broker(plain, *lines) as broker, Subscriber(broker.port, ca=c / "ca.crt") as reader:
         with closing(opened(f"mqtts://localhost:{broker.port}/t?ca={c}/ca.crt")) as sink:
             sink.write(decision(5))
-            kit.until(lambda: reader.frames() == [5], "the decision")
+            wait_until(lambda: reader.frames() == [5], "the decision")
         for uri, reason in (
             (f"mqtts://localhost:{broker.port}/t?ca={c}/other.crt", "certificate is not accepted: "),
             (f"mqtts://localhost:{broker.port}/t", "Give its authority with ?ca=FILE"),
             (f"mqtts://127.0.0.1:{broker.port}/t?ca={c}/ca.crt", "not accepted: IP address mismatch"),
         ):
             with closing(opened(uri)) as sink:
-                kit.until(partial(getattr, sink, "trouble"), "the refusal")
+                wait_until(partial(getattr, sink, "trouble"), "the refusal")
                 assert reason in write(sink, decision(6))
         gc.collect()
         assert reader.frames() == [5]
-    with mosquitto(strict, *lines, "require_certificate true") as broker:
+    with Broker(strict, *lines, "require_certificate true") as broker:
         uri = f"mqtts://localhost:{broker.port}/t?ca={c}/ca.crt"
         with closing(opened(f"{uri}&cert={c}/client.crt&key={c}/client.key")) as sink:
-            kit.until(lambda: inside(sink)._online, "the connection")
+            wait_until(lambda: inside(sink)._online, "the connection")
         with closing(opened(uri)) as sink:
-            kit.until(lambda: inside(sink).trouble, "the refusal")
+            wait_until(lambda: inside(sink).trouble, "the refusal")
             assert "Does it want a certificate" in write(sink, decision(7))
             assert not inside(sink)._online
 
 
 def test_a_run_of_which_nothing_is_delivered_says_why_and_exits_1(
-    tmp_path: Path, certificates: Path, mosquitto: Any, subscriber: Any, kit: Any, depth_bundle: Bundle
+    tmp_path: Path, certificates: Path, depth_bundle: Bundle
 ) -> None:
     c, log = certificates, tmp_path / "log.jsonl"
     lines = [
@@ -145,20 +118,20 @@ def test_a_run_of_which_nothing_is_delivered_says_why_and_exits_1(
         f"keyfile {c}/server.key",
         "allow_anonymous true",
     ]
-    frames = kit.save_frames(tmp_path / "f", kit.make_frames(3))
-    with mosquitto(tmp_path, *lines) as broker, subscriber(broker.port, ca=c / "ca.crt") as reader:
+    frames = save_frames(tmp_path / "f", make_frames(3))
+    with Broker(tmp_path, *lines) as broker, Subscriber(broker.port, ca=c / "ca.crt") as reader:
         name = f"mqtts://localhost:{broker.port}/t"
         start = ("run", depth_bundle.path, "--camera", frames, "--sink", f"jsonl:{log}", "--sink")
-        refused = kit.run_cli(*start, f"{name}?ca={c}/other.crt")
+        refused = run_cli(*start, f"{name}?ca={c}/other.crt")
         assert refused.code == 1
         assert refused.stderr.splitlines()[-1].startswith(
             f"error: {name}: not one message was delivered: the broker's certificate is not accepted: "
         )
-        assert len(kit.split_start(log.read_text())[1]) == 3  # the other sink has them all
+        assert len(split_start(log.read_text())[1]) == 3  # the other sink has them all
         # Three frames take less time than connecting: they are waited for.
-        accepted = kit.run_cli(*start, f"{name}?ca={c}/ca.crt")
+        accepted = run_cli(*start, f"{name}?ca={c}/ca.crt")
         assert accepted.code == 0, accepted.stderr
-        kit.until(lambda: reader.frames() == [0, 1, 2], "all decisions")
+        wait_until(lambda: reader.frames() == [0, 1, 2], "all decisions")
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sinks import INFO
 from tgkt_edge.errors import MissingDependency, UsageError
-from tgkt_edge.runtime.sinks import RunInfo, open_sink
+from tgkt_edge.runtime.sinks import open_sink
 from tgkt_edge.runtime.sinks.broker import device_client_id, parse_broker
-from tgkt_edge.sensor import PRESETS
-
-INFO = RunInfo("v4l2:///dev/video0", "onnxruntime cpu", ("a", "b"), PRESETS["depth"], 32, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,15 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.support.cli import cli_command, cli_environment, split_start
+from tests.support.images import make_frames, save_frames
+from tests.support.pipeline import InstantEngine
+from tests.support.waiting import wait_until
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime import Captured, FrameSource, classify
@@ -38,19 +41,8 @@ class Camera(FrameSource):
         pass
 
 
-class Instant:
-    name, lanes = "instant", 1
-
-    def infer(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        answer = np.array([[0.75, 0.25]], np.float32)
-        return np.log(answer), answer
-
-    def close(self) -> None:
-        pass
-
-
 def test_another_sink_gets_every_decision_on_a_camera_while_the_reader_of_stdout_hangs(
-    tmp_path: Path, pipe: tuple[TextIO, TextIO], kit: Any
+    tmp_path: Path, pipe: tuple[TextIO, TextIO]
 ) -> None:
     reader, writer = pipe
     log, got = tmp_path / "log.jsonl", list[str]()
@@ -60,13 +52,13 @@ def test_another_sink_gets_every_decision_on_a_camera_while_the_reader_of_stdout
         return [record["frame"] for record in found if "frame" in record]
 
     def read_late() -> None:
-        kit.until(lambda: len(frames()) == 500, "the other sink to have everything")
+        wait_until(lambda: len(frames()) == 500, "the other sink to have everything")
         got.extend(reader)
 
     late = threading.Thread(target=read_late)
     late.start()
     summary = classify(
-        Camera, Instant(), PRESETS["depth"], ("a", "b"), 8,
+        Camera, InstantEngine(), PRESETS["depth"], ("a", "b"), 8,
         drop="none", sinks=[JsonlSink(log)], out=writer, log=io.StringIO(), live=False,
     )  # fmt: skip
     writer.close()
@@ -97,7 +89,7 @@ def test_a_camera_that_is_given_up_loses_no_line_to_a_slow_reader(pipe: tuple[Te
     taking.start()
     with pytest.raises(SourceLostError):
         classify(
-            Lost, Instant(), PRESETS["depth"], ("a", "b"), 8,
+            Lost, InstantEngine(), PRESETS["depth"], ("a", "b"), 8,
             drop="none", out=writer, log=io.StringIO(), live=False,
         )  # fmt: skip
     writer.close()
@@ -107,17 +99,17 @@ def test_a_camera_that_is_given_up_loses_no_line_to_a_slow_reader(pipe: tuple[Te
 
 
 def test_a_run_whose_reader_hangs_ends_on_sigterm_with_every_line_of_its_log(
-    tmp_path: Path, kit: Any, depth_bundle: Bundle
+    tmp_path: Path, depth_bundle: Bundle
 ) -> None:
-    folder, log = kit.save_frames(tmp_path / "f", kit.make_frames(3)), tmp_path / "log.jsonl"
+    folder, log = save_frames(tmp_path / "f", make_frames(3)), tmp_path / "log.jsonl"
     process = subprocess.Popen(
-        kit.command("run", depth_bundle.path, "--camera", folder, "--loop", "--sink", "jsonl:-",
+        cli_command("run", depth_bundle.path, "--camera", folder, "--loop", "--sink", "jsonl:-",
                     "--sink", f"jsonl:{log}"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=kit.environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=cli_environment(),
     )  # fmt: skip
     try:
-        kit.until(lambda: log.exists() and log.stat().st_size > PIPE // 2, "the pipe to be full")
-        kit.until(lambda: unchanged(log), "the frames to wait")
+        wait_until(lambda: log.exists() and log.stat().st_size > PIPE // 2, "the pipe to be full")
+        wait_until(lambda: unchanged(log), "the frames to wait")
         begin = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
@@ -126,8 +118,8 @@ def test_a_run_whose_reader_hangs_ends_on_sigterm_with_every_line_of_its_log(
     finally:
         process.kill()
     assert "ended by: terminated" in stderr
-    shown = [record["frame"] for record in kit.split_start(stdout)[1]]
-    kept = [record["frame"] for record in kit.split_start(log.read_text())[1]]
+    shown = [record["frame"] for record in split_start(stdout)[1]]
+    kept = [record["frame"] for record in split_start(log.read_text())[1]]
     assert shown == list(range(len(shown)))
     assert kept == list(range(len(kept)))
     assert len(kept) - len(shown) == 1  # the one that waited
@@ -140,11 +132,11 @@ def unchanged(file: Path) -> bool:
     return file.stat().st_size == size
 
 
-def test_a_closed_stdout_is_said(tmp_path: Path, kit: Any, depth_bundle: Bundle) -> None:
-    folder = kit.save_frames(tmp_path / "f", kit.make_frames(1))
-    words = " ".join(kit.command("run", depth_bundle.path, "--camera", folder))
+def test_a_closed_stdout_is_said(tmp_path: Path, depth_bundle: Bundle) -> None:
+    folder = save_frames(tmp_path / "f", make_frames(1))
+    words = " ".join(cli_command("run", depth_bundle.path, "--camera", folder))
     run = ["bash", "-c", f"{words} >&-"]
-    done = subprocess.run(run, capture_output=True, text=True, env=kit.environment(), timeout=60, check=False)
+    done = subprocess.run(run, capture_output=True, text=True, env=cli_environment(), timeout=60, check=False)
     assert done.returncode == 2
     assert "stdout is closed" in done.stderr
     assert "Traceback" not in done.stderr

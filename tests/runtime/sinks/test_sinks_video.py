@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.checkout import REPOSITORY
 from tgkt_edge.errors import MissingDependency, UsageError
 from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink, video
@@ -112,11 +113,11 @@ time.sleep(120)
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "avi"])
-def test_a_killed_run_leaves_a_film_that_plays(tmp_path: Path, repository: Path, suffix: str) -> None:
+def test_a_killed_run_leaves_a_film_that_plays(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, f"video:{path}?pace=frames"],
-        env={**os.environ, "PYTHONPATH": str(repository)},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None

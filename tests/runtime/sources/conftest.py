@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-CAMERA = "v4l2:///dev/video42"
+from tests.support.cli import cli_environment
+from tests.support.v4l2 import CAMERA
 
 # Reads frames and reports them: what the source hands out, not what a model makes of it.
 READ = """
@@ -60,9 +61,9 @@ class Read:
 
 
 @pytest.fixture
-def read(tmp_path: Path, shim: str, kit: Any) -> Callable[..., Read]:
+def read(tmp_path: Path, shim: str) -> Callable[..., Read]:
     def call(preset: str = "depth", count: int = 4, timeout: float = 0, **shape: object) -> Read:
-        env = kit.environment(
+        env = cli_environment(
             LD_PRELOAD=shim, **{f"SHIM_{name}": str(value) for name, value in shape.items()}
         )
         saved = tmp_path / "frames.npz"

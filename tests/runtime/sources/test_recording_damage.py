@@ -5,48 +5,21 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 import yaml
-from numpy.typing import NDArray
 
+from tests.support.images import noise, save_frames
+from tests.support.recordings import record_quietly, replay
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.io.recording_format import read_index
 from tgkt_edge.runtime import open_source
-from tgkt_edge.runtime.recorder.record import RecordSummary, record
-from tgkt_edge.sensor import PRESETS, load_sensor
-
-CAMERA = "v4l2:///dev/video42"
-
-
-def noise(count: int, dtype: str = "uint16", shape: tuple[int, int] = (48, 64)) -> NDArray[Any]:
-    """Every bit of every pixel at random: nothing that a lossy step could leave as it was."""
-    top = np.iinfo(dtype).max + 1
-    return np.random.default_rng(11).integers(0, top, (count, *shape)).astype(dtype)
-
-
-def folder_of(path: Path, frames: NDArray[Any]) -> Path:
-    path.mkdir(parents=True)
-    for number, frame in enumerate(frames):
-        assert cv2.imwrite(str(path / f"{number}.png"), frame)
-    return path
-
-
-def replay(folder: Path, preset: str = "depth", **how: Any) -> list[Any]:
-    with open_source(str(folder), PRESETS[preset], **how) as source:
-        assert source.live is False
-        return list(iter(source.read, None))
-
-
-def quiet(camera: object, out: Path, **how: Any) -> RecordSummary:
-    return record(str(camera), out, live=False, **how)
+from tgkt_edge.sensor import load_sensor
 
 
 def test_a_power_cut_in_the_last_line_costs_one_frame(tmp_path: Path) -> None:
-    quiet(folder_of(tmp_path / "in", noise(3)), tmp_path / "out", sensor="depth")
+    record_quietly(save_frames(tmp_path / "in", noise(3)), tmp_path / "out", sensor="depth")
     path = tmp_path / "out" / "frames.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
     assert len(replay(tmp_path / "out")) == 2
@@ -58,8 +31,8 @@ def test_a_power_cut_in_the_last_line_costs_one_frame(tmp_path: Path) -> None:
 
 def test_a_flipped_bit_a_missing_file_and_a_short_video_are_named(tmp_path: Path) -> None:
     frames = noise(4)
-    camera = folder_of(tmp_path / "in", frames)
-    quiet(camera, tmp_path / "out", sensor="depth")
+    camera = save_frames(tmp_path / "in", frames)
+    record_quietly(camera, tmp_path / "out", sensor="depth")
     flipped = frames[1].copy()
     flipped[20, 30] ^= 1
     assert cv2.imwrite(str(tmp_path / "out/frame/000001.png"), flipped)
@@ -68,7 +41,7 @@ def test_a_flipped_bit_a_missing_file_and_a_short_video_are_named(tmp_path: Path
     assert [error is None for error in errors] == [True, False, False, True]
     assert "000001.png: is not what was recorded" in errors[1]
     assert "000002.png" in errors[2]
-    quiet(camera, tmp_path / "video", sensor="depth", form="ffv1")
+    record_quietly(camera, tmp_path / "video", sensor="depth", form="ffv1")
     path = tmp_path / "video" / "frames.jsonl"
     last = json.loads(path.read_text().splitlines()[-1])
     path.write_text(path.read_text() + json.dumps({**last, "number": 4, "video": 4}) + "\n")
@@ -77,7 +50,7 @@ def test_a_flipped_bit_a_missing_file_and_a_short_video_are_named(tmp_path: Path
 
 @pytest.mark.parametrize("file", ["/etc/passwd", "../in/0.png"])
 def test_an_index_cannot_name_files_outside_its_folder(tmp_path: Path, file: str) -> None:
-    quiet(folder_of(tmp_path / "in", noise(1)), tmp_path / "out", sensor="depth")
+    record_quietly(save_frames(tmp_path / "in", noise(1)), tmp_path / "out", sensor="depth")
     path = tmp_path / "out" / "frames.jsonl"
     line = json.loads(path.read_text())
     path.write_text(json.dumps({**line, "file": file}) + "\n" + json.dumps(line) + "\n")
@@ -86,7 +59,7 @@ def test_an_index_cannot_name_files_outside_its_folder(tmp_path: Path, file: str
 
 
 def test_a_recording_of_another_sensor_is_refused_with_what_to_give(tmp_path: Path) -> None:
-    quiet(folder_of(tmp_path / "in", noise(1)), tmp_path / "out", sensor="depth")
+    record_quietly(save_frames(tmp_path / "in", noise(1)), tmp_path / "out", sensor="depth")
     spec = yaml.safe_load((tmp_path / "out/sensor.yaml").read_text())
     (tmp_path / "out/sensor.yaml").write_text(yaml.safe_dump({**spec, "unit_m": 0.00025, "far_m": 4.0}))
     with pytest.raises(
@@ -98,7 +71,7 @@ def test_a_recording_of_another_sensor_is_refused_with_what_to_give(tmp_path: Pa
 
 
 def test_entries_say_where_their_frame_is(tmp_path: Path) -> None:
-    quiet(folder_of(tmp_path / "in", noise(2)), tmp_path / "out", sensor="depth", form="ffv1")
+    record_quietly(save_frames(tmp_path / "in", noise(2)), tmp_path / "out", sensor="depth", form="ffv1")
     assert [(entry.number, entry.file, entry.video) for entry in read_index(tmp_path / "out")] == [
         (0, "frames.mkv", 0),
         (1, "frames.mkv", 1),

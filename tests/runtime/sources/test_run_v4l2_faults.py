@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
+from tests.support.cli import cli_command, cli_environment, run_cli
+from tests.support.v4l2 import CAMERA
 from tgkt_edge.bundle.bundle import Bundle
-
-CAMERA = "v4l2:///dev/video42"
 
 
 def decisions(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [record for record in records if "event" not in record]
 
 
-def test_one_failed_streamon_changes_no_answer(shim: str, kit: Any, depth_bundle: Bundle) -> None:
+def test_one_failed_streamon_changes_no_answer(shim: str, depth_bundle: Bundle) -> None:
     def answers(**more: str) -> list[tuple[str, float]]:
-        done = kit.run_cli(
+        done = run_cli(
             "run", depth_bundle.path, "--camera", CAMERA, "--max-frames", 3, "--drop", "none", LD_PRELOAD=shim,
             SHIM_FORMATS="Z16 ,Y16 ,Y12 ", **more,
         )  # fmt: skip
@@ -36,8 +36,8 @@ def test_one_failed_streamon_changes_no_answer(shim: str, kit: Any, depth_bundle
     assert answers() == answers(SHIM_FAIL_ON=f"{errno.EIO}:1")
 
 
-def test_lost_frames_are_in_records_and_summary(shim: str, kit: Any, depth_bundle: Bundle) -> None:
-    done = kit.run_cli(
+def test_lost_frames_are_in_records_and_summary(shim: str, depth_bundle: Bundle) -> None:
+    done = run_cli(
         "run", depth_bundle.path, "--camera", CAMERA, "--max-frames", 6, "--drop", "none", LD_PRELOAD=shim, SHIM_GAP="4"
     )  # fmt: skip
     assert done.code == 0, done.stderr
@@ -45,12 +45,10 @@ def test_lost_frames_are_in_records_and_summary(shim: str, kit: Any, depth_bundl
     assert "6 frames (0 bad, 0 dropped, 2 lost in the driver)" in done.stderr
 
 
-def test_noise_without_a_signal_is_never_classified(
-    tmp_path: Path, shim: str, kit: Any, depth_bundle: Bundle
-) -> None:
+def test_noise_without_a_signal_is_never_classified(tmp_path: Path, shim: str, depth_bundle: Bundle) -> None:
     switch = tmp_path / "nosignal"
-    command = kit.command("run", depth_bundle.path, "--camera", CAMERA, "--drop", "none", "--no-live")
-    env = kit.environment(LD_PRELOAD=shim, SHIM_HDMI="1", SHIM_NOSIGNAL=str(switch))
+    command = cli_command("run", depth_bundle.path, "--camera", CAMERA, "--drop", "none", "--no-live")
+    env = cli_environment(LD_PRELOAD=shim, SHIM_HDMI="1", SHIM_NOSIGNAL=str(switch))
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     records: list[dict[str, Any]] = []
@@ -81,13 +79,13 @@ def test_noise_without_a_signal_is_never_classified(
 
 @pytest.mark.parametrize("ignored", [False, True])
 def test_a_closed_terminal_ends_a_run_with_its_summary_unless_nohup_says_otherwise(
-    shim: str, kit: Any, depth_bundle: Bundle, ignored: bool
+    shim: str, depth_bundle: Bundle, ignored: bool
 ) -> None:
-    words = kit.command("run", depth_bundle.path, "--camera", CAMERA, "--no-live")
+    words = cli_command("run", depth_bundle.path, "--camera", CAMERA, "--no-live")
     if ignored:
         words = ["nohup", *words]
     process = subprocess.Popen(
-        words, env=kit.environment(LD_PRELOAD=shim), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words, env=cli_environment(LD_PRELOAD=shim), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     for _ in range(10):

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.bundles import save_bundle
+from tests.support.cli import cli_environment, run_cli
+from tests.support.images import make_frames, save_frames
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime import FrameSource, open_source
 from tgkt_edge.sensor import PRESETS
@@ -36,11 +39,11 @@ def write_video(path: Path, frames: list[NDArray[Any]], codec: str = "FFV1", *, 
     return path
 
 
-def test_folder_is_read_recursively_in_natural_order_and_bit_exact(tmp_path: Path, kit: Any) -> None:
-    frames = kit.make_frames(12)
-    kit.save_frames(tmp_path / "a", frames)  # frame_0 ... frame_11, without leading zeros
-    kit.save_frames(tmp_path / "b10", frames[:1], "x{}.tiff")
-    kit.save_frames(tmp_path / "b9", frames[1:2], "x{}.png")
+def test_folder_is_read_recursively_in_natural_order_and_bit_exact(tmp_path: Path) -> None:
+    frames = make_frames(12)
+    save_frames(tmp_path / "a", frames)  # frame_0 ... frame_11, without leading zeros
+    save_frames(tmp_path / "b10", frames[:1], "x{}.tiff")
+    save_frames(tmp_path / "b9", frames[1:2], "x{}.png")
     (tmp_path / "a" / "notes.txt").write_text("no frame")
     (tmp_path / "a" / "._frame_3.png").write_bytes(b"left by another system")
     source = open_source(str(tmp_path), DEPTH)
@@ -56,19 +59,19 @@ def test_folder_is_read_recursively_in_natural_order_and_bit_exact(tmp_path: Pat
         assert captured.seconds > 0
 
 
-def test_glob_takes_only_what_matches(tmp_path: Path, kit: Any) -> None:
-    frames = kit.make_frames(11)
-    kit.save_frames(tmp_path / "one", frames)
-    kit.save_frames(tmp_path / "two", frames, "other_{}.png")
+def test_glob_takes_only_what_matches(tmp_path: Path) -> None:
+    frames = make_frames(11)
+    save_frames(tmp_path / "one", frames)
+    save_frames(tmp_path / "two", frames, "other_{}.png")
     found = read_all(open_source(f"{tmp_path}/**/frame_*.png", DEPTH))
     assert [Path(captured.name).name for captured in found] == [f"frame_{n}.png" for n in range(11)]
     np.testing.assert_array_equal(found[10].frame, frames[10])
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".pgm"])
-def test_single_image_file(tmp_path: Path, kit: Any, suffix: str) -> None:
-    frame = kit.make_frames(1)[0]
-    kit.save_frames(tmp_path, [frame], "f{}" + suffix)
+def test_single_image_file(tmp_path: Path, suffix: str) -> None:
+    frame = make_frames(1)[0]
+    save_frames(tmp_path, [frame], "f{}" + suffix)
     (captured,) = read_all(open_source(str(tmp_path / f"f0{suffix}"), DEPTH))
     np.testing.assert_array_equal(captured.frame, frame)
 
@@ -81,10 +84,8 @@ def test_colour_image_is_not_converted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_truncated_file_is_an_error_record_and_the_next_file_follows(
-    tmp_path: Path, kit: Any, suffix: str
-) -> None:
-    kit.save_frames(tmp_path, kit.make_frames(3, "uint8"), "f{}" + suffix)
+def test_truncated_file_is_an_error_record_and_the_next_file_follows(tmp_path: Path, suffix: str) -> None:
+    save_frames(tmp_path, make_frames(3, "uint8"), "f{}" + suffix)
     broken = tmp_path / f"f1{suffix}"
     broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
     found = read_all(open_source(str(tmp_path), NIR8))
@@ -92,8 +93,8 @@ def test_truncated_file_is_an_error_record_and_the_next_file_follows(
     assert f"f1{suffix}" in found[1].error
 
 
-def test_loop_repeats_and_keeps_counting(tmp_path: Path, kit: Any) -> None:
-    kit.save_frames(tmp_path, kit.make_frames(3))
+def test_loop_repeats_and_keeps_counting(tmp_path: Path) -> None:
+    save_frames(tmp_path, make_frames(3))
     with open_source(str(tmp_path), DEPTH, loop=True) as source:
         found = [source.read() for _ in range(7)]
     assert [captured.number for captured in found if captured] == list(range(7))
@@ -109,8 +110,8 @@ def test_loop_over_unreadable_files_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "uint8"])
-def test_ffv1_video_round_trip_is_exact(tmp_path: Path, kit: Any, dtype: str) -> None:
-    frames = kit.make_frames(5, dtype)
+def test_ffv1_video_round_trip_is_exact(tmp_path: Path, dtype: str) -> None:
+    frames = make_frames(5, dtype)
     path = write_video(tmp_path / "v.mkv", frames)
     found = read_all(open_source(str(path), DEPTH))
     assert [captured.number for captured in found] == list(range(5))
@@ -119,8 +120,8 @@ def test_ffv1_video_round_trip_is_exact(tmp_path: Path, kit: Any, dtype: str) ->
         np.testing.assert_array_equal(captured.frame, frame)
 
 
-def test_video_loops(tmp_path: Path, kit: Any) -> None:
-    frames = kit.make_frames(3)
+def test_video_loops(tmp_path: Path) -> None:
+    frames = make_frames(3)
     with open_source(str(write_video(tmp_path / "v.mkv", frames)), DEPTH, loop=True) as source:
         found = [source.read() for _ in range(7)]
     for number, captured in enumerate(found):
@@ -178,8 +179,8 @@ def test_other_schemes_and_their_nearest(uri: str, text: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_folder_with_a_colon_in_its_name_is_a_folder(tmp_path: Path, kit: Any) -> None:
-    kit.save_frames(tmp_path / "run:1", kit.make_frames(2))
+def test_folder_with_a_colon_in_its_name_is_a_folder(tmp_path: Path) -> None:
+    save_frames(tmp_path / "run:1", make_frames(2))
     assert len(read_all(open_source(str(tmp_path / "run:1"), DEPTH))) == 2
 
 
@@ -194,13 +195,13 @@ def test_camera_cannot_loop() -> None:
         open_source("0", DEPTH, loop=True)
 
 
-def test_reading_needs_opencv_and_says_so(tmp_path: Path, kit: Any) -> None:
-    kit.save_frames(tmp_path / "f", kit.make_frames(1))
+def test_reading_needs_opencv_and_says_so(tmp_path: Path) -> None:
+    save_frames(tmp_path / "f", make_frames(1))
     hidden = tmp_path / "hidden" / "cv2"
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").write_text("raise ModuleNotFoundError('no cv2', name='cv2')\n")
-    bundle = kit.save_bundle(tmp_path / "bundle").path
-    path = f"{hidden.parent}:{kit.environment()['PYTHONPATH']}"
-    done = kit.run_cli("run", bundle, "--camera", tmp_path / "f", PYTHONPATH=path)
+    bundle = save_bundle(tmp_path / "bundle").path
+    path = f"{hidden.parent}:{cli_environment()['PYTHONPATH']}"
+    done = run_cli("run", bundle, "--camera", tmp_path / "f", PYTHONPATH=path)
     assert done.code == 6
     assert "[cpu]'" in done.stderr

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.support.bundles import save_bundle
+from tests.support.cli import run_cli
+from tests.support.v4l2 import CAMERA, painted
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import open_engine
 from tgkt_edge.sensor import PRESETS
 
-HEIGHT, WIDTH, BASE = 48, 64, 4096
-CAMERA = "v4l2:///dev/video42"
 
-
-def painted(number: int) -> NDArray[np.uint16]:
-    """Frame ``number`` of the shim, as its header comment says."""
-    counts = BASE + 257 * number + 3 * np.arange(HEIGHT * WIDTH)
-    return (counts % 65536).astype(np.uint16).reshape(HEIGHT, WIDTH)
-
-
-def test_run_classifies_the_camera_bit_for_bit(shim: str, kit: Any, depth_bundle: Bundle) -> None:
-    done = kit.run_cli(
+def test_run_classifies_the_camera_bit_for_bit(shim: str, depth_bundle: Bundle) -> None:
+    done = run_cli(
         "run", depth_bundle.path, "--camera", CAMERA, "--max-frames", 5, "--drop", "none", LD_PRELOAD=shim
     )
     assert done.code == 0, done.stderr
@@ -47,10 +39,8 @@ def test_run_classifies_the_camera_bit_for_bit(shim: str, kit: Any, depth_bundle
     assert {record["source"] for record in decisions} == {"/dev/video42"}
 
 
-def test_the_age_of_a_decision_counts_from_the_drivers_timestamp(
-    shim: str, kit: Any, depth_bundle: Bundle
-) -> None:
-    done = kit.run_cli(
+def test_the_age_of_a_decision_counts_from_the_drivers_timestamp(shim: str, depth_bundle: Bundle) -> None:
+    done = run_cli(
         "run", depth_bundle.path, "--camera", CAMERA, "--max-frames", 3, LD_PRELOAD=shim, SHIM_AGE_MS="1500"
     )
     assert done.code == 0, done.stderr
@@ -61,8 +51,8 @@ def test_the_age_of_a_decision_counts_from_the_drivers_timestamp(
     assert "\n  age " in done.stderr
 
 
-def test_unplugged_camera_exits_5_after_the_summary(shim: str, kit: Any, depth_bundle: Bundle) -> None:
-    done = kit.run_cli(
+def test_unplugged_camera_exits_5_after_the_summary(shim: str, depth_bundle: Bundle) -> None:
+    done = run_cli(
         "run", depth_bundle.path, "--camera", CAMERA, "--drop", "none", "--max-retries", 0,
         LD_PRELOAD=shim, SHIM_FRAMES="8",
     )  # fmt: skip
@@ -81,18 +71,18 @@ def test_unplugged_camera_exits_5_after_the_summary(shim: str, kit: Any, depth_b
     ],
 )
 def test_camera_without_the_right_format(
-    shim: str, kit: Any, depth_bundle: Bundle, formats: str, texts: list[str]
+    shim: str, depth_bundle: Bundle, formats: str, texts: list[str]
 ) -> None:
-    done = kit.run_cli("run", depth_bundle.path, "--camera", CAMERA, LD_PRELOAD=shim, SHIM_FORMATS=formats)
+    done = run_cli("run", depth_bundle.path, "--camera", CAMERA, LD_PRELOAD=shim, SHIM_FORMATS=formats)
     assert done.code == 5
     assert done.records == []
     for text in texts:
         assert text in done.stderr
 
 
-def test_camera_of_another_size(tmp_path: Path, shim: str, kit: Any) -> None:
-    bundle = kit.save_bundle(tmp_path / "bundle", PRESETS["depth"].with_size(640, 480))
-    done = kit.run_cli("run", bundle.path, "--camera", CAMERA, LD_PRELOAD=shim)
+def test_camera_of_another_size(tmp_path: Path, shim: str) -> None:
+    bundle = save_bundle(tmp_path / "bundle", PRESETS["depth"].with_size(640, 480))
+    done = run_cli("run", bundle.path, "--camera", CAMERA, LD_PRELOAD=shim)
     assert done.code == 5
     assert "640x480" in done.stderr
     assert "64x48" in done.stderr

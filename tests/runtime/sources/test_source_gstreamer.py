@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.support.cli import cli_environment
 from tgkt_edge.errors import MissingDependency, SourceLostError, UsageError
 from tgkt_edge.runtime import open_source
 from tgkt_edge.runtime.sources.gstreamer import csi_pipeline, with_sink
@@ -58,9 +59,7 @@ def debian_python() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def read(
-    tmp_path_factory: pytest.TempPathFactory, kit: Any
-) -> Callable[..., tuple[list[Any], dict[str, Any]]]:
+def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[list[Any], dict[str, Any]]]:
     reason = debian_python()
     if reason:
         pytest.skip(reason)
@@ -69,7 +68,7 @@ def read(
         saved = tmp_path_factory.mktemp("gst") / "frames.npz"
         command = [str(PYTHON), "-c", READ, uri, preset, str(count), str(saved), *again]
         done = subprocess.run(
-            command, env=kit.environment(), check=True, timeout=60, capture_output=True, text=True
+            command, env=cli_environment(), check=True, timeout=60, capture_output=True, text=True
         )
         with np.load(saved) as archive:
             return [archive[name] for name in archive.files], json.loads(done.stdout.splitlines()[-1])

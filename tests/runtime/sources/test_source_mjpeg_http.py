@@ -4,78 +4,27 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.server
 import re
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.http_camera import MULTIPART, http_camera, jpeg, part
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime.sources import open_colour, open_source
 from tgkt_edge.runtime.sources.network import open_network
 from tgkt_edge.sensor import PRESETS
 
 NIR8 = PRESETS["nir8"]
-TYPE = "multipart/x-mixed-replace; boundary=frame"
 
 
 def picture(seed: int) -> NDArray[np.uint8]:
     blocks = np.random.default_rng(seed).integers(0, 255, (12, 16))
     return np.kron(blocks, np.ones((20, 20))).astype(np.uint8)
-
-
-def jpeg(image: NDArray[np.uint8]) -> bytes:
-    return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
-
-
-def part(body: bytes, length: int | None = -1, kind: str = "image/jpeg", boundary: str = "--frame") -> bytes:
-    """One part of a stream; ``length`` is what its head says: None says nothing, -1 the truth."""
-    told = f"Content-Length: {len(body) if length == -1 else length}\r\n" if length is not None else ""
-    return f"{boundary}\r\nContent-Type: {kind}\r\n{told}\r\n".encode() + body + b"\r\n"
-
-
-@contextmanager
-def camera(
-    parts: list[bytes], kind: str = TYPE, admit: Callable[[Any], str | None] = lambda request: None
-) -> Iterator[str]:
-    """An HTTP camera. ``admit`` returns the challenge that a request must answer first, or None."""
-
-    class Camera(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
-
-        def do_GET(self) -> None:
-            challenge = admit(self)
-            if challenge is not None:
-                self.send_response(401)
-                self.send_header("WWW-Authenticate", challenge)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.end_headers()
-            for one in parts:
-                try:
-                    self.wfile.write(one)
-                except OSError:
-                    return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/stream.mjpg"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def frames_of(uri: str) -> list[Any]:
@@ -108,7 +57,7 @@ HALVES = {
 def test_half_a_picture_is_an_error_and_never_completed_from_the_one_before(half: str) -> None:
     sent = [part(data) for data in WHOLE]
     sent[3] = HALVES[half]
-    with camera(sent) as uri:
+    with http_camera(sent) as uri:
         found = frames_of(uri)
     assert [captured.frame is not None for captured in found] == [True, True, True, False, True, True]
     assert [captured.number for captured in found] == list(range(6))
@@ -121,7 +70,7 @@ def test_half_a_picture_is_an_error_and_never_completed_from_the_one_before(half
 @pytest.mark.parametrize(
     ("length", "boundary", "kind"),
     [
-        (None, "--frame", TYPE),
+        (None, "--frame", MULTIPART),
         (-1, "--frame", 'multipart/x-mixed-replace;boundary="--frame"'),
         (-1, "--myboundary", "multipart/mixed; boundary=other"),
         (-1, "--ipcamera", "video/x-motion-jpeg"),
@@ -130,22 +79,22 @@ def test_half_a_picture_is_an_error_and_never_completed_from_the_one_before(half
 )
 def test_cameras_that_are_no_model_pupils_are_read(length: int | None, boundary: str, kind: str) -> None:
     sent = [part(data, length, boundary=boundary) for data in WHOLE]
-    with camera([*sent, boundary.encode() + b"\r\n"], kind) as uri:
+    with http_camera([*sent, boundary.encode() + b"\r\n"], kind) as uri:
         assert [captured.frame is not None for captured in frames_of(uri)] == [True] * 6
 
 
 def test_parts_that_are_no_pictures_are_skipped() -> None:
     sent = [one for data in WHOLE for one in (part(data), part(b"<e/>", kind="application/xml"))]
-    with camera(sent) as uri:
+    with http_camera(sent) as uri:
         assert len(frames_of(uri)) == 6
 
 
 def test_a_stream_that_begins_with_halves_opens_with_its_first_whole_picture() -> None:
-    with camera([part(HALF)] * 3 + [part(data) for data in WHOLE]) as uri:
+    with http_camera([part(HALF)] * 3 + [part(data) for data in WHOLE]) as uri:
         found = frames_of(uri)
     assert [captured.frame is not None for captured in found] == [True] * 6
     with (
-        camera([part(HALF)] * 30) as uri,
+        http_camera([part(HALF)] * 30) as uri,
         pytest.raises(SourceLostError, match=r"frame 0 is truncated"),
     ):
         open_source(uri, NIR8)
@@ -153,14 +102,14 @@ def test_a_stream_that_begins_with_halves_opens_with_its_first_whole_picture() -
 
 def test_single_pictures_are_no_stream() -> None:
     with (
-        camera(WHOLE, "image/jpeg") as uri,
+        http_camera(WHOLE, "image/jpeg") as uri,
         pytest.raises(SourceLostError, match=r"sends single JPEGs|not with a video"),
     ):
         open_source(uri, NIR8)
 
 
 def test_grey_pictures_are_colour_for_who_asks_for_colour() -> None:
-    with camera([part(data) for data in WHOLE]) as uri, open_colour(uri) as source:
+    with http_camera([part(data) for data in WHOLE]) as uri, open_colour(uri) as source:
         captured = source.read()
     assert captured is not None
     assert captured.frame is not None
@@ -186,7 +135,7 @@ def digest(request: Any) -> str | None:
 
 @pytest.mark.parametrize("admit", [basic, digest])
 def test_a_password_opens_the_stream_and_is_never_shown(admit: Callable[[Any], str | None]) -> None:
-    with camera([part(data) for data in WHOLE], admit=admit) as uri:
+    with http_camera([part(data) for data in WHOLE], admit=admit) as uri:
         found = frames_of(uri.replace("://", "://me:ge%2Fh%40m@"))
         assert len(found) == 6
         assert "ge%2Fh" not in found[0].name
@@ -201,14 +150,14 @@ def test_a_stream_that_falls_silent_is_lost_in_time() -> None:
 
     def admit(request: Any) -> str | None:
         request.send_response(200)
-        request.send_header("Content-Type", TYPE)
+        request.send_header("Content-Type", MULTIPART)
         request.end_headers()
         request.wfile.write(part(WHOLE[0]) + part(WHOLE[1])[:500])
         request.wfile.flush()
         quiet.wait(20)
         raise ConnectionAbortedError
 
-    with camera([], admit=admit) as uri, open_network(uri, NIR8, open_ms=2000, read_ms=500) as source:
+    with http_camera([], admit=admit) as uri, open_network(uri, NIR8, open_ms=2000, read_ms=500) as source:
         assert source.read() is not None
         with pytest.raises(SourceLostError, match=r"stopped delivering after 1 frames.*0\.5 s"):
             source.read()

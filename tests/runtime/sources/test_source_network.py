@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import select
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.http_camera import MULTIPART, http_camera, jpeg, part
 from tgkt_edge.errors import MissingDependency, SourceLostError, TgktEdgeError, UsageError
 from tgkt_edge.runtime import open_source
 from tgkt_edge.runtime.sources import open_colour
@@ -29,39 +28,9 @@ NIR8 = PRESETS["nir8"]
 RAMP = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))  # (48, 64): the whole range of counts
 
 
-@contextmanager
-def camera(
-    pictures: list[NDArray[Any]], kind: str = "multipart/x-mixed-replace; boundary=frame"
-) -> Iterator[str]:
-    """An HTTP camera that sends each picture once and ends; ``kind`` is its content type."""
-    parts = [
-        cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes() for picture in pictures
-    ]
-
-    class Camera(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
-
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.end_headers()
-            for jpeg in parts:
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
-                try:
-                    self.wfile.write(head + jpeg + b"\r\n")
-                except OSError:
-                    return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/stream.mjpg"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def camera(pictures: list[NDArray[Any]], kind: str = MULTIPART) -> AbstractContextManager[str]:
+    """An HTTP camera that sends each picture once and ends."""
+    return http_camera([part(jpeg(picture, 98)) for picture in pictures], kind)
 
 
 def test_monochrome_pictures_over_http_keep_their_counts() -> None:

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support.cli import cli_environment
 from tgkt_edge.errors import MissingDependency, SourceLostError, UsageError
 from tgkt_edge.runtime import open_source
 from tgkt_edge.runtime.sources import openni2_abi
@@ -123,9 +123,9 @@ except MissingDependency as error:
 """
 
 
-def test_a_missing_library_is_named(kit: Any) -> None:
+def test_a_missing_library_is_named() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT], env=kit.environment(), capture_output=True, text=True, check=True
+        [sys.executable, "-c", WITHOUT], env=cli_environment(), capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("6 ")
     assert "apt install libopenni2-0" in done.stdout

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.cli import cli_environment
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime import FrameSource, open_source
 from tgkt_edge.runtime.sources.base import StreamFormat
@@ -161,7 +162,7 @@ def test_cameras_and_files_that_are_not_there(tmp_path: Path) -> None:
         open_source("realsense://123456", DEPTH, loop=True)
 
 
-def test_the_library_is_optional(tmp_path: Path, kit: Any) -> None:
+def test_the_library_is_optional(tmp_path: Path) -> None:
     (tmp_path / "pyrealsense2.py").write_text("raise ModuleNotFoundError('none', name='pyrealsense2')\n")
     program = (
         "from tgkt_edge.errors import MissingDependency\n"
@@ -170,10 +171,10 @@ def test_the_library_is_optional(tmp_path: Path, kit: Any) -> None:
         "try:\n    open_source('realsense://', PRESETS['depth'])\n"
         "except MissingDependency as error:\n    print(error.exit_code, error)\n"
     )
-    path = f"{tmp_path}:{kit.environment()['PYTHONPATH']}"
+    path = f"{tmp_path}:{cli_environment()['PYTHONPATH']}"
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env=kit.environment(PYTHONPATH=path),
+        env=cli_environment(PYTHONPATH=path),
         capture_output=True,
         text=True,
         check=True,

@@ -16,22 +16,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.support.cli import cli_environment
+from tests.support.v4l2 import HEIGHT, WIDTH, painted
 from tgkt_edge.runtime.sources import v4l2_abi as abi
 from tgkt_edge.runtime.sources.v4l2_device import Layout
 from tgkt_edge.runtime.sources.v4l2_formats import raw_pixels
 from tgkt_edge.sensor import PRESETS
 from tgkt_edge.system.device_access import users_of
-
-HEIGHT, WIDTH, BASE = 48, 64, 4096
-CAMERA = "v4l2:///dev/video42"
-
-
-def painted(number: int) -> NDArray[np.uint16]:
-    """Frame ``number`` of the shim, as its header comment says."""
-    counts = BASE + 257 * number + 3 * np.arange(HEIGHT * WIDTH)
-    return (counts % 65536).astype(np.uint16).reshape(HEIGHT, WIDTH)
 
 
 def test_the_structures_are_the_kernels(tmp_path: Path) -> None:
@@ -235,11 +227,9 @@ print(json.dumps({"frames": frames, "lost": lost, "refused": refused, "held": [d
 """
 
 
-def test_two_hundred_replugs_leave_no_descriptor_and_no_mapping_behind(
-    tmp_path: Path, shim: str, kit: Any
-) -> None:
+def test_two_hundred_replugs_leave_no_descriptor_and_no_mapping_behind(tmp_path: Path, shim: str) -> None:
     gone = tmp_path / "gone"
-    env = kit.environment(LD_PRELOAD=shim, SHIM_GONE=str(gone), SHIM_FPS="5000")
+    env = cli_environment(LD_PRELOAD=shim, SHIM_GONE=str(gone), SHIM_FPS="5000")
     command = [sys.executable, "-c", REPLUG, str(gone)]
     done = subprocess.run(command, env=env, check=True, timeout=120, capture_output=True, text=True)
     report = json.loads(done.stdout)

@@ -14,19 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.support.cli import cli_environment
+from tests.support.v4l2 import HEIGHT, WIDTH, painted
 from tgkt_edge.runtime.sources.base import StreamFormat
 from tgkt_edge.runtime.sources.v4l2_formats import candidates
 from tgkt_edge.sensor import PRESETS, SensorSpec
-
-HEIGHT, WIDTH, BASE = 48, 64, 4096
-
-
-def painted(number: int, height: int = HEIGHT) -> NDArray[np.uint16]:
-    """Frame ``number`` of the shim, as its header comment says."""
-    counts = BASE + 257 * number + 3 * np.arange(height * WIDTH)
-    return (counts % 65536).astype(np.uint16).reshape(height, WIDTH)
 
 
 def asked(log: Path) -> list[str]:
@@ -137,9 +130,9 @@ except SourceLostError as error:
 
 
 @pytest.fixture
-def reopen(shim: str, kit: Any) -> Callable[..., dict[str, Any]]:
+def reopen(shim: str) -> Callable[..., dict[str, Any]]:
     def call(shape: dict[str, str], changes: dict[str, str]) -> dict[str, Any]:
-        env = kit.environment(LD_PRELOAD=shim, **{f"SHIM_{name}": value for name, value in shape.items()})
+        env = cli_environment(LD_PRELOAD=shim, **{f"SHIM_{name}": value for name, value in shape.items()})
         given = json.dumps({f"SHIM_{name}": value for name, value in changes.items()})
         done = subprocess.run(
             [sys.executable, "-c", REOPEN, given], env=env, check=True, timeout=60, capture_output=True, text=True

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.cli import cli_environment
+
 # The signal goes after the third frame and comes back after the sixth; the driver keeps delivering.
 LOSE = """
 import json, os, sys
@@ -31,10 +33,10 @@ print(json.dumps(found))
 
 @pytest.mark.parametrize("kind", ["INPUT", "HDMI"])
 def test_frames_without_a_signal_are_error_lines_and_pictures_follow(
-    tmp_path: Path, shim: str, kit: Any, kind: str
+    tmp_path: Path, shim: str, kind: str
 ) -> None:
     switch = tmp_path / "nosignal"
-    env = kit.environment(LD_PRELOAD=shim, SHIM_NOSIGNAL=str(switch), **{f"SHIM_{kind}": "1"})
+    env = cli_environment(LD_PRELOAD=shim, SHIM_NOSIGNAL=str(switch), **{f"SHIM_{kind}": "1"})
     command = [sys.executable, "-c", LOSE, str(switch)]
     done = subprocess.run(command, env=env, check=True, timeout=60, capture_output=True, text=True)
     found = json.loads(done.stdout)
@@ -73,9 +75,7 @@ def test_another_signal_is_named_with_both_sizes(read: Callable[..., Any], event
 
 
 # A driver that reports another source, and neither a signal's size nor another format.
-def test_a_change_that_the_driver_does_not_explain_is_told_as_such(
-    tmp_path: Path, shim: str, kit: Any
-) -> None:
+def test_a_change_that_the_driver_does_not_explain_is_told_as_such(tmp_path: Path, shim: str) -> None:
     program = (
         "from tgkt_edge.runtime.sources.v4l2 import V4l2Source\n"
         "from tgkt_edge.runtime.sources.v4l2_device import FormatChanged\n"
@@ -83,7 +83,7 @@ def test_a_change_that_the_driver_does_not_explain_is_told_as_such(
         "print(V4l2Source('/dev/video42', PRESETS['depth'])._changed(FormatChanged()))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], env=kit.environment(LD_PRELOAD=shim), check=True, timeout=60,
+        [sys.executable, "-c", program], env=cli_environment(LD_PRELOAD=shim), check=True, timeout=60,
         capture_output=True, text=True,
     )  # fmt: skip
     assert "another signal at its input, and does not say which; its format is still Y16 64x48" in done.stdout

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.cli import cli_command
+from tests.support.mqtt import Broker, Subscriber
+from tests.support.survival import WatchedRun
+from tests.support.v4l2 import CAMERA
+from tests.support.waiting import wait_until
 from tgkt_edge.bundle.bundle import Bundle
-
-CAMERA = "v4l2:///dev/video42"
 
 
 def quiet(run: Any) -> bool:
@@ -26,21 +29,18 @@ def quiet(run: Any) -> bool:
 def test_sigterm_ends_a_run_whose_driver_hangs_within_two_seconds(
     tmp_path: Path,
     shim: str,
-    kit: Any,
     depth_bundle: Bundle,
-    mosquitto: Any,
-    subscriber: Any,
-    started: Any,
     case: str,
 ) -> None:
     log = tmp_path / "log.jsonl"
-    with mosquitto(tmp_path) as broker, subscriber(broker.port) as reader:
+    with Broker(tmp_path) as broker, Subscriber(broker.port) as reader:
         sinks = ["jsonl:-", f"jsonl:{log}", f"mqtt://127.0.0.1:{broker.port}/t", "http://127.0.0.1:0"]
         if case == "hung from the start":
             (tmp_path / "HANG").touch()  # opening takes a first frame
-        words = kit.command("run", depth_bundle.path, "--camera", CAMERA, "--drop", "none", "--no-live")
+        words = cli_command("run", depth_bundle.path, "--camera", CAMERA, "--drop", "none", "--no-live")
         command = [*words, *(word for sink in sinks for word in ("--sink", sink))]
-        with started(command, tmp_path, kit, shim, FPS=500) as run:
+        assert broker.process is not None
+        with WatchedRun(command, tmp_path, shim, FPS=500) as run:
             run.until(lambda: reader.last("t/status") == "online", "the sinks")
             if case != "hung from the start":
                 run.more(200)
@@ -48,7 +48,7 @@ def test_sigterm_ends_a_run_whose_driver_hangs_within_two_seconds(
                 broker.process.send_signal(signal.SIGSTOP)
                 run.more(200)
             run.switches["HANG"].touch()
-            kit.until(lambda: quiet(run), "the hang")
+            wait_until(lambda: quiet(run), "the hang")
             seconds = run.end()
             broker.process.send_signal(signal.SIGCONT)
         frames, messages = run.frames, run.stderr.read_text()
@@ -58,7 +58,7 @@ def test_sigterm_ends_a_run_whose_driver_hangs_within_two_seconds(
         assert frames == list(range(len(frames)))
         assert (len(frames) > 150) == (case != "hung from the start")
         assert [r["frame"] for r in map(json.loads, log.read_text().splitlines()) if "frame" in r] == frames
-        kit.until(lambda: reader.last("t/status") == "offline", "the sink's last word or the last will", 60)
+        wait_until(lambda: reader.last("t/status") == "offline", "the sink's last word or the last will", 60)
         if "broker" not in case:
             assert reader.frames() == frames
         assert seconds < 2  # what a service manager is promised

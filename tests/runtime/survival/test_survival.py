@@ -15,9 +15,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.mqtt import Broker, Subscriber
+from tests.support.survival import Disk, WatchedRun
+from tests.support.v4l2 import CAMERA
+from tests.support.waiting import wait_until
 from tgkt_edge.bundle.bundle import Bundle
 
-CAMERA = "v4l2:///dev/video42"
 UNPLUGGED, RESTARTS, CORRUPTED = 200, 50, 10_000
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="growth is read from /proc")
@@ -55,14 +58,9 @@ def every_fault_once(run: Any, disk: Any, broker: Any) -> None:
 def test_a_run_outlives_its_camera_broker_and_disk_and_loses_no_decision(
     tmp_path: Path,
     shim: str,
-    kit: Any,
     depth_bundle: Bundle,
-    mosquitto: Any,
-    subscriber: Any,
-    small_disk: Any,
-    started: Any,
 ) -> None:
-    disk, broker = small_disk(tmp_path / "disk"), mosquitto(tmp_path)
+    disk, broker = Disk(tmp_path / "disk"), Broker(tmp_path)
     broker.start()
     sinks = [
         "jsonl:-",
@@ -72,8 +70,8 @@ def test_a_run_outlives_its_camera_broker_and_disk_and_loses_no_decision(
     ]
     command = disk.command([sys.executable, "-c", RUN, str(depth_bundle.path), CAMERA, *sinks])
     with (
-        subscriber(broker.port) as reader,
-        started(command, tmp_path, kit, shim, FPS=2000, CORRUPTED=3) as run,
+        Subscriber(broker.port) as reader,
+        WatchedRun(command, tmp_path, shim, FPS=2000, CORRUPTED=3) as run,
         contextlib.closing(contextlib.ExitStack()) as last,
     ):
         last.callback(broker.stop)
@@ -82,17 +80,14 @@ def test_a_run_outlives_its_camera_broker_and_disk_and_loses_no_decision(
         for _ in range(10):
             run.replug()
         every_fault_once(run, disk, broker)
-        kit.until(lambda: reader.frames()[-1:] > [run.frames[-1] - 500], "the broker's share", 60)
+        wait_until(lambda: reader.frames()[-1:] > [run.frames[-1] - 500], "the broker's share", 60)
         before = run.size()
 
         def restart_broker() -> None:
             for restart in range(RESTARTS):
                 broker.stop()
                 broker.start()
-                got = len(reader.got)
-                kit.until(
-                    lambda got=got: len(reader.got) > got + 5, f"decisions after restart {restart}", 120
-                )
+                reader.wait_for_more(f"decisions after restart {restart}", seconds=120)
 
         restarting = threading.Thread(target=restart_broker)
         restarting.start()
@@ -103,7 +98,7 @@ def test_a_run_outlives_its_camera_broker_and_disk_and_loses_no_decision(
         restarting.join(120)
         assert not restarting.is_alive()
         run.until(lambda: run.errors >= CORRUPTED, f"{CORRUPTED} corrupted frames")
-        kit.until(lambda: reader.frames()[-1:] > [run.frames[-1] - 500], "the broker's share", 60)
+        wait_until(lambda: reader.frames()[-1:] > [run.frames[-1] - 500], "the broker's share", 60)
         after = run.size()
 
         # No more frames: now everybody must have all of them.
@@ -111,7 +106,7 @@ def test_a_run_outlives_its_camera_broker_and_disk_and_loses_no_decision(
         lost = run.states["lost"]
         run.until(lambda: run.states["lost"] > lost, "the last loss")
         count = len(run.frames)
-        kit.until(lambda: len(set(reader.frames())) >= count, f"all {count} decisions", 60)
+        wait_until(lambda: len(set(reader.frames())) >= count, f"all {count} decisions", 60)
         log = [json.loads(line) for line in (disk.folder / "log.jsonl").read_text().splitlines()]
         run.end()
 

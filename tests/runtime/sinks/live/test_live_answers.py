@@ -14,22 +14,24 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_metrics
 
+from tests.support.live import Live
+from tests.support.waiting import wait_until
 from tgkt_edge.runtime.records import BadFrame, StateEvent
 from tgkt_edge.runtime.sinks import Message
 from tgkt_edge.sensor import PRESETS
 
 
-def test_json_tells_the_newest_decision_the_figures_and_the_past(live: Any, listen: Any) -> None:
+def test_json_tells_the_newest_decision_the_figures_and_the_past(live: Live) -> None:
     assert live.name == f"http://127.0.0.1:{live.port}"
     before = live.ask_json("/api/latest")
     assert before["latest"] is None
     assert before["state"]["state"] == "connecting"
     for number in (0, 1, 4):  # 2 and 3 were replaced by newer ones
-        live.write(listen.decision(number, "kitchen" if number == 1 else "bedroom"))
+        live.write(Live.decision(number, "kitchen" if number == 1 else "bedroom"))
     live.write(Message(BadFrame("cannot be decoded", time=1_700_000_009.0, frame=5, source="x")))
-    live.write(listen.health("frozen", 12, 10))
+    live.write(Live.health("frozen", 12, 10))
     after = live.ask_json("/api/latest")
-    assert after["latest"] == listen.decision(4).record.to_dict()
+    assert after["latest"] == Live.decision(4).record.to_dict()
     assert after["state"]["state"] == "live"  # frames are proof enough
     assert after["counts"] == {"frames": 4, "errors": 1, "dropped": 2}
     assert after["error"]["error"] == "cannot be decoded"
@@ -48,29 +50,29 @@ def test_json_tells_the_newest_decision_the_figures_and_the_past(live: Any, list
     assert info["range"] == list(PRESETS["depth"].range)
 
 
-def test_what_a_camera_delivers_and_what_its_driver_lost(live: Any, listen: Any) -> None:
+def test_what_a_camera_delivers_and_what_its_driver_lost(live: Live) -> None:
     assert live.ask_json("/api/info")["format"] == ""
     live.write(Message(StateEvent(1_700_000_000.0, "live", format="Z16 640x480")))
-    live.write(listen.decision(0))
+    live.write(Live.decision(0))
     for number, lost in ((1, 3), (2, 3), (3, 5)):
-        live.write(listen.decision(number, lost=lost))
-    live.write(listen.state("stalled"))
+        live.write(Live.decision(number, lost=lost))
+    live.write(Live.state("stalled"))
     assert live.ask_json("/api/info")["format"] == "Z16 640x480"
     assert live.ask_json("/api/latest")["counts"] == {"frames": 4, "errors": 0, "dropped": 0, "lost": 5}
     assert values(live.ask("/metrics")[2].decode())["tgkt_edge_frames_lost_total{}"] == 5
 
 
-def test_a_password_in_a_record_is_not_shown(live: Any, listen: Any) -> None:
-    live.write(listen.decision(0, source="rtsp://cam:hunter2@10.0.0.5/stream"))
+def test_a_password_in_a_record_is_not_shown(live: Live) -> None:
+    live.write(Live.decision(0, source="rtsp://cam:hunter2@10.0.0.5/stream"))
     for path in ("/api/latest", "/metrics", "/api/info", "/"):
         assert b"hunter2" not in live.ask(path)[2]
     assert live.ask_json("/api/latest")["latest"]["source"] == "rtsp://***@10.0.0.5/stream"
 
 
-def test_frames_are_the_raw_counts_of_every_nth_pixel(live: Any, listen: Any) -> None:
+def test_frames_are_the_raw_counts_of_every_nth_pixel(live: Live) -> None:
     assert live.ask("/api/frame")[0] == 204
     raw = np.arange(480 * 1300, dtype=np.uint32).reshape(480, 1300).astype(np.uint16)
-    live.write(Message(listen.decision(7).record, raw))
+    live.write(Message(Live.decision(7).record, raw))
     code, headers, body = live.ask("/api/frame?width=640")
     assert code == 200
     words = {name: int(headers[f"x-frame-{name}"]) for name in ("number", "width", "height", "step")}
@@ -78,7 +80,7 @@ def test_frames_are_the_raw_counts_of_every_nth_pixel(live: Any, listen: Any) ->
     shown = np.frombuffer(body, "<u2").reshape(160, 434)
     assert np.array_equal(shown, raw[::3, ::3])
     eight = np.arange(48 * 64, dtype=np.uint32).reshape(48, 64).astype(np.uint8)
-    live.write(Message(listen.decision(8).record, eight))
+    live.write(Message(Live.decision(8).record, eight))
     body = live.ask("/api/frame?width=160")[2]
     assert np.array_equal(np.frombuffer(body, "<u2").reshape(48, 64), eight)
     code, _, body = live.ask("/api/frame?width=9999999")
@@ -86,24 +88,24 @@ def test_frames_are_the_raw_counts_of_every_nth_pixel(live: Any, listen: Any) ->
     assert b"expected one of 160, 320, 640" in body
 
 
-def test_healthz_follows_the_source(listen: Any) -> None:
-    with closing(listen("http://127.0.0.1:0?stale=0.3")) as live:
+def test_healthz_follows_the_source() -> None:
+    with closing(Live("http://127.0.0.1:0?stale=0.3")) as live:
         assert live.ask("/healthz")[0] == 200  # connecting
-        live.write(listen.decision(0))
-        live.write(listen.state("stalled", "no frame for 5 s"))
+        live.write(Live.decision(0))
+        live.write(Live.state("stalled", "no frame for 5 s"))
         code, _, body = live.ask("/healthz")
         assert code == 503
         assert json.loads(body)["detail"] == "no frame for 5 s"
-        live.write(listen.state("lost", "unplugged"))
+        live.write(Live.state("lost", "unplugged"))
         assert live.ask("/healthz")[0] == 503
-        live.write(listen.state("live"))
-        live.write(listen.decision(1))
-        listen.until(lambda: live.ask("/healthz")[0] == 503, "silence to be noticed")
+        live.write(Live.state("live"))
+        live.write(Live.decision(1))
+        wait_until(lambda: live.ask("/healthz")[0] == 503, "silence to be noticed")
         assert json.loads(live.ask("/healthz")[2])["state"] == "silent"
-        live.write(listen.state("lost", "unplugged"))
-        live.write(listen.state("connecting", "attempt 2"))  # which may take a minute
+        live.write(Live.state("lost", "unplugged"))
+        live.write(Live.state("connecting", "attempt 2"))  # which may take a minute
         assert live.ask("/healthz")[0] == 503
-        live.write(listen.decision(2))
+        live.write(Live.decision(2))
         assert live.ask("/healthz")[0] == 200
 
 
@@ -117,13 +119,13 @@ def values(text: str, parse: Callable[[str], Any] = parse_metrics) -> dict[str, 
     return found
 
 
-def test_metrics_parse_and_count(live: Any, listen: Any) -> None:
+def test_metrics_parse_and_count(live: Live) -> None:
     for number in (0, 1, 5):
-        live.write(listen.decision(number, ms={**listen.MS, "age": 40.0}))
+        live.write(Live.decision(number, ms={**Live.MS, "age": 40.0}))
     live.write(Message(BadFrame("broken", time=1.0, frame=6, source="x")))
-    live.write(listen.decision(7, "a label of no class"))
-    live.write(listen.health('odd "flag"\n', 0.5))
-    live.write(listen.state("stalled"))
+    live.write(Live.decision(7, "a label of no class"))
+    live.write(Live.health('odd "flag"\n', 0.5))
+    live.write(Live.state("stalled"))
     code, headers, body = live.ask("/metrics")
     assert code == 200
     assert headers["content-type"].startswith("text/plain; version=")
@@ -146,9 +148,9 @@ def test_metrics_parse_and_count(live: Any, listen: Any) -> None:
     assert values(body.decode(), parse_openmetrics)["tgkt_edge_frames_total{}"] == 5
 
 
-def test_metrics_of_a_source_whose_name_is_not_utf8(listen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listen, "INFO", replace(listen.INFO, source=os.fsdecode(b"/data/b\xfcro")))
-    with closing(listen()) as live:
+def test_metrics_of_a_source_whose_name_is_not_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Live, "INFO", replace(Live.INFO, source=os.fsdecode(b"/data/b\xfcro")))
+    with closing(Live()) as live:
         for accept in ("text/plain", "application/openmetrics-text; version=1.0.0"):
             code, _, body = live.ask("/metrics", Accept=accept)
             assert code == 200
@@ -157,12 +159,12 @@ def test_metrics_of_a_source_whose_name_is_not_utf8(listen: Any, monkeypatch: py
 
 
 def test_distances_from_the_adaptation_frames_are_gauges_and_shown_before_a_flag_is_raised(
-    live: Any, listen: Any
+    live: Live,
 ) -> None:
-    live.write(listen.decision(0))
+    live.write(Live.decision(0))
     assert not any("drift" in name for name in values(live.ask("/metrics")[2].decode()))
     assert live.ask_json("/api/latest")["health"] == []
-    live.write(listen.decision(1, drift={"input": 0.5, "classes": 0.25, "of no kind": 1}))
+    live.write(Live.decision(1, drift={"input": 0.5, "classes": 0.25, "of no kind": 1}))
     found = values(live.ask("/metrics")[2].decode())
     assert {name: value for name, value in found.items() if "drift" in name} == {
         "tgkt_edge_drift{of=input}": 0.5,
@@ -173,8 +175,8 @@ def test_distances_from_the_adaptation_frames_are_gauges_and_shown_before_a_flag
         {"flag": "class_drift", "value": 0.25, **calm},
         {"flag": "input_drift", "value": 0.5, **calm},
     ]
-    live.write(listen.health("input_drift", 1.01))
-    live.write(listen.decision(2, drift={"input": 1.5, "classes": 0.25}, health=("input_drift",)))
+    live.write(Live.health("input_drift", 1.01))
+    live.write(Live.decision(2, drift={"input": 1.5, "classes": 0.25}, health=("input_drift",)))
     found = values(live.ask("/metrics")[2].decode())
     assert found["tgkt_edge_health_active{flag=input_drift}"] == 1
     assert found["tgkt_edge_health_value{flag=input_drift}"] == 1.01  # when it went on
@@ -183,10 +185,10 @@ def test_distances_from_the_adaptation_frames_are_gauges_and_shown_before_a_flag
     assert (flag["flag"], flag["value"], flag["limit"]) == ("input_drift", 1.5, 1.0)
 
 
-def test_ever_new_names_do_not_fill_the_memory(live: Any, listen: Any) -> None:
+def test_ever_new_names_do_not_fill_the_memory(live: Live) -> None:
     for number in range(500):
-        live.write(listen.decision(number, f"label {number}"))
-        live.write(listen.health(f"flag {number}"))
+        live.write(Live.decision(number, f"label {number}"))
+        live.write(Live.health(f"flag {number}"))
     found = values(live.ask("/metrics")[2].decode())
     assert sum("decisions_total" in name for name in found) == 4
     assert found["tgkt_edge_decisions_total{label=other}"] == 500

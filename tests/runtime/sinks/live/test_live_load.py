@@ -10,26 +10,27 @@ import sys
 import threading
 import time
 from contextlib import closing, suppress
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support.checkout import REPOSITORY
+from tests.support.live import Live
+from tests.support.waiting import wait_until
 from tgkt_edge.runtime.sinks import Message
 from tgkt_edge.runtime.sinks.live import connection
 
 
-def test_a_hundred_viewers_all_see_the_newest(live: Any, listen: Any) -> None:
+def test_a_hundred_viewers_all_see_the_newest(live: Live) -> None:
     streams = [live.stream() for _ in range(100)]
     done = threading.Event()
 
     def produce() -> None:
         number = 0
         while not done.wait(0.02):
-            live.write(listen.decision(number, "kitchen" if number > 20 else "bedroom"))
+            live.write(Live.decision(number, "kitchen" if number > 20 else "bedroom"))
             number += 1
-        live.write(listen.decision(number, "bedroom", source="last"))
+        live.write(Live.decision(number, "bedroom", source="last"))
 
     producer = threading.Thread(target=produce)
     producer.start()
@@ -37,7 +38,7 @@ def test_a_hundred_viewers_all_see_the_newest(live: Any, listen: Any) -> None:
         for stream in streams:
             until_kitchen = (
                 event
-                for event in listen.events(stream)
+                for event in Live.events(stream)
                 if (event.get("latest") or {}).get("label") == "kitchen"
             )
             assert next(until_kitchen)["counts"]["frames"] > 20
@@ -45,12 +46,12 @@ def test_a_hundred_viewers_all_see_the_newest(live: Any, listen: Any) -> None:
         done.set()
         producer.join()
     for stream in streams:
-        last = next(e for e in listen.events(stream) if (e.get("latest") or {}).get("source") == "last")
+        last = next(e for e in Live.events(stream) if (e.get("latest") or {}).get("source") == "last")
         assert last["state"]["state"] == "live"
         stream.close()
 
 
-def test_a_viewer_that_reads_nothing_delays_nobody(live: Any, listen: Any) -> None:
+def test_a_viewer_that_reads_nothing_delays_nobody(live: Live) -> None:
     big = np.random.default_rng(0).integers(0, 65535, (480, 640), dtype=np.uint16)
     lazy = []
     for path in ["/api/events", "/api/frame"] * 10:
@@ -60,20 +61,20 @@ def test_a_viewer_that_reads_nothing_delays_nobody(live: Any, listen: Any) -> No
             (f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n" * (1 if "events" in path else 20)).encode()
         )
         lazy.append(one)
-    live.write(Message(listen.decision(0).record, big))
+    live.write(Message(Live.decision(0).record, big))
     for number in range(1, 2000):
-        live.write(Message(listen.decision(number).record, big))  # returns although nobody reads
+        live.write(Message(Live.decision(number).record, big))  # returns although nobody reads
     assert live.ask_json("/api/latest")["latest"]["frame"] == 1999
     assert len(live.ask("/api/frame")[2]) == big.nbytes
     for one in lazy:
         one.close()
 
 
-def test_it_ends_at_once_with_viewers_and_slow_readers_and_leaves_nothing(listen: Any) -> None:
-    live = listen()
+def test_it_ends_at_once_with_viewers_and_slow_readers_and_leaves_nothing() -> None:
+    live = Live()
     threads = threading.active_count()
     for number in range(3):
-        live.write(listen.decision(number))
+        live.write(Live.decision(number))
     streams = [live.stream() for _ in range(5)]
     lazy = socket.create_connection(("127.0.0.1", live.port))
     lazy.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -92,16 +93,16 @@ def test_it_ends_at_once_with_viewers_and_slow_readers_and_leaves_nothing(listen
     half.close()
 
 
-def test_the_port_is_free_again_at_once(listen: Any) -> None:
-    first = listen()
+def test_the_port_is_free_again_at_once() -> None:
+    first = Live()
     port = first.port
     assert first.ask("/healthz")[0] == 200
     first.close()
-    with closing(listen(f"http://127.0.0.1:{port}")) as again:
+    with closing(Live(f"http://127.0.0.1:{port}")) as again:
         assert again.ask("/healthz")[0] == 200
 
 
-def test_garbage_over_the_wire_is_answered_and_forgotten(live: Any) -> None:
+def test_garbage_over_the_wire_is_answered_and_forgotten(live: Live) -> None:
     noise = (
         b"\x16\x03\x01\x02\x00",
         b"GET /\xff HTTP/1.1\r\nHost: \xff\r\n\r\n",
@@ -132,7 +133,7 @@ def closed_by_the_server(one: socket.socket) -> bool:
 
 
 def test_a_connection_that_asks_for_nothing_is_closed_and_a_viewer_is_not(
-    live: Any, listen: Any, monkeypatch: pytest.MonkeyPatch
+    live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "PATIENCE", 0.5)
     stream = live.stream()
@@ -145,26 +146,26 @@ def test_a_connection_that_asks_for_nothing_is_closed_and_a_viewer_is_not(
             half.sendall(b"x")  # a byte now and then does not help
         return all(closed_by_the_server(one) for one in (idle, half, login))
 
-    listen.until(all_closed, "connections without a request to be closed")
-    live.write(listen.decision(0, "kitchen"))  # the open stream took longer than that, and goes on
-    assert next(e for e in listen.events(stream) if e.get("latest"))["latest"]["label"] == "kitchen"
+    wait_until(all_closed, "connections without a request to be closed")
+    live.write(Live.decision(0, "kitchen"))  # the open stream took longer than that, and goes on
+    assert next(e for e in Live.events(stream) if e.get("latest"))["latest"]["label"] == "kitchen"
     for one in (idle, half, login):
         one.close()
     stream.close()
 
 
 def test_more_connections_than_files_leave_room_for_the_run(
-    live: Any, listen: Any, monkeypatch: pytest.MonkeyPatch
+    live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "TOO_MANY", 20)
     many = [socket.create_connection(("127.0.0.1", live.port)) for _ in range(60)]
-    listen.until(lambda: sum(map(closed_by_the_server, many)) == 40, "those over the limit to be closed")
+    wait_until(lambda: sum(map(closed_by_the_server, many)) == 40, "those over the limit to be closed")
     for one in many:
         one.close()
-    listen.until(lambda: answers(live), "room again")
+    wait_until(lambda: answers(live), "room again")
 
 
-def answers(live: Any) -> bool:
+def answers(live: Live) -> bool:
     try:
         return bool(live.ask("/healthz")[0] == 200)
     except (ConnectionError, http.client.HTTPException):
@@ -187,11 +188,11 @@ print("closed", flush=True)
 """
 
 
-def test_signals_stay_with_the_run(repository: Path) -> None:
+def test_signals_stay_with_the_run() -> None:
     """The server is a guest in the process: it takes neither its signals nor its logging."""
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED],
-        env={**os.environ, "PYTHONPATH": str(repository)},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

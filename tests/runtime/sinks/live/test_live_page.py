@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.live import Live, Tab
 from tgkt_edge.runtime.sinks import Message
 
 
-def test_it_shows_decision_figures_health_and_events(tab: Any, live: Any, listen: Any) -> None:
+def test_it_shows_decision_figures_health_and_events(tab: Tab, live: Live) -> None:
     assert "waiting for the first frame" in tab.text("#empty")
-    live.write(listen.state("live", "opened"))
-    live.write(listen.health("input_drift"))
+    live.write(Live.state("live", "opened"))
+    live.write(Live.health("input_drift"))
     for number in (0, 1, 3):
-        live.write(listen.ramp(number))
+        live.write(Live.ramp(number))
     tab.wait(
         "document.getElementById('label').textContent === 'bedroom' && document.getElementById('empty').hidden"
     )
@@ -36,13 +37,13 @@ def test_it_shows_decision_figures_health_and_events(tab: Any, live: Any, listen
     assert "raised" in tab.text("#health")
     assert "live: opened" in tab.text("#events")
     assert tab.page.title() == "bedroom \u00b7 tgkt-edge"
-    live.write(listen.ramp(4, "kitchen"))
+    live.write(Live.ramp(4, "kitchen"))
     tab.wait("document.getElementById('label').textContent === 'kitchen'")
     assert "Last minute: " in tab.page.locator("#timeline").get_attribute("aria-label")
 
 
-def test_metres_under_the_pointer_and_by_keyboard(tab: Any, live: Any, listen: Any) -> None:
-    live.write(listen.ramp(0))
+def test_metres_under_the_pointer_and_by_keyboard(tab: Tab, live: Live) -> None:
+    live.write(Live.ramp(0))
     tab.wait("document.getElementById('empty').hidden")
     box = tab.page.locator("#picture").bounding_box()
     tab.page.mouse.move(box["x"] + box["width"] * 40.5 / 64, box["y"] + box["height"] * 30.5 / 48)
@@ -60,9 +61,9 @@ def test_metres_under_the_pointer_and_by_keyboard(tab: Any, live: Any, listen: A
     assert tab.page.locator("#probe").is_hidden()
 
 
-def test_a_low_window_still_points_at_the_right_pixel(tab: Any, live: Any, listen: Any) -> None:
+def test_a_low_window_still_points_at_the_right_pixel(tab: Tab, live: Live) -> None:
     tab.page.set_viewport_size({"width": 1600, "height": 420})
-    live.write(listen.ramp(0))
+    live.write(Live.ramp(0))
     tab.wait("document.getElementById('empty').hidden")
     box = tab.page.locator("#picture").bounding_box()
     assert box["height"] <= 300
@@ -74,31 +75,31 @@ def test_a_low_window_still_points_at_the_right_pixel(tab: Any, live: Any, liste
 PIXEL = "([x, y]) => [...document.getElementById('picture').getContext('2d').getImageData(x, y, 1, 1).data]"
 
 
-def test_pixels_have_the_colours_of_the_table(tab: Any, live: Any, listen: Any) -> None:
-    live.write(listen.ramp(0))
+def test_pixels_have_the_colours_of_the_table(tab: Tab, live: Live) -> None:
+    live.write(Live.ramp(0))
     tab.wait("document.getElementById('empty').hidden")
     assert tab.page.evaluate(PIXEL, [0, 2]) == [48, 46, 56, 255]  # a hole
     assert tab.page.evaluate(PIXEL, [0, 40]) == [0x44, 0x01, 0x54, 255]  # viridis' ends
     assert tab.page.evaluate(PIXEL, [63, 40]) == [0xFD, 0xE7, 0x25, 255]
     assert (tab.text("#low"), tab.text("#high")) == ("1.00 m", "1.06 m")
     tab.page.locator("#range").select_option("model")
-    assert tab.text("#high") == f"{listen.INFO.sensor.far_m:.2f} m"
+    assert tab.text("#high") == f"{Live.INFO.sensor.far_m:.2f} m"
     tab.page.locator("#colours").select_option("grey")
     red, green, blue, _ = tab.page.evaluate(PIXEL, [30, 40])
     assert red == green == blue
     tab.page.locator("#pause").click()
-    live.write(Message(listen.ramp(1, "kitchen").record, np.full((48, 64), 5000, np.uint16)))
+    live.write(Message(Live.ramp(1, "kitchen").record, np.full((48, 64), 5000, np.uint16)))
     tab.wait("document.getElementById('label').textContent === 'kitchen'")  # the rest goes on
     assert tab.page.evaluate(PIXEL, [30, 40])[0] == red
     tab.page.locator("#pause").click()
     tab.wait(f"({PIXEL})([30, 40])[0] !== {red}")
 
 
-def test_text_from_outside_stays_text(tab: Any, live: Any, listen: Any) -> None:
+def test_text_from_outside_stays_text(tab: Tab, live: Live) -> None:
     evil = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
-    live.write(listen.decision(0, evil))
-    live.write(listen.state("lost", evil))
-    live.write(listen.health(evil))
+    live.write(Live.decision(0, evil))
+    live.write(Live.state("lost", evil))
+    live.write(Live.health(evil))
     tab.wait("document.getElementById('health').textContent.includes('onerror')")
     assert tab.text("#label") == evil
     assert evil in tab.text("#notice")
@@ -110,8 +111,8 @@ def test_text_from_outside_stays_text(tab: Any, live: Any, listen: Any) -> None:
 SIZES = ((320, 568), (390, 844), (844, 390), (1920, 1080))
 
 
-def test_nothing_hangs_over_and_text_stands_out(tab: Any, live: Any, listen: Any) -> None:
-    live.write(listen.decision(0, "a_rather_long_name_of_a_class_without_any_space_in_it"))
+def test_nothing_hangs_over_and_text_stands_out(tab: Tab, live: Live) -> None:
+    live.write(Live.decision(0, "a_rather_long_name_of_a_class_without_any_space_in_it"))
     tab.wait("document.getElementById('label').textContent.startsWith('a_rather')")
     for width, height in SIZES:
         tab.page.set_viewport_size({"width": width, "height": height})
@@ -140,8 +141,8 @@ CONTRAST = """(selector) => {
 }"""
 
 
-def test_every_control_is_reached_by_tab_and_has_a_name(tab: Any, live: Any, listen: Any) -> None:
-    live.write(listen.decision(0))
+def test_every_control_is_reached_by_tab_and_has_a_name(tab: Tab, live: Live) -> None:
+    live.write(Live.decision(0))
     tab.wait("document.getElementById('label').textContent === 'bedroom'")
     reached = []
     for _ in range(20):
@@ -166,22 +167,22 @@ def test_every_control_is_reached_by_tab_and_has_a_name(tab: Any, live: Any, lis
     assert tab.page.evaluate(unnamed) == 0
 
 
-def test_the_form_lets_the_token_in(open_tab: Any, locked: Any, listen: Any) -> None:
-    locked.write(listen.decision(0))
-    with closing(open_tab(locked.url)) as tab:
+def test_the_form_lets_the_token_in(browser: Any, locked: Live) -> None:
+    locked.write(Live.decision(0))
+    with closing(Tab(browser, locked.url)) as tab:
         tab.page.get_by_label("Token").fill("not the right one")
         tab.page.keyboard.press("Enter")
         tab.page.get_by_role("alert").wait_for()
-        tab.page.get_by_label("Token").fill(listen.TOKEN)
+        tab.page.get_by_label("Token").fill(Live.TOKEN)
         tab.page.keyboard.press("Enter")
         tab.page.locator("#label", has_text="bedroom").wait_for()
         assert tab.page.url == f"{locked.url}/"
-        tab.page.goto(f"{locked.url}/?token={listen.TOKEN}")
+        tab.page.goto(f"{locked.url}/?token={Live.TOKEN}")
         tab.page.locator("#label", has_text="bedroom").wait_for()
-        assert listen.TOKEN not in tab.page.url
+        assert Live.TOKEN not in tab.page.url
 
 
-def test_the_page_is_one_file_of_modest_size(live: Any) -> None:
+def test_the_page_is_one_file_of_modest_size(live: Live) -> None:
     _, headers, body = live.ask("/")
     assert headers["content-type"].startswith("text/html")
     assert len(body) < 60_000

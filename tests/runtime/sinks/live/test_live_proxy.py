@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.checkout import REPOSITORY
+from tests.support.live import Live, Tab
+
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 Proxy = Callable[..., str]
 
@@ -42,11 +45,11 @@ def _certificate(folder: Path) -> str:
 
 
 @pytest.fixture
-def proxy(repository: Path, tmp_path: Path) -> Iterator[Proxy]:
+def proxy(tmp_path: Path) -> Iterator[Proxy]:
     """Starts an nginx; ``ports`` of live pages by their path. Returns its address."""
     if not Path(NGINX).exists():
         pytest.skip("nginx is not installed")
-    block = (repository / "runtime/deploy/nginx-location.conf").read_text()
+    block = (REPOSITORY / "runtime/deploy/nginx-location.conf").read_text()
     with ExitStack() as stack:
 
         def start(ports: dict[str, int], *, tls: bool, lines: str = "") -> str:
@@ -83,27 +86,25 @@ def proxy(repository: Path, tmp_path: Path) -> Iterator[Proxy]:
         yield start
 
 
-def _log_in(tab: Any, token: str) -> None:
+def _log_in(tab: Tab, token: str) -> None:
     tab.page.fill("#token", token)
     tab.page.click("button")
 
 
 @pytest.mark.parametrize("tls", [True, False])
-def test_log_in_and_watch_below_a_path(
-    proxy: Proxy, locked: Any, listen: Any, open_tab: Any, tls: bool
-) -> None:
+def test_log_in_and_watch_below_a_path(proxy: Proxy, locked: Live, browser: Any, tls: bool) -> None:
     address = proxy({"/edge/": locked.port}, tls=tls)
-    locked.write(listen.ramp(0))
-    with closing(open_tab(f"{address}/edge/", ignore_https_errors=True)) as tab:
+    locked.write(Live.ramp(0))
+    with closing(Tab(browser, f"{address}/edge/", ignore_https_errors=True)) as tab:
         _log_in(tab, "wrong wrong wrong")
         tab.page.wait_for_selector(".wrong:not([hidden])")
         assert tab.page.url == f"{address}/edge/login"
-        _log_in(tab, listen.TOKEN)
+        _log_in(tab, Live.TOKEN)
         tab.page.wait_for_selector("#label")
         assert tab.page.url == f"{address}/edge/"
         tab.wait("document.getElementById('label').textContent === 'bedroom'")
         tab.wait("document.getElementById('empty').hidden")  # the picture came, too
-        locked.write(listen.ramp(1, "kitchen"))
+        locked.write(Live.ramp(1, "kitchen"))
         tab.wait("document.getElementById('label').textContent === 'kitchen'")  # by the stream
         for link in tab.page.locator(".links a").all():
             answer = tab.context.request.get(f"{address}/edge/{link.get_attribute('href')}")
@@ -111,19 +112,17 @@ def test_log_in_and_watch_below_a_path(
         (cookie,) = tab.context.cookies()
         assert (cookie["path"], cookie["secure"], cookie["httpOnly"]) == ("/edge", tls, True)
         assert all(url.startswith((f"{address}/edge/", "data:")) for url in tab.asked), tab.asked
-    with closing(open_tab(f"{address}/edge/?token={listen.TOKEN}", ignore_https_errors=True)) as tab:
+    with closing(Tab(browser, f"{address}/edge/?token={Live.TOKEN}", ignore_https_errors=True)) as tab:
         tab.page.wait_for_selector("#label")
         assert tab.page.url == f"{address}/edge/"  # the address bar does not keep the token
 
 
-def test_two_devices_below_one_host_do_not_log_each_other_out(
-    proxy: Proxy, listen: Any, open_tab: Any
-) -> None:
+def test_two_devices_below_one_host_do_not_log_each_other_out(proxy: Proxy, browser: Any) -> None:
     tokens = {"/hall/": "correct-horse-hall", "/yard/": "correct-horse-yard"}
     with ExitStack() as stack:
-        live = {path: stack.enter_context(closing(listen(token=token))) for path, token in tokens.items()}
+        live = {path: stack.enter_context(closing(Live(token=token))) for path, token in tokens.items()}
         address = proxy({path: one.port for path, one in live.items()}, tls=False)
-        tab = stack.enter_context(closing(open_tab(f"{address}/hall/")))
+        tab = stack.enter_context(closing(Tab(browser, f"{address}/hall/")))
         for path, token in tokens.items():
             tab.page.goto(f"{address}{path}")
             _log_in(tab, token)
@@ -132,8 +131,8 @@ def test_two_devices_below_one_host_do_not_log_each_other_out(
             assert tab.context.request.get(f"{address}{path}api/latest").status == 200
 
 
-def test_a_proxy_that_passes_the_viewers_host_on_needs_its_name(proxy: Proxy, listen: Any) -> None:
-    with closing(listen("http://127.0.0.1:0?host=camera.example")) as live:
+def test_a_proxy_that_passes_the_viewers_host_on_needs_its_name(proxy: Proxy) -> None:
+    with closing(Live("http://127.0.0.1:0?host=camera.example")) as live:
         address = proxy({"/edge/": live.port}, tls=False, lines="proxy_set_header Host $http_host;")
         port = int(address.rpartition(":")[2])
         answers = {}
@@ -146,7 +145,7 @@ def test_a_proxy_that_passes_the_viewers_host_on_needs_its_name(proxy: Proxy, li
     )
 
 
-def test_a_name_is_repeated_only_where_it_is_one(live: Any) -> None:
+def test_a_name_is_repeated_only_where_it_is_one(live: Live) -> None:
     for host in ("<script>", "a b", "x" * 200):
         code, _, body = live.ask("/", Host=host)
         assert code == 421
@@ -158,9 +157,9 @@ def test_a_name_is_repeated_only_where_it_is_one(live: Any) -> None:
     [("https", True), ("HTTPS, http", True), ("http", False), ("http, https", False), ("", False)],
 )
 def test_the_cookie_is_secure_where_a_proxy_says_that_viewers_speak_tls(
-    locked: Any, listen: Any, word: str, secure: bool
+    locked: Live, word: str, secure: bool
 ) -> None:
-    headers = locked.ask(f"/?token={listen.TOKEN}", X_Forwarded_Proto=word)[1]
+    headers = locked.ask(f"/?token={Live.TOKEN}", X_Forwarded_Proto=word)[1]
     assert ("; Secure" in headers["set-cookie"]) == secure
     assert "Path" not in headers["set-cookie"]
     assert headers["location"] == "./"

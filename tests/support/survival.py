@@ -18,6 +18,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.cli import cli_environment
+from tests.support.waiting import wait_until
+
 
 class Disk:
     """A small disk that can be full: a tmpfs that only the run sees; else a limit of file sizes."""
@@ -62,10 +65,10 @@ class Disk:
             )
 
 
-class Run:
+class WatchedRun:
     """A run in a process of its own, what it says while it runs, and the switches of its camera."""
 
-    def __init__(self, command: list[str], folder: Path, kit: Any, shim: str, **shape: object) -> None:
+    def __init__(self, command: list[str], folder: Path, shim: str, **shape: object) -> None:
         self.switches = {name: folder / name for name in ("GONE", "QUIET", "HANG", "SMALL")}
         more = {f"SHIM_{name}": str(path) for name, path in self.switches.items()}
         more |= {f"SHIM_{name}": str(value) for name, value in shape.items()}
@@ -75,11 +78,10 @@ class Run:
         self.stderr = folder / "stderr"
         with self.stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=stderr, env=kit.environment(LD_PRELOAD=shim, **more)
+                command, stdout=subprocess.PIPE, stderr=stderr, env=cli_environment(LD_PRELOAD=shim, **more)
             )
         self._listener = threading.Thread(target=self._listen)
         self._listener.start()
-        self._kit = kit
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -103,7 +105,7 @@ class Run:
             assert self.process.poll() is None, self.stderr.read_text()
             return bool(condition())
 
-        self._kit.until(reached, what, 120)
+        wait_until(reached, what, 120)
 
     def more(self, count: int) -> None:
         """Wait for so many more records."""
@@ -162,7 +164,7 @@ class Run:
         self._listener.join(60)
         return seconds
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> WatchedRun:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -171,15 +173,3 @@ class Run:
         self._listener.join(20)
         assert self.process.stdout is not None
         self.process.stdout.close()
-
-
-@pytest.fixture(scope="session")
-def small_disk() -> type[Disk]:
-    """The class of small disks."""
-    return Disk
-
-
-@pytest.fixture(scope="session")
-def started() -> type[Run]:
-    """The class of runs."""
-    return Run

@@ -1,0 +1,82 @@
+"""Small bundles whose answers are known or at least differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.sensor import PRESETS, SensorSpec
+
+CLASSES = ("bedroom", "kitchen", "office")
+SIZE = 32
+
+
+def save_model(path: Path, classes: tuple[str, ...] = CLASSES, size: int = SIZE, **changes: Any) -> None:
+    """A graph with random weights: 8x8 convolution, pooling, linear layer, softmax. ``changes`` break it on purpose."""
+    rng = np.random.default_rng(0)
+    count = len(classes)
+    weights = {
+        "kernel": rng.normal(size=(6, 1, 8, 8)).astype(np.float32),
+        "matrix": rng.normal(size=(6, count)).astype(np.float32),
+        "bias": rng.normal(size=count).astype(np.float32),
+    }
+    if count == 3:  # so that each class wins some of make_frames()
+        weights["bias"] += np.array([2.8, -0.6, 1.9], np.float32)
+    name = changes.get("input", "frame")
+    nodes = [
+        helper.make_node("Conv", [name, "kernel"], ["c"], strides=[4, 4]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "matrix", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], [changes.get("output", "probabilities")], axis=1),
+    ]
+    outputs = ["logits", changes.get("output", "probabilities")]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1, size, size])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", count]) for output in outputs],
+        [numpy_helper.from_array(values, key) for key, values in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model.metadata_props.add(
+        key="tgkt_edge.classes", value=json.dumps(list(changes.get("metadata", classes)))
+    )
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, path)
+
+
+def save_bundle(path: Path, spec: SensorSpec = PRESETS["depth"]) -> Bundle:
+    """A bundle folder of the tiny model for one sensor."""
+    path.mkdir(parents=True)
+    save_model(path / "model.onnx")
+    return Bundle(path=path, classes=CLASSES, sensor=spec, size=SIZE).write()
+
+
+def save_near_or_far(folder: Path, classes: tuple[str, str]) -> Bundle:
+    """A bundle of 16 pixels that tells near frames (below 4 m, the first class) from far ones by their mean."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["frame"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "w", "b"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    weights = {"w": np.array([[-8, 8]], np.float32), "b": np.array([4, -4], np.float32)}
+    shape: list[Any] = ["N", 1, 16, 16]
+    graph = helper.make_graph(
+        nodes, "near_or_far", [helper.make_tensor_value_info("frame", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in ("logits", "probabilities")],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model.metadata_props.add(key="tgkt_edge.classes", value=json.dumps(classes))
+    folder.mkdir()
+    onnx.save_model(model, str(folder / "model.onnx"))
+    return Bundle(path=folder, classes=classes, sensor=PRESETS["depth"], size=16).write()

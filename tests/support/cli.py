@@ -1,0 +1,58 @@
+"""The command as a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.checkout import REPOSITORY
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A process that has ended: exit code, stdout's JSON objects, stderr.
+
+    Attributes:
+        records: all but ``start``, the event that each run begins with; None: it did not.
+    """
+
+    code: int
+    records: list[dict[str, Any]]
+    stderr: str
+    start: dict[str, Any] | None = None
+
+
+def cli_command(*arguments: object) -> list[str]:
+    """The command line that starts tgkt-edge in this interpreter."""
+    return [sys.executable, "-m", "tgkt_edge", *map(str, arguments)]
+
+
+def cli_environment(**more: str) -> dict[str, str]:
+    """The environment under which a subprocess finds the package, installed or not."""
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "", **more}
+
+
+def run_cli(*arguments: object, **env: str) -> Finished:
+    """Run tgkt-edge in a process of its own to its end."""
+    done = subprocess.run(
+        cli_command(*arguments),
+        capture_output=True,
+        text=True,
+        env=cli_environment(**env),
+        timeout=60,
+        check=False,
+    )
+    start, records = split_start(done.stdout)
+    return Finished(done.returncode, records, done.stderr, start)
+
+
+def split_start(text: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """The start event that JSON lines begin with, if they do, and the records after it."""
+    records: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
+    if records and records[0].get("event") == "start":
+        return records[0], records[1:]
+    return None, records

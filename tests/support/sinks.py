@@ -1,0 +1,35 @@
+"""A sink that is open, and what is written to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tgkt_edge.runtime.records import Decision
+from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
+from tgkt_edge.sensor import PRESETS
+
+INFO = RunInfo("v4l2:///dev/video0", "onnxruntime cpu", ("a", "b"), PRESETS["depth"], 32, 1.0)
+
+
+def decision(number: int) -> Message:
+    return Message(Decision("a", 0.5, time=1.0, frame=number, source="0"))
+
+
+def opened(uri: str) -> Sink:
+    sink = open_sink(uri)
+    sink.open(INFO)
+    return sink
+
+
+def inside(sink: Sink) -> Any:
+    """The sink with its private parts, for what cannot be seen from outside at a given moment."""
+    return sink
+
+
+def write(sink: Sink, message: Message) -> str:
+    """What was said about trouble, or nothing."""
+    try:
+        sink.write(message)
+    except OSError as error:
+        return str(error)
+    return ""
