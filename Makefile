@@ -1,20 +1,23 @@
-# make demo    install into .venv, then the whole job on scenes it renders itself; the result is in demo/
-# make test    install into .venv, then every check that the continuous integration runs
-# make check   the checks alone, in a .venv that is already there
-# make docs    the documentation, into build/docs
-# make format  let ruff rewrite what it can
-# make clean   remove .venv, demo/ and all caches
+# make demo        install into .venv, then the whole job on scenes it renders itself; the result is in demo/
+# make test        install into .venv, then every check that the continuous integration runs
+# make check       the checks alone, in a .venv that is already there
+# make check-fast  the same without the tests that are marked slow or hardware: under two minutes on two cores
+# make docs        the documentation, into build/docs
+# make format      let ruff rewrite what it can
+# make clean       remove .venv, demo/ and all caches
 #
-# PYTHON=python3.12 make test   chooses the interpreter;  PYTEST="-k sensor" make test   passes flags to pytest
+# PYTHON=python3.12 make test   chooses the interpreter;  PYTEST="-k sensor" make test   passes flags to pytest;
+# WORKERS=4 make check          runs so many tests at a time (2), each with one thread: 1 GB of memory each
 
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST ?=
+WORKERS ?= 2
 EXTRAS := train,export,cpu,data,sinks,trt-rtx,docs,dev
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test install check docs format clean
+.PHONY: demo test install check check-fast static docs format clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -35,7 +38,18 @@ $(INSTALLED): pyproject.toml
 	bash .ci/stubs $(BIN)/python $(VENV)/stubs
 	@touch $(INSTALLED)
 
-check:
+check: static
+	@echo '==> pytest: all tests'
+	@$(RUN_TESTS) $(PYTEST)
+
+check-fast: static
+	@echo '==> pytest: without what is slow'
+	@$(RUN_TESTS) -m 'not slow and not hardware' $(PYTEST)
+
+# A file's tests run in one process, so that they share what they make; a thread each, so that workers share the cores.
+RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+
+static:
 	@test -f $(INSTALLED) || { echo 'Nothing is installed yet: make test'; exit 1; }
 	@echo '==> ruff: style'
 	@$(BIN)/ruff check .
@@ -44,8 +58,6 @@ check:
 	@MYPYPATH=$(VENV)/stubs $(BIN)/mypy --strict
 	@echo '==> mkdocs: documentation'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo '==> pytest'
-	@$(BIN)/python -m pytest $(PYTEST)
 
 docs:
 	@test -f $(INSTALLED) || { echo 'Nothing is installed yet: make test'; exit 1; }

@@ -13,6 +13,16 @@ from tests.support.checkout import REPOSITORY, Layout, find_layout
 from tgkt_edge.errors import MissingDependency
 from tgkt_edge.trt import library as trt
 
+TRAINED = {"finished", "translated", "run"}
+"""Fixtures that train a network. Whatever asks for one is slow, because it may be the first."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before the tests of ``-m`` are chosen
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if TRAINED & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def hang_up_as_usual() -> Iterator[None]:

@@ -11,6 +11,9 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from tests.support.bundles import save_bundle
+from tests.support.cli import run_cli
+from tests.support.images import make_frames, save_frames
 from tgkt_edge.errors import UsageError
 from tgkt_edge.preprocess import encode
 from tgkt_edge.runtime import open_source
@@ -31,28 +34,28 @@ def scene(count: int = 6, shape: tuple[int, int] = (48, 64)) -> NDArray[Any]:
     return frames
 
 
-def test_files_of_metres_are_answered_as_frames_of_millimetres_are(kit: Any, tmp_path: Path) -> None:
+def test_files_of_metres_are_answered_as_frames_of_millimetres_are(tmp_path: Path) -> None:
     """A bundle adapted with one camera takes metres from another; whole millimetres give the same decisions."""
-    bundle = kit.save_bundle(tmp_path / "bundle")
-    counts = kit.make_frames(4)
+    bundle = save_bundle(tmp_path / "bundle")
+    counts = make_frames(4)
     (tmp_path / "npy").mkdir()
     for number, frame in enumerate(counts):
         np.save(tmp_path / "npy" / f"{number}.npy", frame.astype(np.float32))
-    kit.save_frames(tmp_path / "png", counts)
+    save_frames(tmp_path / "png", counts)
     tifffile.imwrite(tmp_path / "stack.tif", np.stack(counts).astype(np.float32), photometric="minisblack")
     np.savez(tmp_path / "stack.npz", ir=np.zeros(3), depth=np.stack(counts).astype(np.float32))
     (tmp_path / "mm.yaml").write_text("{kind: depth, dtype: float32, unit_m: 0.001, near_m: 0, far_m: 8}")
-    plain = kit.run_cli("run", bundle.path, "--camera", tmp_path / "png", "--no-live")
+    plain = run_cli("run", bundle.path, "--camera", tmp_path / "png", "--no-live")
     assert plain.code == 0, plain.stderr
     expected = [(record["label"], record["probability"]) for record in plain.records]
     assert len(expected) == 4
     for camera in ("npy", "stack.tif", "stack.npz?array=depth"):
-        found = kit.run_cli(
+        found = run_cli(
             "run", bundle.path, "--camera", tmp_path / camera, "--sensor", tmp_path / "mm.yaml", "--no-live"
         )
         assert found.code == 0, found.stderr
         assert [(record["label"], record["probability"]) for record in found.records] == expected
-    one = kit.run_cli(
+    one = run_cli(
         "run",
         bundle.path,
         "--camera",
@@ -64,10 +67,10 @@ def test_files_of_metres_are_answered_as_frames_of_millimetres_are(kit: Any, tmp
     assert [(record["label"], record["probability"]) for record in one.records] == expected[2:3]
 
 
-def test_floats_for_an_integer_sensor_are_refused_with_what_fits(kit: Any, tmp_path: Path) -> None:
-    bundle = kit.save_bundle(tmp_path / "bundle")
+def test_floats_for_an_integer_sensor_are_refused_with_what_fits(tmp_path: Path) -> None:
+    bundle = save_bundle(tmp_path / "bundle")
     np.save(tmp_path / "a.npy", scene(1)[0])
-    done = kit.run_cli("run", bundle.path, "--camera", tmp_path / "a.npy", "--no-live")
+    done = run_cli("run", bundle.path, "--camera", tmp_path / "a.npy", "--no-live")
     assert done.code == 5
     assert (
         "float32 pixels, but the sensor is uint16. For float32 frames: --sensor depth-m (depth)"
@@ -142,12 +145,12 @@ def test_the_page_gets_floats_as_counts_that_it_can_turn_into_values() -> None:
     np.testing.assert_array_equal(counts_of(raw, PRESETS["depth"]), raw)
 
 
-def test_a_thermal_bundle_runs_and_codes_are_the_training_s(kit: Any, tmp_path: Path) -> None:
+def test_a_thermal_bundle_runs_and_codes_are_the_training_s(tmp_path: Path) -> None:
     spec = PRESETS["lepton"]
-    bundle = kit.save_bundle(tmp_path / "bundle", spec)
+    bundle = save_bundle(tmp_path / "bundle", spec)
     frames = np.random.default_rng(3).integers(28500, 31000, (3, 60, 80)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "thermal.tif", frames, photometric="minisblack")
-    done = kit.run_cli("run", bundle.path, "--camera", tmp_path / "thermal.tif", "--no-live")
+    done = run_cli("run", bundle.path, "--camera", tmp_path / "thermal.tif", "--no-live")
     assert done.code == 0, done.stderr
     assert len(done.records) == 3
     middle = np.full((8, 8), 29815, np.uint16)  # 25 degrees: half of 10 to 40

@@ -43,7 +43,14 @@ class Subject:
     most: int | None = None
 
 
-@pytest.fixture(params=["cpu", "cuda", "tensorrt", "tensorrt, GPU faked"])
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param("cuda", marks=pytest.mark.hardware),
+        pytest.param("tensorrt", marks=pytest.mark.hardware),
+        "tensorrt, GPU faked",
+    ]
+)
 def subject(request: pytest.FixtureRequest) -> Subject:
     if request.param == "cpu":
         return Subject(lambda bundle: open_engine(bundle, engine="cpu"))

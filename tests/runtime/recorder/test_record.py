@@ -96,8 +96,8 @@ def test_a_clock_that_is_set_back_costs_no_frame(tmp_path: Path) -> None:
 def test_bad_frames_are_left_out_and_counted(tmp_path: Path) -> None:
     frames = noise(4)
     camera = save_frames(tmp_path / "in", frames)
-    (camera / "1.png").write_bytes(b"broken")
-    assert cv2.imwrite(str(camera / "2.png"), frames[2][:, :32])
+    (camera / "frame_1.png").write_bytes(b"broken")
+    assert cv2.imwrite(str(camera / "frame_2.png"), frames[2][:, :32])
     summary = record_quietly(camera, tmp_path / "out", sensor="depth")
     assert (summary.frames, summary.bad) == (2, 2)
     assert [line["number"] for line in recorded_lines(tmp_path / "out")] == [0, 3]

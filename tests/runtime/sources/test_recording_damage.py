@@ -48,7 +48,7 @@ def test_a_flipped_bit_a_missing_file_and_a_short_video_are_named(tmp_path: Path
     assert "ends before frame 4" in replay(tmp_path / "video")[-1].error
 
 
-@pytest.mark.parametrize("file", ["/etc/passwd", "../in/0.png"])
+@pytest.mark.parametrize("file", ["/etc/passwd", "../in/frame_0.png"])
 def test_an_index_cannot_name_files_outside_its_folder(tmp_path: Path, file: str) -> None:
     record_quietly(save_frames(tmp_path / "in", noise(1)), tmp_path / "out", sensor="depth")
     path = tmp_path / "out" / "frames.jsonl"
