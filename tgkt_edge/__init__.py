@@ -29,6 +29,7 @@ apply_library_defaults()  # here, since whatever imports one of these libraries 
 
 if TYPE_CHECKING:
     from tgkt_edge.bundle.inspect_bundle import inspect
+    from tgkt_edge.data.check.check import check_data
     from tgkt_edge.data.public.prepare import prepare
     from tgkt_edge.errors import TgktEdgeError
     from tgkt_edge.evaluation.evaluate import evaluate
@@ -50,6 +51,7 @@ __all__ = [
     "TgktEdgeError",
     "__version__",
     "adapt",
+    "check_data",
     "evaluate",
     "export",
     "inspect",
@@ -69,6 +71,7 @@ _HOMES = {
     "SensorSpec": "tgkt_edge.sensor",
     "TgktEdgeError": "tgkt_edge.errors",
     "adapt": "tgkt_edge.train.adapt",
+    "check_data": "tgkt_edge.data.check.check",
     "evaluate": "tgkt_edge.evaluation.evaluate",
     "inspect": "tgkt_edge.bundle.inspect_bundle",
     "load": "tgkt_edge.runtime.model",

@@ -10,6 +10,7 @@ import torch
 
 from tgkt_edge.bundle.file_kinds import file_kind
 from tgkt_edge.config import AdaptConfig
+from tgkt_edge.data.check.check import note_quickly
 from tgkt_edge.data.loading import Images, load_frames, load_images, load_pairs
 from tgkt_edge.errors import CheckpointError, ConfigError, DataError, IncompatibleError, UsageError
 from tgkt_edge.io.atomic import refuse_existing, refuse_foreign, remove_leftovers, sha256_of
@@ -139,6 +140,7 @@ def _load(
         # The same sensor took the pairs, but a set of other scenes may be stored at another resolution.
         pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=skip_bad)
         note_other_scale(pairs.levels, target.levels, sensor, inputs.paired, inputs.target)
+        note_quickly(pairs, target, inputs.paired)
         if config.by_features:
             pairs = distinct_pairs(pairs, inputs.paired, len(classes))
         else:

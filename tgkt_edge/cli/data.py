@@ -8,16 +8,19 @@ from typing import Annotated
 
 import typer
 
+from tgkt_edge.errors import GateError
+from tgkt_edge.optional_deps import require
+
 data_app = typer.Typer(
     name="data",
-    help="Bring public data sets into the form that adapt and evaluate read.",
+    help="Bring data into the form that adapt and evaluate read, and look at it.",
     no_args_is_help=True,
 )
 
 
 @data_app.callback()
 def _data() -> None:
-    """Keep ``prepare`` a word of its own: a group with a single command would swallow its name."""
+    """Keep each a word of its own."""
 
 
 @data_app.command("presets")
@@ -73,3 +76,27 @@ def prepare_command(
     for report in reports:
         for line in describe(report):
             typer.echo(line, err=True)
+
+
+@data_app.command("check")
+def check_command(
+    paired: Annotated[
+        Path, typer.Argument(metavar="PAIRS", help="A folder with rgb/ and frame/, or a CSV rgb,frame.")
+    ],
+    sensor: Annotated[str, typer.Option(help="What the frames mean: preset or YAML file.")],
+    target: Annotated[
+        Path | None, typer.Option(help="Target frames to look at, too: a folder, or a CSV with 'frame'.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Every finding with its figures, as JSON.")] = False,
+) -> None:
+    """Look at pairs before training on them: alignment, mismatches, copies, holes, range, exposure. Exit 3: mend."""
+    require("cv2", "cpu", "A look at pairs")
+    from tgkt_edge.data.check.check import check_data
+
+    report = check_data(paired, sensor, target)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict()))
+    else:
+        typer.echo(report.text())
+    if report.state == "fix":
+        raise typer.Exit(GateError.exit_code)

@@ -1,0 +1,179 @@
+"""``tgkt-edge data check``: a look at pairs and target frames before training on them, and ``adapt``'s quick one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tgkt_edge.data.check import findings as on
+from tgkt_edge.data.check.alignment import MIN_PAIRS, Alignment, measure_alignment
+from tgkt_edge.data.check.belonging import measure_belonging
+from tgkt_edge.data.check.copies import NEAR, nearest, thumbnails
+from tgkt_edge.data.check.edges import SIDE, Floats, compressed, luminance
+from tgkt_edge.data.check.findings import Finding
+from tgkt_edge.data.check.gather import Pair, read_pairs, read_target
+from tgkt_edge.data.loading import Frames, Pairs, spread
+from tgkt_edge.errors import DataError
+from tgkt_edge.io.recording_format import INDEX, is_recording
+from tgkt_edge.notes import note
+from tgkt_edge.sensor import SensorSpec, load_sensor
+
+LOOKED_AT, QUICKLY = 40, 16
+"""Pairs by which the alignment is measured, thoroughly and in ``adapt``: evenly spread over all."""
+
+MOST_COMPARED = 1000
+"""Frames of pairs, and of the target, that ``adapt`` compares with each other."""
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What was found.
+
+    Attributes:
+        findings: one a question, in the order in which a person would ask. alignment: the figures of the pairs.
+    """
+
+    findings: tuple[Finding, ...]
+    alignment: Alignment | None = None
+
+    @property
+    def state(self) -> on.State:
+        """The worst of all findings."""
+        states = {finding.state for finding in self.findings}
+        return "fix" if "fix" in states else "note" if "note" in states else "ok"
+
+    def text(self) -> str:
+        """For people."""
+        width = max(len(finding.question) for finding in self.findings)
+        return "\n".join(
+            f"{finding.state:<4}  {finding.question:<{width}}  {finding.text}" for finding in self.findings
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"state": self.state, "findings": [finding.to_dict() for finding in self.findings]}
+
+
+def check_data(paired: Path, sensor: str | SensorSpec, target: Path | None = None) -> DataReport:
+    """Measure what can be measured of pairs, and of the target frames beside them, without labels.
+
+    Args:
+        paired: a folder with ``rgb/`` and ``frame/``, or a CSV ``rgb,frame``: as of ``adapt --paired``.
+        sensor: preset, YAML file or SensorSpec. target: as of ``adapt --target``; None: pairs only.
+
+    Raises:
+        DataError: there are no pairs or no target frames, or none that can be read.
+        ConfigError: ``sensor`` is none.
+    """
+    spec = load_sensor(sensor) if isinstance(sensor, str) else sensor
+    pairs, bad = read_pairs(paired, spec)
+    if not pairs:
+        raise DataError(
+            f"--paired {paired}: none of {len(bad)} pairs can be used, the first: {bad[0].reason}"
+        )
+    halves, names = [pair.half for pair in pairs], [pair.name for pair in pairs]
+    found = [on.on_files(len(pairs), bad), on.on_sizes(pairs)]
+    alignment = _alignment(pairs)
+    found.append(on.on_alignment(alignment, pairs[0].half.size))
+    if len(pairs) >= MIN_PAIRS:
+        found.append(on.on_belonging(_belonging(pairs, alignment), pairs))
+    if skews := _skews(paired):
+        found.append(on.on_times(skews))
+    found += [
+        on.on_copies(halves, names, "pairs"),
+        on.on_holes(halves, names, "pairs"),
+        on.on_range(halves, names, spec, "pairs"),
+        on.on_exposure(pairs),
+    ]
+    if target is not None:
+        frames, bad_frames = read_target(target, spec)
+        if not frames:
+            raise DataError(
+                f"--target {target}: none of {len(bad_frames)} frames can be used: {bad_frames[0].reason}"
+            )
+        target_names, target_halves = [name for name, _ in frames], [half for _, half in frames]
+        found += [
+            on.on_files(len(frames), bad_frames),
+            on.on_copies(target_halves, target_names, "target"),
+            on.on_holes(target_halves, target_names, "target"),
+            on.on_range(target_halves, target_names, spec, "target"),
+            on.on_overlap(halves, target_halves, names),
+        ]
+    return DataReport(tuple(found), alignment)
+
+
+def note_quickly(pairs: Pairs, target: Frames, paired: str) -> None:
+    """Note what is plainly wrong with pairs that are in memory anyway: displaced photographs, scenes of the task.
+
+    Args:
+        paired: what an error calls the pairs.
+    """
+    if len(pairs) >= MIN_PAIRS:
+        chosen = spread(len(pairs), QUICKLY)
+        photographs = [_sized(luminance(pairs.rgb[i])) for i in chosen]
+        frames = [_sized(compressed(pairs.codes[i])) for i in chosen]
+        found = measure_alignment(photographs, frames, thorough=False)
+        if found.off:
+            note(
+                f"--paired {paired}: photographs fit their frames when enlarged by {found.across - 1:+.0%}, then moved "
+                f"by {found.right:+.0%} of the width and {found.below:+.0%} of the height: pairs should show the same "
+                f"pixels. 'tgkt-edge data check {paired}' measures it."
+            )
+    if len(pairs) and len(target):
+        some = [spread(len(one), MOST_COMPARED) for one in (pairs, target)]
+        _, distance = nearest(thumbnails(pairs.codes[some[0]]), thumbnails(target.codes[some[1]]))
+        same = int((distance <= NEAR).sum())
+        if same > 0.05 * len(distance):
+            note(
+                f"--paired {paired}: {same} of {len(distance)} frames are also target frames, or nearly: the verdict "
+                f"then rests on scenes of the task. Bring pairs of other scenes."
+            )
+
+
+def _alignment(pairs: Sequence[Pair]) -> Alignment:
+    some = [pairs[i] for i in spread(len(pairs), LOOKED_AT)]
+    return measure_alignment(
+        [luminance(pair.rgb) for pair in some],
+        [compressed(pair.half.codes) for pair in some],
+        [pair.half.solid for pair in some],
+    )
+
+
+def _belonging(pairs: Sequence[Pair], alignment: Alignment) -> Any:
+    place = (1.0, 1.0, 0.0, 0.0)
+    if alignment.off:
+        place = (alignment.across, alignment.down, alignment.right, alignment.below)
+    return measure_belonging(
+        [luminance(pair.rgb) for pair in pairs],
+        [compressed(pair.half.codes) for pair in pairs],
+        [pair.half.solid for pair in pairs],
+        place,
+    )
+
+
+def _sized(image: Floats) -> Floats:
+    import cv2
+
+    how = cv2.INTER_AREA if len(image) > SIDE else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=how), np.float32)
+
+
+def _skews(paired: Path) -> list[float]:
+    """Milliseconds between the halves, where ``tgkt-edge record`` wrote them down."""
+    folder = paired.parent if paired.is_file() else paired
+    if not is_recording(folder):
+        return []
+    found = []
+    for line in (folder / INDEX).read_text(encoding="utf-8").splitlines():
+        try:
+            value = json.loads(line).get("skew_ms")
+        except (ValueError, AttributeError):  # a line that a power cut cut off
+            continue
+        if isinstance(value, int | float) and np.isfinite(value):
+            found.append(float(value))
+    return found

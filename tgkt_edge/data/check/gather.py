@@ -1,0 +1,131 @@
+"""Everything that a check looks at, read in one pass over the files."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.data.check.edges import SIDE
+from tgkt_edge.data.discovery import frame_places, matched, read_csv_columns
+from tgkt_edge.data.levels import Levels, measure_levels
+from tgkt_edge.errors import DataError
+from tgkt_edge.io.images import read_frame, read_rgb
+from tgkt_edge.io.recording_format import video_frames
+from tgkt_edge.preprocess import encode, encode_rgb, invalid_share
+from tgkt_edge.sensor import RawFrame, SensorSpec
+from tgkt_edge.system.cpu import usable_cpus
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+DARK, BRIGHT = 8, 247
+"""Luminance at and below, or above, which a photograph shows nothing."""
+
+
+@dataclass(frozen=True)
+class Half:
+    """One frame: codes (SIDE, SIDE), where they were measured, share of holes, levels, (width, height), CRC-32."""
+
+    codes: NDArray[np.uint16]
+    solid: NDArray[np.bool_]
+    holes: float
+    levels: Levels
+    size: tuple[int, int]
+    crc32: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A frame and its photograph: (SIDE, SIDE, 3) uint8, (width, height), shares that are too dark and too bright."""
+
+    name: str
+    half: Half
+    rgb: NDArray[np.uint8]
+    rgb_size: tuple[int, int]
+    dark: float
+    bright: float
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A file that cannot be used, and why."""
+
+    name: str
+    reason: str
+
+
+def read_pairs(path: Path, spec: SensorSpec) -> tuple[list[Pair], list[Bad]]:
+    """All pairs of ``path`` (as of ``adapt --paired``) that can be read, in order, and the rest.
+
+    Raises:
+        DataError: there are none, or stems are unmatched or doubled.
+    """
+    if path.is_file():
+        columns = read_csv_columns(path, "--paired", ("rgb", "frame"))
+        files = list(zip(columns["rgb"], columns["frame"], strict=True))
+    else:
+        files = list(zip(*matched(path), strict=True))
+
+    def read(pair: tuple[Path, Path]) -> Pair | Bad:
+        rgb_file, frame_file = pair
+        try:
+            image = read_rgb(rgb_file)
+            half = _half(read_frame(frame_file), spec, str(frame_file))
+            rgb = encode_rgb(image, SIDE, str(rgb_file))
+        except DataError as error:
+            return Bad(str(frame_file), str(error))
+        grey = rgb.mean(-1)
+        size = (image.shape[1], image.shape[0])
+        return Pair(
+            str(frame_file), half, rgb, size, float((grey <= DARK).mean()), float((grey > BRIGHT).mean())
+        )
+
+    found = _in_threads(read, files)
+    return [one for one in found if isinstance(one, Pair)], [one for one in found if isinstance(one, Bad)]
+
+
+def read_target(path: Path, spec: SensorSpec) -> tuple[list[tuple[str, Half]], list[Bad]]:
+    """All target frames (as of ``adapt --target``) that can be read, and the rest. Raises DataError as that does."""
+    places = frame_places(path, "--target")
+    videos = {position: file for file, position in places if position is not None}
+
+    def read(place: tuple[str, RawFrame | Path]) -> tuple[str, Half] | Bad:
+        name, frame = place
+        try:
+            return name, _half(read_frame(frame) if isinstance(frame, Path) else frame, spec, name)
+        except DataError as error:
+            return Bad(name, str(error))
+
+    if videos:
+        file = next(iter(videos.values()))
+        found: list[tuple[str, Half] | Bad] = []
+        for position, (frame, damage) in enumerate(video_frames(file)):
+            if position in videos:
+                name = f"{file}:{position}"
+                found.append(Bad(name, damage) if frame is None or damage else read((name, frame)))
+    else:
+        found = _in_threads(read, [(str(file), file) for file, _ in places])
+    return [one for one in found if not isinstance(one, Bad)], [one for one in found if isinstance(one, Bad)]
+
+
+def _half(frame: RawFrame, spec: SensorSpec, name: str) -> Half:
+    import cv2
+
+    codes = encode(frame, spec, SIDE, name)
+    valid = spec.valid(frame).astype(np.float32) if spec.has_invalid else np.ones(frame.shape, np.float32)
+    solid = cv2.resize(valid, (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 0.5
+    size = (frame.shape[1], frame.shape[0])
+    crc = zlib.crc32(np.ascontiguousarray(frame).data)
+    return Half(codes, solid, invalid_share(frame, spec), measure_levels(frame, spec), size, crc)
+
+
+def _in_threads(read: Callable[[A], B], items: Sequence[A]) -> list[B]:
+    with ThreadPoolExecutor(max_workers=min(8, usable_cpus())) as pool:
+        return list(pool.map(read, items))
