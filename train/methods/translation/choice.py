@@ -50,12 +50,13 @@ class PairFeatures:
     """Features of M pairs in V views, standardised.
 
     Attributes:
-        frames: by encoding (M, V, D). last: (M, V, 2048), the plain frame's last layer, standardised on its own.
+        frames: by encoding (M, V, D). last: (M, V, 2048), the plain frame's last layer, standardised on its own; None
+            where the identity is not tried.
         rgb: (M, V, 2048) of the source model.
     """
 
     frames: Mapping[Encoding, Floats]
-    last: Floats
+    last: Floats | None
     rgb: Floats
 
 
@@ -77,16 +78,18 @@ def left_out(pairs: PairFeatures, encodings: Sequence[Encoding], strengths: Sequ
     The system is solved for the pairs left out, of which there are few, and not for all columns of the features.
 
     Returns:
-        (strength, identity) to (M, 2048), the mean over the views.
+        (strength, identity) to (M, 2048), the mean over the views; of the identity only with ``pairs.last``.
     """
     x = np.concatenate([pairs.frames[name] for name in encodings], -1)  # (M, V, D) float32
     count, views, columns = x.shape
     mean_x = x.mean(1)  # (M, D)
-    outputs = np.concatenate([pairs.rgb, pairs.last], -1)  # (M, V, 2 * 2048) float32
+    last = pairs.last
+    outputs = pairs.rgb if last is None else np.concatenate([pairs.rgb, last], -1)  # (M, V, 1 or 2 * 2048)
     width = pairs.rgb.shape[-1]
-    mean_last = pairs.last.mean(1, dtype=np.float64)
+    mean_last = None if last is None else last.mean(1, dtype=np.float64)
     fold = folds_of(count)
-    found = {(s, b): np.empty((count, width)) for s in strengths for b in (False, True)}
+    begins = (False,) if last is None else (False, True)
+    found = {(s, b): np.empty((count, width)) for s in strengths for b in begins}
     flat = x.reshape(-1, columns)
     rows_fold = np.repeat(fold, views)
     dual = len(flat) <= columns
@@ -105,9 +108,10 @@ def left_out(pairs: PairFeatures, encodings: Sequence[Encoding], strengths: Sequ
             lifted = system.copy()
             lifted[np.diag_indices_from(lifted)] += strength * views
             hat = scipy.linalg.solve(lifted, seen, assume_a="pos", overwrite_a=True)
-            answer = (hat.T.astype(np.float32) @ y).astype(np.float64)  # (m, 2 * 2048)
+            answer = (hat.T.astype(np.float32) @ y).astype(np.float64)  # (m, 1 or 2 * 2048)
             found[strength, False][out] = answer[:, :width]
-            found[strength, True][out] = answer[:, :width] - answer[:, width:] + mean_last[out]
+            if mean_last is not None:
+                found[strength, True][out] = answer[:, :width] - answer[:, width:] + mean_last[out]
     return found
 
 

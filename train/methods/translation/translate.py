@@ -132,20 +132,26 @@ def translate(
     seen = source_features(source, beside, rgb if needs_spread(source, beside) else None)
     rows = np.unique(np.linspace(0, len(rgb) - 1, min(len(rgb), MOST)).round().astype(np.int64))
     groups = encodings_of(cfg.encodings, depth)
+    starts = STARTS.get(cfg.start, (False,) if depth else (False, True))
+    corrects = True in starts  # the identity, which is the plain frame's last layer
     paired = {
         name: features(f"{name} frames of pairs", backbone, paired_frames, frame_kind(name))
-        for name in dict.fromkeys(("plain", *(name for group in groups for name in group)))
+        for name in dict.fromkeys(
+            (*(("plain",) if corrects and same else ()), *(name for group in groups for name in group))
+        )
     }
     last = (
-        paired["plain"]
+        None
+        if not corrects
+        else paired["plain"]
         if same
         else features("frames of pairs to the source model", source.backbone, paired_frames, rgb_kind)
     )
     width = WIDTH if same else None
-    cut = last.rows(rows) if width is None else last.rows(rows)[..., -width:]
+    cut = None if last is None else last.rows(rows) if width is None else last.rows(rows)[..., -width:]
     pairs = PairFeatures(
         {name: _standardised(paired[name].rows(rows)) for group in groups for name in group},
-        _standardised(cut),
+        None if cut is None else _standardised(cut),
         seen.standard(rgb.rows(rows)),
     )
     with log.progress("translate: choice on pairs left out", len(groups)) as advance:
@@ -154,7 +160,7 @@ def translate(
             seen.probabilities,
             groups,
             (cfg.strength,) if cfg.strength else STRENGTHS,
-            STARTS.get(cfg.start, (False,) if depth else (False, True)),
+            starts,
             lambda: advance(1),
         )
     del pairs
@@ -167,7 +173,7 @@ def translate(
         for name in dict.fromkeys((*(("plain",) if best.identity and same else ()), *best.encodings))
     }
     start = None
-    if best.identity:
+    if best.identity and last is not None:
         task_last = (
             frames["plain"].task
             if same

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -45,6 +47,7 @@ def test_pairs_left_out_are_answered_as_by_a_plain_ridge(columns: int, rng: np.r
     found = left_out(pairs, ("plain",), (0.5, 3.0))
     fold = folds_of(10)
     x, y, last = pairs.frames["plain"], pairs.rgb, pairs.last
+    assert last is not None
     for strength in (0.5, 3.0):
         for identity in (False, True):
             for number in range(5):
@@ -53,6 +56,18 @@ def test_pairs_left_out_are_answered_as_by_a_plain_ridge(columns: int, rng: np.r
                 rows = x[~out].reshape(-1, columns), wanted[~out].reshape(-1, 3)
                 z = (x[out] @ ridge([rows], strength * 2) + (last[out] if identity else 0)).mean(1)
                 np.testing.assert_allclose(found[strength, identity][out], z, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("columns", [4, 50])
+def test_without_the_plain_last_layer_the_identity_is_not_tried(
+    columns: int, rng: np.random.Generator
+) -> None:
+    pairs = pairs_of(rng, 10, 2, columns)
+    expected = left_out(pairs, ("plain",), (0.5, 3.0))
+    found = left_out(dataclasses.replace(pairs, last=None), ("plain",), (0.5, 3.0))
+    assert sorted(found) == [(0.5, False), (3.0, False)]
+    for key, answers in found.items():
+        np.testing.assert_allclose(answers, expected[key], rtol=1e-5, atol=1e-6)
 
 
 def test_unit_spread_divides_and_does_not_shift() -> None:
