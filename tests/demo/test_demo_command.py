@@ -18,6 +18,7 @@ from tgkt_edge.errors import TgktEdgeError
     [
         (["--sensor", "nir8"], "--sensor nir8: the demo renders depth or nir"),
         (["--seed", "-1"], "--seed -1: expected 0 or more"),
+        (["--precision", "fp16"], "--precision fp16: expected auto, fp32 or bf16"),
         (["--weights", "none.safetensors"], "--weights none.safetensors: no such file"),
         (["--weights", __file__], "this is no model file that is known here"),
     ],

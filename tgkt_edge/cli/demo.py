@@ -15,12 +15,13 @@ def demo_command(
     sensor: Annotated[str, typer.Option(help="depth or nir.")] = "depth",
     seed: Annotated[int, typer.Option(help="Seed of the scenes and of training.")] = 0,
     weights: Annotated[str, typer.Option(help="Where the source model starts, as for adapt.")] = "none",
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or auto, as for adapt.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo in -o.")] = False,
 ) -> None:
     """The whole job on scenes it renders itself: adapt, evaluate, export, run."""
     from tgkt_edge.demo.command import demo
 
     demo(
-        out, overwrite=overwrite, seed=seed, sensor=sensor, weights=weights,
+        out, overwrite=overwrite, seed=seed, sensor=sensor, weights=weights, precision=precision,
         say=log_progress,
     )  # fmt: skip

@@ -16,7 +16,7 @@ Layout = Callable[[Builder], None]
 
 def corridor(b: Builder) -> None:
     """A long narrow passage with doors on both sides."""
-    w, length, h = b.u(1.5, 2.8), b.u(6, 22), b.u(2.3, 3.2)
+    w, length, h = b.u(1.6, 2.4), b.u(9, 22), b.u(2.3, 2.9)
     b.shell(
         w, length, h, b.pick("lino", "lino", "carpet"), "plaster_cool", b.pick("ceiling", "ceiling_tiles")
     )
@@ -40,12 +40,12 @@ def corridor(b: Builder) -> None:
         b.pick_piece(
             f.plant, f.bench, lambda b: b.cylinder(0, 0.25, 0, 0.16, 0.6, b.paint("steel", "black_plastic"))
         )
-    b.look((b.u(-0.28, 0.28) * w, b.u(0.4, 1.6), b.u(1.1, 1.7)), (b.u(-0.4, 0.4) * w, b.u(4, 6), 1.2), 0.25)
+    b.look((b.u(-0.22, 0.22) * w, b.u(0.4, 1.6), b.u(1.2, 1.6)), (b.u(-0.2, 0.2) * w, 6, 1.2), 0.15)
 
 
 def office(b: Builder) -> None:
     """Desks with monitors and chairs, windows, bookcases."""
-    w, length, h = b.u(3.8, 7), b.u(4.2, 7.5), b.u(2.5, 3.1)
+    w, length, h = b.u(4.5, 7), b.u(5.0, 7.5), b.u(2.5, 3.1)
     b.shell(w, length, h, b.pick("carpet", "carpet", "parquet"), "plaster", "ceiling_tiles")
     lamp = b.paint("lamp")
     for x in (-w / 4, w / 4):
@@ -59,8 +59,6 @@ def office(b: Builder) -> None:
     rows = [length - 1.1, length - 3.1] if length > 5 else [length - 1.2]
     columns = [-w / 4, w / 4] if w > 4.5 else [b.u(-0.4, 0.4)]
     spots = [(x, y) for y in rows for x in columns]
-    if len(spots) > 1 and b.chance(0.4):
-        del spots[b.n(0, len(spots) - 1)]
     for x, y in spots:
         x, y, away = x + b.u(-0.25, 0.25), y + b.u(-0.3, 0.3), b.chance(0.5)
         turn = (math.pi if away else 0.0) + b.u(-0.06, 0.06)
@@ -72,9 +70,7 @@ def office(b: Builder) -> None:
         if b.chance(0.6):
             b.against(wall, b.u(1.8, length - 0.9))
             b.pick_piece(f.bookcase, f.bookcase, f.wardrobe, f.plant, f.picture)
-    b.look(
-        (b.u(-0.38, 0.38) * w, b.u(0.4, 0.9), b.u(1.2, 1.7)), (b.u(-0.2, 0.2) * w, length * 0.7, 0.9), 0.25
-    )
+    b.look((b.u(-0.3, 0.3) * w, b.u(0.4, 0.9), b.u(1.2, 1.6)), (b.u(-0.1, 0.1) * w, length * 0.7, 0.9), 0.15)
 
 
 def bedroom(b: Builder) -> None:
@@ -109,14 +105,12 @@ def bedroom(b: Builder) -> None:
         b.pick_piece(f.picture, f.plant, lambda b: f.chair(b, "bedding"))
     b.at(0, length / 2)
     b.sphere(0, 0, h - 0.35, b.u(0.12, 0.2), b.paint("lamp"))
-    b.look(
-        (b.u(-0.36, 0.36) * w, b.u(0.3, 0.8), b.u(1.2, 1.7)), (b.u(-0.2, 0.2) * w, length * 0.75, 0.7), 0.25
-    )
+    b.look((b.u(-0.3, 0.3) * w, b.u(0.3, 0.7), b.u(1.2, 1.6)), (b.u(-0.1, 0.1) * w, length * 0.75, 0.6), 0.15)
 
 
 def kitchen(b: Builder) -> None:
     """Units along one to three walls with cupboards above, a fridge, a table or an island."""
-    w, length, h = b.u(2.2, 4.2), b.u(3.0, 4.8), b.u(2.3, 2.8)
+    w, length, h = b.u(2.3, 3.4), b.u(3.0, 4.2), b.u(2.3, 2.8)
     b.shell(
         w,
         length,
@@ -126,18 +120,14 @@ def kitchen(b: Builder) -> None:
         "ceiling",
     )
     b.light(b.u(-0.4, 0.4), length / 2, h - 0.3, 0.9, 2.5)
-    walls = {0: ("back",), 1: ("back", "left"), 2: ("back", "right"), 3: ("left", "right")}[b.n(0, 3)]
+    walls = ("back", b.pick("left", "right"))
     for wall in walls:
-        run = (w - 0.1 if wall == "back" else length - 1.5) * b.u(0.75, 1.0)
+        run = (w - 0.1 if wall == "back" else length - 1.5) * b.u(0.85, 1.0)
         b.against(wall, b.u(-0.1, 0.1) if wall == "back" else length - run / 2 - 0.05)
-        f.counter(b, run, upper=b.chance(0.8))
-    if b.chance(0.8):
-        b.against(b.pick("left", "right"), length - b.u(0.4, 1.4))
-        f.fridge(b)
-    if "back" not in walls or b.chance(0.35):
-        b.against("back", b.u(-0.4, 0.4))
-        f.window(b, b.u(0.8, 1.2), b.u(0.8, 1.1), 1.2)
-    if w > 2.8 and b.chance(0.6):
+        f.counter(b, run, upper=True)
+    b.against("left" if "right" in walls else "right", length - b.u(1.0, 1.4))
+    f.fridge(b)
+    if w > 2.8 and b.chance(0.3):
         b.at(b.u(-0.3, 0.3), length * 0.5, b.n(0, 1) * math.pi / 2)
         if b.chance(0.4):
             b.box(0, 0, 0, 1.2, 0.6, 0.88, b.paint("cabinet"))
@@ -146,14 +136,14 @@ def kitchen(b: Builder) -> None:
             f.table(b, b.u(0.9, 1.3), 0.75, 0.75, b.pick("wood", "wood_light"))
     b.at(0, length / 2)
     b.cylinder(0, 0, h - 0.6, 0.16, 0.2, b.paint("lamp", "steel"))
-    b.look((b.u(-0.25, 0.25) * w, b.u(0.3, 0.7), b.u(1.25, 1.7)), (b.u(-0.25, 0.25) * w, length, 0.95), 0.25)
+    b.look((b.u(-0.2, 0.2) * w, b.u(0.3, 0.6), b.u(1.25, 1.6)), (b.u(-0.15, 0.15) * w, length, 0.95), 0.15)
 
 
 def staircase(b: Builder) -> None:
     """One flight of steps, seen from below or from above, with a railing."""
     n, rise, run = b.n(7, 13), b.u(0.155, 0.19), b.u(0.25, 0.31)
-    w, start, landing = b.u(1.2, 3.0), b.u(1.0, 2.4), b.u(1.2, 2.4)
-    flight, top = min(w, b.u(1.1, 1.9)), n * rise
+    w, start, landing = b.u(1.4, 2.6), b.u(1.1, 1.9), b.u(1.2, 2.4)
+    flight, top = w * b.u(0.7, 1.0), n * rise
     length, h = start + n * run + landing, n * rise + b.u(2.3, 2.9)
     b.shell(
         w,
@@ -181,21 +171,12 @@ def staircase(b: Builder) -> None:
     b.light(0, length - 0.8, h - 0.3, 0.8, 3)
     b.against("back", x)
     b.box(0, 0.02, top, 0.9, 0.05, 2.0, b.paint("door", "window"))
-    if b.chance(0.35):
-        b.look(
-            (x + b.u(-0.2, 0.2) * flight, length - b.u(0.5, 0.9), top + b.u(1.4, 1.7)),
-            (x, start + n * run * 0.4, top * 0.4),
-            0.15,
-        )
-    else:
-        b.look(
-            (b.u(-0.25, 0.25) * w, b.u(0.3, 0.5), b.u(1.2, 1.7)), (x, start + n * run * 0.7, top * 0.6), 0.2
-        )
+    b.look((b.u(-0.2, 0.2) * w, b.u(0.3, 0.5), b.u(1.2, 1.6)), (x, start + n * run * 0.7, top * 0.6), 0.12)
 
 
 def warehouse(b: Builder) -> None:
     """A high hall with loaded racking along the aisles and pallets on the floor."""
-    w, length, h = b.u(6, 12), b.u(7, 16), b.u(4.2, 7)
+    w, length, h = b.u(7, 12), b.u(9, 16), b.u(4.5, 7)
     b.shell(
         w,
         length,
@@ -204,12 +185,11 @@ def warehouse(b: Builder) -> None:
         b.pick("sheet_metal", "concrete_wall"),
         b.pick("sheet_metal", "concrete_wall"),
     )
-    aisle, levels, fill = b.u(2.4, 4.0), b.n(2, 4), b.u(0.6, 0.95)
+    aisle, levels, fill = b.u(2.8, 4.0), b.n(3, 4), b.u(0.7, 0.95)
     run = min(b.u(5, 9), length - 2.5)
     for side in (-1, 1):
-        if b.chance(0.9):
-            b.at(side * (aisle / 2 + 1.05), b.u(1.2, 2.2) + run / 2, side * math.pi / 2)
-            f.rack(b, run, levels, fill)
+        b.at(side * (aisle / 2 + 1.05), b.u(1.2, 2.2) + run / 2, side * math.pi / 2)
+        f.rack(b, run, levels, fill)
     if length > 11 and b.chance(0.5):
         b.against("back", 0.0)
         f.rack(b, w * 0.7, levels, fill)
@@ -224,9 +204,9 @@ def warehouse(b: Builder) -> None:
         b.box(0, 0, h - 0.3, 0.4, 1.6, 0.1, lamp)
         b.light(0, y, h - 0.4, 1.5, 6)
     b.look(
-        (b.u(-0.3, 0.3) * aisle, b.u(0.5, 1.5), b.u(1.2, 1.9)),
-        (b.u(-0.4, 0.4) * aisle, 7, b.u(1.0, 1.9)),
-        0.35,
+        (b.u(-0.2, 0.2) * aisle, b.u(0.5, 1.2), b.u(1.2, 1.7)),
+        (b.u(-0.2, 0.2) * aisle, 7, b.u(1.2, 1.9)),
+        0.2,
     )
 
 

@@ -154,7 +154,7 @@ def dormitory(b: Builder) -> None:
             f.bed(b)
     b.against("back", b.u(-0.2, 0.2) * w)
     b.pick_piece(f.wardrobe, f.door, lambda b: f.window(b, b.u(0.9, 1.4), 1.2, 0.9, curtains=b.chance(0.5)))
-    b.look((b.u(-0.3, 0.3) * w, b.u(0.3, 0.7), b.u(1.2, 1.7)), (b.u(-0.2, 0.2) * w, length * 0.75, 0.7), 0.2)
+    b.look((b.u(-0.3, 0.3) * w, b.u(0.3, 0.7), b.u(1.2, 1.7)), (b.u(-0.2, 0.2) * w, length * 0.75, 0.6), 0.15)
 
 
 def laundry(b: Builder) -> None:
@@ -170,7 +170,7 @@ def laundry(b: Builder) -> None:
             b.cylinder(-run / 2 + 0.4 + 0.8 * k, 0.62, 0.3, 0.2, 0.3, b.paint("steel", "glass"))
     b.at(b.u(-0.4, 0.4), length * 0.5, b.u(0, 3))
     b.box(0, 0, 0, b.u(0.4, 0.7), b.u(0.4, 0.6), b.u(0.5, 0.8), b.paint("carton", "enamel"))
-    b.look((b.u(-0.25, 0.25) * w, b.u(0.3, 0.7), b.u(1.25, 1.7)), (b.u(-0.25, 0.25) * w, length, 0.9), 0.2)
+    b.look((b.u(-0.25, 0.25) * w, b.u(0.3, 0.7), b.u(1.25, 1.7)), (b.u(-0.25, 0.25) * w, length, 0.9), 0.15)
 
 
 def classroom(b: Builder) -> None:
@@ -188,25 +188,25 @@ def classroom(b: Builder) -> None:
             f.chair(b, "office_cloth")
     b.against(b.pick("left", "right"), length * 0.6)
     f.window(b, b.u(1.2, 2.2), 1.4, 0.9)
-    b.look((b.u(-0.3, 0.3) * w, b.u(0.3, 0.8), b.u(1.2, 1.7)), (b.u(-0.2, 0.2) * w, length * 0.7, 0.9), 0.2)
+    b.look((b.u(-0.3, 0.3) * w, b.u(0.3, 0.8), b.u(1.2, 1.7)), (b.u(-0.2, 0.2) * w, length * 0.7, 0.9), 0.15)
 
 
 def library(b: Builder) -> None:
     """High shelves of books on both sides of an aisle."""
-    w, length, h = b.u(5, 9), b.u(7, 13), b.u(3.2, 5.5)
+    w, length, h = b.u(6, 10), b.u(8, 14), b.u(3.6, 6.0)
     b.shell(w, length, h, b.pick("carpet", "parquet"), b.pick("plaster", "plaster_warm"), "ceiling_tiles")
-    aisle = b.u(2.0, 3.4)
+    aisle = b.u(2.4, 3.8)
     for side in (-1, 1):
         y = b.u(1.6, 2.4)
         while y < length - 1.0:
             b.at(side * (aisle / 2 + 0.4), y, side * math.pi / 2)
-            (f.bookcase if b.chance(0.6) else lambda b: f.rack(b, 1.8, b.n(1, 3), 0.9))(b)
+            (f.bookcase if b.chance(0.3) else lambda b: f.rack(b, 1.8, b.n(2, 4), 0.9))(b)
             y += b.u(1.6, 2.4)
     for y in (3.0, 7.0):
         b.at(0, y)
         b.box(0, 0, h - 0.2, 0.4, 1.4, 0.1, b.paint("lamp"))
         b.light(0, y, h - 0.4, 1.2, 5)
-    b.look((b.u(-0.3, 0.3) * aisle, b.u(0.4, 1.2), b.u(1.2, 1.8)), (b.u(-0.3, 0.3) * aisle, 6, 1.3), 0.25)
+    b.look((b.u(-0.3, 0.3) * aisle, b.u(0.4, 1.2), b.u(1.2, 1.8)), (b.u(-0.3, 0.3) * aisle, 6, 1.5), 0.2)
 
 
 def tunnel(b: Builder) -> None:
@@ -229,13 +229,13 @@ def tunnel(b: Builder) -> None:
         if len(b.lights) < 3:
             b.light(0, y, h - 0.2, 0.8, 2.2)
         y += b.u(3, 6)
-    b.look((b.u(-0.25, 0.25) * w, b.u(0.4, 1.6), b.u(1.1, 1.7)), (b.u(-0.35, 0.35) * w, b.u(4, 6), 1.2), 0.2)
+    b.look((b.u(-0.25, 0.25) * w, b.u(0.4, 1.6), b.u(1.1, 1.7)), (b.u(-0.35, 0.35) * w, b.u(4, 6), 1.2), 0.15)
 
 
 def grandstand(b: Builder) -> None:
     """Broad steps to sit on, in a hall, with railings."""
-    n, rise, run = b.n(4, 8), b.u(0.2, 0.4), b.u(0.4, 0.8)
-    w, start = b.u(3.5, 7), b.u(1.4, 2.6)
+    n, rise, run = b.n(4, 9), b.u(0.17, 0.4), b.u(0.28, 0.7)
+    w, start = b.u(2, 6), b.u(1.2, 2.2)
     length, h = start + n * run + b.u(0.5, 2), n * rise + b.u(2.4, 3.5)
     b.shell(w, length, h, b.pick("stair", "concrete", "paving"), b.pick("concrete_wall", "brick"), "ceiling")
     steps, rail, wide = b.paint("stair", "concrete", "wood"), b.paint("rail"), w * b.u(0.6, 1.0)
