@@ -89,6 +89,16 @@ def test_labels_name_every_frame_once(written: tuple[Path, str], part: str) -> N
     assert {row["label"] for row in rows} == set(TASK_CLASSES)
 
 
+def test_the_clip_shows_as_many_frames_of_each_class_in_many_scenes(tmp_path: Path) -> None:
+    """No single scene decides the accuracy on it."""
+    write_demo_data(tmp_path / "data", **{**SMALL, "clip_frames": 120})  # type: ignore[arg-type]
+    names = [row["label"] for row in labels_of(tmp_path / "data" / "clip_labels.csv")]
+    assert {name: names.count(name) for name in TASK_CLASSES} == dict.fromkeys(TASK_CLASSES, 20)
+    lengths = [len(list(group)) for _, group in groupby(names)]
+    assert all(length % 5 == 0 for length in lengths)
+    assert len(lengths) > 2 * len(TASK_CLASSES)
+
+
 def test_nothing_but_the_label_file_gives_the_target_classes_away(written: tuple[Path, str]) -> None:
     folder, _ = written
     paths = [

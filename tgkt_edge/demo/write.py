@@ -19,6 +19,8 @@ from tgkt_edge.demo.scenes import OTHER_CLASSES, TASK_CLASSES, Frames, render, r
 # render_clip has its own, too.
 _FIRST_INDEX = {"source": 0, "target": 100_000, "paired": 200_000}
 _MAX_PER_CLASS = 100_000
+# In the clip: few, so that many scenes are in it and no single one decides the accuracy.
+_CLIP_FRAMES_PER_SCENE = 5
 
 Sensor = Literal["depth", "nir"]
 
@@ -44,7 +46,7 @@ def write_demo_data(
     target_labels.csv            header frame,label; paths relative to the CSV; for evaluation only
     paired/rgb/<id>.png and
     paired/frame/<id>.png        one scene in RGB and by the sensor under one name (others)
-    clip/000000.png ...          sensor frames in time order, a slow walk through one scene a class
+    clip/000000.png ...          sensor frames in time order, a slow walk through one scene after the other
     clip_labels.csv              like target_labels.csv
 
     Sensor frames hold millimetres with 0 for no reading (depth) or 10-bit counts, 64..1023 (nir); they are
@@ -131,7 +133,8 @@ def _write(
         yield
 
     labels = []
-    walk = [name for name, _ in _shuffled(TASK_CLASSES, 1, seed, 3)]
+    scenes = max(1, clip_frames // (len(TASK_CLASSES) * _CLIP_FRAMES_PER_SCENE))
+    walk = [name for name, _ in _shuffled(TASK_CLASSES, scenes, seed, 3)]
     # Where the frames do not share out evenly, the walk goes on in further scenes.
     clip = render_clip(cycle(walk), clip_frames // len(walk), seed=seed, width=width, height=height)
     for position, (name, shot) in enumerate(islice(clip, clip_frames)):
