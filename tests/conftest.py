@@ -13,7 +13,7 @@ from tests.support.checkout import REPOSITORY, Layout, find_layout
 from tgkt_edge.errors import MissingDependency
 from tgkt_edge.trt import library as trt
 
-TRAINED = {"finished", "translated", "run"}
+TRAINED = {"finished", "translated", "run", "work"}
 """Fixtures that train a network. Whatever asks for one is slow, because it may be the first."""
 
 

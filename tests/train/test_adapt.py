@@ -229,6 +229,7 @@ def few_pairs(tiny: Tiny, folder: Path, count: int) -> Path:
     return folder / "pairs.csv"
 
 
+@pytest.mark.slow
 def test_the_batch_is_lowered_to_what_there_is_and_resumed_so(tiny: Tiny, tmp_path: Path) -> None:
     config = tiny.config("batch=64", "source.epochs=1", "tgmb.epochs=1", "tgkt.epochs=1")
     inputs = replace(tiny.inputs, paired=str(few_pairs(tiny, tmp_path / "few", 5)))

@@ -40,6 +40,8 @@ from tgkt_edge.train.nn.checkpoint import load_classifier, load_tensors, save_ch
 from tgkt_edge.train.report.model_outputs import run_answers
 from tgkt_edge.train.run_folder.folder import Run
 
+pytestmark = pytest.mark.slow
+
 DEPTH = load_sensor("depth")
 TRANSLATE = ("method=translate", "translator=features")
 FORCED = ("translator=features", "translation.force=true", "student.epochs=4")

@@ -16,6 +16,8 @@ from tgkt_edge import __version__
 from tgkt_edge.cli.main import app
 from tgkt_edge.train.run_folder.folder import Run
 
+pytestmark = pytest.mark.slow
+
 Told = tuple[int, str]
 Adapt = Callable[..., Told]
 

@@ -30,6 +30,8 @@ from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
+pytestmark = pytest.mark.slow
+
 STAGES = (("source", "source"), ("tgmb", "translator"), ("tgkt", "target"))
 """Of the default method: each stage and the checkpoint that it ends with."""
 

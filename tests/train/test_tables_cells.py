@@ -80,6 +80,7 @@ def test_a_cell_is_bit_for_bit_the_run_of_adapt(finished: Run, tiny: Tiny, data:
     assert str(tiny.weights.parent) not in json.dumps(cell)  # nothing of this machine's folders
 
 
+@pytest.mark.slow
 def test_a_translation_is_a_row_with_a_linear_source_of_its_own(
     tiny: Tiny, data: DataSet, tmp_path: Path
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_finished_cell_is_not_computed_again(
         workshop(tiny, work).cell(data, Row("tgkt", "tgkt", ("tgkt.f=0.3",)), 0)
 
 
+@pytest.mark.slow
 def test_a_shared_translation_net_changes_nothing(
     tiny: Tiny, data: DataSet, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +136,7 @@ def test_a_shared_translation_net_changes_nothing(
     assert list(shared["stages"]) == list(alone["stages"])
 
 
+@pytest.mark.slow
 def test_a_row_that_holds_out_other_pairs_trains_a_translation_net_of_its_own(
     tiny: Tiny, data: DataSet, work: Path, tmp_path: Path
 ) -> None:
@@ -172,6 +175,7 @@ def test_a_stopped_cell_is_resumed(
     assert differing_tensors(Run(tmp_path / cell["run"]).target, finished.target) == []
 
 
+@pytest.mark.slow
 def test_the_program(
     tiny: Tiny, data: DataSet, work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ Measure = Callable[..., Any]
 Without = Callable[..., dict[str, str]]
 
 
+@pytest.mark.slow
 def test_a_row_that_does_not_load_says_why_and_the_others_run(measure: Measure, bundle: Bundle) -> None:
     (bundle.path / MODEL_FILES["fp16"]).write_bytes(b"no graph")
     Bundle.open(bundle.path).write()
@@ -36,6 +37,7 @@ def test_a_row_that_does_not_load_says_why_and_the_others_run(measure: Measure, 
     assert "cannot run: fp16 on cpu, batch 1: " in done.stderr
 
 
+@pytest.mark.slow
 def test_a_batch_that_the_graph_does_not_take_says_so(measure: Measure, bundle: Bundle) -> None:
     model = onnx.load(str(bundle.model("fp16")))
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
@@ -52,6 +54,7 @@ def test_a_batch_that_the_graph_does_not_take_says_so(measure: Measure, bundle: 
     assert "cannot run: fp16 on cpu, batch 4: " in done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_library_every_row_says_so_and_it_is_exit_6(measure: Measure, without: Without) -> None:
     done = measure(
         "--engine",
@@ -66,6 +69,7 @@ def test_without_a_library_every_row_says_so_and_it_is_exit_6(measure: Measure, 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_an_engine_that_crashes_takes_only_its_row_with_it(measure: Measure, tmp_path: Path) -> None:
     package = tmp_path / "crash" / "onnxruntime"
     package.mkdir(parents=True)
@@ -76,6 +80,7 @@ def test_an_engine_that_crashes_takes_only_its_row_with_it(measure: Measure, tmp
     assert {row["why"] for row in done.result["rows"]} == {"its process crashed with SIGSEGV"}
 
 
+@pytest.mark.slow
 def test_a_plan_that_does_not_load_here_says_why(measure: Measure, bundle: Bundle, rtx: trt.TensorRt) -> None:
     build_plans(bundle.path, ["fp32"], BuildOptions(target_sm=("89",), level=0))
     done = measure("--engine", "tensorrt", "--engine", "cpu")
@@ -91,6 +96,7 @@ def test_a_plan_that_does_not_load_here_says_why(measure: Measure, bundle: Bundl
     assert "none of 3 rows could run here" in alone.stderr
 
 
+@pytest.mark.slow
 def test_a_damaged_bundle_is_exit_4_whatever_is_asked_for(measure: Measure, bundle: Bundle) -> None:
     path = bundle.path / MODEL_FILES["int8-cpu"]
     damaged = bytearray(path.read_bytes())
@@ -101,6 +107,7 @@ def test_a_damaged_bundle_is_exit_4_whatever_is_asked_for(measure: Measure, bund
     assert "model.int8-cpu.onnx was altered" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -12,8 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.cli import cli_command, cli_environment
 from tgkt_edge.bundle.bundle import Bundle
+
+pytestmark = pytest.mark.slow
 
 PATIENCE_S = 240
 """For a machine that does much else: no part of what is tested."""

@@ -16,6 +16,7 @@ from tgkt_edge.runtime import ENGINES
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
 
+@pytest.mark.slow
 def test_the_machines_state_and_what_slows_it_down_are_told(bundle: Bundle, tmp_path: Path) -> None:
     """A Jetson's files, in a power mode that limits it and with a cooling device that takes clocks away."""
     files = {

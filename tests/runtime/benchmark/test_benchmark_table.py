@@ -14,6 +14,8 @@ from tests.support.images import make_frames, save_frames
 from tgkt_edge.benchmark.command import speed
 from tgkt_edge.bundle.bundle import Bundle
 
+pytestmark = pytest.mark.slow
+
 Measure = Callable[..., Any]
 Without = Callable[..., dict[str, str]]
 

@@ -12,6 +12,8 @@ from tests.support.images import make_frames, save_frames
 from tests.support.plans import add_plan
 from tgkt_edge.bundle.bundle import Bundle
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--seconds", "0.1", "--rounds", "3", "--json", "-")
 # Says of every process of this machine that it holds 321 MiB of the GPU's memory, and of the GPU what it is doing.
 SMI = """#!/bin/sh

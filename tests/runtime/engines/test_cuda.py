@@ -157,6 +157,7 @@ def parts_of(node: Any) -> str:
     return getattr(node.func, "attr", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_name_is_there_with_as_many_arguments(version: str, fake: Fake, tmp_path: Path) -> None:
     names = used_names()

@@ -17,6 +17,8 @@ from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.bundle.engines import plan_names
 from tgkt_edge.io.atomic import sha256_of
 
+pytestmark = pytest.mark.slow
+
 FAKES = Path(__file__).with_name("fakes")
 
 

@@ -90,6 +90,7 @@ def test_open_engine_refuses_what_does_not_exist(depth_bundle: Bundle) -> None:
     assert open_engine(depth_bundle, "auto").name == "onnxruntime, CPU"
 
 
+@pytest.mark.slow
 def test_altered_model_exits_4(tmp_path: Path) -> None:
     bundle = save_bundle(tmp_path / "bundle")
     save_frames(tmp_path / "frames", make_frames(1))

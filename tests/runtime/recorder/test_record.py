@@ -142,6 +142,7 @@ def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "precious.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["png", "ffv1"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_valid_recording(
@@ -172,6 +173,7 @@ def index_if_any(folder: Path) -> list[str]:
     return (folder / "frames.jsonl").read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_an_unplugged_camera_leaves_a_valid_recording(tmp_path: Path, shim: str) -> None:
     out = tmp_path / "out"
     done = run_cli(
@@ -231,6 +233,7 @@ except TgktEdgeError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_midway_leaves_no_half_file(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = subprocess.run(

@@ -24,6 +24,7 @@ def index(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "frames.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("paired", [False, True])
 def test_a_signal_is_heard_while_a_silent_camera_is_opened(
@@ -49,6 +50,7 @@ def test_a_signal_is_heard_while_a_silent_camera_is_opened(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_what_a_camera_delivers_is_written_beside_its_frames(tmp_path: Path, shim: str) -> None:
     out = tmp_path / "out"
     arguments = ("record", "--camera", CAMERA, "-o", out, "--sensor", "nir", "--max-frames", "6")

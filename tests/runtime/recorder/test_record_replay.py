@@ -36,6 +36,7 @@ def write(folder: Path, frames: list[NDArray[Any]], form: str = "png", step: flo
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["png", "ffv1"])
 def test_run_replays_with_the_recorded_times(tmp_path: Path, depth_bundle: Bundle, form: str) -> None:
     frames = make_frames(4)
@@ -79,6 +80,7 @@ def test_recorded_pace_needs_recorded_times(tmp_path: Path) -> None:
         open_source(f"replay:{tmp_path}/plain", DEPTH)
 
 
+@pytest.mark.slow
 def test_run_replays_at_recorded_pace(tmp_path: Path, depth_bundle: Bundle) -> None:
     folder = write(tmp_path / "rec", make_frames(5), step=0.4)
     begin = time.monotonic()
@@ -140,6 +142,7 @@ def colour_camera() -> Iterator[str]:
         yield uri
 
 
+@pytest.mark.slow
 def test_paired_recording_is_what_adapt_takes(tmp_path: Path, shim: str, colour_camera: str) -> None:
     out = tmp_path / "pairs"
     done = run_cli(

@@ -56,12 +56,14 @@ def test_a_clock_that_is_set_back_by_an_hour_is_followed() -> None:
     assert clock.unix_time(100.1, 100.1, UNIX + 0.1 - 3600) == pytest.approx(UNIX + 0.1 - 3600)
 
 
+@pytest.mark.slow
 def test_times_go_back_where_the_drivers_own_do(read: Callable[..., Any]) -> None:
     times = [line["time"] for line in read(count=6, AGE_MS=20, BACKWARDS=3).report]
     assert times[3] - times[2] == pytest.approx(-0.05, abs=2e-3)
     assert (np.diff(times)[[0, 1, 3, 4]] > 0).all()
 
 
+@pytest.mark.slow
 def test_copying_a_large_frame_makes_it_no_older(read: Callable[..., Any]) -> None:
     # 24 MB each: copying takes several milliseconds, and the frame holds its own time.
     found = read(count=4, STAMPED=1, WIDTH=4000, HEIGHT=3000, AGE_MS=5, FPS=20)

@@ -15,6 +15,8 @@ from tests.support.cli import cli_command, cli_environment, run_cli
 from tests.support.v4l2 import CAMERA
 from tgkt_edge.bundle.bundle import Bundle
 
+pytestmark = pytest.mark.slow
+
 
 def decisions(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [record for record in records if "event" not in record]

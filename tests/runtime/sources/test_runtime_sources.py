@@ -195,6 +195,7 @@ def test_camera_cannot_loop() -> None:
         open_source("0", DEPTH, loop=True)
 
 
+@pytest.mark.slow
 def test_reading_needs_opencv_and_says_so(tmp_path: Path) -> None:
     save_frames(tmp_path / "f", make_frames(1))
     hidden = tmp_path / "hidden" / "cv2"

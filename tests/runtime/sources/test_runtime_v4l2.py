@@ -15,6 +15,8 @@ from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import open_engine
 from tgkt_edge.sensor import PRESETS
 
+pytestmark = pytest.mark.slow
+
 
 def test_run_classifies_the_camera_bit_for_bit(shim: str, depth_bundle: Bundle) -> None:
     done = run_cli(

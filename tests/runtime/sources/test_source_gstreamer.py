@@ -76,6 +76,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[list[A
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "form", "dtype"),
     [("depth", "GRAY16_LE", "<u2"), ("nir", "GRAY16_LE", "<u2"), ("nir8", "GRAY8", "u1")],
@@ -96,12 +97,14 @@ def test_counts_arrive_as_the_elements_before_gave_them(
     np.testing.assert_array_equal(frames, counts)
 
 
+@pytest.mark.slow
 def test_colour(read: Callable[..., Any]) -> None:
     frames, report = read("gst:videotestsrc ! video/x-raw,format=BGR,width=64,height=48", "colour")
     assert report == {"format": "BGR 64x48"}
     assert (frames[0].dtype, frames[0].shape) == (np.uint8, (48, 64, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pipeline", "preset", "texts"),
     [
@@ -125,6 +128,7 @@ def test_what_does_not_fit_is_refused_with_what_to_write(
         assert text in report["error"]
 
 
+@pytest.mark.slow
 def test_the_end_of_a_pipeline_is_loss(read: Callable[..., Any]) -> None:
     frames, report = read(
         "gst:videotestsrc num-buffers=2 ! video/x-raw,format=GRAY16_LE ! appsink", "depth", 3
@@ -134,6 +138,7 @@ def test_the_end_of_a_pipeline_is_loss(read: Callable[..., Any]) -> None:
     assert "stopped delivering after 2 frames" in report["error"]
 
 
+@pytest.mark.slow
 def test_a_format_that_changes_midway_is_said(read: Callable[..., Any], tmp_path: Path) -> None:
     for number, width in enumerate((64, 64, 32, 32)):
         assert cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((48, width), number, np.uint8))
@@ -143,6 +148,7 @@ def test_a_format_that_changes_midway_is_said(read: Callable[..., Any], tmp_path
     assert "changed its format midway, from uint8 (48, 64) to uint8 (48, 32)" in report["error"]
 
 
+@pytest.mark.slow
 def test_a_password_in_a_pipeline_is_not_shown(read: Callable[..., Any]) -> None:
     _, report = read(
         "gst:rtspsrc location=rtsp://me:geheim@127.0.0.1:9/x user-pw=geheim ! decodebin ! videoconvert",
@@ -153,6 +159,7 @@ def test_a_password_in_a_pipeline_is_not_shown(read: Callable[..., Any]) -> None
     assert "geheim" not in report["error"]
 
 
+@pytest.mark.slow
 def test_csi_without_a_jetson_says_so(read: Callable[..., Any]) -> None:
     _, report = read("csi://0", "nir8")
     assert report["code"] == 5
@@ -206,6 +213,7 @@ def test_an_opencv_without_gstreamer_is_named(uri: str) -> None:
     assert cv2.__version__ in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "refused"), [(64, False), (32, True)])
 def test_a_pipeline_that_comes_back_with_other_caps_is_refused_with_both(
     read: Callable[..., Any], width: int, refused: bool

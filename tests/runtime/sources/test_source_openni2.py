@@ -123,6 +123,7 @@ except MissingDependency as error:
 """
 
 
+@pytest.mark.slow
 def test_a_missing_library_is_named() -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT], env=cli_environment(), capture_output=True, text=True, check=True

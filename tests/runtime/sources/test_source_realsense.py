@@ -110,6 +110,7 @@ def test_a_loop_begins_again(depth: Path) -> None:
     np.testing.assert_array_equal(frames, counts("uint16")[np.arange(2 * COUNT + 3) % COUNT])
 
 
+@pytest.mark.slow
 def test_a_file_longer_than_any_queue_is_read_whole_and_may_be_left_at_any_frame(tmp_path: Path) -> None:
     frames = np.random.default_rng(6).integers(0, 65536, (300, HEIGHT, WIDTH)).astype(np.uint16)
     path = record(tmp_path / "long.db3", "depth", "z16", frames)

@@ -85,6 +85,7 @@ def test_the_structures_are_the_kernels(tmp_path: Path) -> None:
     assert found == constants
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "formats", "chosen"),
     [
@@ -161,6 +162,7 @@ def test_a_format_that_changes_midway_is_said(read: Callable[..., Any], driver: 
     assert "changed its format midway, from Y16 64x48 to Y16 64x24" in found.lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("driver", "text"),
     [
@@ -181,12 +183,14 @@ def test_each_trouble_has_its_own_message(
     assert re.search(text, read(**driver).lost)
 
 
+@pytest.mark.slow
 def test_a_silent_camera_is_not_an_unplugged_one(read: Callable[..., Any]) -> None:
     found = read(timeout=0.2, SILENT=2)
     assert len(found.frames) == 2
     assert "no frame for 0.2 s: the camera is still there but silent" in found.lost
 
 
+@pytest.mark.slow
 def test_colour_for_paired_recordings(read: Callable[..., Any], tmp_path: Path) -> None:
     found = read("colour", timeout=10, FORMATS="Z16 ,YUYV")
     packed = painted(0).view(np.uint8).reshape(HEIGHT, WIDTH, 2)
@@ -227,6 +231,7 @@ print(json.dumps({"frames": frames, "lost": lost, "refused": refused, "held": [d
 """
 
 
+@pytest.mark.slow
 def test_two_hundred_replugs_leave_no_descriptor_and_no_mapping_behind(tmp_path: Path, shim: str) -> None:
     gone = tmp_path / "gone"
     env = cli_environment(LD_PRELOAD=shim, SHIM_GONE=str(gone), SHIM_FPS="5000")

@@ -48,6 +48,7 @@ def test_a_stream_that_starts_at_the_third_attempt_for_want_of_an_argument(
     assert set(asked(log)) == {"Z16"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["FAIL_SET", "FAIL_ON", "FAIL_DQ"])
 def test_an_error_that_stays_is_a_camera_lost_and_no_other_format(
     read: Callable[..., Any], tmp_path: Path, call: str
@@ -58,6 +59,7 @@ def test_an_error_that_stays_is_a_camera_lost_and_no_other_format(
     assert set(asked(log)) == {"Z16"}
 
 
+@pytest.mark.slow
 def test_damaged_frames_are_waited_out_in_the_same_format(read: Callable[..., Any], tmp_path: Path) -> None:
     log = tmp_path / "asked"
     found = read("nir", 1, FORMATS="Y16 ,Y12 ", BROKEN=25, LOG=log)
@@ -70,6 +72,7 @@ def test_damaged_frames_are_waited_out_in_the_same_format(read: Callable[..., An
     assert set(asked(log)) == {"Y16"}
 
 
+@pytest.mark.slow
 def test_a_silent_camera_costs_its_timeout_once(read: Callable[..., Any], tmp_path: Path) -> None:
     log, quiet = tmp_path / "asked", tmp_path / "quiet"
     quiet.touch()

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import tgkt_edge
 
 # EFBIG: the limit on a file's size stands for the disk, for every user.
@@ -34,6 +36,7 @@ except TgktEdgeError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_by_checkpoints_and_metrics(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(tgkt_edge.__file__).parents[1])}
     done = subprocess.run(

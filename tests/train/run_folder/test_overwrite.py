@@ -133,6 +133,7 @@ adapt(RunInputs(target, None, None, model), load_sensor("depth"), Path(out), bui
 """
 
 
+@pytest.mark.slow
 def test_a_missing_library_costs_no_source_model(model: Path, tiny: Tiny, tmp_path: Path) -> None:
     """Without TensorBoard nothing can be trained; that is found before the folder with the model is emptied."""
     (tmp_path / "tensorboard.py").write_text("raise ImportError('not here')")

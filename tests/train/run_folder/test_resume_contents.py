@@ -95,6 +95,7 @@ def test_labels_of_the_source_count_as_well(tiny: Tiny, tmp_path: Path) -> None:
     assert contents(inputs)["source"] != before["source"]
 
 
+@pytest.mark.slow
 def test_nothing_changed_and_the_source_model_may_be_gone(paused: Paused) -> None:
     """The run has its copy; with --overwrite, what was there before is even deleted by the run itself."""
     paused.go_on()
@@ -104,6 +105,7 @@ def test_nothing_changed_and_the_source_model_may_be_gone(paused: Paused) -> Non
     assert (paused.out / "report.json").is_file()
 
 
+@pytest.mark.slow
 def test_another_model_under_the_old_name_is_refused(paused: Paused) -> None:
     network, header = load_classifier(paused.model)
     with torch.no_grad():
