@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tgkt_edge.runtime.sinks import colormaps as colours
 from tgkt_edge.sensor import PRESETS, SensorSpec
@@ -36,13 +39,23 @@ def test_near_is_dark_far_is_light_and_a_hole_is_neither() -> None:
         assert not (colours.table(name) == colours.INVALID).all(axis=1).any()
 
 
+def every_count(spec: SensorSpec) -> NDArray[Any]:
+    """(1, N): all counts that an integer sensor can give; of a floating-point one, numbers in and around its range."""
+    if not spec.is_float:
+        return np.arange(np.iinfo(spec.numpy_dtype).max + 1, dtype=spec.numpy_dtype)[np.newaxis]
+    low, high = spec.range
+    inside = np.linspace(low - 1, high + 1, 10_000)
+    return np.concatenate([inside, [np.nan, np.inf, -np.inf]]).astype(spec.numpy_dtype)[np.newaxis]
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_count_equals_the_plain_arithmetic(preset: str) -> None:
     spec = PRESETS[preset]
-    counts = np.arange(np.iinfo(spec.numpy_dtype).max + 1, dtype=spec.numpy_dtype)[np.newaxis]
+    counts = every_count(spec)
     low, high = spec.range
     place = np.clip((spec.decode(counts) - low) / (high - low), 0, 1)
+    place[~spec.valid(counts)] = 0
     plain = colours.table("turbo")[np.round(255 * np.round(place * 65535) / 65535).astype(int)]
-    plain[:, list(spec.invalid)] = colours.INVALID
+    plain[~spec.valid(counts)] = colours.INVALID
     assert np.array_equal(colours.colourise(counts, spec, "turbo"), plain)
     assert colours.default_for(spec) == ("viridis" if spec.kind == "depth" else "grey")

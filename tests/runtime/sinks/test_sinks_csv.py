@@ -139,6 +139,7 @@ def test_a_path_is_needed(uri: str) -> None:
         open_sink(uri)
 
 
+@pytest.mark.slow
 def test_run_writes_it(depth_bundle: Any, tmp_path: Path) -> None:
     frames = save_frames(tmp_path / "frames", make_frames(3))
     (frames / "frame_1.png").write_bytes(b"broken")

@@ -232,6 +232,7 @@ for number in range(1000):
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_line(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     done = subprocess.run(

@@ -89,6 +89,7 @@ time.sleep(120)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_its_last_will(broker: Any) -> None:
     with Subscriber(broker.port) as reader:
         process = subprocess.Popen(
@@ -101,6 +102,7 @@ def test_a_killed_process_leaves_its_last_will(broker: Any) -> None:
         wait_until(lambda: reader.last("t/status") == "offline", "the last will")
 
 
+@pytest.mark.slow
 def test_a_device_that_comes_back_after_a_power_cut_is_not_called_offline(broker: Any) -> None:
     uri = f"mqtt://127.0.0.1:{broker.port}/t"
     with Subscriber(broker.port) as reader:
@@ -122,6 +124,7 @@ def test_a_device_that_comes_back_after_a_power_cut_is_not_called_offline(broker
                 process.wait()
 
 
+@pytest.mark.slow
 def test_a_broker_that_comes_late_gets_the_newest_of_the_buffer(tmp_path: Path) -> None:
     broker = Broker(tmp_path)
     with closing(opened(f"mqtt://127.0.0.1:{broker.port}/t?buffer=30")) as sink:
@@ -135,6 +138,7 @@ def test_a_broker_that_comes_late_gets_the_newest_of_the_buffer(tmp_path: Path) 
             assert reader.frames() == list(range(70, 100))
 
 
+@pytest.mark.slow
 def test_fifty_restarts_lose_no_decision_and_leave_no_thread_or_socket(tmp_path: Path) -> None:
     broker = Broker(tmp_path)
     broker.start()
@@ -199,6 +203,7 @@ def test_wrong_password_is_said_once_and_the_right_one_goes_through(tmp_path: Pa
             assert "s3cret" not in "".join(payload for _, payload, _ in reader.got)
 
 
+@pytest.mark.slow
 def test_closing_takes_less_than_two_seconds_when_nobody_answers() -> None:
     with closing(socket.create_server(("127.0.0.1", 0), backlog=1)) as silent:  # accepts, never speaks
         sink = opened(f"mqtt://127.0.0.1:{silent.getsockname()[1]}/t")

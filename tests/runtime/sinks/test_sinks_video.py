@@ -112,6 +112,7 @@ time.sleep(120)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["mkv", "avi"])
 def test_a_killed_run_leaves_a_film_that_plays(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
@@ -131,6 +132,7 @@ def test_a_killed_run_leaves_a_film_that_plays(tmp_path: Path, suffix: str) -> N
     assert len(film(tmp_path / f"a.1.{suffix}")) > 40
 
 
+@pytest.mark.slow
 def test_full_files_are_rotated(tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
     with closing(opened(f"video:{tmp_path}/a.avi?pace=frames&max_mb=0.3&keep=2")) as sink:
@@ -141,6 +143,7 @@ def test_full_files_are_rotated(tmp_path: Path) -> None:
     assert len(film(tmp_path / "a.1.avi")) == 32
 
 
+@pytest.mark.slow
 def test_pictures_that_are_repeated_over_the_end_of_a_file_go_on_in_the_next(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

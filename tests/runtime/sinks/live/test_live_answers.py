@@ -79,13 +79,23 @@ def test_frames_are_the_raw_counts_of_every_nth_pixel(live: Live) -> None:
     assert words == {"number": 7, "width": 434, "height": 160, "step": 3}
     shown = np.frombuffer(body, "<u2").reshape(160, 434)
     assert np.array_equal(shown, raw[::3, ::3])
-    eight = np.arange(48 * 64, dtype=np.uint32).reshape(48, 64).astype(np.uint8)
-    live.write(Message(Live.decision(8).record, eight))
-    body = live.ask("/api/frame?width=160")[2]
-    assert np.array_equal(np.frombuffer(body, "<u2").reshape(48, 64), eight)
     code, _, body = live.ask("/api/frame?width=9999999")
     assert code == 400
     assert b"expected one of 160, 320, 640" in body
+
+
+def test_frames_of_eight_bits_are_sent_as_sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Live, "INFO", replace(Live.INFO, sensor=PRESETS["nir8"]))
+    eight = np.arange(48 * 64, dtype=np.uint32).reshape(48, 64).astype(np.uint8)
+    with closing(Live()) as live:
+        live.write(Message(Live.decision(8).record, eight))
+        body = live.ask("/api/frame?width=160")[2]
+    assert np.array_equal(np.frombuffer(body, "<u2").reshape(48, 64), eight)
+
+
+def test_a_frame_that_is_not_the_sensors_is_not_shown(live: Live) -> None:
+    live.write(Message(Live.decision(8).record, np.ones((48, 64), np.uint8)))
+    assert live.ask("/api/frame")[0] == 204
 
 
 def test_healthz_follows_the_source() -> None:

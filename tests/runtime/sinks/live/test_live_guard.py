@@ -33,6 +33,7 @@ def test_without_the_token_every_route_is_refused(locked: Live, path: str) -> No
     assert (b"<form" in body) == (path == "/")
 
 
+@pytest.mark.slow
 def test_the_token_is_taken_as_bearer_in_the_query_and_by_the_form(locked: Live) -> None:
     locked.write(Live.decision(0))
     assert (
@@ -147,6 +148,7 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch, modu
         open_sink("http://127.0.0.1:0")
 
 
+@pytest.mark.slow
 def test_the_address_of_the_page_is_printed_as_it_is(tmp_path: Path) -> None:
     bundle = save_bundle(tmp_path / "bundle").path
     frames = save_frames(tmp_path / "frames", make_frames(3))

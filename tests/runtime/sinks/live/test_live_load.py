@@ -132,6 +132,7 @@ def closed_by_the_server(one: socket.socket) -> bool:
         return True
 
 
+@pytest.mark.slow
 def test_a_connection_that_asks_for_nothing_is_closed_and_a_viewer_is_not(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +189,7 @@ print("closed", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_signals_stay_with_the_run() -> None:
     """The server is a guest in the process: it takes neither its signals nor its logging."""
     process = subprocess.Popen(

@@ -13,6 +13,7 @@ from tests.support.live import Live, Tab
 from tgkt_edge.runtime.sinks import Message
 
 
+@pytest.mark.slow
 def test_it_shows_decision_figures_health_and_events(tab: Tab, live: Live) -> None:
     assert "waiting for the first frame" in tab.text("#empty")
     live.write(Live.state("live", "opened"))
@@ -42,6 +43,7 @@ def test_it_shows_decision_figures_health_and_events(tab: Tab, live: Live) -> No
     assert "Last minute: " in tab.page.locator("#timeline").get_attribute("aria-label")
 
 
+@pytest.mark.slow
 def test_metres_under_the_pointer_and_by_keyboard(tab: Tab, live: Live) -> None:
     live.write(Live.ramp(0))
     tab.wait("document.getElementById('empty').hidden")
@@ -75,6 +77,7 @@ def test_a_low_window_still_points_at_the_right_pixel(tab: Tab, live: Live) -> N
 PIXEL = "([x, y]) => [...document.getElementById('picture').getContext('2d').getImageData(x, y, 1, 1).data]"
 
 
+@pytest.mark.slow
 def test_pixels_have_the_colours_of_the_table(tab: Tab, live: Live) -> None:
     live.write(Live.ramp(0))
     tab.wait("document.getElementById('empty').hidden")
@@ -167,6 +170,7 @@ def test_every_control_is_reached_by_tab_and_has_a_name(tab: Tab, live: Live) ->
     assert tab.page.evaluate(unnamed) == 0
 
 
+@pytest.mark.slow
 def test_the_form_lets_the_token_in(browser: Any, locked: Live) -> None:
     locked.write(Live.decision(0))
     with closing(Tab(browser, locked.url)) as tab:

@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.live import Live, Tab
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_says_when_the_source_or_the_run_is_gone_and_comes_back(browser: Any) -> None:
     first = Live()

@@ -91,6 +91,7 @@ def _log_in(tab: Tab, token: str) -> None:
     tab.page.click("button")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tls", [True, False])
 def test_log_in_and_watch_below_a_path(proxy: Proxy, locked: Live, browser: Any, tls: bool) -> None:
     address = proxy({"/edge/": locked.port}, tls=tls)
@@ -117,6 +118,7 @@ def test_log_in_and_watch_below_a_path(proxy: Proxy, locked: Live, browser: Any,
         assert tab.page.url == f"{address}/edge/"  # the address bar does not keep the token
 
 
+@pytest.mark.slow
 def test_two_devices_below_one_host_do_not_log_each_other_out(proxy: Proxy, browser: Any) -> None:
     tokens = {"/hall/": "correct-horse-hall", "/yard/": "correct-horse-yard"}
     with ExitStack() as stack:
