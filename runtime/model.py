@@ -46,6 +46,7 @@ def load(
     lanes: int = 1,
     rebuild: Rebuild | None = None,
     say: Say = LOGGER.info,
+    warn: Say | None = None,
 ) -> Model:
     """Open a bundle and its engine. Needs OpenCV and ONNX Runtime or TensorRT, and no PyTorch.
 
@@ -57,7 +58,7 @@ def load(
             adapted with. The range stays the bundle's.
         lanes: how many classifications run side by side on a CPU, of one core each. 1: one, on all cores.
         rebuild: builds a TensorRT plan where none loads; None: none is built.
-        say: takes a line on each engine that was skipped and on the one that was chosen.
+        say: takes a line on the engine that was chosen. warn: on each one that was skipped; None: ``say`` does.
 
     Raises:
         BundleError, IncompatibleError: (exit 4) no bundle, an altered one, or none of its models can be used here.
@@ -70,7 +71,7 @@ def load(
         given = sensor if isinstance(sensor, SensorSpec) else load_sensor(sensor)
         spec = given.with_range_of(opened.sensor)
     statistics = of_bundle(opened)
-    loaded = open_engine(opened, precision, engine, say=say, rebuild=rebuild, lanes=lanes)
+    loaded = open_engine(opened, precision, engine, say=say, warn=warn, rebuild=rebuild, lanes=lanes)
     try:
         return Model(loaded, spec, opened.classes, opened.size, statistics, opened.digest)
     except BaseException:

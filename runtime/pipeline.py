@@ -87,7 +87,8 @@ def run(
             stdout. token: what viewers of an ``http://`` sink must present.
         smooth, min_confidence: see :class:`tgkt_edge.runtime.infer.smoothing.Decider`.
         out: takes the JSON lines instead of stdout.
-        log: takes the live line and the summary; None: stderr.
+        log: takes the live line and the summary; None: stderr. While the logger ``tgkt_edge`` is above INFO, it
+            takes only what a person should know: losses, flags, sinks that fail.
         live: show the live line.
 
     Returns:
@@ -104,7 +105,7 @@ def run(
     check_choices(top_k, drop)
     found = Bundle.open(Path(bundle))
     decider = Decider(found.classes, smooth, min_confidence)
-    say = LiveLine(sys.stderr if log is None else log).say
+    line = LiveLine(sys.stderr if log is None else log)
     with StopRequest() as stop:
         # A name twice is one sink: lines must not come twice.
         opened = [
@@ -118,7 +119,8 @@ def run(
             sensor=sensor,
             lanes=_lanes(camera, drop),
             rebuild=rebuild,
-            say=say,
+            say=line.inform,
+            warn=line.say,
         ) as model:
             stream = model.records(
                 camera,
@@ -129,12 +131,12 @@ def run(
                 decider=decider,
             )
             if model.statistics is None:
-                say(
+                line.say(
                     f"{bundle} holds no statistics of its adaptation frames: no flags input_drift, upside_down, "
                     "class_drift and wrong_scale. Exported again, it will."
                 )
             elif model.statistics.scale is None:
-                say(
+                line.say(
                     f"{bundle} holds no quantiles of its adaptation frames' values: no flag wrong_scale. Exported "
                     "again from its run, or with --calibrate, it will."
                 )
@@ -240,7 +242,7 @@ def _answer(
         )
         line.clear()
         if stats.frames or stopped != "failed":
-            line.say(summary.text())
+            line.inform(summary.text())
         line.finish(PATIENCE)
     return summary
 
@@ -299,7 +301,8 @@ def _consume(
                 if record.state in ("stalled", "lost"):
                     line.say(f"{record.state}: {record.detail}")
                 elif record.format:
-                    line.say(f"live: {record.detail} delivers {record.format}")
+                    say = line.say if stream.reconnects else line.inform
+                    say(f"live: {record.detail} delivers {record.format}")
     return stop.reason
 
 

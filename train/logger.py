@@ -6,11 +6,11 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import torch
 from rich.console import Console
@@ -18,20 +18,29 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Column
+from rich.text import Text
 from torch import Tensor
 
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.io.atomic import write_text
 from tgkt_edge.notes import LOGGER
 from tgkt_edge.train.nn.checkpoint import save_tensors
+from tgkt_edge.train.time_left import TimeLeft, in_words
 
 PLAIN_LINE_EVERY_S = 10.0
 _STEPS_A_RECORD = 10
+
+
+class Advance(Protocol):
+    """Tells a progress bar that ``count`` more are done. known: they were there already, and took no time."""
+
+    def __call__(self, count: int, *, known: bool = False) -> None: ...
 
 
 @contextmanager
@@ -54,11 +63,16 @@ class RunLog:
     Args:
         folder: the run folder; None logs to the terminal only. Nothing is shown there while the level of the logger
             ``tgkt_edge`` is above INFO.
+
+    Attributes:
+        time_left: of the whole run, which every line then shows; None: each stage shows its own.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.console = Console(stderr=True, highlight=False, quiet=LOGGER.level > logging.INFO)
+        self.time_left: TimeLeft | None = None
+        self._stage = ""
         self._metrics: TextIO | None = None
         self._board: Any = None
         if folder:
@@ -100,24 +114,44 @@ class RunLog:
                 for name, value in values.items():
                     self._board.add_scalar(f"{stage}/{name}", value, step)
 
-    @contextmanager
-    def progress(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Show, and do not record, how far something is that has no losses; yields what is called with each advance."""
-        start, done, last_line = time.monotonic(), 0, time.monotonic()
-        with _bar(self.console) as bar:
-            task = bar.add_task(name, total=total, terms="")
+    def begin(self, stage: str) -> None:
+        """A stage of the run begins, of which :meth:`progress` and :meth:`stage` then tell."""
+        self._stage = stage
+        if self.time_left is not None:
+            self.time_left.begin(stage)
 
-            def advance(count: int) -> None:
+    def end(self, stage: str) -> None:
+        """It is over."""
+        self._stage = ""
+        if self.time_left is not None:
+            self.time_left.end(stage)
+
+    @contextmanager
+    def progress(self, name: str, total: int) -> Iterator[Advance]:
+        """Show, and do not record, how far something is that has no losses; yields what is called with each advance."""
+        title = f"{self._stage}: {name}" if self._stage else name
+        start = last_line = time.monotonic()
+        done = 0
+        with _bar(self.console, self.time_left) as bar:
+            task = bar.add_task(title, total=total, terms="")
+
+            def advance(count: int, *, known: bool = False) -> None:
                 nonlocal done, last_line
                 done += count
+                if self.time_left is not None:
+                    self.time_left.advance(name, done / total, known=known)
                 bar.update(task, completed=done)
                 now = time.monotonic()
                 if not self.console.is_terminal and (done == total or now - last_line >= PLAIN_LINE_EVERY_S):
                     last_line = now
-                    left = (now - start) / done * (total - done)
-                    self.say(f"{name} {done}/{total} ETA {left:.0f} s")
+                    self.say(f"{title} {done}/{total}{self.eta((now - start) / done * (total - done))}")
 
             yield advance
+
+    def eta(self, of_stage: float) -> str:
+        """`` ETA 12 min`` of the whole run where that is known, else of the stage; empty where it is too early."""
+        left = of_stage if self.time_left is None else self.time_left.seconds()
+        return "" if left is None else f" ETA {in_words(left)}"
 
     @contextmanager
     def stage(self, name: str, epochs: int, steps_per_epoch: int, done_epochs: int = 0) -> Iterator[StageLog]:
@@ -137,10 +171,12 @@ class StageLog:
         self._count = 0
         self._last_line = -PLAIN_LINE_EVERY_S
         self._means: dict[str, float] = {}
-        self._bar = _bar(log.console)
+        self._bar = _bar(log.console, log.time_left)
         self._task = self._bar.add_task(name, total=epochs * steps_per_epoch, completed=self._step, terms="")
 
     def __enter__(self) -> StageLog:
+        if self._log.time_left is not None and self._step:  # of a run that goes on
+            self._log.time_left.advance(self.name, self._step / (self._epochs * self._per_epoch), known=True)
         self._bar.start()
         return self
 
@@ -158,6 +194,8 @@ class StageLog:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._count += 1
         self._step += 1
+        if self._log.time_left is not None:
+            self._log.time_left.advance(self.name, self._step / (self._epochs * self._per_epoch))
         if self._count == _STEPS_A_RECORD or self._step % self._per_epoch == 0:
             self._flush()
         self._bar.update(self._task, completed=self._step)
@@ -200,8 +238,8 @@ class StageLog:
             rate = (now - self._start) / (self._step - self._start_step)
             left = rate * (self._epochs * self._per_epoch - self._step)
             line = (
-                f"{self.name}: epoch {epoch}/{self._epochs} step {self._step}/{self._epochs * self._per_epoch} "
-                f"ETA {left:.0f} s "
+                f"{self.name}: epoch {epoch}/{self._epochs} step {self._step}/{self._epochs * self._per_epoch}"
+                f"{self._log.eta(left)} "
             )
             self._log.say(fit(line, [f"{name} {value:.3f}" for name, value in self._means.items()]))
 
@@ -215,15 +253,26 @@ def fit(line: str, terms: list[str], width: int = 79) -> str:
     return line
 
 
-def _bar(console: Console) -> Progress:
+class _Eta(ProgressColumn):
+    """The time that is left of the whole run, else of the bar's own task."""
+
+    def __init__(self, time_left: TimeLeft | None) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._time_left = time_left
+
+    def render(self, task: Task) -> Text:
+        left = task.time_remaining if self._time_left is None else self._time_left.seconds()
+        return Text("" if left is None else f"ETA {in_words(left)}")
+
+
+def _bar(console: Console, time_left: TimeLeft | None) -> Progress:
     """A progress bar with the time that is left; nothing is drawn where there is no terminal."""
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        _Eta(time_left),
         TextColumn("{task.fields[terms]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
         console=console,
         disable=not console.is_terminal,

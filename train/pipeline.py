@@ -24,6 +24,7 @@ from tgkt_edge.train.methods.make_source import make_source
 from tgkt_edge.train.methods.shot import train_shot
 from tgkt_edge.train.methods.tgkt import train_tgkt
 from tgkt_edge.train.methods.tgmb import train_tgmb
+from tgkt_edge.train.methods.translation.choice import MOST
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_into, load_tensors, save_checkpoint
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, Translator, frozen
@@ -32,6 +33,7 @@ from tgkt_edge.train.report.material import Material, Model
 from tgkt_edge.train.report.summary import write_report
 from tgkt_edge.train.resume_state import StageState
 from tgkt_edge.train.run_folder.folder import Run
+from tgkt_edge.train.time_left import TimeLeft, parts_of_run
 
 N = TypeVar("N", Classifier, Translator)
 R = TypeVar("R")
@@ -55,6 +57,7 @@ def train_stages(
     run: Run, loaded: Loaded, config: AdaptConfig, compute: Compute, log: RunLog
 ) -> dict[str, Any]:
     """Train what is not there yet, then write the report; returns what ``report.json`` holds."""
+    log.time_left = _time_left(run, loaded, config)
     target = Store(loaded.target.codes, compute.device)
     source, header = _source(run, loaded, target, config, compute, log)
     source = frozen(compute.place(source))
@@ -137,6 +140,22 @@ def train_stages(
     )
 
 
+def _time_left(run: Run, loaded: Loaded, config: AdaptConfig) -> TimeLeft:
+    """What the run still has to do; a stage that is there costs nothing."""
+    stages = parts_of_run(
+        config,
+        len(loaded.images) if loaded.images is not None else 0,
+        len(loaded.target),
+        len(loaded.pairs),
+        min(len(loaded.pairs), MOST) if config.by_features else len(loaded.held),
+        loaded.sensor.kind == "depth",
+        (config.linear_source if loaded.source is None else loaded.source[0].pooled != ())
+        or config.weights == "none",
+    )
+    there = [name for name, file in run.stages(config).items() if file.is_file()]
+    return TimeLeft({name: parts for name, parts in stages.items() if name not in there})
+
+
 def _source(
     run: Run, loaded: Loaded, target: Store, config: AdaptConfig, compute: Compute, log: RunLog
 ) -> tuple[Classifier, Header]:
@@ -177,7 +196,9 @@ def _state(run: Run, stage: str, config: AdaptConfig) -> StageState:
 def _timed(stage: str, train: Callable[[], R], compute: Compute, log: RunLog) -> R:
     compute.reset_memory()
     start = time.monotonic()
+    log.begin(stage)
     model = train()
+    log.end(stage)
     seconds = time.monotonic() - start
     log.record(
         {"stage": stage, "event": "done", "seconds": round(seconds, 3), "peak_bytes": compute.peak_memory()}

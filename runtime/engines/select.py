@@ -73,6 +73,7 @@ def open_engine(
     engine: str = "auto",
     *,
     say: Say = lambda line: None,
+    warn: Say | None = None,
     rebuild: Rebuild | None = None,
     threads: int | None = None,
     lanes: int = 1,
@@ -84,8 +85,8 @@ def open_engine(
         precision: one of the bundle's precisions; "auto": fp16 where a GPU runs it and the bundle holds it, else fp32.
         engine: "tensorrt"; "cuda" or "cpu", both ONNX Runtime; "onnxruntime", the first of these two that works; or
             "auto", the first of all three that works.
-        say: takes a line for each engine that was skipped, with the reason, and one for the engine that answers. Where
-            nobody expects an engine (no plan in the bundle, no GPU), the reason goes to the logger instead.
+        say: takes a line for the engine that answers. warn: takes one for each engine that was skipped, and why; None:
+            ``say`` does. Where nobody expects an engine (no plan, no GPU), the reason goes to the logger instead.
         rebuild: builds a TensorRT plan where none loads, e.g. :func:`tgkt_edge.trt.rebuild.rebuild_plan`;
             None: none is built.
         threads: CPU threads for one inference of ONNX Runtime; None: its own choice.
@@ -118,7 +119,7 @@ def open_engine(
                 LOGGER.debug(line)
                 without.append(error.short)
             else:
-                say(line)
+                (warn or say)(line)
             continue
         more = f" ({', '.join(without)}; -v says more)" if without else ""
         say(f"engine: {opened.name}; {what}{more}")

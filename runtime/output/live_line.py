@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import threading
 import time
 from collections.abc import Callable
 from typing import TextIO
 
+from tgkt_edge.notes import LOGGER
 from tgkt_edge.runtime.output.nonblocking import Outlet
 
 _SAID = 1000  # texts that wait at most
@@ -75,6 +77,11 @@ class LiveLine:
         if self._shown:
             self._say("\r\x1b[K")
             self._shown = False
+
+    def inform(self, text: str) -> None:
+        """:meth:`say` of what is no note: nothing while the logger ``tgkt_edge`` is above INFO (``-q``)."""
+        if LOGGER.level <= logging.INFO:
+            self.say(text)
 
     def say(self, text: str) -> None:
         """Write ``text`` as lines of their own, whether the live line is enabled or not."""

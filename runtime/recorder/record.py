@@ -91,7 +91,8 @@ def record(
         rgb: a second, colour camera. Each frame is written with the colour frame nearest in time as a pair, to
             ``frame/`` and ``rgb/`` with equal names; ``adapt --paired`` takes the folder as it is.
         max_skew_ms: milliseconds that the two frames of a pair may lie apart.
-        log: takes the live line and the summary; None: stderr.
+        log: takes the live line and the summary; None: stderr. Neither while the level of the logger ``tgkt_edge`` is
+            above INFO.
         live: show the live line.
 
     Returns:
@@ -125,7 +126,7 @@ def record(
                 colours.wait_open()
             if frames.format is not None:
                 writer.describe(frames.format, colours.format if colours is not None else None)
-                line.say(f"{redacted(camera)} delivers {frames.format}")
+                line.inform(f"{redacted(camera)} delivers {frames.format}")
             pairs: Iterator[tuple[Captured, Captured | None] | None] = (
                 _single(frames)
                 if colours is None
@@ -138,7 +139,7 @@ def record(
                 output, writer.written, tally.bad, tally.alone, tally.last - tally.first, stopped, frames.lost
             )
             if writer.written or stopped != "failed":
-                line.say(summary.text())
+                line.inform(summary.text())
             line.finish(PATIENCE)
     return summary
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from tests.support.bundles import save_near_or_far
+from tgkt_edge.cli.main import app
 
 FULL = ("engine tensorrt is skipped: the bundle holds no plan", "engine cuda is skipped: ONNX Runtime ")
+
+PROGRAM: Any = typer.main.get_command(app)
+NAMES = [name for name in PROGRAM.commands if name != "data"] + [
+    f"data {name}" for name in PROGRAM.commands["data"].commands
+]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +71,47 @@ def test_q_shows_no_progress_but_results_and_errors(folder: Path) -> None:
     both = tgkt(folder, "-q", "-v", "inspect", "bundle")
     assert both.returncode == 2
     assert "-v and -q: give one of them" in both.stderr
+
+
+def test_q_and_v_after_the_command_mean_what_they_mean_before_it(folder: Path) -> None:
+    words = ("run", "bundle", "--camera", "a.png")
+    plain = tgkt(folder, *words)
+    for order in (("-q", *words), (*words, "-q"), ("run", "--quiet", *words[1:])):
+        done = tgkt(folder, *order)
+        assert done.returncode == 0
+        assert done.stdout.count("\n") == plain.stdout.count("\n") == 2  # the start and the frame
+        assert not [line for line in done.stderr.splitlines() if "holds no statistics" not in line], (
+            done.stderr
+        )
+    for reason in FULL:
+        assert reason in tgkt(folder, *words, "-v").stderr
+    assert "Traceback" in tgkt(folder, "inspect", "nothing", "--debug").stderr
+    for both in (
+        ("-q", "inspect", "bundle", "-v"),
+        ("data", "-v", "presets", "-q"),
+        ("data", "presets", "-qv"),
+    ):
+        done = tgkt(folder, *both)
+        assert done.returncode == 2
+        assert done.stderr == "error: -v and -q: give one of them\n"
+
+
+def test_a_quiet_run_still_tells_what_goes_wrong(folder: Path) -> None:
+    (folder / "bad.png").write_bytes((folder / "a.png").read_bytes()[:60])
+    done = tgkt(folder, "record", "--camera", "a.png", "--sensor", "depth", "-o", "copy", "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = tgkt(folder, "run", "bundle", "--camera", "bad.png", "-q")
+    assert done.returncode == 5
+    assert "error: bad.png" in done.stderr
+    done = tgkt(folder, "run", "bundle", "--camera", "a.png", "-q", "--sink", "jsonl:/dev/full")
+    assert "/dev/full" in done.stderr  # a sink that cannot write
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_the_three_options(name: str) -> None:
+    shown = CliRunner().invoke(app, [*name.split(), "--help"]).output
+    for option in ("--debug", "-v, --verbose", "-q, --quiet"):
+        assert f"  {option} " in shown
 
 
 def test_a_program_sees_the_log_only_where_it_asks_for_it(folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 import typer.core
 
+from tgkt_edge.cli.log import log_options
 from tgkt_edge.errors import UsageError
 from tgkt_edge.io.addresses import redacted
 
@@ -16,7 +17,15 @@ _ParserError: type[Exception] = typer.BadParameter.__mro__[1]  # its base, which
 
 
 class CommandGroup(typer.core.TyperGroup):
-    """Checks the arguments of each of its commands before they are used; of two values, the parser keeps the last."""
+    """Checks the arguments of each of its commands before they are used; of two values, the parser keeps the last.
+    Every command has the options of :mod:`.log`, and so has the group."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.params += log_options()
+        for command in self.commands.values():
+            if not isinstance(command, typer.core.TyperGroup):
+                command.params += log_options()
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command. What the parser says of words that it does not expect is shown without passwords: a camera's

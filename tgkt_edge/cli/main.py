@@ -25,12 +25,12 @@ from tgkt_edge.cli.evaluate import evaluate_command
 from tgkt_edge.cli.export import export_command
 from tgkt_edge.cli.groups import CommandGroup
 from tgkt_edge.cli.inspect import inspect_command
-from tgkt_edge.cli.log import configure
+from tgkt_edge.cli.log import configure, wants_traceback
 from tgkt_edge.cli.record import record_command
 from tgkt_edge.cli.run import SINK_OPTIONS, run_command
 from tgkt_edge.cli.streams import prepare_streams, settle_stdout
 from tgkt_edge.cli.verify import verify_command
-from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError, UsageError
+from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
 from tgkt_edge.notes import forget_notes
 
 
@@ -44,14 +44,14 @@ class _Group(CommandGroup):
             typer.echo("interrupted", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except TgktEdgeError as error:
-            if ctx.params.get("debug"):
+            if wants_traceback(ctx):
                 traceback.print_exception(error)
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
         except OSError as error:  # of a file that nothing above expected to fail
             if error.errno == errno.EPIPE:  # nobody reads our output any more: not an error of ours
                 raise
-            if ctx.params.get("debug"):
+            if wants_traceback(ctx):
                 traceback.print_exception(error)
             where = _no_folder() if error.filename is None else f"{error.filename}: "
             typer.echo(f"error: {where}{error.strerror or error}", err=True)
@@ -110,25 +110,15 @@ def _print_version(show: bool) -> None:
 
 @app.callback()
 def _options(
-    debug: Annotated[
-        bool, typer.Option("--debug", envvar="TGKT_EDGE_DEBUG", help="Show a traceback with every error.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say why, too: which engines were skipped and so on.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress on stderr: only results, notes and errors.")
-    ] = False,
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Options of every command; :class:`_Group` reads them."""
+    """Begin: what was logged before is no longer known, and what will be goes to stderr."""
     forget_notes()
-    if verbose and quiet:
-        raise UsageError("-v and -q: give one of them")
-    configure(verbose=verbose, quiet=quiet)
+    configure(context)
 
 
 app.command("demo", short_help="The whole job on scenes that it renders itself.", rich_help_panel="Adapt")(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from tgkt_edge.train.time_left import in_words
+
 WIDTH = 79
 """Columns that a line fits."""
 
@@ -54,4 +56,4 @@ class ReportProgress:
         spent = self._last - self._began
         if self._done < 0.05 * self._total or spent <= 0:
             return ""
-        return f", ETA {spent / self._done * max(0.0, self._total - self._done):.0f} s"
+        return f", ETA {in_words(spent / self._done * max(0.0, self._total - self._done))}"

@@ -132,7 +132,7 @@ def extract(
         what += f" {GAIN}"
     starts = range(0, len(images), BLOCK)
     files = []
-    with log.progress(f"translate: {name}", len(images)) as advance:
+    with log.progress(name, len(images)) as advance:
         for start in starts:
             stop = min(start + BLOCK, len(images))
             key = hashlib.sha256(f"{what} {images.digest(start, stop)}".encode()).hexdigest()[:24]
@@ -141,7 +141,7 @@ def extract(
                 block = _block(backbone, images, kind, size, batch, compute, range(start, stop), advance)
                 save_tensors(file, {"features": torch.from_numpy(block)}, {"kind": "features", "of": name})
             else:
-                advance(stop - start)
+                advance(stop - start, known=True)
             files.append(file)
     return Features(files, len(images))
 

@@ -154,7 +154,7 @@ def translate(
         None if cut is None else _standardised(cut),
         seen.standard(rgb.rows(rows)),
     )
-    with log.progress("translate: choice on pairs left out", len(groups)) as advance:
+    with log.progress("choice on pairs left out", len(groups)) as advance:
         best, tried, rgb_answers, translated = choose(
             pairs,
             seen.probabilities,
@@ -181,7 +181,7 @@ def translate(
         )
         start = together(last, task_last, width)
     task = TaskFrames([frames[name] for name in best.encodings], start)
-    with log.progress("translate: answers", 4) as advance:
+    with log.progress("answers", 4) as advance:
         weights = fit(task.frames, start, rgb, seen.standard, best.strength * cfg.views)
         advance(1)
         opinions = [translated_logits(task, weights, seen.head)]

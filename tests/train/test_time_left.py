@@ -1,0 +1,191 @@
+"""One time that is left, for all stages of ``adapt`` and its report; lines of 80 columns, on a terminal or not."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tgkt_edge.config import build_config
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.run_folder.folder import Run
+from tgkt_edge.train.time_left import TimeLeft, in_words, parts_of_run
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_was_measured_corrects_what_is_still_to_come() -> None:
+    clock = Clock()
+    left = TimeLeft(
+        {"source": {"source": 10}, "translate": {"features": 20, "answers": 5}, "report": {"report": 5}},
+        clock,
+    )
+    left.begin("source")
+    assert left.seconds() is None  # nothing is measured
+    clock.now = 10
+    left.advance("source", 0.5)  # twice as slow as it was thought
+    assert left.seconds() == pytest.approx(10 + 2 * (20 + 5 + 5))
+    clock.now = 20
+    left.advance("source", 1.0)
+    left.end("source")
+    left.begin("translate")
+    clock.now = 21
+    left.advance("features", 0.1)  # but this is twice as fast
+    assert left.seconds() == pytest.approx(9 + (5 + 5) * 21 / 12)
+    left.end("translate")  # the rest of it was not needed
+    assert left.seconds() == pytest.approx(5 * 21 / 12)
+    left.end("report")
+    assert left.seconds() == 0
+
+
+def test_what_was_there_already_costs_nothing_and_says_nothing_about_speed() -> None:
+    clock = Clock()
+    left = TimeLeft({"tgkt": {"tgkt": 100}}, clock)
+    left.begin("tgkt")
+    left.advance("tgkt", 0.5, known=True)
+    assert left.seconds() is None
+    clock.now = 7
+    left.advance("tgkt", 0.6)
+    assert left.seconds() == pytest.approx(28)
+
+
+def test_a_stage_that_begins_ends_those_before_it() -> None:
+    clock = Clock()
+    left = TimeLeft({"source": {"source": 10}, "tgkt": {"tgkt": 10}}, clock)
+    left.begin("tgkt")  # the source model lay there
+    clock.now = 5
+    left.advance("tgkt", 0.5)
+    assert left.seconds() == pytest.approx(5)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (3000, "50 min"), (5950, "99 min"),
+     (6000, "1 h 40 min"), (36300, "10 h 05 min")],
+)  # fmt: skip
+def test_words(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
+
+
+METHODS = [
+    ("method=tgkt",),
+    ("translator=pixels",),
+    ("translator=pixels", "rounds=3"),
+    *((f"method={name}",) for name in ("translate", "tgmb", "shot", "socket", "source-only")),
+]
+
+
+@pytest.mark.parametrize("sets", METHODS, ids=" ".join)
+def test_every_stage_of_every_method_is_expected(sets: tuple[str, ...], tmp_path: Path) -> None:
+    config = build_config(None, sets)
+    parts = parts_of_run(config, 10, 10, 10, 2, True, False)
+    assert [*Run(tmp_path).stages(config), "report"] == list(parts)
+    assert all(cost > 0 for stage in parts.values() for cost in stage.values())
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
+    """(stage, part) of every progress that a run shows."""
+    found: set[tuple[str, str]] = set()
+    progress, stage = RunLog.progress, RunLog.stage
+    monkeypatch.setattr(
+        RunLog,
+        "progress",
+        lambda self, name, total: (found.add((self._stage, name)), progress(self, name, total))[1],
+    )
+    monkeypatch.setattr(
+        RunLog,
+        "stage",
+        lambda self, name, *rest: (found.add((self._stage, name)), stage(self, name, *rest))[1],
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    "sets", [(), ("source.mode=finetune", "source.epochs=2"), ("translator=pixels",), ("method=socket",)]
+)
+def test_every_part_that_is_shown_was_expected(
+    sets: tuple[str, ...], asked: set[tuple[str, str]], tiny: Any, tmp_path: Path
+) -> None:
+    from tgkt_edge.sensor import load_sensor
+    from tgkt_edge.train.adapt import adapt
+
+    usual = (
+        "translator=features",
+        "translation.force=true",
+        "student.epochs=1",
+        "tgmb.epochs=1",
+        "tgkt.epochs=1",
+    )
+    config = tiny.config(*usual, "socket.epochs=1", *sets)
+    adapt(tiny.inputs, load_sensor("depth"), tmp_path / "run", config)
+    own = config.linear_source or config.weights == "none"
+    parts = parts_of_run(config, 12, 12, 10, 10, True, own)
+    assert asked
+    assert asked <= {(stage, name) for stage, names in parts.items() for name in names}
+
+
+def adapt_words(tiny: Any, out: Path) -> list[str]:
+    sets = (
+        *tiny.small,
+        "translator=features",
+        "translation.force=true",
+        "student.epochs=2",
+        f"weights={tiny.weights}",
+    )
+    inputs = tiny.inputs
+    return [
+        sys.executable, "-m", "tgkt_edge", "adapt", "--target", inputs.target, "--paired", inputs.paired,
+        "--source", inputs.source, "--sensor", "depth", "-o", str(out),
+        *(word for one in sets for word in ("--set", one)),
+    ]  # fmt: skip
+
+
+def test_a_run_shows_one_time_that_is_left_in_lines_of_80_columns(tiny: Any, tmp_path: Path) -> None:
+    """Without a terminal: plain lines; with one of 80 columns: bars that are not cut off before their time."""
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    plain = subprocess.run(
+        adapt_words(tiny, tmp_path / "plain"),
+        env=one_thread,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    )
+    steps = [line for line in plain.stderr.splitlines() if re.search(r"\d/\d", line)]
+    assert all(len(line) < 80 for line in steps), steps
+    assert "\x1b" not in plain.stderr
+    for start in ("source: RGB of the source 12/12", "translate: RGB of pairs 10/10", "tgkt: epoch 2/2"):
+        (line,) = [line for line in steps if line.startswith(start) and (":" in start)][-1:]
+        assert re.search(r" ETA (\d+ s|\d+ min|\d+ h \d\d min)", line), line
+
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        adapt_words(tiny, tmp_path / "shown"), stderr=slave, stdout=subprocess.DEVNULL,
+        env={**one_thread, "TERM": "xterm", "COLUMNS": "80"},
+    )  # fmt: skip
+    os.close(slave)
+    shown = b""
+    try:
+        while piece := os.read(master, 4096):
+            shown += piece
+    except OSError:  # EIO: the process has closed its end
+        pass
+    assert process.wait(60) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    bars = [line for line in re.split(r"[\r\n]+", text) if "━" in line]
+    assert bars
+    assert all(len(line.rstrip()) <= 80 for line in bars)
+    assert any(re.search(r"^tgkt .* ETA \d+ s", line) for line in bars)
+    assert any(re.search(r"^translate: .* \d+/\d+ .*ETA \d+ s", line) for line in bars)
