@@ -12,17 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
-from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+from onnxruntime.quantization import CalibrationDataReader
+from onnxruntime.quantization.calibrate import (
+    CalibraterBase,
+    EntropyCalibrater,
+    MinMaxCalibrater,
+    PercentileCalibrater,
+    TensorsData,
+)
 
 from tgkt_edge.bundle.bundle import INPUT_NAME
 from tgkt_edge.errors import UsageError
+from tgkt_edge.system.cpu import cpu_limit
 
-METHODS = {
-    "percentile": CalibrationMethod.Percentile,
-    "entropy": CalibrationMethod.Entropy,
-    "minmax": CalibrationMethod.MinMax,
+PERCENTILE = 99.99
+
+METHODS: dict[str, tuple[type[CalibraterBase], dict[str, Any]]] = {
+    "percentile": (PercentileCalibrater, {"num_bins": 2048, "percentile": PERCENTILE}),
+    "entropy": (EntropyCalibrater, {"num_bins": 128, "num_quantized_bins": 128}),
+    "minmax": (MinMaxCalibrater, {}),
 }
 """``--calibration-method``: the range that holds all but 0.01 % of the values; the one whose 8-bit histogram loses
 least information (KL divergence); or everything that was seen."""
@@ -32,8 +42,6 @@ FRAMES = 512
 
 MIN_FRAMES = 100
 """Fewer frames than this are warned of: ranges of rare scenes are missed."""
-
-PERCENTILE = 99.99
 
 CALIBRATED_OPERATORS = ("Conv", "Add", "MaxPool")
 
@@ -92,13 +100,7 @@ def calibrate(
         )
     # ONNX Runtime keeps all activations of all frames it is handed; in portions it merges their histograms instead.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        calibrator = create_calibrator(
-            model,
-            list(CALIBRATED_OPERATORS),
-            augmented_model_path=str(Path(folder) / "augmented.onnx"),
-            calibrate_method=METHODS[method],
-            extra_options={"symmetric": False, "percentile": PERCENTILE},
-        )
+        calibrator = open_calibrator(model, Path(folder), method)
         for first in range(0, len(inputs), _TOGETHER):
             calibrator.collect_data(_Portion(inputs[first : first + _TOGETHER]))
         ranges = calibrator.compute_data()
@@ -106,6 +108,27 @@ def calibrate(
     if method == "percentile":
         about["percentile"] = PERCENTILE
     return Ranges(ranges, about)
+
+
+def open_calibrator(model: Path, folder: Path, method: str) -> CalibraterBase:
+    """What onnxruntime.quantization calls a calibrator, with a session of as many threads as this process may use: the
+    library's own would have one a core of the machine.
+
+    Args:
+        folder: where the graph with all activations as outputs is written. method: one of METHODS.
+    """
+    kind, options = METHODS[method]
+    calibrator = kind(
+        model, list(CALIBRATED_OPERATORS), str(folder / "augmented.onnx"), symmetric=False, **options
+    )
+    calibrator.augment_graph()
+    session = onnxruntime.SessionOptions()
+    session.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session.intra_op_num_threads = cpu_limit() or 0  # 0: its own choice
+    calibrator.infer_session = onnxruntime.InferenceSession(
+        calibrator.augmented_model_path, session, providers=["CPUExecutionProvider"]
+    )
+    return calibrator
 
 
 class _Portion(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types

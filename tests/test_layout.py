@@ -83,7 +83,7 @@ LAYERS = (
     ("config_sections",),
     ("config", "preprocess", "trt.library"),
     ("io", "system"),
-    ("bundle", "data"),
+    ("bundle", "data", "images"),  # images: two names of io, as programs import them
     ("monitoring", "trt", "runtime.engines.base"),
     ("evaluation",),
     ("runtime.engines", "train"),

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 BUILDING_BLOCKS = {
     "tgkt_edge.preprocess": ["preprocess", "encode", "center_crop", "to_unit", "resize_side"],
-    "tgkt_edge.bundle.bundle": ["Bundle"],
+    "tgkt_edge.bundle": ["Bundle"],
+    "tgkt_edge.data": ["load_frames", "load_images", "load_labelled_frames", "load_pairs"],
+    "tgkt_edge.images": ["read_frame", "read_rgb"],
     "tgkt_edge.config": ["build_config"],
 }
 """What else a program may use, by module: names that stay, beside the public API itself."""

@@ -95,7 +95,7 @@ def test_affinity_and_quota_are_both_kept_to(tmp_path: Path) -> None:
 
 
 REPORT = """
-import json, os, sys
+import json, os, sys, tempfile
 from pathlib import Path
 from tgkt_edge.system.cpu import cpu_limit
 from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine, lanes_for_files
@@ -103,10 +103,17 @@ import cv2, onnxruntime, torch
 before = len(os.listdir("/proc/self/task"))
 engine = OnnxRuntimeEngine(Path(sys.argv[1]) / "model.onnx", 16, ("near", "far"), ["CPUExecutionProvider"])
 started = len(os.listdir("/proc/self/task")) - before
-print(json.dumps({"limit": cpu_limit(), "torch": torch.get_num_threads(), "opencv": cv2.getNumThreads(),
-                  "onnxruntime": 1 + started, "lanes": lanes_for_files()}))
+from tgkt_edge.export.int8_calibration import METHODS, open_calibrator
+def threads(method):
+    before = len(os.listdir("/proc/self/task"))
+    with tempfile.TemporaryDirectory() as folder:
+        kept = open_calibrator(Path(sys.argv[1]) / "model.onnx", Path(folder), method)
+        return 1 + len(os.listdir("/proc/self/task")) - before
+most = max(threads(method) for method in METHODS)
+print(json.dumps({"limit": cpu_limit(), "calibration": most, "torch": torch.get_num_threads(),
+                  "opencv": cv2.getNumThreads(), "onnxruntime": 1 + started, "lanes": lanes_for_files()}))
 """
-ONE_EACH = dict.fromkeys(("limit", "torch", "opencv", "onnxruntime", "lanes"), 1)
+ONE_EACH = dict.fromkeys(("limit", "torch", "opencv", "onnxruntime", "lanes", "calibration"), 1)
 
 
 def report(prefix: list[str], bundle: Bundle, **more: str) -> dict[str, int]:
