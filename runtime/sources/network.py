@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,11 +14,16 @@ from tgkt_edge.runtime.sources.base import StreamFormat, opencv
 from tgkt_edge.runtime.sources.mjpeg_http import open_mjpeg
 from tgkt_edge.runtime.sources.network_fault import WAYS, why_no_video
 from tgkt_edge.runtime.sources.opencv_stream import OpenCvStream, expected_backend
+from tgkt_edge.runtime.sources.whole_pictures import WholePictures
 from tgkt_edge.sensor import SensorSpec
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _OPEN_MS, _READ_MS = 10_000, 10_000
-_QUIET = ("OPENCV_FFMPEG_LOGLEVEL", "-8")
+_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_OPTIONS = {"rtsp_transport": "tcp", "reorder_queue_size": "16", "allowed_media_types": "video",
+            "fpsprobesize": "0"}  # fmt: skip
+"""Of FFmpeg's receiver: with a queue, gaps of RTP's numbers are reported over TCP, too; sound is not
+asked for, nor is FFmpeg to find out how many pictures come a second, which takes some of them."""
 
 
 def open_network(
@@ -62,9 +69,8 @@ def open_network(
     backend = expected_backend(
         cv2, "CAP_FFMPEG", "FFmpeg", "Use gst:rtspsrc location=... with an OpenCV that has GStreamer."
     )
-    # FFmpeg's own lines show whole addresses, as of a playlist's segments. Read when it is first used.
-    os.environ.setdefault(*_QUIET)
     how: dict[str, Any] = {
+        "until_whole": read_ms / 1e3,
         "fix": "Set the camera to the size the SensorSpec names, or say with --sensor what does arrive.",
         "lost": f"The camera ended the stream, or nothing came for {read_ms / 1e3:g} s. Check its power and the "
         "network.",
@@ -80,11 +86,10 @@ def open_network(
         if mjpeg is not None:
             return OpenCvStream(mjpeg, name, spec, **how)
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, open_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, read_ms]
-    try:
-        capture = cv2.VideoCapture(uri, backend, timeouts)
-    except cv2.error:
-        capture = None
-    if capture is None or not capture.isOpened():
+    with _receiver_options():
+        capture = WholePictures(uri, backend, timeouts, name)
+    if not capture.isOpened():
+        capture.release()
         raise SourceLostError(f"{name}: {why_no_video(parts, host, port, open_ms / 1e3)}")
     if over_http and int(capture.get(cv2.CAP_PROP_FOURCC)) == cv2.VideoWriter.fourcc(*"MJPG"):
         capture.release()
@@ -93,3 +98,18 @@ def open_network(
             f"complete half a picture of it with the one before. Choose the camera's MJPEG stream, or RTSP."
         )
     return OpenCvStream(capture, name, spec, **how)
+
+
+@contextmanager
+def _receiver_options() -> Iterator[None]:
+    """What OpenCV hands to FFmpeg when it opens a stream; of the user's own options each keeps its value."""
+    before = os.environ.get(_VARIABLE)
+    given = dict(option.partition(";")[::2] for option in (before or "").split("|") if option)
+    os.environ[_VARIABLE] = "|".join(f"{name};{value}" for name, value in (_OPTIONS | given).items())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_VARIABLE]
+        else:
+            os.environ[_VARIABLE] = before

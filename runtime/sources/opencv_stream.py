@@ -35,6 +35,7 @@ class OpenCvStream(FrameSource):
         monochrome: frames come as BGR but are a monochrome camera's: one channel is taken, a coloured one refused.
         unit_m: metres a count, where this kind of source has one.
         pinned: the format of an earlier opening: another one is refused.
+        until_whole: seconds to wait for a first picture that is not damaged, beyond ten pictures.
 
     Raises:
         SourceLostError: (exit 5) no frame came, or it contradicts ``spec``.
@@ -54,6 +55,7 @@ class OpenCvStream(FrameSource):
         monochrome: bool = False,
         unit_m: float | None = None,
         pinned: StreamFormat | None = None,
+        until_whole: float = 0.0,
     ) -> None:
         self._cv2 = opencv()
         self._capture, self._name, self._spec = capture, name, spec
@@ -62,11 +64,12 @@ class OpenCvStream(FrameSource):
         self._first: Captured | None = None
         self._format: tuple[Any, ...] = ()  # dtype, height, width, channels if there are several
         try:
+            began, damaged = time.monotonic(), 0
             first = self._next()
-            for _ in range(_DAMAGED_AT_FIRST):
-                if self._format:
-                    break
-                first = self._next()
+            while not self._format and (
+                damaged < _DAMAGED_AT_FIRST or time.monotonic() - began < until_whole
+            ):
+                first, damaged = self._next(), damaged + 1
             if first.frame is None:
                 raise SourceLostError(str(first.error))
             self.format = self._stream_format(unit_m)

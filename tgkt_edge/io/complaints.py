@@ -12,16 +12,20 @@ import contextlib
 import ctypes
 import os
 import platform
+import re
 import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
+from tgkt_edge.io import ffmpeg_log
 from tgkt_edge.notes import note
 
 T = TypeVar("T")
 
-Library = Literal["libjpeg", "libpng", "ffmpeg"]
+Library = Literal["libjpeg", "libpng", "ffmpeg", "stream", "receiver"]
+"""Whose complaint: ``ffmpeg`` is a decoder of files that lose nothing, ``stream`` whatever FFmpeg uses for a camera,
+``receiver`` of it what reads from the network."""
 
 _WORDS: dict[Library, tuple[bytes, ...]] = {
     "libjpeg": (
@@ -31,10 +35,24 @@ _WORDS: dict[Library, tuple[bytes, ...]] = {
         b"Invalid SOS parameters",
     ),
     "libpng": (b"libpng ",),
-    "ffmpeg": (b"[ffv1 @", b"[ffvhuff @", b"[rawvideo @", b"[png @"),
 }
 """How complaints of decoders begin. A file that ends too early is no complaint of a decoder. libpng's are only
 kept from stderr, for what it complains about is refused anyway."""
+
+_LOSSLESS = (b"ffv1", b"ffvhuff", b"rawvideo", b"png")
+_DECODERS = (b"h264", b"hevc", b"mjpeg", b"mpeg4", b"mpeg1video", b"mpeg2video", b"h263", b"vp8", b"vp9", b"av1",
+             b"libdav1d", b"libaom-av1", b"libvpx-vp9")  # fmt: skip
+_NOT_RECEIVED = (b"RTP: missed", b"RTP: PT=", b"Packet corrupt")
+_LOST = (*_NOT_RECEIVED, b"Frame num gap", b"concealing ")
+"""What a receiver or decoder says where something is missing, not always as an error."""
+_HARMLESS = (b"non-existing PPS", b"decode_slice_header error", b"no frame!", b"SEI type", b"mmco: ", b"VPS ")
+"""Errors after which no frame comes, or a right one: before a stream's first whole picture, or of odd cameras."""
+
+_SDP = re.compile(
+    rb"[a-z]="
+)  # lines of a camera's description, of which only the first has FFmpeg's name before it
+
+_REMIND_S = 0.002
 
 
 def decode_and_listen(decode: Callable[[], T]) -> tuple[T, str]:
@@ -59,29 +77,76 @@ def decode_and_listen(decode: Callable[[], T]) -> tuple[T, str]:
 
 
 class DecoderWatch:
-    """Hears FFmpeg's decoders from now until it is closed. They work ahead of the frame that is read."""
+    """Hears FFmpeg from now until it is closed. OpenCV has to be imported.
 
-    def __init__(self) -> None:
+    Args:
+        library: "ffmpeg": decoders of video files; they work ahead of the frame that is read. "stream": all that may
+            damage a camera's pictures; nothing that FFmpeg says is printed meanwhile, for it shows addresses.
+    """
+
+    def __init__(self, library: Literal["ffmpeg", "stream"] = "ffmpeg") -> None:
         self._listener = _listener()
+        self._library: Literal["ffmpeg", "stream"] = library
         self._open = self._listener is not None
-        self._before = 0
+        self._before = self._received = 0
         if self._listener is not None:
-            self._listener.hold(1)
-            self._before = self._listener.collect("ffmpeg")[0]
+            self._listener.hold(1, stream=library == "stream")
+            self._before = self._listener.collect(library)[0]
+            self._received = self._listener.collect("receiver")[0]
 
-    def complaint(self) -> str:
-        """The latest complaint since this watch began; empty if there was none."""
+    @contextlib.contextmanager
+    def opening(self) -> Iterator[None]:
+        """While OpenCV opens a stream. It sets the log back to errors as it begins; that would hide what is lost."""
+        opened = threading.Event()
+
+        def remind() -> None:
+            while not opened.wait(_REMIND_S):
+                ffmpeg_log.speak(ffmpeg_log.WARNINGS)
+
+        reminder = threading.Thread(target=remind, name="tgkt-edge ffmpeg log", daemon=True)
+        if self._listener is not None:
+            reminder.start()
+        try:
+            yield
+        finally:
+            opened.set()
+            if self._listener is not None:
+                reminder.join()
+                self._listener.speak()
+
+    def opened(self) -> None:
+        """OpenCV opened a file; see :meth:`opening`."""
+        if self._listener is not None and self._open:
+            self._listener.speak()
+
+    def begin(self) -> str:
+        """The stream is open: what was not received meanwhile, if anything. From now on FFmpeg says everything."""
         if self._listener is None or not self._open:
             return ""
-        count, words = self._listener.collect("ffmpeg")
+        count, words = self._listener.collect("receiver")
+        lost, self._received = words if count != self._received else "", count
+        self._listener.begin_stream()
+        self.forget()
+        return lost
+
+    def complaint(self) -> str:
+        """The latest complaint since this watch began, or :meth:`forget`; empty if there was none."""
+        if self._listener is None or not self._open:
+            return ""
+        count, words = self._listener.collect(self._library)
         return words if count != self._before else ""
+
+    def forget(self) -> None:
+        """What was complained about so far is known."""
+        if self._listener is not None and self._open:
+            self._before = self._listener.collect(self._library)[0]
 
     def close(self) -> None:
         """Stop listening. Harmless twice."""
         if self._listener is not None and self._open:
             self._open = False
-            self._listener.collect("ffmpeg")
-            self._listener.hold(-1)
+            self._listener.collect(self._library)
+            self._listener.hold(-1, stream=self._library == "stream")
 
 
 class _Listener:
@@ -101,14 +166,37 @@ class _Listener:
         self._own = self._slot.value
         self._lock = threading.Condition()
         self._holders, self._decoding, self._alone = 0, 0, False
-        self._heard: dict[Library, tuple[int, str]] = dict.fromkeys(_WORDS, (0, ""))
+        self._streams, self._begun = 0, False  # cameras; whether the stream of one is open
+        self._heard: dict[Library, tuple[int, str]] = dict.fromkeys(get_args(Library), (0, ""))
         self._rest = b""
 
-    def hold(self, more: int) -> None:
-        """One listener more or less; the pointer is exchanged while there is any."""
+    def hold(self, more: int, stream: bool | None = None) -> None:
+        """One listener more or less; the pointer is exchanged while there is any.
+
+        Args:
+            stream: of FFmpeg: to a camera, or to a file. None: to JPEG and PNG.
+        """
         with self._lock:
             self._holders += more
+            self._streams += more if stream else 0
             self._slot.value = self._stream if self._holders else self._own
+            if not self._streams:
+                self._begun = False
+            if stream is not None:
+                self.speak()
+
+    def begin_stream(self) -> None:
+        """A camera's stream is open."""
+        with self._lock:
+            self._begun = True
+            self.speak()
+
+    def speak(self) -> None:
+        """Have FFmpeg say what its listeners have to know; to be called after OpenCV opened something."""
+        level = (
+            ffmpeg_log.DEBUG if self._begun else ffmpeg_log.WARNINGS if self._streams else ffmpeg_log.ERRORS
+        )
+        ffmpeg_log.speak(level)
 
     @contextlib.contextmanager
     def turn(self, alone: bool) -> Iterator[None]:
@@ -143,10 +231,27 @@ class _Listener:
     def _sort(self, line: bytes) -> None:
         for library, words in _WORDS.items():
             if line.startswith(words):
-                self._heard[library] = (self._heard[library][0] + 1, line.decode("latin-1").strip())
+                self._note(library, line)
                 return
+        said = ffmpeg_log.parse(line)
+        if said is not None:
+            if said.part in _LOSSLESS and said.error:
+                self._note("ffmpeg", said.text)
+            if (said.part in _DECODERS and said.error) or said.text.startswith(_LOST):
+                if not said.text.startswith(_HARMLESS):
+                    self._note("stream", said.text)
+                if said.text.startswith(_NOT_RECEIVED):
+                    self._note("receiver", said.text)
+                return
+            if said.part in _LOSSLESS or self._streams or not said.error:
+                return
+        if self._streams and (not line or _SDP.match(line)):
+            return
         with contextlib.suppress(OSError):
             os.write(2, line + b"\n")
+
+    def _note(self, library: Library, words: bytes) -> None:
+        self._heard[library] = (self._heard[library][0] + 1, words.decode("latin-1").strip())
 
 
 _once = threading.Lock()

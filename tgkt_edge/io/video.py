@@ -48,8 +48,6 @@ _CODEC_NAMES = {
     b"raw ": "raw RGB", b"YUY2": "raw yuyv422", b"yuvs": "raw yuyv422", b"UYVY": "raw uyvy422", b"2vuy": "raw uyvy422",
     b"NV12": "raw nv12",
 }  # fmt: skip
-_LOG_SETTINGS = ("OPENCV_FFMPEG_LOGLEVEL", "OPENCV_FFMPEG_DEBUG")
-"""With one of these, of whatever value, OpenCV prints FFmpeg's complaints on stdout, among the records, unheard."""
 _CHROMA = {10: "422", 11: "420", 0: "444"}
 
 
@@ -72,13 +70,12 @@ class ExactVideo:
         if tracks[0].codec not in CODECS:
             raise DataError(f"{path}: {_codec_refusal(tracks[0].codec)}")
         self._cv2 = require("cv2", "cpu", "Decoding video")
-        for name in _LOG_SETTINGS:
-            os.environ.pop(name, None)
         self._watch = DecoderWatch()
         self._damage, self._position = "", 0
         self._capture: Any = None
         try:
             self._capture = self._opened()
+            self._watch.opened()
             self._dtype = PIXELS[self._pixels()]
         except BaseException:
             self.close()
