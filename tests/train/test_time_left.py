@@ -98,17 +98,13 @@ def test_every_stage_of_every_method_is_expected(sets: tuple[str, ...], tmp_path
 def asked(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
     """(stage, part) of every progress that a run shows."""
     found: set[tuple[str, str]] = set()
-    progress, stage = RunLog.progress, RunLog.stage
-    monkeypatch.setattr(
-        RunLog,
-        "progress",
-        lambda self, name, total: (found.add((self._stage, name)), progress(self, name, total))[1],
-    )
-    monkeypatch.setattr(
-        RunLog,
-        "stage",
-        lambda self, name, *rest: (found.add((self._stage, name)), stage(self, name, *rest))[1],
-    )
+    for method in (RunLog.progress, RunLog.stage):
+
+        def told(self: RunLog, name: str, *rest: Any, method: Any = method) -> Any:
+            found.add((self._stage, name))
+            return method(self, name, *rest)
+
+        monkeypatch.setattr(RunLog, method.__name__, told)
     return found
 
 

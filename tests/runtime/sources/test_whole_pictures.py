@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -39,7 +40,7 @@ LOSSES: dict[str, tuple[Loses, int]] = {
 
 
 @lru_cache
-def truth(stream: Path) -> list[NDArray[np.uint8]]:
+def truth(stream: Path) -> list[NDArray[Any]]:
     """Its pictures, decoded from the file."""
     capture, found = cv2.VideoCapture(str(stream), cv2.CAP_FFMPEG), []
     while (read := capture.read())[0]:
@@ -77,11 +78,13 @@ def test_what_is_taken_for_a_frame_is_one(codec: str, loss: str, renumbered: boo
     loses, healed = LOSSES[loss]
     with rtsp_camera(stream, loses, renumbered) as uri:
         found = frames(uri)
-    pictures = [sha256(picture).hexdigest() for picture in truth(stream)]
+    pictures = [sha256(picture.tobytes()).hexdigest() for picture in truth(stream)]
     taken = [captured for captured in found if captured.frame is not None]
     # Each is a picture of the camera, bit for bit, and they come in order.
     places = [
-        pictures.index(sha256(captured.frame).hexdigest()) for captured in taken if captured.frame is not None
+        pictures.index(sha256(captured.frame.tobytes()).hexdigest())
+        for captured in taken
+        if captured.frame is not None
     ]
     assert places == sorted(places)
     if loss == "nothing":
