@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-
-from tgkt_edge.runtime.sources.base import Captured
+from typing import Generic, Protocol, TypeVar
 
 _HELD = 256  # frames that may wait for a partner
 
 
-class Pairing:
+class Timed(Protocol):
+    """What has a time: a captured frame, a message that is not decoded yet."""
+
+    @property
+    def time(self) -> float:
+        """Unix seconds."""
+
+
+T = TypeVar("T", bound=Timed)
+
+
+class Pairing(Generic[T]):
     """Matches the frames of two cameras by time: each frame with the colour frame nearest to it, each used once.
 
     Args:
@@ -18,20 +28,20 @@ class Pairing:
 
     def __init__(self, max_skew: float) -> None:
         self._max_skew = max_skew
-        self._frames: deque[Captured] = deque()
-        self._colours: deque[Captured] = deque()
+        self._frames: deque[T] = deque()
+        self._colours: deque[T] = deque()
 
-    def add_frame(self, captured: Captured) -> None:
+    def add_frame(self, captured: T) -> None:
         """A sensor frame; times must not fall."""
         self._frames.append(captured)
 
-    def add_colour(self, captured: Captured) -> None:
+    def add_colour(self, captured: T) -> None:
         """A colour frame; times must not fall."""
         self._colours.append(captured)
 
-    def resolve(self) -> list[tuple[Captured, Captured | None]]:
+    def resolve(self) -> list[tuple[T, T | None]]:
         """Every frame whose fate is decided now: (frame, its partner), or (frame, None) if it has none."""
-        decided: list[tuple[Captured, Captured | None]] = []
+        decided: list[tuple[T, T | None]] = []
         while self._frames:
             frame, colours = self._frames[0], self._colours
             # A nearer colour frame may still come as long as the newest one is older than the frame.

@@ -208,7 +208,7 @@ def _single(reader: SourceReader) -> Iterator[tuple[Captured, Captured | None] |
 
 
 def _paired(
-    frames: SourceReader, colours: SourceReader, pairing: Pairing, tally: _Tally
+    frames: SourceReader, colours: SourceReader, pairing: Pairing[Captured], tally: _Tally
 ) -> Iterator[tuple[Captured, Captured | None] | None]:
     while not frames.over and not colours.over:
         arrived = False

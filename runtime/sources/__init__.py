@@ -13,6 +13,7 @@ from tgkt_edge.io.formats.sniff import HEAD, READ, is_picture, is_video, refusal
 from tgkt_edge.io.images import SUFFIXES
 from tgkt_edge.io.parts import exists, split_folder
 from tgkt_edge.io.recording_format import is_recording
+from tgkt_edge.runtime.sources.bag import BagSource, names_bag
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, StreamFormat
 from tgkt_edge.runtime.sources.gstreamer import open_csi, open_gstreamer
 from tgkt_edge.runtime.sources.images import ImageSource, find_by_glob, find_in_folder
@@ -58,6 +59,7 @@ EXAMPLES = {
 KINDS = (
     "0 (a V4L2 index), v4l2:///dev/video0, /dev/video0, openni2://0, obsensor://0, realsense://SERIAL_OR_FILE, "
     "csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH, a folder, a glob, an image file, a video file, "
+    "FILE.mcap?topic=NAME (recordings of ROS 1, ROS 2, MCAP), "
     "replay:DIR (what 'tgkt-edge record' wrote, at the pace it was taken)"
 )
 _LIVE_KINDS = "0, v4l2:///dev/video0, csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH"
@@ -87,6 +89,8 @@ def open_source(
     camera = _camera(uri, spec, loop, pinned)
     if camera is not None:
         return camera
+    if names_bag(uri) and not is_recording(path):
+        return BagSource(uri, spec, loop=loop)
     if path.is_dir():
         if is_recording(path):
             return RecordingSource(path, spec, loop=loop)

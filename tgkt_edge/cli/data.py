@@ -100,3 +100,48 @@ def check_command(
         typer.echo(report.text())
     if report.state == "fix":
         raise typer.Exit(GateError.exit_code)
+
+
+@data_app.command("import")
+def import_command(
+    src: Annotated[
+        Path, typer.Argument(help="A .bag, .mcap or .db3 file, or a folder of 'ros2 bag record'.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="New folder.")],
+    topic: Annotated[
+        str | None, typer.Option(help="Topic of the sensor's pictures [the only one that fits].")
+    ] = None,
+    sensor: Annotated[
+        str | None,
+        typer.Option(help="What the counts mean: preset or YAML file [16UC1: millimetres, 32FC1: metres]."),
+    ] = None,
+    pair: Annotated[
+        bool,
+        typer.Option(
+            "--pair", help="Write pairs with the colour pictures nearest in time, for adapt --paired."
+        ),
+    ] = False,
+    rgb_topic: Annotated[
+        str | None, typer.Option(help="Topic of the colour pictures [the only one]; implies --pair.")
+    ] = None,
+    max_skew_ms: Annotated[
+        float, typer.Option(help="Milliseconds that the two halves of a pair may lie apart.")
+    ] = 20.0,
+    clock: Annotated[
+        str, typer.Option(help="Times: header (of the camera) or received (of the recording).")
+    ] = "header",
+    form: Annotated[
+        str, typer.Option("--format", help="png (a file a frame; .npy for float frames) or ffv1 (one video).")
+    ] = "png",
+    as_json: Annotated[bool, typer.Option("--json", help="What was written, as JSON on stdout.")] = False,
+) -> None:
+    """Bring recordings of ROS 1, ROS 2 and MCAP, without ROS, into a folder of frames or pairs, bit for bit."""
+    from tgkt_edge.runtime.recorder.import_recording import import_recording
+
+    summary = import_recording(
+        src, out,
+        topic=topic, sensor=sensor, pair=pair, rgb_topic=rgb_topic, max_skew_ms=max_skew_ms, clock=clock, form=form,
+    )  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(summary.to_dict()))
+    typer.echo(summary.text(), err=True)

@@ -96,7 +96,8 @@ def at(*times: float) -> list[Captured]:
 
 def match(frames: list[Captured], colours: list[Captured], skew: float) -> list[tuple[float, float | None]]:
     """All in the order of their times, as they would arrive."""
-    pairing, decided = Pairing(skew), []
+    pairing: Pairing[Captured] = Pairing(skew)
+    decided = []
     for captured in sorted([*frames, *colours], key=lambda one: one.time):
         (pairing.add_colour if any(captured is c for c in colours) else pairing.add_frame)(captured)
         decided += pairing.resolve()
@@ -126,7 +127,8 @@ def test_no_pair_lies_further_apart_than_asked_and_rates_may_differ() -> None:
 
 
 def test_a_silent_colour_camera_does_not_hold_frames_for_ever() -> None:
-    pairing, decided = Pairing(0.02), 0
+    pairing: Pairing[Captured] = Pairing(0.02)
+    decided = 0
     for captured in at(*np.arange(1000.0)):
         pairing.add_frame(captured)
         decided += len(pairing.resolve())

@@ -1,0 +1,96 @@
+"""Recordings as rosbags writes them: ROS 1 in three packings, ROS 2 as SQLite and as MCAP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.rosbag1 import Writer as Rosbag1Writer
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer as Rosbag2Writer
+from rosbags.typesys import Stores, get_typestore
+
+KINDS = ("bag", "bag.bz2", "bag.lz4", "db3", "mcap")
+
+Sent = tuple[str, float, Any]
+"""Topic, Unix seconds at which it was recorded, and the message."""
+
+
+class BagMaker:
+    """Makes messages of one ROS and writes them down."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind, self.ros1 = kind, kind.startswith("bag")
+        self.store: Any = get_typestore(Stores.ROS1_NOETIC if self.ros1 else Stores.ROS2_HUMBLE)
+        self._sequence = 0
+
+    def _of(self, name: str, **fields: Any) -> Any:
+        return self.store.types[name](**fields)
+
+    def header(self, stamp: float) -> Any:
+        nanoseconds = round(stamp * 1e9)
+        time = self._of("builtin_interfaces/msg/Time", sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+        self._sequence += 1
+        more = {"seq": self._sequence} if self.ros1 else {}
+        return self._of("std_msgs/msg/Header", stamp=time, frame_id="camera", **more)
+
+    def image(self, pixels: NDArray[Any], encoding: str, stamp: float, padding: int = 0) -> Any:
+        """A picture; big-endian where ``pixels`` are; ``padding`` bytes behind each row."""
+        rows = np.ascontiguousarray(pixels.reshape(len(pixels), -1))
+        padded = np.pad(rows.view(np.uint8), ((0, 0), (0, padding)), constant_values=7)
+        return self._of(
+            "sensor_msgs/msg/Image", header=self.header(stamp), height=pixels.shape[0], width=pixels.shape[1],
+            encoding=encoding, is_bigendian=int(pixels.dtype.byteorder == ">"), step=padded.shape[1],
+            data=padded.ravel(),
+        )  # fmt: skip
+
+    def compressed(self, data: bytes, form: str, stamp: float) -> Any:
+        return self._of(
+            "sensor_msgs/msg/CompressedImage", header=self.header(stamp), format=form,
+            data=np.frombuffer(data, np.uint8),
+        )  # fmt: skip
+
+    def info(
+        self, size: tuple[int, int], matrix: Iterable[float], distortion: Iterable[float], stamp: float
+    ) -> Any:
+        roi = self._of(
+            "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+        )
+        names = "DKRP" if self.ros1 else "dkrp"
+        values = (list(distortion), list(matrix), np.eye(3).ravel(), np.eye(3, 4).ravel())
+        arrays = {name: np.asarray(value, np.float64) for name, value in zip(names, values, strict=True)}
+        return self._of(
+            "sensor_msgs/msg/CameraInfo", header=self.header(stamp), height=size[1], width=size[0],
+            distortion_model="plumb_bob", binning_x=0, binning_y=0, roi=roi, **arrays,
+        )  # fmt: skip
+
+    def text(self, words: str) -> Any:
+        return self._of("std_msgs/msg/String", data=words)
+
+    def write(self, folder: Path, sent: Iterable[Sent]) -> Path:
+        """The recording's file."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "a.bag"
+        writer: Any
+        if self.ros1:
+            writer = Rosbag1Writer(path)
+            if self.kind != "bag":
+                writer.set_compression(getattr(Rosbag1Writer.CompressionFormat, self.kind[4:].upper()))
+        else:
+            plugin = StoragePlugin.MCAP if self.kind == "mcap" else StoragePlugin.SQLITE3
+            writer = Rosbag2Writer(folder / "rec", version=9, storage_plugin=plugin)
+        with writer:
+            connections: dict[str, Any] = {}
+            for topic, received, content in sent:
+                kind = content.__msgtype__
+                if topic not in connections:
+                    connections[topic] = writer.add_connection(topic, kind, typestore=self.store)
+                serialize = self.store.serialize_ros1 if self.ros1 else self.store.serialize_cdr
+                writer.write(connections[topic], round(received * 1e9), serialize(content, kind))
+        if self.ros1:
+            return path
+        (found,) = (folder / "rec").glob(f"*.{self.kind}")
+        return found

@@ -1,0 +1,55 @@
+"""What every kind of recording gives: topics, and messages in the order in which they were written."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+MAX_BYTES = 1 << 30
+"""Of one record: a damaged length would ask for all memory."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic of a recording: its message type in ROS's words ("sensor_msgs/msg/Image"), how its messages are written,
+    and how many there are; None: not known."""
+
+    name: str
+    type: str
+    encoding: Literal["ros1", "cdr"] | str
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message: its topic, nanoseconds since 1970 when it was recorded, and its bytes as they were sent."""
+
+    topic: Topic
+    received: int
+    data: bytes | memoryview
+
+
+class Bag(ABC):
+    """One recording.
+
+    Attributes:
+        problem: after :meth:`messages` ended: why it could not be read to its end; empty: it could.
+    """
+
+    problem: str = ""
+
+    @abstractmethod
+    def topics(self) -> dict[str, Topic]:
+        """All topics by their names. Raises DataError if there is nothing that can be read."""
+
+    @abstractmethod
+    def messages(self, names: Collection[str]) -> Iterator[Message]:
+        """The messages of some topics. A file that ends too early or is damaged ends them, with :attr:`problem`."""
+
+
+def ros_type(name: str) -> str:
+    """ROS 1's "sensor_msgs/Image" as ROS 2 has it."""
+    package, slash, kind = name.rpartition("/")
+    return name if "/msg" in package or not slash else f"{package}/msg/{kind}"

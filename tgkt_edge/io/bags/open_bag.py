@@ -1,0 +1,189 @@
+"""Which kind of recording a file or folder is, and which of its topics is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tgkt_edge.errors import DataError
+from tgkt_edge.io.bags.message import Bag, Message, Topic
+from tgkt_edge.io.bags.pictures import INFO, PICTURES, read_intrinsics, read_picture
+from tgkt_edge.io.bags.rosbag1 import MAGIC, Rosbag1
+from tgkt_edge.io.bags.rosbag2 import MCAP, SQLITE, McapFile, Rosbag2Sqlite
+from tgkt_edge.io.images import natural_key
+from tgkt_edge.sensor import Intrinsics
+
+Role = Literal["depth", "infrared", "colour", "other"]
+
+_DEPTH, _GREY = ("16UC1", "32FC1"), ("mono16", "mono8", "8UC1")
+_SUFFIXES = (".mcap", ".db3")
+_PROBED = 3000  # messages among which every topic that matters has had its first one
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A topic of pictures: its encoding in ROS's words, what it shows, (width, height), and its camera, if known."""
+
+    topic: Topic
+    encoding: str
+    role: Role
+    size: tuple[int, int]
+    camera: Intrinsics | None = None
+
+    def __str__(self) -> str:
+        return f"{self.topic.name} ({self.role}, {self.encoding}, {self.size[0]}x{self.size[1]})"
+
+
+def is_bag(path: Path) -> bool:
+    """Whether ``path`` is a recording of ROS or MCAP, by its content."""
+    if path.is_dir():
+        return bool(_parts(path))
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    return head.startswith((MAGIC, MCAP, SQLITE))
+
+
+def open_bag(path: Path) -> Bag:
+    """A .bag, .mcap or .db3 file, or a folder that ``ros2 bag record`` wrote.
+
+    Raises:
+        DataError: it is none of these, or empty. MissingDependency: the library that reads it is not installed.
+    """
+    if path.is_dir():
+        parts = _parts(path)
+        if not parts:
+            raise DataError(f"{path}: is no recording: expected files named {' or '.join(_SUFFIXES)} in it")
+        return _Parts([open_bag(part) for part in parts])
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if head.startswith(MAGIC):
+        return Rosbag1(path)
+    if head.startswith(MCAP):
+        return McapFile(path)
+    if head.startswith(SQLITE):
+        return Rosbag2Sqlite(path)
+    if head.startswith(b"#ROSBAG"):
+        raise DataError(f"{path}: is a bag of another version ({head[:13].decode('latin-1')}); expected 2.0")
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        raise DataError(
+            f"{path}: is a Matroska video. Of an Azure Kinect or Femto write the depth track to a file of its own: "
+            f"ffmpeg -i IN -map 0:v:1 -pix_fmt gray16le -c:v ffv1 OUT.mkv; 'run', 'record' and 'adapt' read that"
+        )
+    raise DataError(f"{path}: is no recording of ROS 1 (.bag), ROS 2 (.db3, .mcap) or MCAP")
+
+
+def streams(bag: Bag) -> list[Stream]:
+    """All topics of pictures that are read, by the first message of each, with the camera of each where it was told."""
+    topics = bag.topics()
+    pictures = {name for name, topic in topics.items() if topic.type in PICTURES}
+    infos = {name for name, topic in topics.items() if topic.type == INFO}
+    found: dict[str, Stream] = {}
+    cameras: dict[str, tuple[Intrinsics, tuple[int, int]] | None] = {}
+    missing = {*pictures, *infos}
+    for number, message in enumerate(bag.messages([*missing])):
+        name = message.topic.name
+        if name in missing:
+            missing.discard(name)
+            try:
+                if name in infos:
+                    cameras[name] = read_intrinsics(message)
+                else:
+                    picture = read_picture(message)
+                    shape = picture.pixels.shape
+                    role = _role(picture.encoding, picture.pixels.ndim, name)
+                    found[name] = Stream(topics[name], picture.encoding, role, (shape[1], shape[0]))
+            except DataError:
+                continue
+        if not missing or number >= _PROBED:
+            break
+    return [_with_camera(stream, cameras) for stream in found.values()]
+
+
+def choose(
+    bag: Bag, known: list[Stream], asked: str | None, roles: Collection[Role], flag: str, where: str
+) -> Stream:
+    """The topic that ``asked`` names, or the only one of ``roles``.
+
+    Args:
+        flag: what names a topic, for messages. where: what to call the recording.
+
+    Raises:
+        DataError: it is not there, or holds no pictures that are read; or several fit. Lists what is there.
+    """
+    listed = ", ".join(str(stream) for stream in known) or "none"
+    if asked is not None:
+        for stream in known:
+            if stream.topic.name == asked:
+                return stream
+        topics = bag.topics()
+        if asked in topics:
+            raise DataError(
+                f"{where}: {asked} ({topics[asked].type}) holds no pictures that are read. Topics of pictures: "
+                f"{listed}."
+            )
+        raise DataError(
+            f"{where}: holds no topic {asked}. Topics of pictures: {listed}. Others: "
+            f"{', '.join(sorted(set(topics) - {stream.topic.name for stream in known})) or 'none'}."
+        )
+    fitting = [stream for stream in known if stream.role in roles]
+    raw = [stream for stream in fitting if stream.topic.type == PICTURES[0]] or fitting
+    if len(raw) == 1:
+        return raw[0]
+    what = " or ".join(sorted(roles))
+    if not raw:
+        raise DataError(f"{where}: holds no topic of {what} pictures. Topics of pictures: {listed}.")
+    raise DataError(
+        f"{where}: holds {len(raw)} topics of {what} pictures: {', '.join(map(str, raw))}. Name one with {flag}."
+    )
+
+
+def _role(encoding: str, axes: int, name: str) -> Role:
+    if axes == 3:
+        return "colour"
+    if encoding in _DEPTH or (encoding == "mono16" and "depth" in name.lower()):
+        return "depth"
+    return "infrared" if encoding in _GREY else "other"
+
+
+def _with_camera(stream: Stream, cameras: dict[str, tuple[Intrinsics, tuple[int, int]] | None]) -> Stream:
+    """The camera of /camera/depth/image_raw is told in /camera/depth/camera_info; of a compressed topic one above."""
+    namespace = stream.topic.name.rsplit("/", 1)[0]
+    for place in (namespace, namespace.rsplit("/", 1)[0]):
+        told = cameras.get(f"{place}/camera_info")
+        if told is not None and told[1] == stream.size:
+            return Stream(stream.topic, stream.encoding, stream.role, stream.size, told[0])
+    return stream
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.iterdir() if path.suffix in _SUFFIXES), key=natural_key)
+
+
+class _Parts(Bag):
+    """A recording that was split into several files, one after the other."""
+
+    def __init__(self, bags: list[Bag]) -> None:
+        self._bags = bags
+
+    def topics(self) -> dict[str, Topic]:
+        found: dict[str, Topic] = {}
+        for bag in self._bags:
+            for name, topic in bag.topics().items():
+                found.setdefault(name, topic)
+        return found
+
+    def messages(self, names: Collection[str]) -> Iterator[Message]:
+        problems = []
+        for bag in self._bags:
+            yield from bag.messages(names)
+            if bag.problem:
+                problems.append(bag.problem)
+        self.problem = "; ".join(problems)

@@ -1,0 +1,186 @@
+"""Pictures in ROS messages: sensor_msgs Image, CompressedImage (PNG, JPEG, compressedDepth) and CameraInfo."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tgkt_edge.errors import DataError
+from tgkt_edge.io.bags.message import Message
+from tgkt_edge.io.bags.rvl import decode_rvl
+from tgkt_edge.io.formats.picture import check_size
+from tgkt_edge.io.formats.sniff import decode
+from tgkt_edge.optional_deps import require
+from tgkt_edge.sensor import Intrinsics
+
+IMAGE, COMPRESSED, INFO = (
+    "sensor_msgs/msg/Image",
+    "sensor_msgs/msg/CompressedImage",
+    "sensor_msgs/msg/CameraInfo",
+)
+PICTURES = (IMAGE, COMPRESSED)
+
+ENCODINGS: dict[str, tuple[str, int]] = {
+    "16UC1": ("u2", 1), "mono16": ("u2", 1), "32FC1": ("f4", 1), "mono8": ("u1", 1), "8UC1": ("u1", 1),
+    "rgb8": ("u1", 3), "bgr8": ("u1", 3), "8UC3": ("u1", 3), "rgba8": ("u1", 4), "bgra8": ("u1", 4),
+}  # fmt: skip
+"""ROS's names of pixel formats that are read: number type and channels."""
+
+_HEADER = struct.Struct("<iff")  # compressed_depth_image_transport's ConfigHeader: format, two parameters
+_BROKEN = (
+    struct.error,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AssertionError,
+    UnicodeDecodeError,
+    OverflowError,
+)
+
+
+@dataclass(frozen=True)
+class Stamped:
+    """A picture: (H, W) or (H, W, 3) blue, green, red; its encoding in ROS's words; Unix seconds of its header, 0 if
+    that says none, and when it was recorded."""
+
+    pixels: NDArray[Any]
+    encoding: str
+    stamp: float
+    received: float
+
+
+def read_picture(message: Message) -> Stamped:
+    """Decode a message of one of :data:`PICTURES`. Raises DataError, which names no file."""
+    content = deserialized(message)
+    try:
+        stamp = stamp_of(content)
+        if message.topic.type == IMAGE:
+            pixels, encoding = _image(content), str(content.encoding)
+        else:
+            pixels, encoding = _compressed(content, message.topic.name)
+    except _BROKEN as error:
+        raise DataError(f"is damaged: its message is no picture ({error})") from error
+    return Stamped(pixels, encoding, stamp, message.received / 1e9)
+
+
+def stamp_of(content: Any) -> float:
+    """Unix seconds of a message's header."""
+    stamp = content.header.stamp
+    return float(stamp.sec + stamp.nanosec / 1e9)
+
+
+def read_intrinsics(message: Message) -> tuple[Intrinsics, tuple[int, int]] | None:
+    """Intrinsics of a CameraInfo, and the (width, height) that they are for; None: the camera is not calibrated."""
+    content = deserialized(message)
+    matrix = np.asarray(content.k if hasattr(content, "k") else content.K, np.float64).reshape(3, 3)
+    distortion = np.asarray(content.d if hasattr(content, "d") else content.D, np.float64)
+    if (
+        matrix[0, 0] <= 0
+        or matrix[1, 1] <= 0
+        or not np.isfinite(matrix).all()
+        or not np.isfinite(distortion).all()
+    ):
+        return None
+    camera = Intrinsics(
+        float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2]),
+        tuple(map(float, distortion)), str(content.distortion_model) or None,
+    )  # fmt: skip
+    return camera, (int(content.width), int(content.height))
+
+
+def deserialized(message: Message) -> Any:
+    """The message as an object of rosbags. Raises DataError for one that is damaged or encoded otherwise."""
+    if message.topic.encoding not in ("ros1", "cdr"):
+        raise DataError(
+            f"{message.topic.name}: messages encoded as {message.topic.encoding} are not read; expected ros1 or cdr"
+        )
+    require("rosbags", "ros", "Reading ROS messages")
+    store = _store(message.topic.encoding)
+    read = store.deserialize_ros1 if message.topic.encoding == "ros1" else store.deserialize_cdr
+    try:
+        return read(message.data, message.topic.type)
+    except (*_BROKEN, store.error) as error:
+        raise DataError(f"is damaged: its message cannot be read ({error})") from error
+
+
+@dataclass(frozen=True)
+class _Store:
+    deserialize_ros1: Any
+    deserialize_cdr: Any
+    error: type[Exception]
+
+
+@lru_cache(maxsize=2)
+def _store(encoding: str) -> _Store:
+    from rosbags.serde import SerdeError
+    from rosbags.typesys import Stores, get_typestore
+
+    found = get_typestore(Stores.ROS1_NOETIC if encoding == "ros1" else Stores.ROS2_HUMBLE)
+    return _Store(found.deserialize_ros1, found.deserialize_cdr, SerdeError)
+
+
+def _image(content: Any) -> NDArray[Any]:
+    known = ENCODINGS.get(content.encoding)
+    if known is None:
+        raise DataError(
+            f"has the encoding '{content.encoding}', which is not read; expected {', '.join(ENCODINGS)}"
+        )
+    kind, channels = known
+    height, width, step = int(content.height), int(content.width), int(content.step)
+    check_size(width, height)
+    dtype: np.dtype[Any] = np.dtype(kind).newbyteorder(">" if content.is_bigendian else "<")
+    row = width * channels * dtype.itemsize
+    data = np.asarray(content.data, np.uint8)
+    if step < row or len(data) < step * height:
+        raise DataError(
+            f"is damaged: {len(data)} bytes, {height} rows of {step}, for {width} pixels of {row} bytes"
+        )
+    rows = np.ascontiguousarray(data[: step * height].reshape(height, step)[:, :row])
+    pixels = rows.view(dtype).astype(dtype.newbyteorder("="), copy=False)
+    if channels == 1:
+        return pixels
+    pixels = pixels.reshape(height, width, channels)
+    return np.ascontiguousarray(pixels[..., 2::-1] if content.encoding.startswith("rgb") else pixels[..., :3])
+
+
+def _compressed(content: Any, topic: str) -> tuple[NDArray[Any], str]:
+    """Pixels, and the encoding that was compressed."""
+    words = str(content.format) + ("; compressedDepth" if topic.endswith("/compressedDepth") else "")
+    data = np.asarray(content.data, np.uint8).tobytes()
+    encoding = words.partition(";")[0].strip()
+    if "compressedDepth" not in words:
+        picture = decode(data)
+        pixels = picture.pixels
+        if pixels.ndim == 3:
+            return np.ascontiguousarray(pixels[..., :3]), encoding
+        if picture.not_counts:
+            raise DataError(picture.not_counts)
+        return pixels, encoding
+    packing = words.partition("compressedDepth")[2].partition(";")[0].strip()
+    if encoding not in ("16UC1", "32FC1") or packing not in ("", "png", "rvl") or len(data) < _HEADER.size:
+        raise DataError(
+            f"is compressed as '{words}', which is not read; expected compressedDepth of 16UC1 or 32FC1"
+        )
+    _, a, b = _HEADER.unpack_from(data)
+    body = data[_HEADER.size :]
+    if packing == "rvl":
+        width, height = struct.unpack_from("<II", body)
+        check_size(width, height)
+        counts = decode_rvl(body[8:], width * height).reshape(height, width)
+    else:
+        counts = decode(body).pixels
+    if counts.ndim != 2 or counts.dtype != np.uint16:
+        raise DataError(f"is damaged: its compressed depth holds {counts.dtype} {counts.shape}")
+    if encoding == "16UC1":
+        return counts, encoding
+    # compressed_depth_image_transport: depth = A / (count - B); a count of 0 is no measurement.
+    seen = counts > 0
+    metres = np.full(counts.shape, np.nan, np.float32)
+    metres[seen] = np.float32(a) / (counts[seen].astype(np.float32) - np.float32(b))
+    return metres, encoding
