@@ -12,6 +12,7 @@ import pytest
 from tgkt_edge.library_defaults import DEFAULTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module", ["tgkt_edge", "tgkt_edge.runtime", "tgkt_edge.sensor", "tgkt_edge.cli.main"]
 )

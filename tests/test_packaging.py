@@ -22,6 +22,8 @@ from tests.support.checkout import REPOSITORY, Layout
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.sensor import PRESETS
 
+pytestmark = pytest.mark.slow
+
 HEAVY = (
     "torch",
     "torchvision",

@@ -101,6 +101,7 @@ def equal(found: Tensor, expected: Tensor) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INDEX)
 def test_a_golden_frame_becomes_its_golden_codes(version: Version, name: str) -> None:
     entry = INDEX[name]
@@ -124,6 +125,7 @@ def test_the_golden_frames_are_small_and_say_what_they_were_resized_to() -> None
     assert {entry["sensor"]["encoding"] for entry in INDEX.values()} == {"linear", "sunrgbd", "disparity"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["numpy", "c++"])
 def test_frames_of_every_shape_come_out_alike(name: str, tmp_path: Path) -> None:
     version = numpy_version() if name == "numpy" else cpp_version(tmp_path)
@@ -178,6 +180,7 @@ def frame_of(spec: SensorSpec, random: np.random.Generator, shape: tuple[int, in
     return frame
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", QUANTITIES)
 def test_every_quantity_comes_out_alike(what: str, version: Version) -> None:
     random, spec = np.random.default_rng(11), QUANTITIES[what]
@@ -186,6 +189,7 @@ def test_every_quantity_comes_out_alike(what: str, version: Version) -> None:
         assert equal(version(frame, spec, size), preprocess(frame, spec, size)), (size, shape)
 
 
+@pytest.mark.slow
 def test_half_precision_is_the_same_numbers(version: Version) -> None:
     """float16 is a part of float32: what a program of float32 makes of the same numbers is right for both."""
     half = SensorSpec("depth", "float16", unit_m=1.0, near_m=0.5, far_m=6.5)
@@ -204,6 +208,7 @@ def real_frames(data: Path) -> Iterator[tuple[str, str]]:
     )
 
 
+@pytest.mark.slow
 def test_real_frames_come_out_alike(version: Version, data_dir: Path) -> None:
     found = list(real_frames(data_dir))
     assert {sensor for _, sensor in found} >= {"depth", "sunrgbd", "nyuv2"}

@@ -13,6 +13,7 @@ from endurance import Found, Size
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_a_hundred_thousand_frames_leave_the_process_as_large_as_ten_thousand(

@@ -130,6 +130,7 @@ def test_what_is_no_bundle_is_named(make: Callable[[Path], Path], words: str, a_
     assert words in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_advised_conversion_works(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file

@@ -18,6 +18,8 @@ import pytest
 
 from tests.support.bundles import save_near_or_far
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER = 54321  # a user without a name, as `docker run --user` makes
 LABELS = ("near", "Küche")

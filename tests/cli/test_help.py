@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from typer.testing import CliRunner
 
 from tgkt_edge.cli.main import app
@@ -29,6 +30,7 @@ def test_every_command_stands_under_what_it_is_for() -> None:
     assert found == GROUPS
 
 
+@pytest.mark.slow
 def test_the_shell_completes_commands_and_flags() -> None:
     def complete(words: str) -> list[str]:
         done = subprocess.run(

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from tests.support.bundles import save_near_or_far
 from tgkt_edge.cli.main import app
 
+pytestmark = pytest.mark.slow
+
 FULL = ("engine tensorrt is skipped: the bundle holds no plan", "engine cuda is skipped: ONNX Runtime ")
 
 PROGRAM: Any = typer.main.get_command(app)

@@ -260,6 +260,7 @@ def test_every_preset_is_explained() -> None:
     assert "0 (black) to 1023 (white)" in lines[list(PRESETS).index("nir")]
 
 
+@pytest.mark.slow
 def test_names_are_escaped_alike_in_every_locale() -> None:
     names = r"('a\xb7', 'K\udcc3\udcbc', 'K\udcfc')"
     code = (

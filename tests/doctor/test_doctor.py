@@ -106,6 +106,7 @@ def test_the_operation_is_a_valid_model() -> None:
     assert [node.op_type for node in model.graph.node] == ["Add"]
 
 
+@pytest.mark.slow
 def test_here_run_works_and_the_report_is_json() -> None:
     done = doctor("--json")
     assert done.returncode == 0, done.stderr
@@ -117,6 +118,7 @@ def test_here_run_works_and_the_report_is_json() -> None:
     assert all(entry["level"] in ("ok", "warning", "problem") for entry in report["findings"])
 
 
+@pytest.mark.slow
 def test_a_library_that_crashes_at_import_is_a_finding_and_exit_code_6(tmp_path: Path) -> None:
     (tmp_path / "cv2.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
     done = doctor(path=tmp_path)

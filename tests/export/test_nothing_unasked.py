@@ -110,6 +110,7 @@ def watch(tmp_path: Path) -> Watch:
     return Watch(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_watch_sees_files_folders_and_look_ups(watch: Watch) -> None:
     code = (
         "import os, socket, subprocess, sys; home = os.path.expanduser('~'); os.mkdir(home + '/a'); "
@@ -124,6 +125,7 @@ def test_the_watch_sees_files_folders_and_look_ups(watch: Watch) -> None:
     assert watch.left() == {"home/a", "home/c"}
 
 
+@pytest.mark.slow
 def test_every_command_writes_what_it_was_told_and_looks_no_host_up(
     watch: Watch, run: Path, data: Path, tmp_path: Path
 ) -> None:

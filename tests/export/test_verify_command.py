@@ -117,6 +117,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_device_without_torch_and_onnx_verifies(several: Bundle, data: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, "verify", several.path, "--frames", data / "target", "--max-drop", "0.5"],

@@ -85,6 +85,7 @@ def test_a_file_is_written_through_a_link(file: Path, there: bool) -> None:
     assert names(file.parent) == ["latest.json", "report.json", "way"]
 
 
+@pytest.mark.slow
 def test_what_is_written_to_a_fifo_reaches_its_reader(tmp_path: Path) -> None:
     fifo, copy = tmp_path / "fifo", tmp_path / "copy"
     os.mkfifo(fifo)
@@ -111,6 +112,7 @@ def test_a_device_stays_a_device(tmp_path: Path) -> None:
     assert names(tmp_path) == ["null"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 def test_what_is_open_already_is_added_to(file: Path, name: str) -> None:
     write = "import sys; from pathlib import Path; from tgkt_edge.io.atomic import write_text; "
@@ -124,6 +126,7 @@ def test_what_is_open_already_is_added_to(file: Path, name: str) -> None:
     assert done.stdout == b"new"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
 def test_what_is_printed_before_and_after_stays(file: Path, name: str) -> None:
     write = "import sys; from pathlib import Path; from tgkt_edge.io.atomic import write_text; "
@@ -183,6 +186,7 @@ with atomic_folder(path, overwrite=True) as temporary:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_a_killed_process_leaves_the_old(what: str, file: Path, folder: Path) -> None:
     path = file if what == "file" else folder
@@ -227,6 +231,7 @@ def run_too_big(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 def test_a_write_that_the_system_cuts_off_leaves_the_old_and_says_so(tmp_path: Path) -> None:
     done = run_too_big([sys.executable, "-c", TOO_BIG, str(tmp_path), "limit"])
     assert done.returncode == 0, done.stderr
@@ -249,6 +254,7 @@ def with_a_disk(
     return run_too_big([*shell, script, "sh", str(point), *command, str(point), *arguments])
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_old_and_says_so(tmp_path: Path) -> None:
     mount = "mount -t tmpfs -o size=64k tmpfs"
     done = with_a_disk(mount, tmp_path, sys.executable, "-c", TOO_BIG, arguments=("disk",))
@@ -270,6 +276,7 @@ print([found.name for found in Path(sys.argv[1]).parent.iterdir()])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mount", ["mount -t tmpfs tmpfs", "mount --bind EMPTY"]
 )  # of the same disk: as docker -v

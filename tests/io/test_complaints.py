@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import ctypes, threading
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +42,7 @@ assert DecoderWatch().complaint() == ""
 """
 
 
+@pytest.mark.slow
 def test_others_words_pass_and_the_pointer_comes_back() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

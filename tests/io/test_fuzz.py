@@ -12,7 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_mutated_files_never_end_the_process(tmp_path: Path) -> None:
     count, seed = int(os.environ.get("TGKT_EDGE_FUZZ", "600")), os.environ.get("TGKT_EDGE_FUZZ_SEED", "1")
     program = str(Path(__file__).with_name("fuzz_images.py"))

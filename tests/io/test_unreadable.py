@@ -15,6 +15,8 @@ import pytest
 
 import tgkt_edge
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(tgkt_edge.__file__).parents[1])}
 LOAD = """
 import sys

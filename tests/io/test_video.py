@@ -50,6 +50,7 @@ def decoded(path: Path) -> list[tuple[NDArray[Any] | None, str]]:
         video.close()
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize(
@@ -81,6 +82,7 @@ def test_what_is_read_arrives_exactly(
             np.testing.assert_array_equal(frame, truth)
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("codec", ["ffv1", "rawvideo", "png"])
 @pytest.mark.parametrize("suffix", [".mkv", ".avi"])
@@ -92,6 +94,7 @@ def test_odd_sizes_arrive_exactly(codec: str, suffix: str, tmp_path: Path) -> No
         np.testing.assert_array_equal(frame, truth)
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_a_video_s_orientation_is_obeyed_as_ffmpeg_does(degrees: int, tmp_path: Path) -> None:
@@ -139,6 +142,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize(("suffix", "words", "told"), REFUSED, ids=lambda value: str(value)[:60])
 def test_everything_else_is_refused_by_its_name(
@@ -153,6 +157,7 @@ def test_everything_else_is_refused_by_its_name(
         open_source(str(path), PRESETS["nir8"])
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("suffix", ["mov", "mkv"])
 def test_the_command_that_a_refusal_gives_keeps_every_count(suffix: str, tmp_path: Path) -> None:
@@ -167,6 +172,7 @@ def test_the_command_that_a_refusal_gives_keeps_every_count(suffix: str, tmp_pat
         np.testing.assert_array_equal(frame, truth)
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_the_command_for_ten_bits_keeps_every_count(tmp_path: Path) -> None:
     ten = FRAMES >> 6
@@ -180,6 +186,7 @@ def test_the_command_for_ten_bits_keeps_every_count(tmp_path: Path) -> None:
         np.testing.assert_array_equal(frame, truth)
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_several_tracks_are_refused_with_their_names(tmp_path: Path) -> None:
     """FFmpeg would take the largest without a word."""
@@ -192,6 +199,7 @@ def test_several_tracks_are_refused_with_their_names(tmp_path: Path) -> None:
         ExactVideo(path)
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("suffix", [".mkv", ".mov"])
 def test_sound_beside_the_video_is_no_second_track(suffix: str, tmp_path: Path) -> None:
@@ -202,6 +210,7 @@ def test_sound_beside_the_video_is_no_second_track(suffix: str, tmp_path: Path) 
     np.testing.assert_array_equal(decoded(path)[0][0], FRAMES[0])
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("where", [0.4, 0.5, 0.7])
 @pytest.mark.parametrize("damage", ["a flipped bit", "zeros"])
@@ -223,6 +232,7 @@ def test_from_damage_on_no_frame_is_invented(where: float, damage: str, tmp_path
             assert "is damaged at or before frame" in str(captured.error)
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_settings_that_send_complaints_to_stdout_are_void(tmp_path: Path) -> None:
     frames = np.random.default_rng(5).integers(0, 4096, (6, 120, 160)).astype(np.uint16)
@@ -255,6 +265,7 @@ def test_a_video_of_opencv_s_own_writer_loops(tmp_path: Path) -> None:
             np.testing.assert_array_equal(captured.frame, FRAMES[number % 4])
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_the_content_decides_not_the_name(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mkv", FRAMES, "-c:v", "ffv1")
@@ -284,6 +295,7 @@ CONTENTS = {
 }
 
 
+@pytest.mark.slow
 def test_files_of_any_name_and_content_end_with_a_word(tmp_path: Path) -> None:
     """In a process of its own: what OpenCV and FFmpeg make of some of these ends the process."""
     for name, (content, _) in CONTENTS.items():

@@ -44,6 +44,7 @@ def capturing() -> list[str]:
 # Loading
 
 
+@pytest.mark.slow
 def test_importing_it_loads_nothing_and_a_model_needs_no_training_library(depth_bundle: Bundle) -> None:
     code = f"""
         import sys
@@ -80,6 +81,7 @@ def test_what_cannot_be_loaded_says_so_as_the_command_does(depth_bundle: Bundle,
 # Frames
 
 
+@pytest.mark.slow
 def test_a_decision_is_the_one_that_a_run_writes(model: Model, depth_bundle: Bundle, tmp_path: Path) -> None:
     frames = make_frames(6)
     folder = save_frames(tmp_path / "frames", frames)

@@ -12,6 +12,7 @@ import pytest
 from tests.support.checkout import REPOSITORY
 
 
+@pytest.mark.slow
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
@@ -35,6 +36,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert "WatchdogSeconds" in verify()[1]  # it does see a wrong word
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Dockerfile.jetpack6", "Dockerfile.jetpack7"])
 def test_a_checker_accepts_the_dockerfile(name: str) -> None:
     beside = Path(sys.executable).with_name("hadolint")

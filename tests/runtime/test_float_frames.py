@@ -34,6 +34,7 @@ def scene(count: int = 6, shape: tuple[int, int] = (48, 64)) -> NDArray[Any]:
     return frames
 
 
+@pytest.mark.slow
 def test_files_of_metres_are_answered_as_frames_of_millimetres_are(tmp_path: Path) -> None:
     """A bundle adapted with one camera takes metres from another; whole millimetres give the same decisions."""
     bundle = save_bundle(tmp_path / "bundle")
@@ -67,6 +68,7 @@ def test_files_of_metres_are_answered_as_frames_of_millimetres_are(tmp_path: Pat
     assert [(record["label"], record["probability"]) for record in one.records] == expected[2:3]
 
 
+@pytest.mark.slow
 def test_floats_for_an_integer_sensor_are_refused_with_what_fits(tmp_path: Path) -> None:
     bundle = save_bundle(tmp_path / "bundle")
     np.save(tmp_path / "a.npy", scene(1)[0])
@@ -145,6 +147,7 @@ def test_the_page_gets_floats_as_counts_that_it_can_turn_into_values() -> None:
     np.testing.assert_array_equal(counts_of(raw, PRESETS["depth"]), raw)
 
 
+@pytest.mark.slow
 def test_a_thermal_bundle_runs_and_codes_are_the_training_s(tmp_path: Path) -> None:
     spec = PRESETS["lepton"]
     bundle = save_bundle(tmp_path / "bundle", spec)

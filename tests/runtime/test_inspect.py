@@ -127,6 +127,7 @@ def test_the_command_shows_a_bundle(depth_bundle: Bundle) -> None:
     assert seen["problems"] == []
 
 
+@pytest.mark.slow
 def test_an_altered_file_is_shown_and_is_exit_4(tmp_path: Path) -> None:
     bundle = save_bundle(tmp_path / "bundle")
     with (bundle.path / "model.onnx").open("ab") as file:
@@ -145,6 +146,7 @@ def test_anything_else_is_refused_by_name(tmp_path: Path) -> None:
         inspect(tmp_path)
 
 
+@pytest.mark.slow
 def test_it_needs_no_library(depth_bundle: Bundle) -> None:
     code = (
         "import sys\n"

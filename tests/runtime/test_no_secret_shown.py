@@ -26,6 +26,8 @@ from tests.support.mqtt import Broker, Subscriber
 from tests.support.waiting import wait_until
 from tgkt_edge.sensor import PRESETS
 
+pytestmark = pytest.mark.slow
+
 SECRET = "HUNTER2"
 EVERYWHERE = (
     "http://admin:{0}@127.0.0.1:{1}/user=admin_password={0}_channel=1/video.mjpg?loginuse=a&loginpas={0}"

@@ -89,6 +89,7 @@ def test_records_made_by_hand_fit(schema: dict[str, Any]) -> None:
         check(record.to_dict(), schema)
 
 
+@pytest.mark.slow
 def test_records_of_a_recording_fit_and_begin_with_what_made_them(
     schema: dict[str, Any], depth_bundle: Any, tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def loaded_after(code: str) -> set[str]:
     return {name for name in HEAVY if f"'{name}'" in line}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [
@@ -62,10 +63,12 @@ def test_help_and_runtime_load_nothing_heavy(code: str) -> None:
     assert loaded_after(code) == set()
 
 
+@pytest.mark.slow
 def test_the_probe_itself_sees_heavy_modules() -> None:
     assert loaded_after("import cv2") == {"cv2"}
 
 
+@pytest.mark.slow
 def test_running_loads_neither_torch_nor_training(tmp_path: Any, depth_bundle: Any) -> None:
     save_frames(tmp_path, make_frames(1))
     code = (
@@ -81,11 +84,13 @@ def invoke(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_version_goes_to_stdout() -> None:
     done = invoke("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"tgkt-edge {__version__}\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], NO_BUNDLE])
 def test_a_closed_stdout_is_no_error_of_its_own(arguments: list[str]) -> None:
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", *cli_command(*arguments)]
@@ -94,6 +99,7 @@ def test_a_closed_stdout_is_no_error_of_its_own(arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_help_is_plain_text() -> None:
     done = invoke("run", "--help", COLUMNS="80")
     assert done.returncode == 0
@@ -101,6 +107,7 @@ def test_help_is_plain_text() -> None:
     assert done.stdout.isascii()  # no boxes
 
 
+@pytest.mark.slow
 def test_help_of_run_lists_every_kind_of_sink_with_every_option() -> None:
     text = invoke("run", "--help", COLUMNS="80").stdout
     paragraphs = text[text.index("Options of sinks") :].split("\n\n")[1:]
@@ -124,6 +131,7 @@ def test_usage_errors_exit_2(arguments: list[str]) -> None:
     assert "Usage:" in done.stderr
 
 
+@pytest.mark.slow
 def test_errors_are_one_line_without_a_traceback() -> None:
     done = invoke(*NO_BUNDLE)
     assert done.returncode == 4
@@ -160,6 +168,7 @@ def as_a_user() -> list[str]:
 SPEC = "kind: depth\nunit_m: 0.001\nnear_m: 0\nfar_m: 8\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("closed", "arguments", "code", "named"),
     [
@@ -196,6 +205,7 @@ def test_what_may_not_be_read_is_named(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_name_that_the_terminal_cannot_spell_is_no_traceback(tmp_path: Path) -> None:
     bundle = save_bundle(tmp_path / "bundle")
     dataclasses.replace(bundle, classes=("b\u00fcro", "\U0001f373 kitchen", "office")).write()

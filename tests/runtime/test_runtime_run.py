@@ -29,6 +29,7 @@ def probabilities_of(record: dict[str, Any], classes: tuple[str, ...]) -> Any:
     return np.array([by_label[name] for name in classes], dtype=np.float32)
 
 
+@pytest.mark.slow
 def test_records_equal_engine_and_preprocess_bit_for_bit(tmp_path: Path, depth_bundle: Bundle) -> None:
     frames = make_frames(12)
     folder = save_frames(tmp_path / "f", frames)
@@ -64,6 +65,7 @@ def test_records_equal_engine_and_preprocess_bit_for_bit(tmp_path: Path, depth_b
         assert [label, str(count)] in [line.split() for line in done.stderr.splitlines()]
 
 
+@pytest.mark.slow
 def test_top_k_and_max_frames(tmp_path: Path, depth_bundle: Bundle) -> None:
     folder = save_frames(tmp_path, make_frames(5))
     done = run_cli("run", depth_bundle.path, "--camera", folder, "--top-k", 1, "--max-frames", 7, "--loop")
@@ -73,6 +75,7 @@ def test_top_k_and_max_frames(tmp_path: Path, depth_bundle: Bundle) -> None:
     assert done.records[0]["probability"] == done.records[5]["probability"]
 
 
+@pytest.mark.slow
 def test_corrupt_and_covered_frames_are_records_and_the_run_goes_on(
     tmp_path: Path, depth_bundle: Bundle
 ) -> None:
@@ -91,6 +94,7 @@ def test_corrupt_and_covered_frames_are_records_and_the_run_goes_on(
     assert "6 frames (3 bad, 0 dropped)" in done.stderr
 
 
+@pytest.mark.slow
 def test_first_files_may_be_corrupt(tmp_path: Path, depth_bundle: Bundle) -> None:
     folder = save_frames(tmp_path, make_frames(3))
     (folder / "frame_0.png").write_bytes(b"")
@@ -100,6 +104,7 @@ def test_first_files_may_be_corrupt(tmp_path: Path, depth_bundle: Bundle) -> Non
     assert [record["frame"] for record in done.records] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_eight_bit_folder_for_a_sixteen_bit_bundle(tmp_path: Path, depth_bundle: Bundle) -> None:
     folder = save_frames(tmp_path, make_frames(3, "uint8"))
     done = run_cli("run", depth_bundle.path, "--camera", folder)
@@ -110,6 +115,7 @@ def test_eight_bit_folder_for_a_sixteen_bit_bundle(tmp_path: Path, depth_bundle:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_colour_folder_is_refused(tmp_path: Path, depth_bundle: Bundle) -> None:
     folder = save_frames(tmp_path, [np.zeros((48, 64, 3), np.uint8)])
     done = run_cli("run", depth_bundle.path, "--camera", folder)
@@ -117,6 +123,7 @@ def test_colour_folder_is_refused(tmp_path: Path, depth_bundle: Bundle) -> None:
     assert "one channel" in done.stderr
 
 
+@pytest.mark.slow
 def test_nothing_but_covered_frames_exits_5(tmp_path: Path, depth_bundle: Bundle) -> None:
     folder = save_frames(tmp_path, [np.zeros((48, 64), np.uint16)] * 3)
     done = run_cli("run", depth_bundle.path, "--camera", folder)
@@ -126,6 +133,7 @@ def test_nothing_but_covered_frames_exits_5(tmp_path: Path, depth_bundle: Bundle
     assert "every pixel is invalid" in done.stderr
 
 
+@pytest.mark.slow
 def test_another_sensor_may_feed_the_bundle(tmp_path: Path, depth_bundle: Bundle) -> None:
     millimetres = make_frames(4)
     folder = save_frames(tmp_path / "mm", millimetres)
@@ -140,6 +148,7 @@ def test_another_sensor_may_feed_the_bundle(tmp_path: Path, depth_bundle: Bundle
     assert [record["top"] for record in first.records] == [record["top"] for record in second.records]
 
 
+@pytest.mark.slow
 def test_sensor_of_another_kind_is_refused(tmp_path: Path, depth_bundle: Bundle) -> None:
     folder = save_frames(tmp_path, make_frames(1))
     done = run_cli("run", depth_bundle.path, "--camera", folder, "--sensor", "nir")
@@ -147,6 +156,7 @@ def test_sensor_of_another_kind_is_refused(tmp_path: Path, depth_bundle: Bundle)
     assert "cannot feed a model adapted to depth" in done.stderr
 
 
+@pytest.mark.slow
 def test_eight_bit_sensor(tmp_path: Path) -> None:
     bundle = save_bundle(tmp_path / "bundle", PRESETS["nir8"])
     frames = [make_frames(1, "uint8")[0], make_frames(1, "uint8", 1)[0][:40]]  # its sizes may differ
@@ -176,6 +186,7 @@ def test_bad_arguments(depth_bundle: Bundle, arguments: list[str], code: int, te
     assert text in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "why"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 0, "terminated")]
 )
@@ -205,6 +216,7 @@ def test_signals_end_cleanly_with_the_summary(
     assert "Traceback" not in stderr
 
 
+@pytest.mark.slow
 def test_broken_pipe_ends_the_run_cleanly(tmp_path: Path, depth_bundle: Bundle) -> None:
     folder = save_frames(tmp_path, make_frames(3))
     line = " ".join(cli_command("run", depth_bundle.path, "--camera", folder, "--loop"))
@@ -224,6 +236,7 @@ def test_broken_pipe_ends_the_run_cleanly(tmp_path: Path, depth_bundle: Bundle) 
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_full_disk_is_reported(tmp_path: Path, depth_bundle: Bundle) -> None:
     folder = save_frames(tmp_path, make_frames(3))

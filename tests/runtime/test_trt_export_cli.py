@@ -17,6 +17,8 @@ from tgkt_edge.bundle.engines import plans
 from tgkt_edge.system.gpu import find_gpu
 from tgkt_edge.trt import library as trt
 
+pytestmark = pytest.mark.slow
+
 WITHOUT = """
 import sys
 sys.modules.update(dict.fromkeys({absent!r}))

@@ -154,6 +154,7 @@ def group() -> Iterator[Path]:
     pytest.skip("no control group with a quota can be made here")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one processor anyway")
 def test_libraries_start_as_many_threads_as_a_quota_allows(group: Path, bundle: Bundle) -> None:
     joined = ["/bin/sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
@@ -161,6 +162,7 @@ def test_libraries_start_as_many_threads_as_a_quota_allows(group: Path, bundle: 
     assert report(joined, bundle, OMP_NUM_THREADS="2")["torch"] == 2  # the user's word counts more
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one processor anyway")
 def test_libraries_start_as_many_threads_as_an_affinity_allows(bundle: Bundle) -> None:
     first = min(os.sched_getaffinity(0))

@@ -89,6 +89,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_run_resumes_to_bit_identical_weights(
     moment: str, finished: Run, tiny: Tiny, tmp_path: Path

@@ -163,6 +163,7 @@ def make_libraries(folder: Path, major: str) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_name_that_is_used_is_there(version: str, names: list[str], tmp_path: Path) -> None:
     wheel = f"tensorrt-cu12-bindings=={version}"

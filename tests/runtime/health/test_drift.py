@@ -200,6 +200,7 @@ def test_a_run_tells_of_drift_before_the_frame_that_raised_it(watched: Bundle, t
     assert f"input_drift: on ({event['value']:g})" in log.getvalue()
 
 
+@pytest.mark.slow
 def test_a_run_on_a_camera_that_was_turned_says_so(tmp_path: Path) -> None:
     made: Bundle = save_bundle(tmp_path / "bundle")
     frames = [
@@ -227,6 +228,7 @@ def test_a_run_on_a_camera_that_was_turned_says_so(tmp_path: Path) -> None:
         assert ("upside_down" in done.records[-1].get("health", [])) is turned
 
 
+@pytest.mark.slow
 def test_a_bundle_without_statistics_says_so_once_and_runs(depth_bundle: Bundle, tmp_path: Path) -> None:
     folder = save_frames(tmp_path / "frames", make_frames(3))
     done = run_cli("run", depth_bundle.path, "--camera", folder)

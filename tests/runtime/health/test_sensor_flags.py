@@ -119,6 +119,7 @@ def test_a_run_tells_of_flags_before_the_frame_that_raised_them() -> None:
     assert "invalid: on (1)" in log.getvalue()
 
 
+@pytest.mark.slow
 def test_the_command_line_writes_them_too(depth_bundle: Bundle, tmp_path: Path) -> None:
     folder = save_frames(tmp_path / "frames", make_frames(1))
     far = np.full((48, 64), 9000, np.uint16)  # beyond the preset's 8 m

@@ -63,6 +63,7 @@ class Clock:
         return self.now
 
 
+@pytest.mark.slow
 def test_run_is_ready_beats_with_its_frames_and_ends_on_sigterm_with_every_line_whole(
     tmp_path: Path, depth_bundle: Bundle, manager: Manager
 ) -> None:
@@ -96,6 +97,7 @@ def test_run_is_ready_beats_with_its_frames_and_ends_on_sigterm_with_every_line_
     assert f"{len(records)} frames (0 bad" in stderr
 
 
+@pytest.mark.slow
 def test_a_source_that_cannot_be_opened_is_never_ready(
     tmp_path: Path, depth_bundle: Bundle, manager: Manager
 ) -> None:

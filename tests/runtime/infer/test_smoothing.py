@@ -88,6 +88,7 @@ def test_bad_options_are_refused(more: dict[str, Any], text: str) -> None:
         Decider(**{"classes": ("a", "b"), **more})
 
 
+@pytest.mark.slow
 def test_run_keeps_what_each_frame_said_beside_the_decision(depth_bundle: Bundle, tmp_path: Path) -> None:
     frames = save_frames(tmp_path / "frames", make_frames(8))
     plain = run_cli("run", depth_bundle.path, "--camera", frames)

@@ -259,6 +259,7 @@ def test_memory_stays_flat_however_many_frames_come(monkeypatch: pytest.MonkeyPa
 # From the command line
 
 
+@pytest.mark.slow
 def test_run_writes_to_the_sinks_that_are_named(depth_bundle: Bundle, tmp_path: Path) -> None:
     frames = save_frames(tmp_path / "frames", make_frames(6))
     log = tmp_path / "run.jsonl"
@@ -275,6 +276,7 @@ def test_run_writes_to_the_sinks_that_are_named(depth_bundle: Bundle, tmp_path: 
     assert len(log.read_text().splitlines()) == 2 * (1 + 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sink", "text"),
     [

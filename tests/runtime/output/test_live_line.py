@@ -7,6 +7,8 @@ import pty
 import subprocess
 import time
 
+import pytest
+
 from tests.support.cli import cli_command, cli_environment
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.runtime.output.live_line import LiveLine
@@ -26,6 +28,7 @@ def test_an_answer_stays_for_two_seconds_while_no_other_comes() -> None:
         assert line.due()
 
 
+@pytest.mark.slow
 def test_a_camera_of_four_frames_a_second_does_not_flicker(shim: str, depth_bundle: Bundle) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(

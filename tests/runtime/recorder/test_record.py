@@ -185,6 +185,7 @@ def test_an_unplugged_camera_leaves_a_valid_recording(tmp_path: Path, shim: str)
     assert [captured.error for captured in replay(out, "nir")] == [None] * 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["png", "ffv1"])
 def test_a_full_disk_leaves_the_earlier_frames(tmp_path: Path, form: str) -> None:
     disk = tmp_path / "disk"

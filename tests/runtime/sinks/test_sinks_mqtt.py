@@ -181,6 +181,7 @@ def test_fifty_restarts_lose_no_decision_and_leave_no_thread_or_socket(tmp_path:
         broker.stop()
 
 
+@pytest.mark.slow
 def test_wrong_password_is_said_once_and_the_right_one_goes_through(tmp_path: Path) -> None:
     passwords = tmp_path / "passwords"
     subprocess.run(

@@ -73,12 +73,14 @@ def test_copying_a_large_frame_makes_it_no_older(read: Callable[..., Any]) -> No
     assert (np.diff([line["time"] for line in found.report]) > 0).all()
 
 
+@pytest.mark.slow
 def test_frames_that_the_driver_lost_are_counted(read: Callable[..., Any]) -> None:
     found = read(count=6, GAP=3)
     assert [line["lost"] for line in found.report] == [0, 0, 0, 2, 2, 2]
     assert [line["number"] for line in found.report] == list(range(6))
 
 
+@pytest.mark.slow
 def test_a_driver_that_does_not_count_loses_nothing(read: Callable[..., Any]) -> None:
     assert {line["lost"] for line in read(UNCOUNTED=1).report} == {0}
 

@@ -165,6 +165,7 @@ def rtsp(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
             server.kill()
 
 
+@pytest.mark.slow
 def test_rtsp_and_a_server_that_dies(rtsp: tuple[str, subprocess.Popen[str]]) -> None:
     uri, server = rtsp
     with open_source(uri, NIR8.with_size(64, 48)) as source:

@@ -90,6 +90,7 @@ def read_all(source: FrameSource) -> list[Any]:
         return list(iter(source.read, None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uri", ["realsense://{}", "{}"])
 def test_depth_is_replayed_bit_for_bit_with_its_times(depth: Path, uri: str) -> None:
     source = open_source(uri.format(depth), DEPTH)
@@ -102,6 +103,7 @@ def test_depth_is_replayed_bit_for_bit_with_its_times(depth: Path, uri: str) -> 
     )
 
 
+@pytest.mark.slow
 def test_a_loop_begins_again(depth: Path) -> None:
     with open_source(f"realsense://{depth}", DEPTH, loop=True) as source:
         found = [source.read() for _ in range(2 * COUNT + 3)]
@@ -123,6 +125,7 @@ def test_a_file_longer_than_any_queue_is_read_whole_and_may_be_left_at_any_frame
             assert len([source.read() for _ in range(count)]) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "pixels"), [("uint8", "y8"), ("uint16", "y16")])
 def test_infrared(tmp_path: Path, dtype: str, pixels: str) -> None:
     path = record(tmp_path / "ir.db3", "infrared", pixels, counts(dtype), "hardware_clock")
@@ -131,11 +134,13 @@ def test_infrared(tmp_path: Path, dtype: str, pixels: str) -> None:
     assert all(captured.time > START + 1e6 for captured in found)  # a hardware clock says nothing: arrival
 
 
+@pytest.mark.slow
 def test_another_depth_scale_is_refused_with_what_to_write(depth: Path) -> None:
     with pytest.raises(SourceLostError, match=r"says 0\.00025 m a count.*unit_m: 0\.001.*'unit_m: 0\.00025'"):
         open_source(f"realsense://{depth}", PRESETS["depth"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "text"),
     [
@@ -163,6 +168,7 @@ def test_cameras_and_files_that_are_not_there(tmp_path: Path) -> None:
         open_source("realsense://123456", DEPTH, loop=True)
 
 
+@pytest.mark.slow
 def test_the_library_is_optional(tmp_path: Path) -> None:
     (tmp_path / "pyrealsense2.py").write_text("raise ModuleNotFoundError('none', name='pyrealsense2')\n")
     program = (
@@ -184,6 +190,7 @@ def test_the_library_is_optional(tmp_path: Path) -> None:
     assert "[realsense]'" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_camera_that_comes_back_in_another_size_or_unit_is_refused_with_both(depth: Path) -> None:
     with open_source(str(depth), DEPTH) as source:
         found = source.format
@@ -195,6 +202,7 @@ def test_a_camera_that_comes_back_in_another_size_or_unit_is_refused_with_both(d
         RealSenseSource(str(depth), DEPTH, pinned=StreamFormat("Z16", 64, 48, 0.001))
 
 
+@pytest.mark.slow
 def test_a_unit_that_changes_while_frames_come_is_said(depth: Path) -> None:
     source = RealSenseSource(str(depth), DEPTH)
     with source:

@@ -26,6 +26,7 @@ from tgkt_edge.sensor import PRESETS
 from tgkt_edge.system.device_access import users_of
 
 
+@pytest.mark.slow
 def test_the_structures_are_the_kernels(tmp_path: Path) -> None:
     compiler = shutil.which("gcc")
     if compiler is None:
@@ -120,16 +121,19 @@ def test_big_endian_counts_are_turned() -> None:
     assert raw_pixels(data[:-1], Layout("Y16 >", 2, 2, 4, 8)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 63, 640])
 def test_any_width_is_taken_when_the_spec_names_none(read: Callable[..., Any], width: int) -> None:
     assert read("depth", 1, FORMATS="Z16 ", WIDTH=width).frames[0].shape == (HEIGHT, width)
 
 
+@pytest.mark.slow
 def test_the_time_is_the_drivers(read: Callable[..., Any]) -> None:
     ages = [line["age"] for line in read(AGE_MS=1500).report]
     assert all(1.5 <= age < 60 for age in ages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", [{"CLOCK": 1}, {"AGE_MS": 3_600_000}, {"AGE_MS": -60_000}])
 def test_a_driver_with_a_clock_of_its_own_leaves_the_time_of_arrival(
     read: Callable[..., Any], driver: dict[str, int]
@@ -139,6 +143,7 @@ def test_a_driver_with_a_clock_of_its_own_leaves_the_time_of_arrival(
         assert 0 <= line["age"] < 60
 
 
+@pytest.mark.slow
 def test_damaged_and_incomplete_frames_are_named_and_the_next_follows(read: Callable[..., Any]) -> None:
     found = read(DAMAGED=1, SHORT=2)
     errors = [line["error"] for line in found.report]
@@ -149,12 +154,14 @@ def test_damaged_and_incomplete_frames_are_named_and_the_next_follows(read: Call
     np.testing.assert_array_equal(found.frames[3], painted(3))
 
 
+@pytest.mark.slow
 def test_a_camera_that_begins_with_damaged_frames_opens(read: Callable[..., Any]) -> None:
     found = read(DAMAGED=0)
     np.testing.assert_array_equal(found.frames[0], painted(1))
     assert found.report[0]["number"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", [{}, {"EVENT": 1}])
 def test_a_format_that_changes_midway_is_said(read: Callable[..., Any], driver: dict[str, int]) -> None:
     found = read(count=10, CHANGE=3, **driver)
@@ -242,6 +249,7 @@ def test_two_hundred_replugs_leave_no_descriptor_and_no_mapping_behind(tmp_path:
     assert report["held"][0] == report["held"][1]
 
 
+@pytest.mark.slow
 def test_the_programs_that_hold_a_device_are_named(tmp_path: Path) -> None:
     device = tmp_path / "video0"
     device.touch()

@@ -27,6 +27,7 @@ def asked(log: Path) -> list[str]:
     return [line.split()[1] for line in log.read_text().splitlines() if line.startswith("S_FMT")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.ENOMEM, errno.ETIMEDOUT, errno.EPROTO])
 @pytest.mark.parametrize("call", ["FAIL_SET", "FAIL_ON", "FAIL_DQ"])
 def test_an_error_that_passes_leaves_the_format_as_it_is(
@@ -39,6 +40,7 @@ def test_an_error_that_passes_leaves_the_format_as_it_is(
     np.testing.assert_array_equal(found.frames[0], painted(0))
 
 
+@pytest.mark.slow
 def test_a_stream_that_starts_at_the_third_attempt_for_want_of_an_argument(
     read: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -83,6 +85,7 @@ def test_a_silent_camera_costs_its_timeout_once(read: Callable[..., Any], tmp_pa
     assert time.monotonic() - begin < 5 * 1.5
 
 
+@pytest.mark.slow
 def test_a_refused_format_or_size_moves_on_to_the_next(read: Callable[..., Any], tmp_path: Path) -> None:
     log = tmp_path / "asked"
     found = read("nir", FORMATS="Y16 ,Y12 ", LOG=log, FAIL_SET=f"{errno.EINVAL}:1")
@@ -90,6 +93,7 @@ def test_a_refused_format_or_size_moves_on_to_the_next(read: Callable[..., Any],
     assert asked(log) == ["Y16", "Y12"]
 
 
+@pytest.mark.slow
 def test_more_than_64_formats_are_listed(read: Callable[..., Any]) -> None:
     many = [f"{index:02d}xx" for index in range(82)]
     assert read("nir", FORMATS=",".join([*many, "Y16 "])).report[0]["format"] == "Y16 64x48"
@@ -145,6 +149,7 @@ def reopen(shim: str) -> Callable[..., dict[str, Any]]:
     return call
 
 
+@pytest.mark.slow
 def test_a_camera_that_comes_back_in_another_size_is_asked_for_the_first_one(
     reopen: Callable[..., dict[str, Any]],
 ) -> None:
@@ -153,6 +158,7 @@ def test_a_camera_that_comes_back_in_another_size_is_asked_for_the_first_one(
     np.testing.assert_array_equal(back["frame"], painted(1))
 
 
+@pytest.mark.slow
 def test_one_that_keeps_the_other_size_is_refused_with_both(reopen: Callable[..., dict[str, Any]]) -> None:
     back = reopen({"FORMATS": "Y16 ,Y12 "}, {"WIDTH": "32", "HEIGHT": "24"})
     assert (
@@ -161,6 +167,7 @@ def test_one_that_keeps_the_other_size_is_refused_with_both(reopen: Callable[...
     )
 
 
+@pytest.mark.slow
 def test_one_that_lacks_the_first_format_is_refused_and_no_other_is_taken(
     reopen: Callable[..., dict[str, Any]],
 ) -> None:
@@ -172,17 +179,20 @@ def test_one_that_lacks_the_first_format_is_refused_and_no_other_is_taken(
     assert "The camera offers: Y12 (shim format), GREY (shim format)" in back["lost"]
 
 
+@pytest.mark.slow
 def test_a_format_that_was_second_choice_stays(reopen: Callable[..., dict[str, Any]]) -> None:
     back = reopen({"FORMATS": "Y12 "}, {"FORMATS": "Y16 ,Y12 "})
     assert back["format"] == "Y12 64x48"
 
 
+@pytest.mark.slow
 def test_a_receiver_is_asked_for_the_size_of_its_signal(read: Callable[..., Any], tmp_path: Path) -> None:
     found = read("nir", 1, HDMI=1, SIZES=1, WIDTH=32, SIGNAL_WIDTH=64)
     assert found.report[0]["format"] == "Y16 64x48 from a 64x48 signal"
     assert found.frames[0].shape == (HEIGHT, WIDTH)
 
 
+@pytest.mark.slow
 def test_another_signal_that_the_driver_scales_to_the_first_size_is_refused(
     reopen: Callable[..., dict[str, Any]],
 ) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.cli import cli_environment
 
+pytestmark = pytest.mark.slow
+
 # The signal goes after the third frame and comes back after the sixth; the driver keeps delivering.
 LOSE = """
 import json, os, sys
@@ -51,7 +53,6 @@ def test_frames_without_a_signal_are_error_lines_and_pictures_follow(
     assert found[10][1] == [first, first + 3, first + 6, first + 9]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["INPUT", "HDMI"])
 def test_a_camera_without_a_signal_does_not_open(read: Callable[..., Any], tmp_path: Path, kind: str) -> None:
     (tmp_path / "nosignal").touch()

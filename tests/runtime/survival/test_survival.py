@@ -55,6 +55,7 @@ def every_fault_once(run: Any, disk: Any, broker: Any) -> None:
     run.more(60)
 
 
+@pytest.mark.slow
 def test_a_run_outlives_its_camera_broker_and_disk_and_loses_no_decision(
     tmp_path: Path,
     shim: str,

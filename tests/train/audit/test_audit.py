@@ -126,6 +126,7 @@ def test_an_unfinished_run_cannot_be_audited(finished: Run, tmp_path: Path) -> N
         pick(tmp_path / "run", 3)
 
 
+@pytest.mark.slow
 def test_what_is_clicked_on_the_page_is_what_it_saves(finished: Run, tmp_path: Path) -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:

@@ -79,6 +79,7 @@ with swap_run_folder(out):
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_is_the_old_run_or_the_new(tmp_path: Path) -> None:
     seen = []
     for moment in range(1, 100):

@@ -122,6 +122,7 @@ def test_bad_uris_exit_2_and_show_no_secret(uri: str, token: str | None, words: 
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_https_with_an_own_certificate(tmp_path: Path) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]

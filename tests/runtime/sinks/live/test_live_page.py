@@ -63,6 +63,7 @@ def test_metres_under_the_pointer_and_by_keyboard(tab: Tab, live: Live) -> None:
     assert tab.page.locator("#probe").is_hidden()
 
 
+@pytest.mark.slow
 def test_a_low_window_still_points_at_the_right_pixel(tab: Tab, live: Live) -> None:
     tab.page.set_viewport_size({"width": 1600, "height": 420})
     live.write(Live.ramp(0))
@@ -98,6 +99,7 @@ def test_pixels_have_the_colours_of_the_table(tab: Tab, live: Live) -> None:
     tab.wait(f"({PIXEL})([30, 40])[0] !== {red}")
 
 
+@pytest.mark.slow
 def test_text_from_outside_stays_text(tab: Tab, live: Live) -> None:
     evil = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
     live.write(Live.decision(0, evil))
@@ -114,6 +116,7 @@ def test_text_from_outside_stays_text(tab: Tab, live: Live) -> None:
 SIZES = ((320, 568), (390, 844), (844, 390), (1920, 1080))
 
 
+@pytest.mark.slow
 def test_nothing_hangs_over_and_text_stands_out(tab: Tab, live: Live) -> None:
     live.write(Live.decision(0, "a_rather_long_name_of_a_class_without_any_space_in_it"))
     tab.wait("document.getElementById('label').textContent.startsWith('a_rather')")
@@ -144,6 +147,7 @@ CONTRAST = """(selector) => {
 }"""
 
 
+@pytest.mark.slow
 def test_every_control_is_reached_by_tab_and_has_a_name(tab: Tab, live: Live) -> None:
     live.write(Live.decision(0))
     tab.wait("document.getElementById('label').textContent === 'bedroom'")

@@ -133,6 +133,7 @@ def test_two_devices_below_one_host_do_not_log_each_other_out(proxy: Proxy, brow
             assert tab.context.request.get(f"{address}{path}api/latest").status == 200
 
 
+@pytest.mark.slow
 def test_a_proxy_that_passes_the_viewers_host_on_needs_its_name(proxy: Proxy) -> None:
     with closing(Live("http://127.0.0.1:0?host=camera.example")) as live:
         address = proxy({"/edge/": live.port}, tls=False, lines="proxy_set_header Host $http_host;")
