@@ -6,6 +6,13 @@
     ... --rows table5 --config paper     the rows of the paper's Table 4, 5, 6 or 7
     ... --epochs 12 --stages tgmb tgkt   12 epochs for these stages, the usual number for the others
 
+    python benchmarks/tables.py --protocols abcd --data nyuv2-5 epfl-6 --closed source-only "BN statistics" translate \
+        default labels --seeds 0 1 2 --size 112 --weights FILE -o WORK [--methods shot socket tgmb]
+
+--protocols: transductive (a), other scenes (b), shifted class shares (c) and fewer pairs (d); see protocols.py. Rows of
+--closed are computed from features that are extracted once and kept in WORK; --methods are trained from the images
+that a seed draws, as always.
+
 --data takes nyuv2-5, epfl-6, a folder that ``tgkt-edge data prepare`` wrote, or NAME:SRC to prepare one: with
 ``--data sunrgbd:SUNRGBD`` this runs the paper's 16 tasks. Finished cells in WORK are not computed again, unfinished
 ones are resumed; a source model is trained once for each seed and shared by all rows, a translation net by all rows
@@ -17,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import os
 import platform
 import shlex
@@ -29,12 +37,16 @@ from typing import Any
 from cells import Workshop
 from datasets import DataSet, open_data
 from paper_figures import RUNNABLE, TABLES, Row
+from protocol_tables import compute, written
+from protocols import ROWS
 from table_text import Cells, Failures, margins, markdown, summarise
 
 from tgkt_edge import __version__
-from tgkt_edge.config import AdaptConfig
+from tgkt_edge.config import AdaptConfig, build_config
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.io.atomic import write_json, write_text
+
+LETTERS = ["".join(some) for n in range(1, 5) for some in itertools.combinations("abcd", n)]
 
 NOTES = {
     "epfl-6": "RGB -> NIR, 152 frames. The paper's figures are for all 315 of its set; this is the part at hand.",
@@ -103,6 +115,8 @@ def main() -> int:
     rows = [Row(name, name) for name in args.methods] + args.row
     rows += [row for name in args.rows for row in TABLES[name]]
     doubled = sorted({row.name for row in rows if [other.name for other in rows].count(row.name) > 1})
+    if args.protocols:
+        return _protocols(args)
     if not rows or doubled:
         raise SystemExit(
             f"rows of one name: {', '.join(doubled)}" if doubled else "no row: give --methods or --rows"
@@ -144,6 +158,22 @@ def main() -> int:
     return 1 if failures else 0
 
 
+def _protocols(args: argparse.Namespace) -> int:
+    if args.row or args.rows:
+        raise SystemExit("--protocols takes rows of --closed and --methods; give no --row and no --rows")
+    flags = {"image_size": args.size, "batch": args.batch, "weights": args.weights}
+    flags |= {"device": args.device, "precision": args.precision}
+    sets = (*epochs_of(args.epochs, args.stages), *args.set)
+    config = build_config(args.config, sets, flags)
+    workshop = Workshop(args.out_dir, args.config, tuple(flags.items()), sets)
+    data = [one for text in args.data for one in open_data(text, args.out_dir / "csv")]
+    about = {"title": args.label, "command": command(), "machine": machine(), "written": written()}
+    rows = (*args.closed, *args.methods)
+    out = args.out or args.out_dir / "protocols.md"
+    print(compute(args.out_dir, data, args.protocols, rows, args.seeds, config, workshop, out, about))
+    return 0
+
+
 def _write(
     out: Path,
     args: argparse.Namespace,
@@ -179,6 +209,10 @@ def _parse() -> argparse.Namespace:
         "--row", action="append", default=[], type=read_row, metavar="NAME=METHOD,key=value,..."
     )
     parser.add_argument("--rows", nargs="+", default=[], choices=tuple(TABLES))
+    parser.add_argument(
+        "--protocols", default="", choices=LETTERS, help="such as abcd: the tables by protocol"
+    )
+    parser.add_argument("--closed", nargs="+", default=list(ROWS), choices=ROWS, help="rows of --protocols")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int)

@@ -1,11 +1,14 @@
 """How often the verdict without labels is right, over finished runs whose labels are known here.
 
     python benchmarks/verdict.py --cells WORK [WORK ...] [--run RUN=LABELS ...] -o OUT
+    ... --closed nyuv2-5 epfl-6 --seeds 1 2 --size 112 --weights FILE
     ... --broken epfl-6 nyuv2-5 --seeds 0 1 --size 112 --weights FILE      first makes runs that are meant to fail
 
 --cells takes work folders of ``tables.py``; of every finished cell (--cell-seeds: of these seeds) but those of
 source-only, where there is nothing to judge, the models are asked once and what they said is kept in OUT, so that a
 changed verdict is measured in seconds. --run adds any other run with a CSV or folder of labelled target frames.
+--closed makes some twenty translations of features a data set and seed, poor and broken ones among them, from features
+that are computed once (verdict_closed.py).
 --broken trains short runs in OUT (BROKEN, and pairs that do not match) through the same machinery, which takes finished
 ones over when it is started again.
 
@@ -17,7 +20,6 @@ otherwise. Writes OUT/verdict.md and .json. Exit code 1 if fewer than --goal of 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import json
 import sys
@@ -31,20 +33,23 @@ import torch
 from cells import Workshop
 from datasets import DataSet, open_data
 from paper_figures import Row
+from verdict_closed import closed_runs
+from verdict_store import load_evidence, save_evidence
 
 from tgkt_edge.data.discovery import read_csv_columns
 from tgkt_edge.data.loading import load_frames, load_pairs
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.evaluation.evaluate import evaluate
-from tgkt_edge.io.atomic import atomic_file, write_json, write_text
+from tgkt_edge.io.atomic import write_json, write_text
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.train.holdout import no_pairs, split_pairs
 from tgkt_edge.train.nn.checkpoint import load_classifier, load_into, load_tensors
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Translator
+from tgkt_edge.train.report.comparison import Evidence
 from tgkt_edge.train.report.material import Material, Model
 from tgkt_edge.train.report.summary import evidence, gather
-from tgkt_edge.train.report.verdict import Evidence, judge
+from tgkt_edge.train.report.verdict import judge
 from tgkt_edge.train.run_folder.folder import Run
 
 _SHORT = ("tgkt.epochs=2", "shot.epochs=2", "socket.epochs=2")
@@ -157,20 +162,8 @@ def kept_evidence(run: Path, folder: Path) -> Evidence:
     """:func:`evidence_of`, asked once and kept in ``folder``."""
     file = folder / f"{_key(run)}.npz"
     if not file.is_file():
-        found = evidence_of(Run(run))
-        values = {item.name: getattr(found, item.name) for item in dataclasses.fields(found)}
-        arrays: dict[str, Any] = {
-            name: np.asarray(value) for name, value in values.items() if value is not None
-        }
-        with atomic_file(file) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, **arrays)
-    with np.load(file) as kept:
-        values = {name: kept[name] for name in kept.files}
-    values["classes"] = tuple(map(str, values["classes"]))
-    values["held_runs"] = values["held_runs"].astype(int).tolist()
-    if "last_churn" in values:
-        values["last_churn"] = float(values["last_churn"])
-    return Evidence(**values)
+        save_evidence(file, evidence_of(Run(run)))
+    return load_evidence(file)
 
 
 def kept_models(case: Case, folder: Path) -> dict[str, dict[str, Any]]:
@@ -201,44 +194,71 @@ def rate(verdict: str, truth: str) -> str:
 
 
 def assess(case: Case, folder: Path, margin: float) -> dict[str, Any]:
-    """One row: the changes, the verdict, and its rate by accuracy and by balanced accuracy."""
-    verdict = judge(kept_evidence(case.run, folder))
-    models = kept_models(case, folder)
+    """One row: see :func:`row_of`."""
+    return row_of(case.name, kept_evidence(case.run, folder), kept_models(case, folder), margin)
+
+
+def row_of(
+    name: str, made_from: Evidence, models: dict[str, dict[str, Any]], margin: float
+) -> dict[str, Any]:
+    """The changes, the verdict, and its rate by accuracy, by balanced accuracy, and by what it speaks of."""
+    verdict = judge(made_from)
     source, final = models["source-only"], models[list(models)[-1]]
     row: dict[str, Any] = {
-        "run": case.name, "source_only": source["accuracy"], "verdict": verdict.verdict,
-        "sentence": verdict.sentence,
+        "run": name, "source_only": source["accuracy"], "verdict": verdict.verdict,
+        "sentence": verdict.sentence, "over": verdict.over,
     }  # fmt: skip
-    for key in ("accuracy", "balanced_accuracy"):
+    for key in MEASURES:
         change = final[key] - source[key]
         row[key] = {"change": change, "rate": rate(verdict.verdict, truth_of(change, margin))}
+    # Where it is silent, it is right only if nothing changed by either measure.
+    measures = {"frames": ("accuracy",), "classes": ("balanced_accuracy",)}.get(verdict.over, MEASURES)
+    rates = [row[key]["rate"] for key in measures]
+    row["own"] = {"rate": next((one for one in ("wrong", "silent", "right") if one in rates), "right")}
     return row
+
+
+MEASURES = ("accuracy", "balanced_accuracy")
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """By measure: how many verdicts are right, silent and wrong; of those that are not silent, the share right."""
     found = {}
-    for key in ("accuracy", "balanced_accuracy"):
+    for key in (*MEASURES, "own"):
         counts = {
             name: sum(row[key]["rate"] == name for row in rows) for name in ("right", "silent", "wrong")
         }
         spoke = counts["right"] + counts["wrong"]
         found[key] = {**counts, "runs": len(rows), "right_of_all": counts["right"] / max(1, len(rows)),
+                      "spoke": sum(row["verdict"] != "no evidence" for row in rows) / max(1, len(rows)),
                       "right_where_it_spoke": counts["right"] / max(1, spoke)}  # fmt: skip
     return found
 
 
+NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "own": "what it speaks of"}
+
+
 def markdown(rows: Sequence[dict[str, Any]], totals: dict[str, dict[str, Any]], margin: float) -> str:
     """A table of all runs, and the sums."""
-    lines = ["| run | source-only | accuracy | balanced | verdict | right? |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| run | source-only | accuracy | balanced | verdict | over | right? |",
+        "|---|---|---|---|---|---|---|",
+    ]
     lines += [
         f"| {row['run']} | {row['source_only']:.1%} | {100 * row['accuracy']['change']:+.1f} | "
-        f"{100 * row['balanced_accuracy']['change']:+.1f} | {row['verdict']} | {row['accuracy']['rate']} |"
+        f"{100 * row['balanced_accuracy']['change']:+.1f} | {row['verdict']} | {row['over']} | {row['own']['rate']} |"
         for row in rows
     ]
-    lines += ["", f"A change up to {100 * margin:.0f} points is none. `right?` goes by accuracy.", ""]
     lines += [
-        f"- by {key.replace('_', ' ')}: {t['right']} of {t['runs']} right ({t['right_of_all']:.0%}), "
+        "",
+        (
+            f"A change up to {100 * margin:.0f} points is none. `right?` goes by what the verdict says that it speaks "
+            f"of: accuracy over frames, or over classes (balanced)."
+        ),
+        "",
+    ]
+    lines += [
+        f"- by {NAMES[key]}: spoke in {t['spoke']:.0%}; {t['right']} of {t['runs']} right ({t['right_of_all']:.0%}), "
         f"{t['silent']} silent, {t['wrong']} wrong; right where it spoke: {t['right_where_it_spoke']:.0%}"
         for key, t in totals.items()
     ]
@@ -259,15 +279,20 @@ def main(words: Sequence[str] | None = None) -> int:
         except TgktEdgeError as error:
             print(f"{case.name}: left out: {error}", file=sys.stderr)
             continue
-        print(f"{rows[-1]['run']}: {rows[-1]['verdict']}, {rows[-1]['accuracy']['rate']}", file=sys.stderr)
+        print(f"{rows[-1]['run']}: {rows[-1]['verdict']}, {rows[-1]['own']['rate']}", file=sys.stderr)
+    for name, made_from, models in closed_runs(args) if args.closed else ():
+        rows.append(row_of(name, made_from, models, args.margin))
+        print(f"{name}: {rows[-1]['verdict']}, {rows[-1]['own']['rate']}", file=sys.stderr, flush=True)
     if not rows:
-        raise SystemExit("no finished run: give --cells WORK of tables.py, --run RUN=LABELS or --broken")
+        raise SystemExit(
+            "no finished run: give --cells WORK of tables.py, --run RUN=LABELS, --closed or --broken"
+        )
     totals = summarise(rows)
     text = markdown(rows, totals, args.margin)
     write_text(args.out / "verdict.md", text)
     write_json(args.out / "verdict.json", {"margin": args.margin, "totals": totals, "runs": rows})
     print(text)
-    return 0 if totals["accuracy"]["right_where_it_spoke"] >= args.goal else 1
+    return 0 if totals["own"]["right_where_it_spoke"] >= args.goal else 1
 
 
 def _run_and_labels(text: str) -> tuple[Path, Path]:
@@ -285,6 +310,9 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cell-seeds", type=int, nargs="+", help="of --cells only those of these seeds")
     parser.add_argument("--run", action="append", type=_run_and_labels, default=[], metavar="RUN=LABELS")
     parser.add_argument("--broken", nargs="+", default=[], metavar="DATA", help="data sets, as for tables.py")
+    parser.add_argument(
+        "--closed", nargs="+", default=[], metavar="DATA", help="runs in closed form, made here"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--batch", type=int)

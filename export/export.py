@@ -177,9 +177,19 @@ def _from_run(
         "run": run.resolve().name,
         "target_sha256": sha256_of(Run(run).target),
         "opset": OPSET,
+        **_labels(run),
         **_versions("torch", "onnxscript"),
     }
     return task, target, verification, provenance
+
+
+def _labels(path: Path) -> dict[str, Any]:
+    """Of a run that learnt from labelled target frames: how many, and the digest of the list."""
+    from tgkt_edge.train.audit.frames import trained_on
+    from tgkt_edge.train.run_folder.folder import Run
+
+    taught = trained_on(path)
+    return {"labels": {"frames": len(taught), "sha256": sha256_of(Run(path).labels)}} if taught else {}
 
 
 def _from_bundle(

@@ -202,6 +202,15 @@ def build_config(
         raise ConfigError(
             f"rounds = {built.rounds}: only translator = pixels has rounds, not {built.translator}"
         )
+    asked = [f"--set {text}" for text in sets if text.partition("=")[0].strip() == "translation.prior"]
+    if (flags or {}).get("translation.prior") is not None:
+        asked.append(f"--prior {(flags or {})['translation.prior']}")
+    if asked and not built.by_features:
+        raise ConfigError(
+            f"{asked[0]}: only a translation of features balances its answers towards a prior; method = "
+            f"{built.method} with translator = {built.translator} does not. Leave it out, or give --method tgkt or "
+            f"translate with --translator features."
+        )
     return built
 
 

@@ -110,8 +110,8 @@ class StudentConfig:
     """Stage 3 after a translation in feature space: the target network learns the teacher's soft labels."""
 
     epochs: int = 2
-    lr: float = 1e-3  # backbone, at step 0
-    head_lr: float = 1e-3  # classifier, at step 0
+    lr: float = 1e-4  # backbone, at step 0
+    head_lr: float = 1e-4  # classifier, at step 0
     momentum: float = 0.9
     weight_decay: float = 1e-3
     norms: Literal["frozen", "batch"] = (

@@ -19,6 +19,7 @@ from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.data_checks import distinct_pairs, remarks
+from tgkt_edge.train.few_labels import label_remarks, load_labels, write_labels
 from tgkt_edge.train.holdout import no_pairs, split_pairs
 from tgkt_edge.train.logger import RunLog, truncate_metrics
 from tgkt_edge.train.methods.translation.class_prior import NAMED, read_prior
@@ -90,6 +91,8 @@ def adapt(
         with swap_run_folder(out):
             if loaded.source is not None:
                 save_checkpoint(run.source, *loaded.source)  # it may have lain here
+            if loaded.labelled is not None:
+                write_labels(run.labels, loaded.labelled, loaded.target.names, loaded.classes)
             write_config(out, inputs, sensor, config, now)  # whatever is killed from now on can be resumed
     (out / "checkpoints").mkdir(exist_ok=True)
     if resume:
@@ -104,7 +107,7 @@ def adapt(
         )
         if batch < given:
             log.say(f"batch lowered from {given} to {batch}: the smallest set has no more images")
-        for line in remarks(loaded.target):
+        for line in [*remarks(loaded.target), *label_remarks(loaded.labelled, loaded.classes)]:
             log.say(line)
         return train_stages(run, loaded, config, compute, log)
 
@@ -134,6 +137,14 @@ def _load(
         )
     classes = source[1].classes if source is not None else cast(Images, images).classes
     prior = read_prior(config.translation.prior, classes) if config.by_features else None
+    labelled = None
+    if inputs.labels is not None:
+        if not config.by_features:
+            raise UsageError(
+                f"--labels {inputs.labels}: only a translation of features learns from them (--method tgkt or "
+                f"translate, --translator features); leave them out, and measure with tgkt-edge audit or evaluate"
+            )
+        labelled = load_labels(Path(inputs.labels), target.names, classes)
     pairs, held = no_pairs(side), no_pairs(side)
     held_runs: list[int] = []
     if inputs.paired is not None:
@@ -166,9 +177,9 @@ def _load(
         except UsageError as error:
             raise UsageError(
                 f"{error} Beside --source-model they describe the frames; with --weights none the source model's own "
-                f"features do, which costs about ten points."
+                f"features do, which costs accuracy."
             ) from error
-    return Loaded(images, target, pairs, held, held_runs, pinned, source, prior)
+    return Loaded(images, target, pairs, held, held_runs, pinned, source, prior, labelled)
 
 
 def source_checkpoint(path: Path) -> Path:

@@ -21,12 +21,14 @@ from tgkt_edge.train.holdout import neighbour_runs
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.student import train_student
 from tgkt_edge.train.methods.translation.evidence import belong_together
-from tgkt_edge.train.methods.translation.translate import Translation, translate
+from tgkt_edge.train.methods.translation.features import Features, Kind, extract
+from tgkt_edge.train.methods.translation.labelled import Labelled
+from tgkt_edge.train.methods.translation.translate import Of, Translation, translate
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_imagenet, save_checkpoint
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, SceneClassifier, frozen
 from tgkt_edge.train.nn.predict import refuse_diverged
-from tgkt_edge.train.report.material import Model
+from tgkt_edge.train.report.material import LeftOut, Model
 from tgkt_edge.train.run_folder.folder import Run
 
 Reals = NDArray[np.float64]
@@ -41,12 +43,14 @@ class Translated:
     Attributes:
         models: after source-only. rows: pairs that the models are asked about; runs: lengths of neighbours among them.
         about: of the translation, see :mod:`tgkt_edge.train.methods.translation.translate`.
+        left_out: what it answered about pairs while they were left out.
     """
 
     models: dict[str, Model]
     rows: NDArray[np.int64]
     runs: list[int]
     about: dict[str, Any]
+    left_out: LeftOut
 
 
 def train_by_features(
@@ -59,6 +63,7 @@ def train_by_features(
     paired_frames: Store,
     depth: bool,
     given_prior: Reals | None,
+    labelled: Labelled | None,
     config: AdaptConfig,
     compute: Compute,
     log: RunLog,
@@ -75,19 +80,27 @@ def train_by_features(
         TgktEdgeError: pairs left out show that nothing was translated, and a target network was to be trained on it.
     """
     file = run.stages(config)["translate"]
+    stores = {"target": target, "paired RGB": paired_rgb, "paired frames": paired_frames}
+
+    def look(name: str, network: nn.Module, images: Of, kind: Kind) -> Features:
+        return extract(
+            name, network, stores[images], kind, config.image_size, config.batch, compute, log, run.features
+        )
+
     if not file.is_file():
         found = timed(
             "translate",
             lambda: translate(
-                source, header.beside, _backbone(source, config, compute, log), target, paired_rgb, paired_frames,
-                depth, given_prior, config, compute, log, run.features,
+                source, header.beside, _backbone(source, config, compute, log), look, depth, given_prior,
+                config.translation, log, labelled,
             ),
         )  # fmt: skip
         network = compute.place(found.network)
         refuse_diverged("translate", network, source, target, config.image_size, config.batch, compute)
         beside = {
             name: torch.from_numpy(np.ascontiguousarray(getattr(found, name)))
-            for name in ("labels", "first", "prior", "rgb", "translated", "rows")
+            for name in ("labels", "first", "prior", "rgb", "translated", "unadapted", "rows")
+            if getattr(found, name) is not None
         }
         save_checkpoint(
             file,
@@ -97,7 +110,8 @@ def train_by_features(
     network, kept = load_classifier(file, "target")
     network = frozen(compute.place(network))
     shutil.rmtree(run.features, ignore_errors=True)  # they are of no more use, and larger than all else
-    values = {name: tensor.numpy() for name, tensor in kept.beside.items()}
+    values: dict[str, Any] = {"unadapted": None}
+    values |= {name: tensor.numpy() for name, tensor in kept.beside.items()}
     known = Translation(network, **values, about=kept.extra["translation"])
     doubt = belong_together(known)
     for line in [*_notes(known.about, about.classes), *([doubt] if doubt else [])]:
@@ -105,8 +119,9 @@ def train_by_features(
     rows = known.rows
     runs = neighbour_runs(len(rows))
     story = {**known.about, "belong_together": doubt is None}
+    left_out = LeftOut(known.rgb, known.unadapted, known.translated, doubt is None)
     if config.method == "translate":
-        return Translated({"target": Model(network)}, rows, runs, story)
+        return Translated({"target": Model(network)}, rows, runs, story, left_out)
     if doubt and not config.translation.force:
         raise TgktEdgeError(
             f"{doubt} No target network was trained on that. The translation is kept in {file}: with other pairs begin "
@@ -116,7 +131,7 @@ def train_by_features(
         train_student, network, target, known.labels, known.first, known.prior, config, compute, log
     )
     student = train("tgkt", learn)
-    return Translated({"translate": Model(network), "target": Model(student)}, rows, runs, story)
+    return Translated({"translate": Model(network), "target": Model(student)}, rows, runs, story, left_out)
 
 
 def _backbone(source: Classifier, config: AdaptConfig, compute: Compute, log: RunLog) -> nn.Module:
@@ -152,7 +167,7 @@ def _notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
     if about["own_backbone"] and not about["generic"]:
         lines.append(
             "translate: the frames are described by the source model's own features, since there are no ImageNet "
-            "weights (--weights none); with them accuracy is about ten points higher."
+            "weights (--weights none), which costs accuracy; give --weights where there are some."
         )
     if about["unanswered"]:
         names = ", ".join(classes[k] for k in about["unanswered"])

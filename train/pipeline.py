@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from tgkt_edge.train.methods.shot import train_shot
 from tgkt_edge.train.methods.tgkt import train_tgkt
 from tgkt_edge.train.methods.tgmb import train_tgmb
 from tgkt_edge.train.methods.translation.choice import MOST
+from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_into, load_tensors, save_checkpoint
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, Translator, frozen
@@ -51,6 +52,12 @@ class Loaded:
     sensor: SensorSpec
     source: tuple[Classifier, Header] | None
     prior: NDArray[np.float64] | None = None  # (K,) expected class shares of a file
+    labelled: Labelled | None = None  # target frames whose classes a person gave
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of the source model."""
+        return self.source[1].classes if self.source is not None else cast(Images, self.images).classes
 
 
 def train_stages(
@@ -92,7 +99,7 @@ def train_stages(
     if config.by_features:
         by_features = train_by_features(
             run, source, header, about, target, rgb, frames, loaded.sensor.kind == "depth", loaded.prior,
-            config, compute, log, partial(_timed, compute=compute, log=log),
+            loaded.labelled, config, compute, log, partial(_timed, compute=compute, log=log),
             lambda name, train: stage(name, "target", _load_target, train),
         )  # fmt: skip
         models |= by_features.models
@@ -136,6 +143,7 @@ def train_stages(
             models=models,
             device=compute.device,
             translation=by_features.about if by_features is not None else None,
+            left_out=by_features.left_out if by_features is not None else None,
         )
     )
 

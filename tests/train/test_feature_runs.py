@@ -63,7 +63,8 @@ def test_a_run_leaves_source_translation_and_target(translated: Run, tiny: Tiny)
     assert set(told["chosen"]) == {"encodings", "strength", "identity"}
     assert len(told["tried"]) == 3 * 3  # encodings, strengths
     assert {one["identity"] for one in told["tried"]} == {False}  # depth maps are no images: from zero
-    assert told["correlation"] == max(one["correlation"] for one in told["tried"])
+    # Of nested left-out pairs: not flattered by the choice.
+    assert told["correlation"] <= max(one["correlation"] for one in told["tried"]) + 0.05
     assert sum(told["prior"]) == pytest.approx(1)
 
 

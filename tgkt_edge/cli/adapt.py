@@ -56,6 +56,12 @@ def adapt_command(
             "between, uniform, or a CSV class,share."
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV frame,label of a few target frames, as 'audit' writes it: they correct the translation."
+        ),
+    ] = None,
     rounds: Annotated[
         int | None, typer.Option(help="TGMB and TGKT in turn so many times (default 1).")
     ] = None,
@@ -104,6 +110,7 @@ def adapt_command(
         paired=str(paired.resolve()) if paired else None,
         source=str(source.resolve()) if source else None,
         source_model=str(source_model.resolve()) if source_model else None,
+        labels=str(labels.resolve()) if labels else None,
     )
     report = adapt(inputs, spec, out, options, resume=resume, overwrite=overwrite, skip_bad=skip_bad)
     for line in describe(report, out):

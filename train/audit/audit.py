@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -18,19 +17,15 @@ from scipy.stats import binomtest
 
 from tgkt_edge.data.discovery import abbreviate
 from tgkt_edge.data.loading import Frames
-from tgkt_edge.data.names import clean, locate
-from tgkt_edge.data.table import read_table
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.io.atomic import write_text
 from tgkt_edge.preprocess import encode, resize_side
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.audit.frames import reader, target_frames
+from tgkt_edge.train.audit.frames import reader, target_frames, trained_on
+from tgkt_edge.train.audit.labels import CANNOT_TELL, class_labels, read_labels
 from tgkt_edge.train.report.images import raw_frame_uri
 from tgkt_edge.train.report.model_outputs import run_answers
 from tgkt_edge.train.report.style import page
-
-CANNOT_TELL = "?"
-"""What a person writes for a frame that shows none of the classes, or nothing at all. It is left out."""
 
 PICTURE = 320
 """Longer side of a picture on the sheet, pixels."""
@@ -38,13 +33,17 @@ PICTURE = 320
 
 @dataclass(frozen=True)
 class Picked:
-    """What :func:`pick` wrote, how many of how many frames, and those that could not be read."""
+    """What :func:`pick` wrote, how many of how many frames, and those that could not be read.
+
+    ``trained_on``: frames that were not drawn because the run learnt from their labels.
+    """
 
     table: Path
     sheet: Path
     frames: int
     of: int
     unreadable: tuple[str, ...]
+    trained_on: int = 0
 
 
 def pick(
@@ -75,9 +74,13 @@ def pick(
             raise UsageError(
                 f"{file} exists and may hold labels. Give another -o, or --overwrite to replace it."
             )
-    there = target_frames(path)
+    every, taught = target_frames(path), trained_on(path)
+    there = [frame for frame in every if frame.name not in taught]
     if not 0 < frames <= len(there):
-        raise UsageError(f"--frames {frames}: the run has {len(there)} target frames; expected 1 to that")
+        but = f" beside the {len(taught)} that it was trained on with --labels" if taught else ""
+        raise UsageError(
+            f"--frames {frames}: the run has {len(there)} target frames{but}; expected 1 to that"
+        )
     pictures: dict[Path, str] = {}
     unreadable: list[str] = []
     order = [there[i] for i in np.random.default_rng([seed, *b"audit"]).permutation(len(there))]
@@ -92,7 +95,7 @@ def pick(
                 unreadable.append(str(frame.name))  # adapt --skip-bad left it out too
     write_text(table, _as_csv([(str(file), "") for file in pictures]))
     write_text(sheet, _sheet(pictures, classes, table.name))
-    return Picked(table, sheet, len(pictures), len(there), tuple(unreadable))
+    return Picked(table, sheet, len(pictures), len(there), tuple(unreadable), len(every) - len(there))
 
 
 def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
@@ -102,7 +105,8 @@ def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
         answers: CSV with columns ``frame`` and ``label``; an empty label is not labelled yet, ``?`` cannot be told.
 
     Returns:
-        ``labelled``, ``unlabelled`` and ``cannot_tell`` (frames), ``models``: {name: ``right``, ``accuracy``, ``low``,
+        ``labelled``, ``unlabelled`` and ``cannot_tell`` (frames), ``trained_on`` (rows left out: the run learnt from
+        their labels), ``models``: {name: ``right``, ``accuracy``, ``low``,
         ``high``}, a 95 % Wilson interval; ``comparison`` of ``model`` (target, or tgmb where a run has no target
         network) with source-only: frames that ``only_target`` (that model) or ``only_source`` got right,
         ``difference`` of accuracies, and ``p``, the exact two-sided McNemar test.
@@ -112,10 +116,13 @@ def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
     """
     classes, size, sensor, ask = run_answers(path, device)
     known = {frame.name: frame for frame in target_frames(path)}
-    rows = _labelled_rows(answers, classes, known)
-    told = [(known[name], label) for name, label in rows if label not in ("", CANNOT_TELL)]
+    taught = trained_on(path)
+    listed = read_labels(answers, "--answers", classes, known)
+    rows = [(name, label) for name, label in listed if name not in taught]
+    told = [(known[name], label) for name, label in class_labels(rows).items()]
     if not told:
-        raise DataError(f"--answers {answers}: no row has a label yet. Classes: {', '.join(classes)}")
+        but = " but those that the run was trained with" if len(rows) < len(listed) else " yet"
+        raise DataError(f"--answers {answers}: no row has a label{but}. Classes: {', '.join(classes)}")
     side = resize_side(size)
     read = reader([frame for frame, _ in told])
     codes = np.stack([encode(read(frame), sensor, side, str(frame.name)) for frame, _ in told])
@@ -127,6 +134,7 @@ def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
         "frames": len(rows),
         "labelled": len(told),
         "unlabelled": [str(file) for file, label in rows if label == ""],
+        "trained_on": len(listed) - len(rows),
         "cannot_tell": [str(file) for file, label in rows if label == CANNOT_TELL],
         "models": {name: share(int(hits.sum()), len(hits)) for name, hits in right.items()},
         "comparison": {"model": adapted, **paired(right[adapted], right["source-only"])},
@@ -157,6 +165,8 @@ def describe(result: dict[str, Any]) -> list[str]:
     lines = [f"{result['labelled']} of {result['frames']} frames labelled"]
     if result["unlabelled"]:
         lines.append(f"not labelled yet: {abbreviate(result['unlabelled'])}")
+    if result["trained_on"]:
+        lines.append(f"left out, the run was trained with their labels: {result['trained_on']} frames")
     if result["cannot_tell"]:
         lines.append(f"left out, nobody could tell ({CANNOT_TELL}): {abbreviate(result['cannot_tell'])}")
     width = max(map(len, result["models"]))
@@ -174,43 +184,6 @@ def describe(result: dict[str, Any]) -> list[str]:
         + (f"{c['model']} is {word}" if sure else "too few frames to tell them apart")
     )
     return lines
-
-
-def _labelled_rows(answers: Path, classes: Sequence[str], known: Collection[Path]) -> list[tuple[Path, str]]:
-    """(file, class or "" or CANNOT_TELL) of each row; labels may differ in case and blanks."""
-    where = f"--answers {answers}"
-    if not answers.is_file():
-        raise DataError(
-            f"{where}: no such file. Write one with: tgkt-edge audit RUN --frames {min(60, len(known))}"
-        )
-    spelling = {clean(name).casefold(): name for name in classes} | {"": "", CANNOT_TELL: CANNOT_TELL}
-    found: dict[Path, str] = {}
-    wrong: list[str] = []
-    for row in read_table(answers, where, ("frame", "label"), may_be_empty=("frame", "label")):
-        written = row.fields["frame"]
-        frame, label = _known_frame(answers.parent, written, known), clean(row.fields["label"])
-        if frame not in known:
-            wrong.append(f"line {row.line}: {written!r} is not one of the run's target frames")
-        elif frame in found:
-            wrong.append(f"line {row.line}: {written} is listed twice")
-        elif label.casefold() not in spelling:
-            near = difflib.get_close_matches(label, classes, n=1)
-            wrong.append(
-                f"line {row.line}: label '{label}'" + (f" (did you mean '{near[0]}'?)" if near else "")
-            )
-        else:
-            found[frame] = spelling[label.casefold()]
-    if wrong:
-        raise DataError(
-            f"{where}: {abbreviate(wrong)}. Labels are {', '.join(classes)}; {CANNOT_TELL} if it cannot be told."
-        )
-    return list(found.items())
-
-
-def _known_frame(folder: Path, written: str, known: Collection[Path]) -> Path:
-    """The target frame that a field names; frames of a video have names that are no files."""
-    frame = (folder / written).resolve()
-    return frame if frame in known else locate(folder, written).resolve()
 
 
 def _picture(frame: NDArray[Any], sensor: SensorSpec, name: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,3 +59,12 @@ def reader(frames: Sequence[TargetFrame]) -> Callable[[TargetFrame], NDArray[Any
         return image
 
     return read
+
+
+def trained_on(path: Path) -> dict[Path, str]:
+    """Frames whose labels the run was trained with (``adapt --labels``), by name; they prove nothing about it."""
+    file = Run(path).labels
+    if not file.is_file():
+        return {}
+    with file.open(newline="", encoding="utf-8") as stream:
+        return {Path(row["frame"]): row["label"] for row in csv.DictReader(stream)}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.loading import Images, spread
@@ -36,6 +38,8 @@ from tgkt_edge.train.nn.checkpoint import Header
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import SceneClassifier, frozen
 from tgkt_edge.train.resume_state import StageState
+
+Ints = NDArray[np.int64]
 
 
 def make_source(
@@ -73,22 +77,36 @@ def make_source(
         blank = SceneClassifier(classes)
         load_pretrained(blank, config, log)
         blank = frozen(compute.place(blank))
-        labels = one_hot(images.labels, classes) * balancing_weights(images.labels, classes)[:, None]
         whole = features(blank, FRAME_LAYERS if config.source.keep else RGB_LAYERS, True)
-        rows = whole.last(WIDTH)
-        model = with_head(blank.backbone, RGB_LAYERS, *fit_head(rows, labels, config.source.c / views))
+        model = linear_source(blank.backbone, whole, images.labels, classes, config.source.c / views)
     else:
         model = train_source(images, config, compute, log, state)
-        whole = rows = features(model, RGB_LAYERS, False)
+        whole = features(model, RGB_LAYERS, False)
         moments = Moments()
-        for _, block in rows.blocks():
+        for _, block in whole.blocks():
             moments.add(block.reshape(-1, block.shape[-1]))
         beside |= {MEAN: torch.from_numpy(moments.mean), SPREAD: torch.from_numpy(moments.scale)}
     if config.source.keep:
-        kept = np.array(spread(len(images), config.source.keep))
-        found = torch.from_numpy(whole.rows(kept)).half()
-        early, last = found[..., :-WIDTH], found[..., -WIDTH:]
-        beside |= {FEATURES: last.contiguous(), LABELS: torch.from_numpy(images.labels[kept])}
-        if early.shape[-1]:
-            beside[EARLY] = early.contiguous()
+        beside |= kept_features(whole, images.labels, config.source.keep)
     return model, Header("source", images.classes, config.image_size, beside=beside)
+
+
+def linear_source(
+    backbone: nn.Module, features: Features, labels: Ints, classes: int, c: float
+) -> SceneClassifier:
+    """A class-balanced linear head on the frozen backbone's last layer, which is the last of ``features``.
+
+    Args:
+        features: (N, V, D) of the source's images. labels: (N,). c: of the softmax regression, for one view.
+    """
+    rows = one_hot(labels, classes) * balancing_weights(labels, classes)[:, None]
+    return with_head(backbone, RGB_LAYERS, *fit_head(features.last(WIDTH), rows, c))
+
+
+def kept_features(features: Features, labels: Ints, most: int) -> dict[str, Tensor]:
+    """What is stored beside a source model of up to ``most`` of its images, evenly spread, by name."""
+    kept = np.array(spread(len(features), most))
+    found = torch.from_numpy(features.rows(kept)).half()
+    early, last = found[..., :-WIDTH], found[..., -WIDTH:]
+    beside = {FEATURES: last.contiguous(), LABELS: torch.from_numpy(labels[kept])}
+    return {**beside, EARLY: early.contiguous()} if early.shape[-1] else beside

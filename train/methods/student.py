@@ -24,6 +24,9 @@ from tgkt_edge.train.resume_state import StageState
 
 Reals = NDArray[np.float64]
 
+CLIP = 1.0
+"""Largest norm of a step's gradient: frozen statistics of RGB let single steps on normals of depth grow without it."""
+
 
 def train_student(
     start: Classifier,
@@ -37,7 +40,7 @@ def train_student(
     state: StageState,
 ) -> Classifier:
     """Soft cross-entropy on random crops of the task's frames; returns the network of the last epoch in evaluation
-    mode, or with ``ema`` its moving average.
+    mode, or with ``ema`` its moving average; or ``start`` where that is further from the teacher's labels.
 
     Args:
         start: the network that the translation left, frozen, on the device; a copy of it learns.
@@ -87,12 +90,32 @@ def train_student(
                 loss = -(y * logits.float().log_softmax(1)).sum(1).mean()
                 sgd.zero_grad(set_to_none=True)
                 loss.backward()
+                nn.utils.clip_grad_norm_(student.parameters(), CLIP)
                 sgd.step()
                 if average is not None:
                     average.update_parameters(student)
                 stage.step({"loss": loss})
             state.save(epoch + 1, modules, {"sgd": sgd}, {"pseudo_labels": hard})
-    return (student if average is None else cast(Classifier, average.module)).eval()
+    learnt = (student if average is None else cast(Classifier, average.module)).eval()
+    before, after = (
+        _distance(predict_target(network, target, size, config.batch, compute)[1], labels)
+        for network in (start, learnt)
+    )
+    if after <= before:
+        return learnt
+    log.say(
+        f"tgkt: after {cfg.epochs} epochs the network is further from its teacher's labels ({after:.3f} nats a frame) "
+        f"than the translation's network that it started from ({before:.3f}), which is kept. A lower rate may help: "
+        f"--set student.lr={cfg.lr / 10:g} --set student.head_lr={cfg.head_lr / 10:g}"
+    )
+    return copy.deepcopy(start)
+
+
+def _distance(logits: Tensor, labels: Reals) -> float:
+    """Mean cross-entropy of (N, K) answers with the labels; infinite where an answer is no number."""
+    logs = logits.double().log_softmax(1).cpu().numpy()
+    found = -float((labels * logs).sum(1).mean())
+    return found if np.isfinite(found) else float("inf")
 
 
 def renewed(answers: Tensor, first: Reals, prior: Reals, keep: float) -> Reals:

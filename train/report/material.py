@@ -17,6 +17,7 @@ from tgkt_edge.train.nn.model import Classifier, Translator
 from tgkt_edge.train.run_folder.folder import Run
 
 Floats = NDArray[np.float32]
+Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,22 @@ class Model:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Answers (M, K) about the pairs of a translation of features.
+
+    Attributes:
+        rgb: the source model's on the RGB. source: its own on the frames as they are; None: not known.
+        translated: the translation's on the frames, fitted and chosen without the pair.
+        belong: whether these go with ``rgb`` more than shuffled pairs would.
+    """
+
+    rgb: Reals
+    source: Reals | None
+    translated: Reals
+    belong: bool
+
+
+@dataclass(frozen=True)
 class Material:
     """What a report is made from.
 
@@ -35,7 +52,8 @@ class Material:
         pairs: how many there were, held-out ones included. held: these; held_runs: lengths of the runs of neighbours.
         models: "source-only" first, perhaps "tgmb" or "translate", and "target", what ships; the same object twice is
             asked once.
-        translation: what a translation of features chose, and why; None for other methods.
+        translation: what a translation of features chose, and why. left_out: its answers about pairs left out. Both are
+            None for other methods.
     """
 
     run: Run
@@ -49,6 +67,7 @@ class Material:
     models: Mapping[str, Model]
     device: torch.device
     translation: dict[str, Any] | None = None
+    left_out: LeftOut | None = None
 
 
 @dataclass(frozen=True)

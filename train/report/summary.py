@@ -44,12 +44,13 @@ from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.predict import checked_answers, predict_target
+from tgkt_edge.train.report.comparison import Evidence
 from tgkt_edge.train.report.ensv import chosen, ensemble_agreement
 from tgkt_edge.train.report.html import render
 from tgkt_edge.train.report.material import Answers, Findings, Material, Model
 from tgkt_edge.train.report.metrics import divergence, overlap
 from tgkt_edge.train.report.progress import ReportProgress
-from tgkt_edge.train.report.verdict import Evidence, judge
+from tgkt_edge.train.report.verdict import judge
 from tgkt_edge.train.run_folder.folder import Run
 
 Floats = NDArray[np.float32]
@@ -263,15 +264,25 @@ def evidence(material: Material, findings: Findings) -> Evidence:
     """What the verdict rests on."""
     answers, held = findings.answers, findings.held
     churn = [step["changed"] for step in epoch_story(findings, answers["source-only"].named)]
+    rgb, source, target = (
+        a.probabilities if a is not None else None
+        for a in (findings.rgb, held.get("source-only"), held.get("target"))
+    )
+    # Of a translation of features: honest, where the network's own answers saw the pairs.
+    pairs = material.left_out
+    if pairs is not None:
+        rgb, target = pairs.rgb.astype(np.float32), pairs.translated.astype(np.float32)
+        source = source if pairs.source is None else pairs.source.astype(np.float32)
     return Evidence(
         classes=material.classes,
         features=answers["source-only"].features,
         source=answers["source-only"].probabilities,
         target=answers["target"].probabilities,
         tgmb=answers["tgmb"].probabilities if "tgmb" in answers else None,
-        rgb=findings.rgb.probabilities if findings.rgb else None,
-        held_source=held["source-only"].probabilities if held else None,
-        held_target=held["target"].probabilities if held else None,
+        rgb=rgb,
+        held_source=source,
+        held_target=target,
         held_runs=material.held_runs,
         last_churn=churn[-1] if churn else None,
+        belong=None if pairs is None else pairs.belong,
     )

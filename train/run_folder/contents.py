@@ -36,6 +36,8 @@ def contents(inputs: RunInputs) -> Contents:
         found["paired"] = _summary(pairs)
     if inputs.source is not None:
         found["source"] = _summary(zip(*labelled(Path(inputs.source), "--source", "image"), strict=True))
+    if inputs.labels is not None:
+        found["labels"] = f"sha256 {sha256_of(Path(inputs.labels))[:32]}"
     return found
 
 

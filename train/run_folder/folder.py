@@ -30,13 +30,15 @@ WITHOUT_PAIRS = ("shot", "source-only")
 class RunInputs:
     """Paths as absolute text: ``target`` and ``paired`` frames; ``source`` (labelled RGB) or ``source_model``.
 
-    ``paired`` is None only for methods that look at no pairs (:data:`WITHOUT_PAIRS`).
+    ``paired`` is None only for methods that look at no pairs (:data:`WITHOUT_PAIRS`). ``labels``: a CSV ``frame,label``
+    of a few target frames, or None.
     """
 
     target: str
     paired: str | None
     source: str | None = None
     source_model: str | None = None
+    labels: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class Run:
     def features(self) -> Path:
         """Folder of the features that stages in closed form read; gone once they are done."""
         return self.path / "features"
+
+    @property
+    def labels(self) -> Path:
+        """CSV ``frame,label`` of the target frames whose labels were learnt from; only of runs with ``--labels``."""
+        return self.path / "labels.csv"
 
     @property
     def statistics(self) -> Path:

@@ -108,3 +108,14 @@ def test_mixup_changes_what_is_learnt(start: Classifier, four: tuple[Store, Stor
 def test_every_norm_is_of_the_kind_that_is_frozen(start: Classifier) -> None:
     norms = [module for module in start.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     assert {type(module) for module in norms} == {nn.BatchNorm2d}
+
+
+def test_a_network_that_left_its_labels_is_not_kept(
+    start: SceneClassifier, four: tuple[Store, Store, Store], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A rate that throws the weights about: the translation's network is what the run ends with."""
+    kept = learnt(start, four[0], lr=1e-6, head_lr=10.0)
+    assert not any(moved(start, kept, kind) for kind in ("weight", "bias", "running"))
+    told = " ".join(capfd.readouterr().err.split())
+    assert "further from its teacher's labels" in told
+    assert "--set student.lr=1e-07 --set student.head_lr=1" in told

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tgkt_edge.train.report.comparison import HANDICAP, PAIRS, Evidence, Item
 from tgkt_edge.train.report.metrics import agreement_beyond_chance, neighbour_agreement, neighbours
-from tgkt_edge.train.report.verdict import HANDICAP, PAIRS, Evidence, Item, Verdict, judge
+from tgkt_edge.train.report.verdict import Verdict, judge, judge_translation
 
 CLASSES = ("a", "b", "c", "d")
 
@@ -217,7 +218,7 @@ def test_a_verdict_is_repeatable_and_json(world: Evidence) -> None:
     found = judge(with_errors(world, 0.4, 0.1))
     assert found == judge(with_errors(world, 0.4, 0.1))
     plain = found.to_dict()
-    assert set(plain) == {"verdict", "sentence", "evidence", "warnings"}
+    assert set(plain) == {"verdict", "sentence", "evidence", "warnings", "over"}
     for item in plain["evidence"]:
         assert item["low"] <= item["value"] <= item["high"]
 
@@ -232,3 +233,48 @@ def test_a_handful_of_frames_is_enough_to_compute() -> None:
     p = rng.dirichlet(np.ones(4), size=(2, 5)).astype(np.float32)
     found = judge(Evidence(CLASSES, rng.normal(size=(5, 3)).astype(np.float32), p[0], p[1]))
     assert found.verdict in ("helped", "no evidence", "hurt")
+
+
+# Translations of features
+
+
+def interval(low: float, high: float) -> Item:
+    return Item("one", "", (low + high) / 2, low, high, 0.3, True)
+
+
+@pytest.mark.parametrize(
+    ("belong", "blind", "structure", "gain", "lost", "spread", "verdict", "over"),
+    [
+        # The source model knows frames: their neighbourhoods decide, whatever the ridge's answers on pairs.
+        (True, False, (0.05, 0.2), (-0.2, -0.05), [], 1.0, "helped", "frames"),
+        (True, False, (-0.2, -0.01), (0.1, 0.3), [], 1.0, "hurt", "frames"),
+        (True, False, (-0.1, 0.1), (-0.2, -0.05), [], 1.0, "no evidence", ""),
+        # It does not: its space proves no gain. Pairs left out do, if they go together at all.
+        (True, True, (0.05, 0.2), (-0.1, 0.1), [], 1.0, "no evidence", ""),
+        (True, True, (-0.1, 0.1), (0.1, 0.3), [], 1.0, "helped", "classes"),
+        (False, True, (-0.1, 0.1), (0.1, 0.3), [], 1.0, "no evidence", ""),
+        (False, True, (-0.3, -0.1), (0.1, 0.3), [], 1.0, "hurt", "frames"),
+        # A class that is gone.
+        (True, False, (0.05, 0.2), (0.1, 0.3), [1], 0.9, "no evidence", ""),
+        (True, False, (0.05, 0.2), (0.1, 0.3), [1], 0.55, "hurt", "classes"),
+    ],
+)
+def test_a_translation_of_features_is_judged_by_what_can_speak(
+    belong: bool,
+    blind: bool,
+    structure: tuple[float, float],
+    gain: tuple[float, float],
+    lost: list[int],
+    spread: float,
+    verdict: str,
+    over: str,
+) -> None:
+    found = judge_translation(CLASSES, belong, blind, interval(*structure), interval(*gain), lost, spread)
+    assert (found.verdict, found.over) == (verdict, over)
+    assert ("This speaks of accuracy over" in found.sentence) == bool(over)
+    assert over in found.sentence
+    if lost:
+        assert (
+            "Nothing is called b any more" in found.sentence
+            or "nothing is called b any more" in found.sentence
+        )

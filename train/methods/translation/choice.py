@@ -138,21 +138,23 @@ def choose(
         watch: called after each set of encodings.
 
     Returns:
-        The best, the correlation of each, and the (M, K) answers about the RGB and about its translated frames.
+        The best, the correlation of each, and the (M, K) answers about the RGB and about its translated frames. These
+        are of nested left-out pairs: for each fold by the candidate that is best on all others, so that their
+        correlation is not flattered by the choice.
     """
     rgb = head(pairs.rgb.mean(1, dtype=np.float64))
-    tried: dict[Candidate, float] = {}
-    best: tuple[Candidate, Reals] | None = None
+    found: dict[Candidate, Reals] = {}
     for names in encodings:
         for (strength, identity), z in left_out(pairs, names, strengths).items():
-            if identity not in starts:
-                continue
-            answers = head(unit_spread(z))
-            candidate = Candidate(names, strength, identity)
-            tried[candidate] = float(correlation(rgb, answers)[0])
-            if best is None or tried[candidate] > tried[best[0]]:
-                best = candidate, answers
+            if identity in starts:
+                found[Candidate(names, strength, identity)] = head(unit_spread(z))
         watch()
-    if best is None:
+    if not found:
         raise ValueError("no candidate: at least one encoding, strength and start is expected")
-    return best[0], tried, rgb, best[1]
+    tried = {candidate: float(correlation(rgb, answers)[0]) for candidate, answers in found.items()}
+    fold, nested = folds_of(len(rgb)), np.empty_like(rgb)
+    for number in range(fold.max() + 1):
+        others, out = fold != number, fold == number
+        best = max(found, key=lambda one: float(correlation(rgb[others], found[one][others])[0]))
+        nested[out] = found[best][out]
+    return max(tried, key=tried.__getitem__), tried, rgb, nested

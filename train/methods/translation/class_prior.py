@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tgkt_edge.data.names import class_index, clean
 from tgkt_edge.data.table import Row, read_table
 from tgkt_edge.errors import ConfigError, DataError
-from tgkt_edge.train.methods.translation.prior import estimated_prior, mixed
+from tgkt_edge.train.methods.translation.estimated_prior import estimated_prior
+from tgkt_edge.train.methods.translation.prior import mixed
 
 Reals = NDArray[np.float64]
 
@@ -58,25 +59,34 @@ def read_prior(text: str, classes: Sequence[str]) -> Reals | None:
     return result
 
 
+Towards = tuple[float, Reals]
+"""A prior (K,), and how much what it leads to counts."""
+
+
 def priors(
     name: str, shares: Reals | None, given: Reals | None, classes: int, opinions: Sequence[Reals] = ()
-) -> list[Reals]:
-    """The priors that self-training is done with; the mean of what comes out is the teacher.
+) -> list[Towards]:
+    """The priors that self-training is done with, and their weights of sum 1: the weighted mean is the teacher.
 
     Args:
         name: one of NAMED, or what ``given`` was read from. shares: of the classes among the source's images; None
             where the source model does not know them: uniform then.
-        opinions: logits of the translations; of two, "estimated" is what they agree best towards, else "between".
+        opinions: logits of the translations; of two, "estimated" is what they agree best towards as far as that is to
+            be trusted, else "between".
     """
     if given is not None:
-        return [given]
-    if name == "estimated":
-        if shares is not None and len(opinions) == 2:
-            return [estimated_prior(opinions[0], opinions[1], shares)[0]]
-        name = "between"
+        return [(1.0, given)]
     known = shares if shares is not None else np.full(classes, 1 / classes)
+    found, trust = [], 0.0
+    if name == "estimated":
+        if len(opinions) == 2:
+            estimate = estimated_prior(opinions[0], opinions[1], known)
+            trust = estimate.trust
+            found = [(trust, estimate.prior)]
+        name = "between"
     by_name = {"shares": (0.0,), "half": (0.5,), "uniform": (1.0,), "between": (0.0, 0.5)}
-    return [mixed(known, uniform) for uniform in by_name[name]]
+    found += [((1 - trust) / len(by_name[name]), mixed(known, uniform)) for uniform in by_name[name]]
+    return [(weight, prior) for weight, prior in found if weight > 0]
 
 
 def _share(row: Row, file: str) -> float:

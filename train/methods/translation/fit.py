@@ -145,4 +145,8 @@ def main_directions(task: TaskFrames, count: int) -> Reals:
     for x, _ in task.blocks():
         covariance += (x - moments.mean).T @ (x - moments.mean)
     values, vectors = principal_components(covariance, count)
-    return np.concatenate([(x - moments.mean) @ vectors / np.sqrt(values / n) for x, _ in task.blocks()])
+    found, start = np.empty((n, len(values))), 0
+    for x, _ in task.blocks():
+        found[start : start + len(x)] = (x - moments.mean) @ vectors / np.sqrt(values / n)
+        start += len(x)
+    return found

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.methods.translation.prior import balance
 from tgkt_edge.train.methods.translation.softmax_regression import softmax_regression
 
@@ -34,6 +35,7 @@ def self_train(
     rounds: int,
     c: float,
     keep: float,
+    labelled: Labelled | None = None,
 ) -> Reals:
     """Balance the first answers, then ``rounds`` times: fit a head to the answers, add the first, balance.
 
@@ -42,6 +44,7 @@ def self_train(
         first: (N, K) logits of the first teacher.
         prior: (K,) expected shares of the classes.
         c: of the softmax regression. keep: weight of the first teacher's balanced log probabilities.
+        labelled: frames that keep the class that a person gave.
 
     Returns:
         (N, K) log probabilities.
@@ -52,6 +55,8 @@ def self_train(
     floor = np.where(np.isfinite(start), start, 0.0)  # classes of share 0 are ruled out by the balance again
     for _ in range(rounds):
         labels = np.exp(answers)
+        if labelled is not None:
+            labels = labelled.fixed(labels)
         head = softmax_regression(lambda labels=labels: [(components, labels)], c, head)  # type: ignore[misc]
         logits = head(components) + keep * floor
         answers, _ = balance(np.where(used, logits, 0.0), prior)

@@ -10,18 +10,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tgkt_edge.config import AdaptConfig
-from tgkt_edge.train.batches import Store
+from tgkt_edge.config import TranslationConfig
 from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.translation.answers import teach
 from tgkt_edge.train.methods.translation.choice import MOST, PairFeatures, choose
-from tgkt_edge.train.methods.translation.class_prior import priors
+from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.methods.translation.features import (
     FRAME_LAYERS,
     RGB_LAYERS,
@@ -29,7 +28,6 @@ from tgkt_edge.train.methods.translation.features import (
     Encoding,
     Features,
     Kind,
-    extract,
 )
 from tgkt_edge.train.methods.translation.fit import (
     TaskFrames,
@@ -39,10 +37,9 @@ from tgkt_edge.train.methods.translation.fit import (
     translated_logits,
 )
 from tgkt_edge.train.methods.translation.head import fit_head, with_head
+from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.methods.translation.moments import Moments
-from tgkt_edge.train.methods.translation.prior import balance
-from tgkt_edge.train.methods.translation.reverse import mean_opinion, reverse_logits, standard_over
-from tgkt_edge.train.methods.translation.self_training import self_train
+from tgkt_edge.train.methods.translation.reverse import reverse_logits, standard_over
 from tgkt_edge.train.methods.translation.source_features import (
     EARLY,
     FEATURES,
@@ -51,7 +48,6 @@ from tgkt_edge.train.methods.translation.source_features import (
     needs_spread,
     source_features,
 )
-from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier
 
 Floats = NDArray[np.float32]
@@ -62,6 +58,16 @@ STRENGTHS = (300.0, 1500.0, 7500.0)
 
 STARTS = {"zero": (False,), "identity": (True,)}
 
+Of = Literal["paired RGB", "paired frames", "target"]
+"""Images that have features."""
+
+
+class Look(Protocol):
+    """Gives features of images; they are computed when they are asked for."""
+
+    def __call__(self, name: str, network: nn.Module, images: Of, kind: Kind) -> Features:
+        """``name`` is for the person who waits."""
+
 
 @dataclass(frozen=True)
 class Translation:
@@ -71,7 +77,9 @@ class Translation:
         network: one frame, one view: what is exported, and where the target network starts.
         labels: (N, K) of the teacher for the task's frames; first: (N, K) of the translation alone, balanced.
         prior: (K,) that renewed labels are balanced towards.
-        rgb, translated: (M, K) answers about the pairs of the choice, each left out when it was answered.
+        rgb, translated: (M, K) answers about the pairs of the choice, each left out when it was answered, and when it
+            was chosen by what translation. unadapted: (M, K) of the source model on their frames as they are;
+            None where that was not computed on the way.
         rows: (M,) which pairs these are.
         about: what was chosen and why, for the report.
     """
@@ -82,6 +90,7 @@ class Translation:
     prior: Reals
     rgb: Reals
     translated: Reals
+    unadapted: Reals | None
     rows: NDArray[np.int64]
     about: dict[str, Any]
 
@@ -90,30 +99,23 @@ def translate(
     source: Classifier,
     beside: Mapping[str, Tensor],
     backbone: nn.Module,
-    target: Store,
-    paired_rgb: Store,
-    paired_frames: Store,
+    features: Look,
     depth: bool,
     given_prior: Reals | None,
-    config: AdaptConfig,
-    compute: Compute,
+    cfg: TranslationConfig,
     log: RunLog,
-    folder: Path,
+    labelled: Labelled | None = None,
 ) -> Translation:
     """From features to a teacher.
 
     Args:
         source: frozen, in evaluation mode, on the device. beside: tensors stored with it.
         backbone: frozen ResNet-50 whose features describe the frames: ImageNet's, or the source's own.
-        target: frames of the task. paired_rgb, paired_frames: other scenes, row by row.
+        features: of the task's frames ("target") and of other scenes, row by row.
         depth: whether a frame is a depth map, which has surface normals.
-        given_prior: (K,) of a file; None: as ``config.translation.prior`` names it.
-        folder: where features are kept.
+        given_prior: (K,) of a file; None: as ``cfg.prior`` names it.
+        labelled: frames of the task whose classes a person gave.
     """
-    cfg = config.translation
-
-    def features(name: str, network: nn.Module, images: Store, kind: Kind) -> Features:
-        return extract(name, network, images, kind, config.image_size, config.batch, compute, log, folder)
 
     def frame_kind(encoding: Encoding) -> Kind:
         return Kind(FRAME_LAYERS, True, encoding, cfg.views)
@@ -126,7 +128,7 @@ def translate(
     alike = same and not depth and {FEATURES, EARLY, LABELS} <= beside.keys()
     layers = FRAME_LAYERS if alike and cfg.reverse else RGB_LAYERS
     whole_rgb = features(
-        "RGB of pairs", source.backbone, paired_rgb, dataclasses.replace(rgb_kind, layers=layers)
+        "RGB of pairs", source.backbone, "paired RGB", dataclasses.replace(rgb_kind, layers=layers)
     )
     rgb = whole_rgb if layers == RGB_LAYERS else whole_rgb.last(WIDTH)
     seen = source_features(source, beside, rgb if needs_spread(source, beside) else None)
@@ -135,7 +137,7 @@ def translate(
     starts = STARTS.get(cfg.start, (False,) if depth else (False, True))
     corrects = True in starts  # the identity, which is the plain frame's last layer
     paired = {
-        name: features(f"{name} frames of pairs", backbone, paired_frames, frame_kind(name))
+        name: features(f"{name} frames of pairs", backbone, "paired frames", frame_kind(name))
         for name in dict.fromkeys(
             (*(("plain",) if corrects and same else ()), *(name for group in groups for name in group))
         )
@@ -145,7 +147,7 @@ def translate(
         if not corrects
         else paired["plain"]
         if same
-        else features("frames of pairs to the source model", source.backbone, paired_frames, rgb_kind)
+        else features("frames of pairs to the source model", source.backbone, "paired frames", rgb_kind)
     )
     width = WIDTH if same else None
     cut = None if last is None else last.rows(rows) if width is None else last.rows(rows)[..., -width:]
@@ -164,11 +166,16 @@ def translate(
             lambda: advance(1),
         )
     del pairs
+    plain = last if last is not None else paired.get("plain") if same else None
+    unadapted = None
+    if plain is not None:
+        raw = plain.rows(rows)[..., -WIDTH:]
+        unadapted = seen.probabilities(seen.standard(raw).mean(1, dtype=np.float64))
 
     # Of the task's frames only what is used.
     frames = {
         name: together(
-            paired[name], features(f"{name} frames of the task", backbone, target, frame_kind(name))
+            paired[name], features(f"{name} frames of the task", backbone, "target", frame_kind(name))
         )
         for name in dict.fromkeys((*(("plain",) if best.identity and same else ()), *best.encodings))
     }
@@ -177,7 +184,7 @@ def translate(
         task_last = (
             frames["plain"].task
             if same
-            else features("frames of the task to the source model", source.backbone, target, rgb_kind)
+            else features("frames of the task to the source model", source.backbone, "target", rgb_kind)
         )
         start = together(last, task_last, width)
     task = TaskFrames([frames[name] for name in best.encodings], start)
@@ -197,49 +204,37 @@ def translate(
                     cfg.reverse * cfg.views, cfg.reverse_c / cfg.views, best.identity,
                 )
             )  # fmt: skip
-        apart = [mean_opinion([one], cfg.scale) for one in opinions]
-        logits = mean_opinion(opinions, cfg.scale, (1.0, cfg.reverse_weight))
-        components = main_directions(task, max(2, min(cfg.components, len(target) // 3)))
+        components = main_directions(task, max(2, min(cfg.components, len(task) // 3)))
         advance(1)
         shares = beside.get(SHARES)
         known = None if shares is None else shares.double().numpy()
-        towards = priors(cfg.prior, known, given_prior, logits.shape[1], apart)
-        first = np.mean([np.exp(balance(logits, prior)[0]) for prior in towards], 0)
-        labels = np.mean(
-            [
-                np.exp(
-                    self_train(
-                        components, logits, prior, rounds=cfg.rounds, c=cfg.c / len(target), keep=cfg.keep
-                    )
-                )
-                for prior in towards
-            ],
-            0,
-        )
+        taught = teach(opinions, components, known, given_prior, cfg, labelled)
         advance(1)
         encoding: Encoding = "normals" if "normals" in best.encodings else "plain"
         network = with_head(
             backbone,
             FRAME_LAYERS,
-            *fit_head(frames[encoding].task, labels, cfg.head_c / (len(target) * cfg.views)),
+            *fit_head(frames[encoding].task, taught.labels, cfg.head_c / (len(task) * cfg.views)),
             encoding == "normals",
         )
         advance(1)
-    prior = np.mean(towards, 0)
     about = {
         "chosen": dataclasses.asdict(best),
         "tried": [{**dataclasses.asdict(one), "correlation": value} for one, value in tried.items()],
-        "correlation": tried[best],
+        "correlation": float(correlation(rgb_answers, translated)[0]),
         "pairs": len(rows),
-        "prior": prior.tolist(),
+        "prior": taught.prior.tolist(),
         "own_spread": seen.own,
         "own_backbone": backbone is source.backbone,
         "generic": source.pooled != (),
         "unanswered": [k for k in range(rgb_answers.shape[1]) if not (rgb_answers.argmax(1) == k).any()],
         "opinions": len(opinions),
         "known_shares": known is not None or given_prior is not None,
+        "labelled": 0 if labelled is None else len(labelled),
     }
-    return Translation(network, labels, first, prior, rgb_answers, translated, rows, about)
+    return Translation(
+        network, taught.labels, taught.first, taught.prior, rgb_answers, translated, unadapted, rows, about
+    )
 
 
 def encodings_of(name: str, depth: bool) -> tuple[tuple[Encoding, ...], ...]:

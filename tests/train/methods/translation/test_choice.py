@@ -120,3 +120,25 @@ def test_the_encoding_that_tells_of_the_rgb_is_chosen(rng: np.random.Generator) 
 def test_nothing_to_choose_from_is_refused(rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match="no candidate"):
         choose(pairs_of(rng, 4, 1, 3), lambda z: z, (), (1.0,), (False,))
+
+
+def test_the_answers_are_not_flattered_by_the_choice(rng: np.random.Generator) -> None:
+    """RGB that no frame tells of: the best of many candidates correlates by chance, the nested answers do not."""
+    best_of, nested_of = [], []
+    for _ in range(20):
+        pairs = pairs_of(rng, 40, 2, 6)
+        unrelated = PairFeatures(pairs.frames, pairs.last, rng.normal(size=(40, 2, 3)).astype(np.float32))
+        strengths = (0.1, 1.0, 10.0, 100.0, 1000.0)
+        best, tried, rgb, nested = choose(
+            unrelated, softmaxed, (("plain",), ("normals",)), strengths, (False,)
+        )
+        best_of.append(tried[best])
+        nested_of.append(correlation(rgb, nested)[0])
+    assert np.mean(best_of) > np.mean(nested_of) + 0.02
+    assert np.mean(nested_of) < 0.02
+
+
+def softmaxed(z: Reals) -> Reals:
+    e = np.exp(2 * z)
+    p: Reals = e / e.sum(1, keepdims=True)
+    return p

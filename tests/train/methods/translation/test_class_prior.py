@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.train.methods.translation.class_prior import NAMED, priors, read_prior
-from tgkt_edge.train.methods.translation.prior import estimated_prior
+from tgkt_edge.train.methods.translation.estimated_prior import FRAMES, TRUSTED, Estimate, estimated_prior
+
+Reals = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 CLASSES = ("bedroom", "kitchen", "office")
 
@@ -20,7 +24,7 @@ def test_a_file_gives_the_shares_in_the_order_of_the_classes(tmp_path: Path) -> 
     found = read_prior(str(file), CLASSES)
     assert found is not None
     np.testing.assert_allclose(found, np.array([0.5, 0.3004, 0.2]) / 1.0004)
-    assert priors(str(file), np.array([1.0, 0.0, 0.0]), found, 3)[0] is found
+    assert priors(str(file), np.array([1.0, 0.0, 0.0]), found, 3) == [(1.0, found)]
 
 
 @pytest.mark.parametrize(
@@ -57,35 +61,93 @@ def test_names_need_no_file(name: str) -> None:
     ],
 )
 def test_named_priors_by_hand(name: str, expected: list[list[float]]) -> None:
-    np.testing.assert_allclose(priors(name, np.array([0.6, 0.4, 0.0]), None, 3), expected)
+    found = priors(name, np.array([0.6, 0.4, 0.0]), None, 3)
+    assert [weight for weight, _ in found] == [1 / len(expected)] * len(expected)
+    np.testing.assert_allclose([prior for _, prior in found], expected)
+
+
+def two_opinions(truth: Ints, noise: float, rng: np.random.Generator) -> tuple[Reals, Reals]:
+    """(N, K) logits of two translations that err apart."""
+    classes = int(truth.max()) + 1
+    one, other = (
+        3 * np.eye(classes)[truth] + noise * rng.normal(size=(len(truth), classes)) for _ in range(2)
+    )
+    return one, other
 
 
 def test_two_opinions_find_the_prior_towards_which_they_agree(rng: np.random.Generator) -> None:
-    """Classes are alike frequent, though the source's were not; two noisy opinions err apart."""
+    """Classes are alike frequent, though the source's were not."""
     shares = np.array([0.6, 0.3, 0.1])
-    truth = np.repeat([0, 1, 2], 100)
-    opinions = [3 * np.eye(3)[truth] + 1.5 * rng.normal(size=(300, 3)) for _ in range(2)]
-    (found,) = priors("estimated", shares, None, 3, opinions)
+    opinions = two_opinions(np.repeat([0, 1, 2], 100), 1.5, rng)
+    ((weight, found),) = priors("estimated", shares, None, 3, opinions)
+    assert weight == 1
     assert found.sum() == pytest.approx(1)
     assert np.abs(found - 1 / 3).max() < 0.1 < np.abs(shares - 1 / 3).max()
-    # One opinion, or unknown shares: nothing to estimate from.
-    assert len(priors("estimated", shares, None, 3, opinions[:1])) == 2
-    assert priors("estimated", None, None, 3, opinions)[0].tolist() == [1 / 3] * 3
+    # One opinion: nothing to estimate from.
+    assert [weight for weight, _ in priors("estimated", shares, None, 3, opinions[:1])] == [0.5, 0.5]
 
 
-def test_shares_that_are_alike_are_left_and_a_class_that_never_was_stays_out(
-    rng: np.random.Generator,
+def test_shares_that_no_power_of_the_source_s_expresses_are_found(rng: np.random.Generator) -> None:
+    """The source has one frequent class and four alike; among the frames another one is frequent."""
+    shares = np.array([0.4, 0.15, 0.15, 0.15, 0.15])
+    true = np.array([0.15, 0.4, 0.15, 0.15, 0.15])
+    one, other = two_opinions(np.repeat(np.arange(5), (200 * true).astype(int)), 1.2, rng)
+    found = estimated_prior(one, other, shares)
+    assert np.abs(found.prior - true).max() < 0.15 < np.abs(shares - true).max()
+    assert found.prior.argmax() == true.argmax()
+    assert found.trust == 1
+    # Nor does a source whose classes are alike frequent express them.
+    assert estimated_prior(one, other, np.full(5, 0.2)).prior.argmax() == true.argmax()
+
+
+def test_opinions_that_hardly_agree_leave_the_prior_to_the_source_s_shares(rng: np.random.Generator) -> None:
+    """Weak translations agree best on a flat prior whatever the shares are: that counts nothing."""
+    shares = np.array([0.6, 0.3, 0.1])
+    one, other = two_opinions(np.repeat([0, 1, 2], (300 * shares).astype(int)), 6.0, rng)
+    assert estimated_prior(one, other, shares).gain < TRUSTED[0]
+    between = priors("between", shares, None, 3)
+    found = priors("estimated", shares, None, 3, (one, other))
+    np.testing.assert_allclose([prior for _, prior in found], [prior for _, prior in between])
+
+
+@pytest.mark.parametrize(("gain", "trust"), [(-0.1, 0), (0.02, 0), (0.04, 0.5), (0.06, 1), (0.3, 1)])
+def test_the_estimate_counts_by_what_it_gains(gain: float, trust: float) -> None:
+    assert Estimate(np.ones(1), 1.0, gain).trust == pytest.approx(trust)
+
+
+def test_where_it_counts_by_half_so_do_the_source_s_shares(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    prior = np.array([0.2, 0.5, 0.3])
+    monkeypatch.setattr(
+        "tgkt_edge.train.methods.translation.class_prior.estimated_prior",
+        lambda *_: Estimate(prior, 0.0, sum(TRUSTED) / 2),
+    )
+    found = priors("estimated", np.array([0.6, 0.3, 0.1]), None, 3, [rng.normal(size=(4, 3))] * 2)
+    assert [weight for weight, _ in found] == pytest.approx([0.5, 0.25, 0.25])
+    assert found[0][1] is prior
+
+
+def test_a_class_that_never_was_stays_out(rng: np.random.Generator) -> None:
     one, other = rng.normal(size=(2, 30, 3))
-    alike, power = estimated_prior(one, other, np.full(3, 1 / 3))
-    assert (alike.tolist(), power) == ([1 / 3] * 3, 1.0)
-    found, power = estimated_prior(one, other, np.array([0.7, 0.3, 0.0]))
-    assert found[2] == 0
-    assert -1.1 <= power <= 1.6
+    found = estimated_prior(one, other, np.array([0.7, 0.3, 0.0]))
+    assert found.prior[2] == 0
+    assert found.prior.sum() == pytest.approx(1)
+    assert -1.1 <= found.power <= 1.6
+
+
+def test_frames_beyond_a_number_are_not_needed(rng: np.random.Generator) -> None:
+    """The estimate of 6,000 frames is that of the 2,000 that are spread over them."""
+    one, other = two_opinions(np.tile([0, 0, 1, 2], 1500), 1.5, rng)
+    shares = np.array([0.2, 0.3, 0.5])
+    some = np.unique(np.linspace(0, 5999, FRAMES).round().astype(int))
+    np.testing.assert_array_equal(
+        estimated_prior(one, other, shares).prior, estimated_prior(one[some], other[some], shares).prior
+    )
 
 
 def test_classes_of_unknown_shares_count_alike() -> None:
-    assert priors("shares", None, None, 4)[0].tolist() == [0.25] * 4
+    assert priors("shares", None, None, 4)[0][1].tolist() == [0.25] * 4
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def world(noise: float, count: int, untrained: SceneClassifier) -> Translation:
         for x in (logits, logits + noise * rng.normal(size=(count, 3)))
     )
     nothing = np.zeros((2, 3))
-    return Translation(untrained, nothing, nothing, nothing[0], rgb, frames, np.arange(count), {})
+    return Translation(untrained, nothing, nothing, nothing[0], rgb, frames, frames, np.arange(count), {})
 
 
 @pytest.mark.parametrize(("noise", "together"), [(0.0, True), (1.0, True), (30.0, False)])
@@ -52,6 +52,6 @@ def test_the_best_of_many_unrelated_candidates_is_still_unrelated(untrained: Sce
         best = max(candidates, key=lambda one: float(correlation(rgb, one)[0]))
         nothing = np.zeros((2, 4))
         about: dict[str, Any] = {"tried": [{}] * len(candidates)}
-        found = Translation(untrained, nothing, nothing, nothing[0], rgb, best, np.arange(60), about)
+        found = Translation(untrained, nothing, nothing, nothing[0], rgb, best, best, np.arange(60), about)
         believed += belong_together(found) is None
     assert believed <= 9  # 23 where the number of candidates does not count

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from tgkt_edge.train.methods.translation import head as module
-from tgkt_edge.train.methods.translation.features import Features
+from tgkt_edge.train.methods.translation.features import BLOCK, Features
 from tgkt_edge.train.methods.translation.fit import (
     TaskFrames,
     fit,
@@ -105,3 +107,38 @@ def test_a_head_sees_every_view_standardised(
     monkeypatch.setattr(module, "IN_MEMORY", 0)
     _, streamed = fit_head(features, labels, 0.7)
     np.testing.assert_array_equal(streamed.weight, head.weight)
+
+
+class Drawn(Features):
+    """Features of any number of images that are drawn when they are read, and never all in memory."""
+
+    def __init__(self, count: int, columns: int, seed: int) -> None:
+        super().__init__([], count)
+        self._columns, self._seed = columns, seed
+
+    def blocks(self) -> Iterator[tuple[int, Floats]]:
+        for start in range(0, len(self), BLOCK):
+            rng = np.random.default_rng([self._seed, start])
+            n = min(BLOCK, len(self) - start)
+            yield start, rng.normal(size=(n, 2, self._columns)).astype(np.float32)
+
+
+def peak(count: int) -> int:
+    """Bytes at most while a translation is fitted to ``count`` pairs and a head to as many frames."""
+    pairs, task, rgb = Drawn(count, 24, 1), Drawn(count, 24, 2), Drawn(count, 8, 3)
+    labels = np.tile([0.3, 0.7], (count, 1))
+    tracemalloc.start()
+    frames = together(pairs, task)
+    weights = fit([frames], None, rgb, lambda rows: rows, 2.0)
+    for z in TaskFrames([frames], None).translated(weights):
+        assert z.shape[1] == 8
+    fit_head(task, labels, 1e-6)
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return found
+
+
+def test_memory_does_not_grow_with_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IN_MEMORY", BLOCK)
+    few, many = peak(4 * BLOCK), peak(40 * BLOCK)
+    assert many < 1.1 * few
