@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from tgkt_edge.errors import DataError, FrameError, UsageError
 from tgkt_edge.io.bags.message import Bag, Message
-from tgkt_edge.io.bags.open_bag import Role, Stream, choose, open_bag, streams
+from tgkt_edge.io.bags.open_bag import Role, Stream, choose, open_bag, realsense_unit, streams
 from tgkt_edge.io.bags.pictures import deserialized, read_picture, stamp_of
 from tgkt_edge.notes import note
 from tgkt_edge.runtime.recorder.pair_matcher import Pairing
@@ -81,7 +82,8 @@ def import_recording(
     Args:
         src: a .bag, .mcap or .db3 file, or a folder of ``ros2 bag record``. output: new or empty folder.
         topic: of the sensor's pictures; None: the only one of depth (or, with a NIR ``sensor``, of grey) pictures.
-        sensor: preset or YAML file. None: of 16UC1 and 32FC1 depth, as ROS defines them (millimetres, metres).
+        sensor: preset or YAML file. None: of 16UC1 and 32FC1 depth, as ROS defines them (millimetres, metres), or in
+            the unit that a RealSense camera wrote down.
         pair: write pairs with the colour pictures of ``rgb_topic``; None: the only colour topic.
         max_skew_ms: milliseconds that the halves of a pair may lie apart.
         clock: "header": when the camera says that it took them; "received": when they were recorded.
@@ -108,7 +110,7 @@ def import_recording(
     known = streams(bag)
     roles: tuple[Role, ...] = ("depth",) if sensor is None else ROLES[load_sensor(sensor).kind]
     stream = choose(bag, known, topic, roles, "--topic", str(src))
-    spec = _spec(stream, sensor)
+    spec = _spec(stream, sensor, realsense_unit(bag) if stream.role == "depth" else None)
     colour = choose(bag, known, rgb_topic, _COLOUR, "--rgb-topic", str(src)) if pair else None
     bad = alone = 0
     nearest = float("inf")
@@ -137,13 +139,27 @@ def import_recording(
     return ImportSummary(output, stream.topic.name, name, writer.written, bad, alone, bag.problem)
 
 
-def _spec(stream: Stream, sensor: str | None) -> SensorSpec:
+def _spec(stream: Stream, sensor: str | None, unit_m: float | None) -> SensorSpec:
+    """``unit_m``: metres a count, where the recording says it."""
+    if unit_m is not None:
+        if sensor is None:
+            return _with_camera(replace(PRESETS["depth"], unit_m=unit_m), stream)
+        given = load_sensor(sensor)
+        if given.kind == "depth" and not math.isclose(given.unit_m or 0.0, unit_m, rel_tol=1e-3):
+            raise UsageError(
+                f"--sensor {sensor} says unit_m: {given.unit_m}, but the camera wrote down {unit_m:g} m a count. Leave "
+                f"--sensor out, or correct it."
+            )
+        return _with_camera(given, stream)
     if sensor is None and stream.encoding not in _BY_ENCODING:
         raise UsageError(
             f"--sensor is missing: it says what the counts of {stream} mean. Expected a preset ({', '.join(PRESETS)}) "
             f"or a YAML file. Only 16UC1 (millimetres) and 32FC1 (metres) are defined by ROS."
         )
-    spec = load_sensor(sensor) if sensor is not None else PRESETS[_BY_ENCODING[stream.encoding]]
+    return _with_camera(load_sensor(sensor or _BY_ENCODING[stream.encoding]), stream)
+
+
+def _with_camera(spec: SensorSpec, stream: Stream) -> SensorSpec:
     if stream.camera is not None and spec.intrinsics is None:
         spec = replace(spec, intrinsics=stream.camera)
     return replace(spec, size=stream.size) if spec.size is None else spec

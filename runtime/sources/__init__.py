@@ -13,7 +13,7 @@ from tgkt_edge.io.formats.sniff import HEAD, READ, is_picture, is_video, refusal
 from tgkt_edge.io.images import SUFFIXES
 from tgkt_edge.io.parts import exists, split_folder
 from tgkt_edge.io.recording_format import is_recording
-from tgkt_edge.runtime.sources.bag import BagSource, names_bag
+from tgkt_edge.runtime.sources.bag import BagSource, names_bag, of_realsense
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, StreamFormat
 from tgkt_edge.runtime.sources.gstreamer import open_csi, open_gstreamer
 from tgkt_edge.runtime.sources.images import ImageSource, find_by_glob, find_in_folder
@@ -90,7 +90,7 @@ def open_source(
     if camera is not None:
         return camera
     if names_bag(uri) and not is_recording(path):
-        return BagSource(uri, spec, loop=loop)
+        return RealSenseSource(uri, spec, loop=loop) if of_realsense(uri) else BagSource(uri, spec, loop=loop)
     if path.is_dir():
         if is_recording(path):
             return RecordingSource(path, spec, loop=loop)

@@ -9,10 +9,11 @@ from urllib.parse import parse_qsl
 
 from tgkt_edge.errors import DataError, SourceLostError
 from tgkt_edge.io.bags.message import Bag, Message
-from tgkt_edge.io.bags.open_bag import Role, Stream, choose, is_bag, open_bag, streams
+from tgkt_edge.io.bags.open_bag import Role, Stream, choose, is_bag, is_realsense, open_bag, streams
 from tgkt_edge.io.bags.pictures import read_picture
 from tgkt_edge.notes import note
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, opencv
+from tgkt_edge.runtime.sources.realsense import SUFFIXES as REALSENSE_SUFFIXES
 from tgkt_edge.sensor import SensorSpec
 
 ROLES: dict[str, tuple[Role, ...]] = {
@@ -27,6 +28,17 @@ def names_bag(uri: str) -> bool:
     """Whether ``uri`` is a recording of ROS or MCAP, with or without a topic."""
     path, _ = split_topic(uri)
     return (path.is_file() or path.is_dir()) and is_bag(path)
+
+
+def of_realsense(uri: str) -> bool:
+    """Whether ``uri`` is librealsense's recording, and no topic of it is named."""
+    path, topic = split_topic(uri)
+    if topic is not None or path.suffix not in REALSENSE_SUFFIXES or not path.is_file():
+        return False
+    try:
+        return is_realsense(open_bag(path))
+    except DataError:
+        return True  # its own library says what is wrong with it
 
 
 def split_topic(uri: str) -> tuple[Path, str | None]:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from tests.support.cli import cli_environment
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime import FrameSource, open_source
+from tgkt_edge.runtime.recorder.import_recording import import_recording
 from tgkt_edge.runtime.sources.base import StreamFormat
 from tgkt_edge.runtime.sources.realsense import RealSenseSource
-from tgkt_edge.sensor import PRESETS, SensorSpec
+from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
 
 pytest.importorskip("pyrealsense2", reason="needs pyrealsense2 (the extra 'realsense')")
 
@@ -101,6 +102,29 @@ def test_depth_is_replayed_bit_for_bit_with_its_times(depth: Path, uri: str) -> 
     np.testing.assert_allclose(
         [captured.time for captured in found], START + np.arange(COUNT) / 30, atol=1e-3
     )
+
+
+def test_its_recordings_are_told_from_ros_s_by_their_content(depth: Path) -> None:
+    with open_source(str(depth), DEPTH) as source:
+        assert isinstance(source, RealSenseSource)
+    topic = "/device_0/sensor_0/Depth_0/image/data/compressedDepth"
+    with open_source(f"{depth}?topic={topic}", DEPTH) as source:
+        found = [captured.frame for captured in iter(source.read, None)]
+    np.testing.assert_array_equal(found, counts("uint16"))
+
+
+def test_import_takes_frames_unit_and_intrinsics_from_its_recording(depth: Path, tmp_path: Path) -> None:
+    summary = import_recording(depth, tmp_path / "out")
+    assert summary.frames == COUNT
+    spec = load_sensor(str(tmp_path / "out/sensor.yaml"))
+    assert spec.unit_m == UNIT
+    assert spec.intrinsics is not None
+    assert (spec.intrinsics.fx, spec.intrinsics.fy) == (60, 60)
+    with open_source(str(tmp_path / "out"), spec) as source:
+        found = [captured.frame for captured in iter(source.read, None)]
+    np.testing.assert_array_equal(found, counts("uint16"))
+    with pytest.raises(UsageError, match=r"--sensor tum says unit_m: 0\.0002, but the camera wrote down"):
+        import_recording(depth, tmp_path / "other", sensor="tum")
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Literal
 
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.bags.message import Bag, Message, Topic
-from tgkt_edge.io.bags.pictures import INFO, PICTURES, read_intrinsics, read_picture
+from tgkt_edge.io.bags.pictures import INFO, PICTURES, deserialized, read_intrinsics, read_picture
 from tgkt_edge.io.bags.rosbag1 import MAGIC, Rosbag1
 from tgkt_edge.io.bags.rosbag2 import MCAP, SQLITE, McapFile, Rosbag2Sqlite
 from tgkt_edge.io.images import natural_key
@@ -18,6 +19,8 @@ from tgkt_edge.sensor import Intrinsics
 Role = Literal["depth", "infrared", "colour", "other"]
 
 _DEPTH, _GREY = ("16UC1", "32FC1"), ("mono16", "mono8", "8UC1")
+_REALSENSE = re.compile(r"/device_\d+/")
+_UNITS = re.compile(r"/device_\d+/sensor_\d+/option/Depth[_ ]Units/value")
 _SUFFIXES = (".mcap", ".db3")
 _PROBED = 3000  # messages among which every topic that matters has had its first one
 
@@ -105,6 +108,28 @@ def streams(bag: Bag) -> list[Stream]:
         if not missing or number >= _PROBED:
             break
     return [_with_camera(stream, cameras) for stream in found.values()]
+
+
+def is_realsense(bag: Bag) -> bool:
+    """Whether librealsense wrote the recording: its topics begin with a device's number."""
+    return any(_REALSENSE.match(name) for name in bag.topics())
+
+
+def realsense_unit(bag: Bag) -> float | None:
+    """Metres a count that a RealSense camera wrote down in its recording; None: it did not.
+
+    Raises:
+        DataError: the message that says it cannot be read.
+    """
+    names = [name for name in bag.topics() if _UNITS.fullmatch(name)]
+    for message in bag.messages(names):
+        try:
+            unit = float(deserialized(message).data)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DataError(f"{message.topic.name}: is no number ({error})") from error
+        if 0 < unit < 1:
+            return float(f"{unit:.6g}")  # it was float32
+    return None
 
 
 def choose(
