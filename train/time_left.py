@@ -109,16 +109,18 @@ def parts_of_run(
     networks = 2
     if config.by_features:
         encodings = 2 if depth and config.translation.encodings != "plain" else 1
+        start = config.translation.start  # whether the ridge may correct the identity
+        corrects = start == "identity" or (start == "auto" and not depth)
         likely = 0.75 * target * views  # each encoding of the task's frames: not all of them are chosen
         stages["translate"] = {
             "RGB of pairs": pairs * views,
             "plain frames of pairs": pairs * views,
             **({"normals frames of pairs": pairs * views} if encodings > 1 else {}),
-            **({} if own else {"frames of pairs to the source model": pairs * views}),
+            **({"frames of pairs to the source model": pairs * views} if corrects and not own else {}),
             "choice on pairs left out": 10.0 * (3 if encodings > 1 else 1),
             "plain frames of the task": likely if encodings > 1 else target * views,
             **({"normals frames of the task": likely} if encodings > 1 else {}),
-            **({} if own or depth else {"frames of the task to the source model": likely}),
+            **({} if own or not corrects else {"frames of the task to the source model": likely}),
             "answers": 12.0,
         }
         if config.method == "tgkt":

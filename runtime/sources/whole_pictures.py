@@ -87,6 +87,10 @@ class WholePictures:
     def retrieve(self, flag: int = 0) -> tuple[bool, Any]:
         """The picture. Raises DataError where it is not whole, SourceLostError where none has been for long."""
         there, frame = self._capture.retrieve(flag=flag)
+        complaint = self._watch.complaint()  # of the conversion to what OpenCV hands out
+        if complaint:
+            self._watch.forget()
+            raise DataError(f"cannot be converted ({complaint}). Set the camera to progressive video")
         if self._damage and time.monotonic() - self._since > PATIENCE_S:
             raise SourceLostError(
                 f"{self._name}: no whole picture for {PATIENCE_S:g} s after damage ({self._damage})"

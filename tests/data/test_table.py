@@ -70,9 +70,12 @@ def test_lines_are_those_of_the_file_after_blank_ones_and_quoted_breaks(tmp_path
         (b'image,label\na.png,hall\n"b.png,yard\nc.png,yard\n', "line 3: not a CSV file: a quotation mark is"),
         (b'image,label\n"a.png,hall\nb.png",yard\n', "line 2: a line break in column 'image'"),
         (b"image,label,Image\na,b,c\n", "line 1: has two columns 'image'"),
+        (b"image,label\na.png,ha\0ll\nb.png,yard\n", "line 2: not a CSV file: it holds a zero byte"),
+        (b"\x1f\x8b\x08\0\0", "is a gzip file, not a CSV file"),
         (b"a.png,hall\nb.png,yard\n", "has no column 'image', 'label'; its header is a.png,hall. The first"),
     ],
-    ids=["latin-1", "workbook", "comma-in-name", "open-quote", "quoted-break", "doubled-column", "no-header"],
+    ids=["latin-1", "workbook", "comma-in-name", "open-quote", "quoted-break", "doubled-column", "zero", "gzip",
+         "no-header"],
 )  # fmt: skip
 def test_what_cannot_be_read_is_named_with_its_line_and_what_to_do(
     data: bytes, words: str, tmp_path: Path

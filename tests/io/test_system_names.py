@@ -17,7 +17,7 @@ FOLDERS = [
     "@eaDir", "@tmp", "@Recycle", "#recycle", "#snapshot", "$RECYCLE.BIN", "$recycle.bin", "RECYCLER",
     "System Volume Information", "lost+found", "__MACOSX", ".Trashes", ".Trash-1000", ".ipynb_checkpoints",
     ".Spotlight-V100", ".fseventsd", ".@__thumb", ".git", ".thumbnails", "__pycache__", "~snapshot",
-    "Network Trash Folder",
+    "Network Trash Folder", "FOUND.003",
 ]  # fmt: skip
 
 

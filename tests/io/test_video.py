@@ -251,6 +251,25 @@ def test_settings_that_send_complaints_to_stdout_are_void(tmp_path: Path) -> Non
     assert "FFMPEG" not in done.stdout
 
 
+@needs_ffmpeg
+def test_fields_are_handed_out_exactly_or_refused_with_the_command_that_helps(tmp_path: Path) -> None:
+    """OpenCV 5 cannot convert interlaced frames, and hands out what was in its buffer."""
+    path = encode(tmp_path / "a.mkv", FRAMES, "-c:v", "ffv1", "-flags", "+ilme+ildct", "-top", "1")
+    whole = tmp_path / "whole.mkv"
+    ffmpeg("-i", path, "-vf", "setfield=prog", "-pix_fmt", "gray16le", "-c:v", "ffv1", whole)
+    for file, refused in ((path, True), (whole, False)):
+        with open_source(str(file), PRESETS["nir"]) as source:
+            found = list(iter(source.read, None))
+        assert len(found) == 4
+        for captured, frame in zip(found, FRAMES, strict=True):
+            if captured.frame is not None:
+                np.testing.assert_array_equal(captured.frame, frame)
+            else:
+                assert refused
+                assert "(interlaced)" in str(captured.error)
+                assert "-vf setfield=prog -pix_fmt gray16le -c:v ffv1" in str(captured.error)
+
+
 def test_a_video_of_opencv_s_own_writer_loops(tmp_path: Path) -> None:
     path = str(tmp_path / "a.mkv")
     options = [cv2.VIDEOWRITER_PROP_DEPTH, cv2.CV_16U, cv2.VIDEOWRITER_PROP_IS_COLOR, 0]

@@ -28,6 +28,8 @@ _OTHER_FILES = (
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls)"),
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"%PDF", "a PDF"),
 )
 
 
@@ -111,10 +113,11 @@ def _text(path: Path, what: str) -> str:
 
 
 def _without_mark(data: bytes) -> str:
-    """UTF-16 without a mark shows itself by a zero in every other byte of the header."""
+    """UTF-16 without a mark shows itself by a zero in every other byte of the header, or nearly."""
     start = data[:64]
-    if len(start) >= 4 and b"\0" in start:
-        return "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
+    for name, halves in (("utf-16-le", start[1::2]), ("utf-16-be", start[::2])):
+        if len(start) >= 4 and halves.count(0) > len(halves) / 2:
+            return name
     return "utf-8"
 
 

@@ -42,6 +42,7 @@ kept from stderr, for what it complains about is refused anyway."""
 _LOSSLESS = (b"ffv1", b"ffvhuff", b"rawvideo", b"png")
 _DECODERS = (b"h264", b"hevc", b"mjpeg", b"mpeg4", b"mpeg1video", b"mpeg2video", b"h263", b"vp8", b"vp9", b"av1",
              b"libdav1d", b"libaom-av1", b"libvpx-vp9")  # fmt: skip
+_CONVERTER, _CONVERTERS_SECOND_LINE = b"swscaler", b" (Invalid argument): fmt:"
 _NOT_RECEIVED = (b"RTP: missed", b"RTP: PT=", b"Packet corrupt")
 _LOST = (*_NOT_RECEIVED, b"Frame num gap", b"concealing ")
 """What a receiver or decoder says where something is missing, not always as an error."""
@@ -235,6 +236,10 @@ class _Listener:
                 return
         said = ffmpeg_log.parse(line)
         if said is not None:
+            if said.part == _CONVERTER and said.error:  # OpenCV then hands out what its buffer held before
+                self._note("ffmpeg", said.text)
+                self._note("stream", said.text)
+                return
             if said.part in _LOSSLESS and said.error:
                 self._note("ffmpeg", said.text)
             if (said.part in _DECODERS and said.error) or said.text.startswith(_LOST):
@@ -245,7 +250,7 @@ class _Listener:
                 return
             if said.part in _LOSSLESS or self._streams or not said.error:
                 return
-        if self._streams and (not line or _SDP.match(line)):
+        if line.startswith(_CONVERTERS_SECOND_LINE) or (self._streams and (not line or _SDP.match(line))):
             return
         with contextlib.suppress(OSError):
             os.write(2, line + b"\n")

@@ -7,21 +7,25 @@ Those without such a mark are listed.
 
 from __future__ import annotations
 
+import re
+
 _MARKS = (".", "@", "$", "~")
 
 _FOLDERS = frozenset(
     {
         "#recycle", "#snapshot", "__macosx", "__pycache__", "__thumbnails__", "desktop db", "desktop df",
-        "desktopfolder", "found.000", "found.001", "found.002", "icon\r", "lost+found", "network trash folder",
+        "desktopfolder", "icon\r", "lost+found", "network trash folder",
         "recycled", "recycler", "system volume information", "temporary items", "thevolumesettingsfolder",
     }
 )  # fmt: skip
 """In lower case: file systems that ignore case write them in either."""
 
+_FOUND = re.compile(r"found\.\d{3}", re.IGNORECASE)  # what Windows puts together of lost pieces
+
 
 def is_system_folder(name: str) -> bool:
     """Whether a folder of this name is hidden, or not a person's."""
-    return name.startswith(_MARKS) or name.casefold() in _FOLDERS
+    return name.startswith(_MARKS) or name.casefold() in _FOLDERS or bool(_FOUND.fullmatch(name))
 
 
 def is_system_file(name: str) -> bool:

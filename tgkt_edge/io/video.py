@@ -77,6 +77,7 @@ class ExactVideo:
             self._capture = self._opened()
             self._watch.opened()
             self._dtype = PIXELS[self._pixels()]
+            self._pixel_name = pixel_format_name(self._pixels())
         except BaseException:
             self.close()
             raise
@@ -101,6 +102,11 @@ class ExactVideo:
             frame, complaint = None, "a frame of another format or size"
         else:
             complaint = self._watch.complaint()
+        if "interlaced" in complaint and not self._damage:
+            self._damage = (
+                f"{self._path}: is encoded as fields (interlaced), which this OpenCV does not hand out. This keeps "
+                f"every count: ffmpeg -i IN -vf setfield=prog -pix_fmt {self._pixel_name} -c:v ffv1 OUT.mkv"
+            )
         if complaint and not self._damage:
             self._damage = (
                 f"{self._path}: is damaged at or before frame {self._position}, and later frames are decoded from "
