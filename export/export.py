@@ -178,6 +178,7 @@ def _from_run(
         "target_sha256": sha256_of(Run(run).target),
         "opset": OPSET,
         **_labels(run),
+        **({"source": header.extra["source"]} if "source" in header.extra else {}),
         **_versions("torch", "onnxscript"),
     }
     return task, target, verification, provenance

@@ -6,7 +6,7 @@ All of it is exact in real arithmetic and done in float64, so that what is left 
 - channel repeat and ImageNet normalisation go into the first convolution (:func:`fold_repeat`);
 - surface normals, where the network reads them, are computed in the graph from the plain frame;
 - bottleneck and classifier have no activation between them, so they are one matrix; so are the standardisation of
-  pooled features and their classifier.
+  pooled features and their classifier. Classes that were merged are added after it.
 
 The plain network, :class:`tgkt_edge.export.graph.Deployed`, stays the reference for every
 exported file.
@@ -15,13 +15,15 @@ exported file.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
-from torchvision.models.resnet import Bottleneck
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+from tgkt_edge.train.nn.imported import ImportedClassifier, Pixels
 from tgkt_edge.train.nn.model import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -43,20 +45,25 @@ class Folded(nn.Module):
     def __init__(self, model: Classifier) -> None:
         super().__init__()
         model = copy.deepcopy(model).eval().double()
-        backbone = model.backbone
+        imported = isinstance(model, ImportedClassifier)
+        backbone = model.backbone.network if imported else model.backbone
         self.normals = model.normals
         first = fuse_conv_bn_eval(backbone.conv1, backbone.bn1)
-        self.first = (first if model.normals else fold_repeat(first)).float()
+        if not model.normals:
+            entry = model.backbone.entry.pixels if imported else Pixels()
+            first = fold_repeat(first, entry.mean, entry.std)
+        self.first = first.float()
         self.layers = nn.ModuleList(
             nn.Sequential(*(_fold_block(block) for block in layer))
             for layer in (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)
         ).float()
         self.pooled = model.pooled
-        if model.pooled:
+        if model.pooled or imported:
             hidden = _as_linear(model.standard)
         else:
             hidden = fuse_linear_bn_eval(model.bottleneck.linear, model.bottleneck.norm)
-        self.head = _join(hidden, model.classifier).float()
+        self.head = _join(hidden, model.classifier.linear if imported else model.classifier).float()
+        self.merging = model.classifier.float() if imported else None
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
         if self.normals:
@@ -72,10 +79,21 @@ class Folded(nn.Module):
             if number in self.pooled:
                 pooled.append(unit_rows(x.mean((2, 3))))
         logits = self.head(torch.cat(pooled, 1) if pooled else x.mean((2, 3)))
+        if self.merging is not None:
+            logits = self.merging.merge(logits)
         return logits, logits.softmax(1)
 
 
-def fold_repeat(conv: nn.Conv2d) -> nn.Conv2d:
+def can_fold(model: Classifier) -> bool:
+    """Whether the network is a ResNet of torchvision's, of any depth and width, that takes images of any side."""
+    if not isinstance(model, ImportedClassifier):
+        return True
+    return isinstance(model.backbone.network, ResNet) and model.backbone.entry.pixels.side is None
+
+
+def fold_repeat(
+    conv: nn.Conv2d, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+) -> nn.Conv2d:
     """A convolution of three equal, normalised channels as one of two channels: the frame x and ones.
 
     The sum over channels c of W_c * (x - m_c) / s_c is (sum W_c / s_c) * x - (sum W_c m_c / s_c) * 1. The second part
@@ -83,27 +101,27 @@ def fold_repeat(conv: nn.Conv2d) -> nn.Conv2d:
     ones, zero-padded like the first, it is exact there, too.
 
     Args:
-        conv: 3 input channels, zero padding, with bias.
+        conv: 3 input channels, zero padding, with bias. mean, std: m and s.
 
     Returns:
         The same convolution with 2 input channels, in the dtype of ``conv``.
     """
     if conv.in_channels != 3 or conv.groups != 1 or conv.padding_mode != "zeros" or conv.bias is None:
         raise ValueError(f"{conv}: expected 3 ungrouped channels, zero padding and a bias")
-    mean, std = (conv.weight.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    m, s = (conv.weight.new_tensor(v).view(1, 3, 1, 1) for v in (mean, std))
     weight = conv.weight.detach()
-    of_frame = (weight / std).sum(1)
-    of_ones = -(weight * mean / std).sum(1)
+    of_frame = (weight / s).sum(1)
+    of_ones = -(weight * m / s).sum(1)
     folded = copy.deepcopy(conv)
     folded.in_channels = 2
     folded.weight = nn.Parameter(torch.stack((of_frame, of_ones), dim=1), requires_grad=False)
     return folded
 
 
-def _fold_block(block: Bottleneck) -> Bottleneck:
+def _fold_block(block: Bottleneck | BasicBlock) -> Bottleneck | BasicBlock:
     """A residual block without its batch norms."""
     block = copy.deepcopy(block)
-    for i in (1, 2, 3):
+    for i in (1, 2, 3) if isinstance(block, Bottleneck) else (1, 2):
         setattr(block, f"conv{i}", fuse_conv_bn_eval(getattr(block, f"conv{i}"), getattr(block, f"bn{i}")))
         setattr(block, f"bn{i}", nn.Identity())
     if block.downsample is not None:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES
 from tgkt_edge.errors import GateError
-from tgkt_edge.export.fuse import Folded
+from tgkt_edge.export.fuse import Folded, can_fold
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.train.nn.imported import ImportedClassifier
 from tgkt_edge.train.nn.model import Classifier, normalise
 
 OPSET = 18
@@ -35,14 +36,20 @@ class Deployed(nn.Module):
         super().__init__()
         self.model = copy.deepcopy(model).eval().to(device="cpu", dtype=torch.float32)
         # A new layer rather than remove_parametrizations: that alters the class, which ``model`` shares with its copy.
-        normed = self.model.classifier
-        plain = nn.Linear(normed.in_features, normed.out_features)
-        plain.load_state_dict({"weight": normed.weight, "bias": normed.bias})
-        self.model.classifier = plain.eval()
+        if isinstance(self.model, ImportedClassifier):
+            self.model.classifier.linear = _plain(self.model.classifier.linear)
+        else:
+            self.model.classifier = _plain(self.model.classifier)
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.model(normalise(frame))
         return logits, logits.softmax(1)
+
+
+def _plain(normed: nn.Linear) -> nn.Linear:
+    plain = nn.Linear(normed.in_features, normed.out_features)
+    plain.load_state_dict({"weight": normed.weight, "bias": normed.bias})
+    return plain.eval()
 
 
 def export_onnx(
@@ -57,13 +64,14 @@ def export_onnx(
     """Write the graph with a free batch dimension, classes and SensorSpec in its metadata, and check it.
 
     Args:
-        fold: make it for speed, see :mod:`tgkt_edge.export.fuse`. False: the plain network, to compare with.
+        fold: make it for speed, see :mod:`tgkt_edge.export.fuse`, where the network is a ResNet. False: the plain
+            network, to compare with.
 
     Raises:
         GateError: (exit 3) onnx.checker refuses the graph.
     """
     example = torch.rand(2, 1, size, size)
-    network = Folded(deployed.model) if fold else deployed
+    network = Folded(deployed.model) if fold and can_fold(deployed.model) else deployed
     # The exporter prints its steps to stdout, which is for machines here; and warns of what it handles itself.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")

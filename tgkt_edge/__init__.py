@@ -41,11 +41,14 @@ if TYPE_CHECKING:
     from tgkt_edge.runtime.records import BadFrame, Decision, Event
     from tgkt_edge.sensor import SensorSpec, load_sensor
     from tgkt_edge.train.adapt import adapt
+    from tgkt_edge.train.source_import.import_source import import_source
+    from tgkt_edge.train.source_import.options import ImportOptions
 
 __all__ = [
     "BadFrame",
     "Decision",
     "Event",
+    "ImportOptions",
     "Model",
     "SensorSpec",
     "TgktEdgeError",
@@ -54,6 +57,7 @@ __all__ = [
     "check_data",
     "evaluate",
     "export",
+    "import_source",
     "inspect",
     "load",
     "load_sensor",
@@ -67,12 +71,14 @@ _HOMES = {
     "BadFrame": "tgkt_edge.runtime.records",
     "Decision": "tgkt_edge.runtime.records",
     "Event": "tgkt_edge.runtime.records",
+    "ImportOptions": "tgkt_edge.train.source_import.options",
     "Model": "tgkt_edge.runtime.model",
     "SensorSpec": "tgkt_edge.sensor",
     "TgktEdgeError": "tgkt_edge.errors",
     "adapt": "tgkt_edge.train.adapt",
     "check_data": "tgkt_edge.data.check.check",
     "evaluate": "tgkt_edge.evaluation.evaluate",
+    "import_source": "tgkt_edge.train.source_import.import_source",
     "inspect": "tgkt_edge.bundle.inspect_bundle",
     "load": "tgkt_edge.runtime.model",
     "load_sensor": "tgkt_edge.sensor",

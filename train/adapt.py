@@ -8,11 +8,10 @@ from typing import Any, cast
 
 import torch
 
-from tgkt_edge.bundle.file_kinds import file_kind
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.check.check import note_quickly
 from tgkt_edge.data.loading import Images, load_frames, load_images, load_pairs
-from tgkt_edge.errors import CheckpointError, ConfigError, DataError, IncompatibleError, UsageError
+from tgkt_edge.errors import ConfigError, DataError, IncompatibleError, UsageError
 from tgkt_edge.io.atomic import refuse_existing, refuse_foreign, remove_leftovers, sha256_of
 from tgkt_edge.monitoring.value_scale import note_other_scale
 from tgkt_edge.optional_deps import require
@@ -20,13 +19,12 @@ from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.data_checks import distinct_pairs, remarks
 from tgkt_edge.train.few_labels import label_remarks, load_labels, write_labels
+from tgkt_edge.train.given_source import refuse_unfit, source_checkpoint, source_model
 from tgkt_edge.train.holdout import no_pairs, split_pairs
 from tgkt_edge.train.logger import RunLog, truncate_metrics
 from tgkt_edge.train.methods.translation.class_prior import NAMED, read_prior
 from tgkt_edge.train.nn.checkpoint import (
     Header,
-    digest,
-    load_classifier,
     load_imagenet,
     load_tensors,
     save_checkpoint,
@@ -38,6 +36,7 @@ from tgkt_edge.train.report.words import headline
 from tgkt_edge.train.run_folder.contents import contents
 from tgkt_edge.train.run_folder.folder import WITHOUT_PAIRS, Run, RunInputs, differences, write_config
 from tgkt_edge.train.run_folder.swap import restore, swap_run_folder
+from tgkt_edge.train.source_import.options import ImportOptions
 
 FEWEST = 2
 """Images of each kind below which nothing can be trained."""
@@ -52,6 +51,7 @@ def adapt(
     resume: bool = False,
     overwrite: bool = False,
     skip_bad: bool = False,
+    source_options: ImportOptions | None = None,
 ) -> dict[str, Any]:
     """Train source (unless given) and what ``config.method`` needs, and write the run folder ``out``.
 
@@ -60,6 +60,7 @@ def adapt(
         sensor: what the target and the paired frames mean.
         resume: go on with the run in ``out``, after the last epoch it saved.
         overwrite: replace what is in ``out``, once all inputs have been read without an error.
+        source_options: what a source model of another program does not say of itself, such as its classes.
 
     Returns:
         What ``report.json`` holds.
@@ -81,7 +82,8 @@ def adapt(
         _refuse_inside(out, inputs, config)
     compute = open_compute(config)
     run = Run(out)
-    loaded = _load(inputs, sensor, config, skip_bad, run.source if resume else None)
+    options = source_options or ImportOptions()
+    loaded = _load(inputs, sensor, config, skip_bad, run.source if resume else None, options)
     now = contents(inputs)
     if loaded.prior is not None:
         now["prior"] = f"sha256 {sha256_of(Path(config.translation.prior))[:32]}"
@@ -113,7 +115,12 @@ def adapt(
 
 
 def _load(
-    inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig, skip_bad: bool, kept: Path | None
+    inputs: RunInputs,
+    sensor: SensorSpec,
+    config: AdaptConfig,
+    skip_bad: bool,
+    kept: Path | None,
+    options: ImportOptions,
 ) -> Loaded:
     """Read everything; ``kept`` is where a run that goes on has its copy of the source model, if it has one already."""
     side = resize_side(config.image_size)
@@ -124,7 +131,11 @@ def _load(
             "give either --source-model FILE (a source checkpoint) or --source SRC (labelled RGB)"
         )
     if inputs.source_model is not None:
-        source = _source_model(Path(inputs.source_model), kept)
+        source = source_model(Path(inputs.source_model), kept, options)
+        refuse_unfit(source[0], config)
+    elif options.given:
+        given = ", ".join(options.given)
+        raise UsageError(f"{given}: of a --source-model that another program trained, not of --source")
     else:
         images = load_images(Path(cast(str, inputs.source)), side, skip_bad=skip_bad)
         _enough("--source", len(images))
@@ -171,7 +182,7 @@ def _load(
     if source is None:
         # A trial, so that a bad --weights is refused before anything is written.
         load_imagenet(SceneClassifier(2), config.weights)
-    elif config.by_features and not source[0].pooled:
+    elif config.by_features and not source[0].pooled and config.weights != "none":
         try:
             load_imagenet(SceneClassifier(2), config.weights)
         except UsageError as error:
@@ -180,38 +191,6 @@ def _load(
                 f"features do, which costs accuracy."
             ) from error
     return Loaded(images, target, pairs, held, held_runs, pinned, source, prior, labelled)
-
-
-def source_checkpoint(path: Path) -> Path:
-    """The source checkpoint that a path means: itself, or that of a run folder. Raises CheckpointError."""
-    found = file_kind(path)
-    if found.name == "run":
-        return Run(path).source
-    if path.is_dir():
-        raise CheckpointError(
-            f"--source-model {path}: expected a source checkpoint or the run folder that it lies in; this {found} "
-            f"A bundle holds no source model."
-        )
-    return path
-
-
-def _source_model(file: Path, kept: Path | None) -> tuple[Classifier, Header]:
-    """The user's source model, or the copy that the run began with, which has to be the same if both are there."""
-    if kept is None or not kept.is_file():
-        return load_classifier(file, "source")
-    begun = load_classifier(kept, "source")
-    if file.exists():
-        given = load_classifier(file, "source")
-        then, now = (
-            f"{model.num_classes} classes, sha256 {digest(model.state_dict())[:12]}..."
-            for model, _ in (begun, given)
-        )
-        if (then, begun[1].classes) != (now, given[1].classes):
-            raise ConfigError(
-                f"--source-model {file}: holds another model than the run was started with, which lies in {kept}: then "
-                f"{then}, now {now}. Give that one, or another -o."
-            )
-    return begun
 
 
 def _check_contents(run: Run, now: dict[str, str]) -> None:

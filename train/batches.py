@@ -93,6 +93,11 @@ class Store:
     def __len__(self) -> int:
         return len(self._images)
 
+    @property
+    def channels(self) -> int:
+        """3 of RGB, 1 of sensor frames."""
+        return 3 if self._images.dim() == 4 else 1
+
     def same(self, other: Store) -> bool:
         """Whether both hold the same pixels."""
         return self._images is other._images or (

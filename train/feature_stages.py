@@ -26,6 +26,7 @@ from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.methods.translation.translate import Of, Translation, translate
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_imagenet, save_checkpoint
 from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.imported import ImportedClassifier, resnet50_in
 from tgkt_edge.train.nn.model import Classifier, SceneClassifier, frozen
 from tgkt_edge.train.nn.predict import refuse_diverged
 from tgkt_edge.train.report.material import LeftOut, Model
@@ -105,7 +106,9 @@ def train_by_features(
         save_checkpoint(
             file,
             network,
-            dataclasses.replace(about, kind="target", beside=beside, extra={"translation": found.about}),
+            dataclasses.replace(
+                about, kind="target", beside=beside, extra={**about.extra, "translation": found.about}
+            ),
         )
     network, kept = load_classifier(file, "target")
     network = frozen(compute.place(network))
@@ -137,7 +140,10 @@ def train_by_features(
 def _backbone(source: Classifier, config: AdaptConfig, compute: Compute, log: RunLog) -> nn.Module:
     """Whose features describe the frames: the source's own where they are generic, or nothing better is at hand."""
     if source.pooled or config.weights == "none":
-        own: nn.Module = source.backbone
+        own: nn.Module | None = source.backbone
+        if isinstance(source, ImportedClassifier):
+            own = resnet50_in(source)
+        assert own is not None  # refused before anything was written
         return own
     generic = SceneClassifier(2)
     load_imagenet(generic, config.weights)
@@ -157,7 +163,8 @@ def _notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
     if not about["own_spread"]:
         lines.append(
             "translate: the source model does not hold mean and spread of its features; those of the paired RGB "
-            "replace them, which costs some points. Train it again with this version to have them."
+            "replace them, which costs some points."
+            + ("" if about["imported"] else " Train it again with this version to have them.")
         )
     if not about["known_shares"]:
         lines.append(

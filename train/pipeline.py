@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,15 +26,20 @@ from tgkt_edge.train.methods.shot import train_shot
 from tgkt_edge.train.methods.tgkt import train_tgkt
 from tgkt_edge.train.methods.tgmb import train_tgmb
 from tgkt_edge.train.methods.translation.choice import MOST
+from tgkt_edge.train.methods.translation.features import extract
 from tgkt_edge.train.methods.translation.labelled import Labelled
+from tgkt_edge.train.methods.translation.source_features import kind_of
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_into, load_tensors, save_checkpoint
 from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.imported import ImportedClassifier
 from tgkt_edge.train.nn.model import Classifier, Translator, frozen
 from tgkt_edge.train.nn.predict import refuse_diverged
 from tgkt_edge.train.report.material import Material, Model
 from tgkt_edge.train.report.summary import write_report
 from tgkt_edge.train.resume_state import StageState
 from tgkt_edge.train.run_folder.folder import Run
+from tgkt_edge.train.source_import.import_source import IMPORT
+from tgkt_edge.train.source_import.scale import FITTED, fit_scale, is_fitted
 from tgkt_edge.train.time_left import TimeLeft, parts_of_run
 
 N = TypeVar("N", Classifier, Translator)
@@ -69,8 +75,11 @@ def train_stages(
     source, header = _source(run, loaded, target, config, compute, log)
     source = frozen(compute.place(source))
     rgb, frames = Store(loaded.pairs.rgb, compute.device), Store(loaded.pairs.codes, compute.device)
+    if isinstance(source, ImportedClassifier) and not is_fitted(header):
+        header = _fitted(run, source, header, rgb if len(rgb) else target, config, compute, log)
+    extra = {"source": header.extra[IMPORT]} if IMPORT in header.extra else {}
     about = dataclasses.replace(
-        header, image_size=config.image_size, sensor=loaded.sensor, extra={}, beside={}
+        header, image_size=config.image_size, sensor=loaded.sensor, extra=extra, beside={}
     )
     files = run.stages(config)
     models = {"source-only": Model(source)}
@@ -185,6 +194,34 @@ def _source(
     save_checkpoint(run.source, model, header)
     state.clear()
     return model, header
+
+
+def _fitted(
+    run: Run,
+    source: ImportedClassifier,
+    header: Header,
+    images: Store,
+    config: AdaptConfig,
+    compute: Compute,
+    log: RunLog,
+) -> Header:
+    """Bring an imported source model to the scale of all others, and keep it so."""
+    views = config.translation.views if config.by_features else 1
+    what = "RGB of pairs" if images.channels == 3 else "frames of the task to the source model"
+    kind = kind_of(source, views)
+    raw = extract(
+        what, source.backbone, images, kind, config.image_size, config.batch, compute, log, run.features
+    )
+    header = fit_scale(source, header, raw, what)
+    save_checkpoint(run.source, source, header)
+    if not config.by_features:
+        shutil.rmtree(run.features, ignore_errors=True)
+    fitted = header.extra[IMPORT][FITTED]
+    log.say(
+        f"source: logits divided by {fitted['temperature']:.3g}, features standardised, on the {what}: the "
+        f"classes stay, and no loss depends on their scale"
+    )
+    return header
 
 
 def _load_translator(path: Path) -> Translator:

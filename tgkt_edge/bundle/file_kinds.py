@@ -36,7 +36,8 @@ _BEGINNINGS = {
 
 @dataclass(frozen=True)
 class FileKind:
-    """``name``: missing, empty, bundle, run, folder, checkpoint, safetensors, torch, onnx, plan, other, unknown.
+    """``name``: missing, empty, bundle, run, folder, checkpoint, safetensors, torch, torchscript, onnx, plan, other,
+    unknown.
 
     Attributes:
         text: what it is, for "PATH: is ...". advice: what can be done with it here; perhaps empty.
@@ -113,7 +114,9 @@ def _zip(path: Path) -> FileKind:
     except zipfile.BadZipFile:
         return FileKind("other", "a zip archive (perhaps of torch.save) that is cut off: copy it again")
     if any(name.endswith("constants.pkl") for name in names):
-        return FileKind("other", "a TorchScript program", "Save its state_dict() as safetensors instead.")
+        return FileKind(
+            "torchscript", "a TorchScript program", "As a teacher it goes to adapt --source-model."
+        )
     if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
         return FileKind("torch", "a PyTorch file, as torch.save writes it", convert(path))
     if any(name.endswith(".npy") for name in names):

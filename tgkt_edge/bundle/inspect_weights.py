@@ -18,7 +18,9 @@ _RESNET50 = ("conv1.weight", "layer4.2.conv3.weight")
 
 def inspect_weights(path: Path, found: FileKind) -> dict[str, Any]:
     """A safetensors file: ``kind``, ``bytes``, ``tensors`` (how many), ``parameters``, ``types``; of a checkpoint of
-    this program also ``network``, ``classes``, ``size`` and ``sensor``, of others ``metadata`` and ``holds``."""
+    this program also ``network``, ``classes``, ``size``, ``sensor`` and ``import`` (of an imported source model,
+    where it
+    comes from), of others ``metadata`` and ``holds``."""
     tensors: dict[str, Any] = found.about["tensors"]
     types: Counter[str] = Counter()
     for entry in tensors.values():
@@ -39,6 +41,7 @@ def inspect_weights(path: Path, found: FileKind) -> dict[str, Any]:
             "size": about.get("image_size"),
             "sensor": about.get("sensor"),
             "tool": found.about["metadata"].get("tool"),
+            "import": (about.get("extra") or {}).get("import"),
         }
     return seen | {"holds": _holds(tensors)}
 
@@ -106,6 +109,16 @@ def describe_weights(seen: dict[str, Any], path: Path) -> list[str]:
     ]
     if seen["sensor"]:
         lines.append(f"  sensor   {', '.join(f'{key} {value}' for key, value in seen['sensor'].items())}")
+    origin = seen.get("import")
+    if origin:
+        mean, std = (", ".join(f"{value:.4g}" for value in origin[name]) for name in ("mean", "std"))
+        order = "blue" if origin["bgr"] else "red"
+        apart = origin["proof"]["largest_logit_difference"]
+        lines.append(f"  from     {origin['file']}: {origin['arch']}, {origin['outputs']} outputs")
+        lines.append(f"  pixels   mean {mean}, std {std}, {order} first")
+        lines.append(f"  proof    its logits differ by {apart:.1e} at most from those of that file's model")
+        if origin["origin"]:
+            lines.append(f"  origin   {origin['origin']}")
     return lines
 
 

@@ -7,6 +7,18 @@ from typing import Annotated
 
 import typer
 
+from tgkt_edge.cli.source import (
+    ArchOption,
+    BgrOption,
+    CheckOption,
+    ClassesOption,
+    MapOption,
+    MeanOption,
+    OriginOption,
+    SizeOption,
+    StdOption,
+    import_options,
+)
 from tgkt_edge.optional_deps import require
 
 
@@ -26,8 +38,21 @@ def adapt_command(
         ),
     ] = None,
     source_model: Annotated[
-        Path | None, typer.Option(help="Source checkpoint (source.safetensors), or a run with one.")
+        Path | None,
+        typer.Option(
+            help="RGB classifier: a source checkpoint, a run with one, or a model of another program "
+            "(.pth, .pt, .safetensors, .onnx), which 'source import' takes as well."
+        ),
     ] = None,
+    source_classes: ClassesOption = None,
+    map_: MapOption = None,
+    arch: ArchOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    bgr: BgrOption = False,
+    size: SizeOption = None,
+    origin: OriginOption = None,
+    check_images: CheckOption = None,
     source: Annotated[
         Path | None,
         typer.Option(help="Or labelled RGB to train one: a folder of class folders, or a CSV image,label."),
@@ -112,7 +137,17 @@ def adapt_command(
         source_model=str(source_model.resolve()) if source_model else None,
         labels=str(labels.resolve()) if labels else None,
     )
-    report = adapt(inputs, spec, out, options, resume=resume, overwrite=overwrite, skip_bad=skip_bad)
+    about = import_options(source_classes, map_, arch, mean, std, bgr, size, origin, check_images)
+    report = adapt(
+        inputs,
+        spec,
+        out,
+        options,
+        resume=resume,
+        overwrite=overwrite,
+        skip_bad=skip_bad,
+        source_options=about,
+    )
     for line in describe(report, out):
         typer.echo(line, err=True)
 

@@ -28,6 +28,7 @@ from tgkt_edge.cli.inspect import inspect_command
 from tgkt_edge.cli.log import configure, wants_traceback
 from tgkt_edge.cli.record import record_command
 from tgkt_edge.cli.run import SINK_OPTIONS, run_command
+from tgkt_edge.cli.source import source_app
 from tgkt_edge.cli.streams import prepare_streams, settle_stdout
 from tgkt_edge.cli.verify import verify_command
 from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
@@ -132,6 +133,13 @@ app.command(
 )(record_command)
 app.command("adapt", short_help="Train a network for the sensor, without labels.", rich_help_panel="Adapt")(
     adapt_command
+)
+app.add_typer(
+    source_app,
+    name="source",
+    cls=CommandGroup,
+    short_help="Import an RGB classifier of another program.",
+    rich_help_panel="Adapt",
 )
 app.command("evaluate", short_help="Measure accuracy on labelled frames.", rich_help_panel="Check")(
     evaluate_command

@@ -162,24 +162,34 @@ def _class_numbers(classes: Sequence[str], labels: Sequence[str]) -> dict[str, i
     return index
 
 
-def load_images(path: Path, side: int, *, skip_bad: bool = False, progress: Progress | None = None) -> Images:
+def load_images(
+    path: Path,
+    side: int,
+    *,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+    flag: str = "--source",
+) -> Images:
     """Read labelled RGB: a folder of class folders, or a CSV with columns ``image`` and ``label``.
+
+    Args:
+        flag: what an error calls ``path``.
 
     Raises:
         DataError: nothing there, fewer than two classes, unreadable images.
     """
-    files, labels = labelled(path, "--source", "image")
+    files, labels = labelled(path, flag, "image")
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise DataError(
-            f"--source {path}: found one class only ({classes[0]}): a classifier needs at least two. "
+            f"{flag} {path}: found one class only ({classes[0]}): a classifier needs at least two. "
             f"Expected a folder of class folders, or a CSV with columns image,label."
         )
     images, kept = _read_all(
         files,
         lambda file: encode_rgb(read_rgb(file), side, str(file)),
         skip_bad,
-        f"--source {path}",
+        f"{flag} {path}",
         progress,
     )
     index = {name: i for i, name in enumerate(classes)}
@@ -187,7 +197,7 @@ def load_images(path: Path, side: int, *, skip_bad: bool = False, progress: Prog
     missing = sorted(set(range(len(classes))) - set(truth.tolist()))
     if missing:
         raise DataError(
-            f"--source {path}: no readable image left of class {abbreviate([classes[i] for i in missing])}"
+            f"{flag} {path}: no readable image left of class {abbreviate([classes[i] for i in missing])}"
         )
     return Images(np.stack(images), truth, classes, tuple(str(files[i]) for i in kept))
 

@@ -20,6 +20,8 @@ from tgkt_edge.errors import CheckpointError, TgktEdgeError, UsageError
 from tgkt_edge.io.atomic import atomic_file
 from tgkt_edge.notes import note
 from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.train.nn.architectures import versioned
+from tgkt_edge.train.nn.imported import ImportedClassifier, rebuild
 from tgkt_edge.train.nn.model import LAYER_WIDTHS, Classifier, SceneClassifier
 from tgkt_edge.train.nn.weight_scale import WIDE, first_layer_spread, unit_scale
 
@@ -67,7 +69,7 @@ def save_checkpoint(path: Path, model: nn.Module, header: Header) -> None:
             "image_size": header.image_size,
             "sensor": header.sensor.to_dict() if header.sensor else None,
             "extra": header.extra,
-            **(_architecture(model) if isinstance(model, SceneClassifier) else {}),
+            **(_architecture(model) if isinstance(model, Classifier) else {}),
         },
     )
 
@@ -147,6 +149,10 @@ def load_classifier(path: Path, kind: str | None = None) -> tuple[Classifier, He
         raise CheckpointError(
             f"{path}: holds a {header.kind}, expected a {kind or 'source or target'} network"
         )
+    if "imported" in about:
+        imported = rebuild(about["imported"])
+        load_into(imported, tensors, path)
+        return imported.eval(), header
     pooled = tuple(about.get("pooled", ()))
     if any(number not in LAYER_WIDTHS for number in pooled):
         raise CheckpointError(f"{path}: pools layers {list(pooled)}; a ResNet-50 has 1 to 4")
@@ -155,8 +161,10 @@ def load_classifier(path: Path, kind: str | None = None) -> tuple[Classifier, He
     return model.eval(), header
 
 
-def _architecture(model: SceneClassifier) -> dict[str, Any]:
+def _architecture(model: Classifier) -> dict[str, Any]:
     """What tells this network from the paper's; nothing for the paper's."""
+    if isinstance(model, ImportedClassifier):
+        return {"imported": model.about}
     return {
         **({"pooled": list(model.pooled)} if model.pooled else {}),
         **({"normals": True} if model.normals else {}),
@@ -176,7 +184,7 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise CheckpointError(f"{path}: does not fit this network: {'; '.join(problems[:3])}{more}")
-    model.load_state_dict(tensors)
+    model.load_state_dict(versioned(tensors, model))
 
 
 def load_imagenet(model: SceneClassifier, weights: str) -> float:

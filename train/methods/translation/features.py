@@ -60,7 +60,7 @@ class Kind:
     """What is computed of an image.
 
     Attributes:
-        layers: of the ResNet-50, pooled and concatenated.
+        layers: of the ResNet-50, pooled and concatenated; none: what another network gives itself.
         unit: whether each layer's vector is brought to length 1.
         encoding: of a sensor frame: as it is, three times, or as surface normals.
         views: how many of :func:`fixed_views`.
@@ -123,7 +123,8 @@ def extract(
     what would be computed again.
 
     Args:
-        name: of the images, for the person who waits. backbone: ResNet-50, frozen, on the device.
+        name: of the images, for the person who waits.
+        backbone: frozen, on the device; a ResNet-50, or without ``kind.layers`` any network that gives (B, D).
         size: of the views, pixels. batch: images at once in each view.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -156,7 +157,7 @@ def _block(
     compute: Compute,
     numbers: range,
     advance: Callable[[int], None],
-) -> NDArray[np.float16]:
+) -> NDArray[np.floating]:
     found = []
     for start in range(numbers.start, numbers.stop, batch):
         index = np.arange(start, min(start + batch, numbers.stop))
@@ -165,13 +166,15 @@ def _block(
             unit = images.take(view, size)
             x = normalise(surface_normals(unit) if kind.encoding == "normals" else unit)
             with compute.autocast():
-                layers = pooled_layers(backbone, x, kind.layers)
+                layers = pooled_layers(backbone, x, kind.layers) if kind.layers else [backbone(x)]
             rows = [unit_rows(layer) if kind.unit else layer.float() for layer in layers]
             views.append(torch.cat(rows, 1))
-        # Half precision: features of unit length have three digits that matter, and a million frames fill a disk.
-        found.append(torch.stack(views, 1).half().cpu())
+        # Half precision: features of unit length have three digits that matter, and a million frames fill a disk. Of
+        # another network's features nobody knows the size.
+        rows_of_views = torch.stack(views, 1)
+        found.append((rows_of_views.half() if kind.layers else rows_of_views).cpu())
         advance(len(index))
-    block: NDArray[np.float16] = torch.cat(found).numpy()
+    block: NDArray[np.floating] = torch.cat(found).numpy()
     return block
 
 

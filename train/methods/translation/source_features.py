@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from tgkt_edge.train.methods.translation.features import RGB_LAYERS, Features, K
 from tgkt_edge.train.methods.translation.moments import Moments
 from tgkt_edge.train.methods.translation.prior import log_softmax
 from tgkt_edge.train.methods.translation.softmax_regression import Linear
+from tgkt_edge.train.nn.imported import ImportedClassifier
 from tgkt_edge.train.nn.model import Classifier
 
 Floats = NDArray[np.float32]
@@ -31,12 +33,12 @@ EARLY = "early_features"
 
 @dataclass(frozen=True)
 class SourceFeatures:
-    """The source model as pooled features and a linear head.
+    """The source model as pooled features and a head.
 
     Attributes:
         backbone: whose last layer is pooled. unit: whether it is brought to length 1.
         mean, spread: (2048,) of the source's own images; features are standardised by them.
-        head: from standardised features to logits.
+        head: (N, D) standardised features to (N, K) logits.
         own: whether ``mean`` and ``spread`` are the source's; else those of the paired RGB replace them.
     """
 
@@ -44,7 +46,7 @@ class SourceFeatures:
     unit: bool
     mean: Reals
     spread: Reals
-    head: Linear
+    head: Callable[[Reals], Reals]
     own: bool
 
     @property
@@ -63,9 +65,16 @@ class SourceFeatures:
         return result
 
 
+def kind_of(source: Classifier, views: int) -> Kind:
+    """How the features are computed that the source's classes are read off."""
+    layers = () if isinstance(source, ImportedClassifier) else RGB_LAYERS
+    return Kind(layers, source.pooled != (), "plain", views)
+
+
 def needs_spread(source: Classifier, beside: Mapping[str, Tensor]) -> bool:
     """Whether mean and spread of the source's features have to come from the pairs: an older or a foreign model."""
-    return not source.pooled and not {MEAN, SPREAD} <= beside.keys()
+    known = bool(source.pooled) or isinstance(source, ImportedClassifier)
+    return not known and not {MEAN, SPREAD} <= beside.keys()
 
 
 def source_features(
@@ -77,6 +86,12 @@ def source_features(
         beside: the tensors stored with it. paired: raw pooled features of the paired RGB, where :func:`needs_spread`.
     """
     classifier = source.classifier
+    if isinstance(source, ImportedClassifier):
+        standard = source.standard
+        mean, spread = _double(standard.mean), _double(standard.scale)
+        return SourceFeatures(
+            source.backbone, False, mean, spread, _merged(source), {MEAN, SPREAD} <= beside.keys()
+        )
     weight, bias = _double(classifier.weight), _double(classifier.bias)  # (K, F), (K,)
     if source.pooled:
         standard = source.standard
@@ -103,6 +118,19 @@ def source_features(
         mean, spread = moments.mean, moments.scale
     head = Linear((joined * np.where(np.isfinite(spread), spread, 0.0)).T, constant + joined @ mean)
     return SourceFeatures(source.backbone, False, mean, spread, head, own)
+
+
+def _merged(source: ImportedClassifier) -> Callable[[Reals], Reals]:
+    """An imported model's head in float64: its classes merged as it merges them."""
+    classifier = copy.deepcopy(source.classifier).cpu().double()
+    weight, bias = _double(classifier.linear.weight), _double(classifier.linear.bias)
+
+    def head(z: Reals) -> Reals:
+        with torch.no_grad():
+            merged: Reals = classifier.merge(torch.from_numpy(z.astype(np.float64) @ weight.T + bias)).numpy()
+        return merged
+
+    return head
 
 
 def _double(tensor: Tensor | None) -> Reals:

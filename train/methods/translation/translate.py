@@ -23,7 +23,6 @@ from tgkt_edge.train.methods.translation.choice import MOST, PairFeatures, choos
 from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.methods.translation.features import (
     FRAME_LAYERS,
-    RGB_LAYERS,
     WIDTH,
     Encoding,
     Features,
@@ -45,9 +44,11 @@ from tgkt_edge.train.methods.translation.source_features import (
     FEATURES,
     LABELS,
     SHARES,
+    kind_of,
     needs_spread,
     source_features,
 )
+from tgkt_edge.train.nn.imported import ImportedClassifier
 from tgkt_edge.train.nn.model import Classifier
 
 Floats = NDArray[np.float32]
@@ -120,17 +121,17 @@ def translate(
     def frame_kind(encoding: Encoding) -> Kind:
         return Kind(FRAME_LAYERS, True, encoding, cfg.views)
 
-    rgb_kind = Kind(RGB_LAYERS, source.pooled != (), "plain", cfg.views)
+    rgb_kind = kind_of(source, cfg.views)
     same = (
         backbone is source.backbone and source.pooled != ()
     )  # then its features are among those of the frames
     # Frames that look like RGB, and all layers of the source's images at hand: the way back may correct the identity.
     alike = same and not depth and {FEATURES, EARLY, LABELS} <= beside.keys()
-    layers = FRAME_LAYERS if alike and cfg.reverse else RGB_LAYERS
+    layers = FRAME_LAYERS if alike and cfg.reverse else rgb_kind.layers
     whole_rgb = features(
         "RGB of pairs", source.backbone, "paired RGB", dataclasses.replace(rgb_kind, layers=layers)
     )
-    rgb = whole_rgb if layers == RGB_LAYERS else whole_rgb.last(WIDTH)
+    rgb = whole_rgb if layers == rgb_kind.layers else whole_rgb.last(WIDTH)
     seen = source_features(source, beside, rgb if needs_spread(source, beside) else None)
     rows = np.unique(np.linspace(0, len(rgb) - 1, min(len(rgb), MOST)).round().astype(np.int64))
     groups = encodings_of(cfg.encodings, depth)
@@ -227,6 +228,7 @@ def translate(
         "own_spread": seen.own,
         "own_backbone": backbone is source.backbone,
         "generic": source.pooled != (),
+        "imported": isinstance(source, ImportedClassifier),
         "unanswered": [k for k in range(rgb_answers.shape[1]) if not (rgb_answers.argmax(1) == k).any()],
         "opinions": len(opinions),
         "known_shares": known is not None or given_prior is not None,

@@ -1,0 +1,159 @@
+"""What is no classifier of RGB images, or not one that its tensors tell: what was found, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from tests.train.source_import.conftest import NAMES, saved, small_resnet
+from tgkt_edge.errors import CheckpointError, DataError, UsageError
+from tgkt_edge.train.source_import.import_source import import_source, read_source
+from tgkt_edge.train.source_import.options import ImportOptions, three_numbers
+
+State = dict[str, Tensor]
+
+
+def refused(state: State, words: str, names: Path, folder: Path, options: ImportOptions | None = None) -> str:
+    file = saved(state, folder / "model.pth")
+    with pytest.raises(CheckpointError, match=words) as caught:
+        read_source(file, options or ImportOptions(names, size=64))
+    assert str(caught.value).startswith(f"{file}: ")
+    assert caught.value.exit_code == 4
+    return str(caught.value)
+
+
+def test_a_detector(names: Path, tmp_path: Path) -> None:
+    build = torchvision.models.detection.fasterrcnn_mobilenet_v3_large_320_fpn
+    state = build(weights=None, weights_backbone=None, num_classes=3).state_dict()
+    assert "--source" in refused(state, "holds an object detector", names, tmp_path)
+
+
+def test_a_segmentation_network(names: Path, tmp_path: Path) -> None:
+    build = torchvision.models.segmentation.fcn_resnet50
+    state = build(weights=None, weights_backbone=None, num_classes=3, aux_loss=True).state_dict()
+    refused(state, "holds a segmentation network", names, tmp_path)
+
+
+def test_a_backbone_without_classifier(state: State, names: Path, tmp_path: Path) -> None:
+    body = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    assert "--weights" in refused(body, "resnet18 of a classifier without its last layer", names, tmp_path)
+
+
+def test_a_head_of_several_layers(state: State, names: Path, tmp_path: Path) -> None:
+    body = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    head = nn.Sequential(nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, 5))
+    more = {f"fc.{name}": value for name, value in head.state_dict().items()}
+    words = (
+        r"followed by fc\.0\.weight \(64, 512\), fc\.2\.weight \(5, 64\); expected one linear layer from 512"
+    )
+    assert "ONNX" in refused({**body, **more}, words, names, tmp_path)
+
+
+def test_one_output(names: Path, tmp_path: Path) -> None:
+    refused(dict(small_resnet(1).state_dict()), r"fc\.weight gives 1 output", names, tmp_path)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_first_layer_for_other_images(channels: int, state: State, names: Path, tmp_path: Path) -> None:
+    other = {**state, "conv1.weight": torch.zeros(64, channels, 7, 7)}
+    text = refused(other, f"a resnet18 for images of {channels} channel", names, tmp_path)
+    assert "Expected one for RGB" in text
+
+
+def test_batch_norm_without_running_statistics(state: State, names: Path, tmp_path: Path) -> None:
+    other = {k: v for k, v in state.items() if "running_" not in k and "num_batches" not in k}
+    text = refused(other, "BatchNorm has no running statistics", names, tmp_path)
+    assert "first bn1.running_mean" in text
+
+
+def test_an_extended_network_is_not_taken_for_the_plain_one(
+    state: State, names: Path, tmp_path: Path
+) -> None:
+    """Squeeze and excitation inside the blocks: all of a ResNet's tensors are there, and it is none."""
+    other = {**state, "layer1.0.se.fc1.weight": torch.zeros(4, 64, 1, 1)}
+    text = refused(
+        other,
+        "nearest is resnet18, which they do not fit: .*se.fc1.weight is not part of it",
+        names,
+        tmp_path,
+    )
+    assert "--arch" in text
+
+
+def test_two_copies_of_the_network(state: State, names: Path, tmp_path: Path) -> None:
+    both = {f"{part}.{name}": value for part in ("student", "mean") for name, value in state.items()}
+    refused(both, "holds the network 2 times, under 'student', 'mean'", names, tmp_path)
+
+
+def test_tensors_of_something_else(names: Path, tmp_path: Path) -> None:
+    text = refused(
+        {"a.weight": torch.zeros(3, 3), "b": torch.zeros(2)}, "are those of no classifier", names, tmp_path
+    )
+    assert "--arch" in text
+    assert "ONNX" in text
+
+
+def test_quantized_tensors(state: State, names: Path, tmp_path: Path) -> None:
+    small = torch.quantize_per_tensor(state["fc.weight"], 0.1, 0, torch.qint8)
+    refused({**state, "fc.weight": small}, "holds quantized tensors", names, tmp_path)
+
+
+def test_the_wrong_architecture_by_name(state: State, names: Path, tmp_path: Path) -> None:
+    options = ImportOptions(names, arch="resnet34", size=64)
+    refused(state, r"nearest is resnet34, which they do not fit: layer1\.2\.", names, tmp_path, options)
+
+
+def test_classes_without_names_are_not_guessed(state: State, tmp_path: Path) -> None:
+    file = saved(state, tmp_path / "model.pth")
+    with pytest.raises(UsageError, match=r"resnet18, 5 classes, fc 512 -> 5: its 5 outputs have no names"):
+        read_source(file, ImportOptions())
+
+
+def test_another_number_of_names(state: State, names: Path, tmp_path: Path) -> None:
+    names.write_text("\n".join(NAMES[:4]))
+    with pytest.raises(DataError, match=r"4 names .* and the model has 5 outputs"):
+        read_source(saved(state, tmp_path / "model.pth"), ImportOptions(names))
+
+
+def test_pixels_that_cannot_be(state: State, names: Path, tmp_path: Path) -> None:
+    file = saved(state, tmp_path / "model.pth")
+    with pytest.raises(UsageError, match="--mean and --std belong together"):
+        read_source(file, ImportOptions(names, mean=(0.5, 0.5, 0.5)))
+    with pytest.raises(UsageError, match="--std 0,1,1: expected three positive numbers"):
+        read_source(file, ImportOptions(names, mean=(0.5, 0.5, 0.5), std=(0, 1, 1)))
+    with pytest.raises(UsageError, match="--size 8"):
+        ImportOptions(names, size=8)
+    for text in ("0.5,0.5", "a,b,c", "nan"):
+        with pytest.raises(UsageError, match=f"--mean {text}: expected three numbers"):
+            three_numbers(text, "--mean")
+    assert three_numbers("0.5", "--std") == (0.5, 0.5, 0.5)
+
+
+def test_a_size_that_the_network_does_not_take(names: Path, tmp_path: Path) -> None:
+    state = torchvision.models.vit_b_32(weights=None, num_classes=5).state_dict()
+    with pytest.raises(UsageError, match="--size 112: vit_b_32 takes images of 224 pixels"):
+        read_source(saved(state, tmp_path / "model.pth"), ImportOptions(names, size=112))
+
+
+def test_the_output_is_a_safetensors_file_and_is_not_overwritten(
+    state: State, names: Path, tmp_path: Path
+) -> None:
+    file = saved(state, tmp_path / "model.pth")
+    with pytest.raises(UsageError, match=r"ends in \.safetensors"):
+        import_source(file, tmp_path / "source.pth", ImportOptions(names))
+    out = tmp_path / "source.safetensors"
+    import_source(file, out, ImportOptions(names, size=64))
+    with pytest.raises(UsageError, match="--overwrite"):
+        import_source(file, out, ImportOptions(names, size=64))
+
+
+def test_a_checkpoint_of_this_program_needs_nothing_said(state: State, names: Path, tmp_path: Path) -> None:
+    out = tmp_path / "source.safetensors"
+    import_source(saved(state, tmp_path / "model.pth"), out, ImportOptions(names, size=64))
+    assert read_source(out, ImportOptions()).header.classes == NAMES
+    with pytest.raises(UsageError, match=r"--source-classes, --bgr: .* is a source checkpoint of tgkt-edge"):
+        read_source(out, ImportOptions(names, bgr=True))

@@ -1,0 +1,89 @@
+"""The source model that a person gives: a checkpoint, a run, or a model that another program trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from tgkt_edge.bundle.file_kinds import file_kind
+from tgkt_edge.config import AdaptConfig
+from tgkt_edge.errors import CheckpointError, ConfigError, UsageError
+from tgkt_edge.notes import note
+from tgkt_edge.train.nn.checkpoint import Header, digest, load_classifier
+from tgkt_edge.train.nn.imported import ImportedClassifier, resnet50_in
+from tgkt_edge.train.nn.model import Classifier
+from tgkt_edge.train.run_folder.folder import Run
+from tgkt_edge.train.source_import.files import PARTS
+from tgkt_edge.train.source_import.import_source import DIGEST, IMPORT, read_source
+from tgkt_edge.train.source_import.options import ImportOptions
+
+
+def source_checkpoint(path: Path) -> Path:
+    """The source model that a path means: itself, or that of a run folder. Raises CheckpointError."""
+    found = file_kind(path)
+    if found.name == "run":
+        return Run(path).source
+    if path.is_dir() and not (path / PARTS[0]).is_file():
+        raise CheckpointError(
+            f"--source-model {path}: expected a source checkpoint, the run folder that it lies in, or a classifier of "
+            f"another program; this {found} A bundle holds no source model."
+        )
+    return path
+
+
+def source_model(file: Path, kept: Path | None, options: ImportOptions) -> tuple[Classifier, Header]:
+    """The person's source model, or the copy that the run began with, which has to be the same if both are there.
+
+    Args:
+        kept: where a run that goes on has its copy, if it has one already. options: of a model of another program.
+    """
+    if kept is None or not kept.is_file():
+        given = read_source(file, options)
+        for line in given.lines:
+            note(line)
+        return given.model, given.header
+    begun = load_classifier(kept, "source")
+    if file.exists():
+        now = read_source(file, options)
+        one, other = _named(*begun), _named(now.model, now.header)
+        if (one, begun[1].classes) != (other, now.header.classes):
+            raise ConfigError(
+                f"--source-model {file}: holds another model than the run was started with, which lies in {kept}: then "
+                f"{one}, now {other}. Give that one, or another -o."
+            )
+    return begun
+
+
+def _named(model: Classifier, header: Header) -> str:
+    """What tells one model from another; of an imported one as it was before a run brought it to its scale."""
+    known = header.extra.get(IMPORT, {}).get(DIGEST) or digest(model.state_dict())
+    return f"{model.num_classes} classes, sha256 {known[:12]}..."
+
+
+def refuse_unfit(model: Classifier, config: AdaptConfig) -> None:
+    """Refuse a method that cannot work with an imported model, before anything is written. Raises UsageError."""
+    if not isinstance(model, ImportedClassifier):
+        return
+    arch = model.backbone.network.kind if model.teacher_only else model.about["arch"]
+    if config.by_features:
+        if config.weights == "none" and resnet50_in(model) is None:
+            raise UsageError(
+                f"--weights none: the source model is a network of another kind ({arch}), and the target network, a "
+                f"ResNet-50, has nothing to start from. Give --weights imagenet or FILE."
+            )
+        return
+    name = f"--method {config.method}" + (" --translator pixels" if config.method == "tgkt" else "")
+    if model.teacher_only:
+        raise UsageError(
+            f"{name}: needs the gradients or a copy of the source model, and this one is a program ({arch}) that only "
+            f"answers. Give --method tgkt or translate with --translator features, or the model's weights."
+        )
+    matched = {"shot": config.shot.bns, "socket": config.socket.bns, "tgkt": config.tgkt.bns}.get(
+        config.method, 0
+    )
+    if matched and not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        raise UsageError(
+            f"{name}: matches statistics of BatchNorm layers, and the source model ({arch}) has none. Give "
+            f"--set {config.method}.bns=0."
+        )

@@ -1,0 +1,1 @@
+"""People's own RGB classifiers as the source model."""

@@ -1,0 +1,221 @@
+"""``tgkt-edge source import``: somebody's RGB classifier as a source model, and what was found of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tgkt_edge.bundle.file_kinds import file_kind
+from tgkt_edge.data.loading import Images, load_images, spread
+from tgkt_edge.errors import CheckpointError, UsageError
+from tgkt_edge.io.atomic import refuse_existing, sha256_of
+from tgkt_edge.preprocess import resize_side
+from tgkt_edge.train.methods.translation.source_features import SHARES
+from tgkt_edge.train.nn.architectures import V1_STRIDES
+from tgkt_edge.train.nn.checkpoint import Header, digest, load_classifier, save_checkpoint
+from tgkt_edge.train.nn.imported import ImportedClassifier, Pixels
+from tgkt_edge.train.nn.model import Classifier
+from tgkt_edge.train.source_import.assemble import Model, Whole, assemble, model_of
+from tgkt_edge.train.source_import.check_images import Checked, check, task_labels
+from tgkt_edge.train.source_import.class_names import (
+    Classes,
+    all_classes,
+    read_map,
+    read_names,
+    read_shares,
+    unnamed,
+)
+from tgkt_edge.train.source_import.files import read_model
+from tgkt_edge.train.source_import.options import ImportOptions, pixels_of
+from tgkt_edge.train.source_import.proof import generated_images, prove
+
+IMPORT = "import"
+"""Under this name the header's ``extra`` says where a source model comes from."""
+
+DIGEST = "digest"
+"""And under this one there, of the weights as they were imported."""
+
+USUAL_SIZE = 224
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """A source model that was brought, its header, and what the person should read."""
+
+    model: Classifier
+    header: Header
+    lines: list[str]
+
+
+def import_source(
+    file: Path, out: Path, options: ImportOptions | None = None, *, overwrite: bool = False
+) -> list[str]:
+    """Write somebody's classifier as a source checkpoint, for ``adapt --source-model``.
+
+    Args:
+        file: PyTorch, safetensors, ONNX or TorchScript; or a folder of SHOT's three files. out: checkpoint to write.
+        options: what the file does not say, such as the names of the classes. overwrite: replace ``out``.
+
+    Returns:
+        What was found, as lines.
+
+    Raises:
+        UsageError: (exit 2) options that are missing or do not fit. CheckpointError: (exit 4) no such classifier.
+        MissingDependency: timm or ONNX Runtime is needed and not installed.
+    """
+    if out.suffix != ".safetensors":
+        raise UsageError(f"-o {out}: expected a file name that ends in .safetensors")
+    refuse_existing(out, overwrite=overwrite, hint="--overwrite")
+    found = read_source(file, options or ImportOptions())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(out, found.model, found.header)
+    return [
+        *found.lines,
+        f"{out}: {out.stat().st_size / 2**20:.1f} MiB. Next: tgkt-edge adapt --source-model {out}",
+    ]
+
+
+def read_source(file: Path, options: ImportOptions) -> Imported:
+    """Read a source model of any kind; a checkpoint of this program as it is.
+
+    Raises:
+        UsageError, CheckpointError, MissingDependency: as :func:`import_source`.
+    """
+    if not file.exists():
+        raise CheckpointError(f"--source-model {file}: no such file")
+    if not file.is_dir() and file_kind(file).name == "checkpoint":
+        return _own(file, options)
+    found = read_model(file)
+    model = model_of(found, options.arch, options.size)
+    if options.classes is None:
+        raise unnamed(f"{file}: {model.what}", model.outputs)
+    names = read_names(options.classes, model.outputs)
+    classes = read_map(options.map, names) if options.map is not None else all_classes(names)
+    mean, std = pixels_of(options, model.arch, found.config)
+    side = model.side if model.side is not None or "program" not in model.about else options.size
+    pixels = Pixels(mean, std, options.bgr, side)
+    size = options.size or side or _size_beside(found.config) or USUAL_SIZE
+    if side is not None and options.size not in (None, side):
+        raise UsageError(f"--size {options.size}: {model.arch} takes images of {side} pixels, and no others")
+    images = None
+    if options.check_images is not None:
+        images = load_images(options.check_images, resize_side(size), flag="--check-images")
+    network = assemble(model, classes, pixels)
+    rgb = generated_images(size) if images is None else images.rgb[spread(len(images), 8)]
+    of = "generated" if images is None else "check images"
+    try:
+        proof = prove(network, model.whole, classes, pixels, rgb, size, of)
+    except CheckpointError as error:
+        raise CheckpointError(f"{file}: {error}") from error
+    checked = _checked(model, network, images, classes, pixels, size)
+    about: dict[str, Any] = {
+        "file": file.name,
+        "sha256": [sha256_of(one) for one in found.files],
+        DIGEST: digest(network.state_dict()),
+        "container": found.container,
+        "arch": model.arch,
+        "outputs": model.outputs,
+        "merged": None if options.map is None else dict(zip(classes.names, map(list, classes.members), strict=True)),
+        "mean": list(mean),
+        "std": list(std),
+        "bgr": options.bgr,
+        "size": size,
+        "origin": options.origin,
+        "proof": proof,
+        "check_images": None if checked is None else checked.to_dict(),
+    }  # fmt: skip
+    beside = {}
+    shares = read_shares(options.classes, classes)
+    if shares is not None:
+        beside[SHARES] = torch.tensor(shares, dtype=torch.float64)
+    header = Header("source", classes.names, size, extra={IMPORT: about}, beside=beside)
+    return Imported(network, header, _lines(file, model, classes, pixels, about, checked, options))
+
+
+def _own(file: Path, options: ImportOptions) -> Imported:
+    """A checkpoint of this program says all of itself."""
+    wrong = [flag for flag in options.given if flag != "--check-images"]
+    if wrong:
+        raise UsageError(
+            f"{', '.join(wrong)}: {file} is a source checkpoint of tgkt-edge, which holds classes, input and "
+            f"origin itself. "
+            f"Leave {'it' if len(wrong) == 1 else 'them'} out, or give the file that it was imported from."
+        )
+    model, header = load_classifier(file, "source")
+    lines: list[str] = []
+    if options.check_images is not None:
+        images = load_images(options.check_images, resize_side(header.image_size), flag="--check-images")
+        labels = task_labels(images, header.classes, f"--check-images {options.check_images}")
+        found = check(model, Pixels(), lambda logits: logits, images, labels, header.image_size)
+        lines = dataclasses.replace(found, better=None).lines("--check-images")
+    return Imported(model, header, lines)
+
+
+def _size_beside(config: dict[str, Any]) -> int | None:
+    """The side that a timm config.json gives, pixels."""
+    size = (config.get("pretrained_cfg") or {}).get("input_size")
+    return int(size[-1]) if isinstance(size, list) and len(size) == 3 else None
+
+
+def _checked(
+    model: Model,
+    network: ImportedClassifier,
+    images: Images | None,
+    classes: Classes,
+    pixels: Pixels,
+    size: int,
+) -> Checked | None:
+    if images is None:
+        return None
+    labels = task_labels(images, classes.names, "--check-images")
+    rows = torch.tensor(classes.outputs)
+    return check(
+        model.whole, pixels, lambda logits: network.classifier.merge(logits[:, rows]), images, labels, size,
+        _other_strides(model),
+    )  # fmt: skip
+
+
+def _other_strides(model: Model) -> dict[str, Whole]:
+    """ResNets of before v1.5 and after look alike: the other one, by the flag that asks for it."""
+    if model.other is None:
+        return {}
+    plain = model.arch.removesuffix(V1_STRIDES)
+    return {f"--arch {plain if model.arch != plain else plain + V1_STRIDES}": model.other}
+
+
+def _lines(
+    file: Path, model: Model, classes: Classes, pixels: Pixels, about: dict[str, Any], checked: Checked | None,
+    options: ImportOptions,
+) -> list[str]:  # fmt: skip
+    """What was found, for the person to confirm."""
+    shown = ", ".join(
+        f"{name} ({len(group)} merged)" if len(group) > 1 else name
+        for name, group in zip(classes.names, classes.groups, strict=True)
+    )
+    left = model.outputs - len(classes.outputs)
+    mean, std = (",".join(f"{v:.4g}" for v in values) for values in (pixels.mean, pixels.std))
+    lines = [
+        f"{file}: {model.what}",
+        *(f"  {note}" for note in model.notes),
+        f"  classes: {shown}{f'; {left} outputs are not used' if left else ''}",
+        f"  pixels: mean {mean}, std {std}, {'blue' if pixels.bgr else 'red'} first, {about['size']} pixels a side",
+        f"  the same answers: {_proof_line(about['proof'])}",
+    ]
+    if checked is not None:
+        lines += [f"  {line}" for line in checked.lines("--check-images")]
+    elif options.mean is None:
+        lines.append(
+            "  mean, std and channel order are taken to be the usual ones: --check-images FOLDER (a few labelled RGB "
+            "images) shows whether they are"
+        )
+    return lines
+
+
+def _proof_line(proof: dict[str, Any]) -> str:
+    return (
+        f"logits differ by {proof['largest_logit_difference']:.1e} at most on {proof['images']} "
+        f"{'check' if proof['of'] == 'check images' else 'generated'} images (largest logit {proof['largest_logit']:g})"
+    )

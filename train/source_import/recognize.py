@@ -1,0 +1,277 @@
+"""Which architecture a file's tensors belong to, by their names and shapes; never by the file's name."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from tgkt_edge.data.discovery import abbreviate
+from tgkt_edge.errors import CheckpointError, UsageError
+from tgkt_edge.train.nn.architectures import (
+    TIMM,
+    Cut,
+    build,
+    cut,
+    last_linear,
+    shorten,
+    torchvision_names,
+    versioned,
+)
+from tgkt_edge.train.source_import.tensors import prefixes
+
+Shape = tuple[int, ...]
+
+_AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
+"""Classifiers that some networks have for their training alone."""
+
+_OTHER_TASKS = (
+    (r"(^|\.)(rpn|roi_heads|bbox_head|box_head|mask_head|bbox_embed|class_embed)\.", "an object detector"),
+    (r"(^|\.)(dfl|cv2\.\d+\.\d+|anchor_grid|anchors)\.", "an object detector"),
+    (r"^(head|model\.head)\.(classification_head|regression_head)\.", "an object detector"),
+    (r"(^|\.)(decode_head|auxiliary_head|aux_classifier|seg_head|segmentation_head)\.", "a segmentation network"),
+    (r"(^|\.)(keypoint|heatmap)", "a network for key points"),
+    (r"^(text_model|transformer\.resblocks|token_embedding|positional_embedding)", "a network of images and text"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recognized:
+    """A classifier whose architecture is known.
+
+    Attributes:
+        arch: its name. tensors: of its network without the last linear layer, by the architecture's own names.
+        weight, bias: of that layer, (S, D) and (S,). head: how the layer is called in the file, for the person.
+        short: whether all that the architecture has after its pooled features is replaced by that one layer.
+        left_out: tensors of the file that are of no use.
+    """
+
+    arch: str
+    tensors: dict[str, Tensor]
+    weight: Tensor
+    bias: Tensor
+    head: str
+    short: bool = False
+    left_out: list[str] = field(default_factory=list)
+
+
+def recognize(state: Mapping[str, Tensor], file: str, arch: str | None = None) -> Recognized:
+    """Find the architecture, or check the one that is named.
+
+    Args:
+        arch: as ``--arch`` has it; None: one of torchvision's is looked for.
+
+    Raises:
+        CheckpointError: no classifier, or one whose function names and shapes do not tell.
+    """
+    _refuse_other_tasks(state, file)
+    nearest: tuple[float, str, list[str]] = (1.0, "", [])
+    for name in torchvision_names(dict(state)) if arch is None else [arch]:
+        layout = _layout(name)
+        if layout is None:
+            if arch is None:
+                continue
+            raise UsageError(
+                f"--arch {arch}: does not end with a linear layer. Export the model to ONNX: it can be a teacher then."
+            )
+        fitting = [one for prefix in prefixes(state, layout.anchor) if (one := layout.fit(state, prefix))]
+        for one in fitting:
+            if one.share < nearest[0]:
+                nearest = one.share, name, one.problems
+        whole = [one for one in fitting if not one.problems]
+        if len(whole) > 1:
+            places = ", ".join(repr(one.prefix.rstrip(".")) for one in whole)
+            raise CheckpointError(
+                f"{file}: holds the network {len(whole)} times, under {places}, and cannot know which is meant. Keep "
+                f"one: {_keep(file, whole[0].prefix)}"
+            )
+        if whole:
+            return _with_head(state, whole[0], layout, name, file)
+    raise CheckpointError(_unknown(state, file, arch, *nearest))
+
+
+@functools.cache
+def _layout(name: str) -> _Layout | None:
+    """Names and shapes of an architecture; None where it does not end with a linear layer."""
+    network = build(name, 2, memory=False)
+    end = last_linear(network)
+    return None if end is None else _Layout.of(network, *end)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    prefix: str
+    problems: list[str]
+    share: float  # of the tensors that do not fit
+    short: bool
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Names and shapes that an architecture has without its head, and what the head is called."""
+
+    expected: dict[str, Shape]
+    head: str
+    width: int
+    inner: int  # what the first layer of the head's part of the network sees
+
+    @staticmethod
+    def of(network: nn.Module, head: str, layer: nn.Linear) -> _Layout:
+        expected = {
+            name: tuple(tensor.shape)
+            for name, tensor in network.state_dict().items()
+            if not name.startswith(f"{head}.")
+        }
+        root = head.partition(".")[0]
+        first = next(m for m in network.get_submodule(root).modules() if isinstance(m, nn.Linear))
+        return _Layout(expected, head, layer.in_features, first.in_features)
+
+    @property
+    def anchor(self) -> str:
+        return next(iter(self.expected))
+
+    @property
+    def root(self) -> str:
+        return self.head.partition(".")[0]
+
+    def fit(self, state: Mapping[str, Tensor], prefix: str) -> _Fit | None:
+        """How well ``state`` has these tensors after ``prefix``; None: hardly any."""
+        missing, wrong = [], []
+        for name, shape in self.expected.items():
+            tensor = state.get(prefix + name)
+            if tensor is None:
+                if not name.endswith("num_batches_tracked"):  # torch before 0.4.1 had no such counter
+                    missing.append(name)
+            elif tuple(tensor.shape) != shape:
+                wrong.append(f"{name} is {tuple(tensor.shape)}, expected {shape}")
+        tops = {name.partition(".")[0] for name in self.expected} - {self.root}
+        foreign = [
+            name.removeprefix(prefix)
+            for name in state
+            if name.startswith(prefix)
+            and name.removeprefix(prefix).partition(".")[0] in tops
+            and name.removeprefix(prefix) not in self.expected
+        ]
+        short = bool(missing) and all(name.startswith(f"{self.root}.") for name in missing)
+        problems = [] if short else [f"{name} is missing" for name in missing]
+        problems += wrong + [f"{name} is not part of it" for name in foreign]
+        return _Fit(prefix, problems, (len(missing) + len(wrong) + len(foreign)) / len(self.expected), short)
+
+
+def _with_head(state: Mapping[str, Tensor], fit: _Fit, layout: _Layout, arch: str, file: str) -> Recognized:
+    body = {name: state[fit.prefix + name] for name in layout.expected if fit.prefix + name in state}
+    rest = {
+        name: tensor
+        for name, tensor in state.items()
+        if name.removeprefix(fit.prefix) not in layout.expected or not name.startswith(fit.prefix)
+    }
+    rest = {name: t for name, t in rest.items() if not name.removeprefix(fit.prefix).startswith(_AUXILIARY)}
+    width = layout.inner if fit.short else layout.width
+    linear = {
+        name: t.flatten(1)  # a convolution of one pixel is a linear layer
+        for name, t in rest.items()
+        if name.endswith("weight") and t.dim() in (2, 4) and t[0, 0].numel() == 1
+    }
+    own = f"{fit.prefix}{layout.head}.weight"
+    heads = [own] if own in linear and not fit.short else [name for name in linear if not _for_training(name)]
+    if not heads:
+        raise CheckpointError(
+            f"{file}: is the {arch} of a classifier without its last layer: no {layout.head}.weight. It answers "
+            f"nothing. "
+            f"Start the training of a source model from it: --weights (a ResNet-50) with --source; or bring the whole "
+            f"model."
+        )
+    if len(heads) > 1 or linear[heads[0]].shape[1] != width:
+        shapes = ", ".join(f"{name} {tuple(linear[name].shape)}" for name in heads)
+        raise CheckpointError(
+            f"{file}: the {arch} in it is followed by {shapes}; expected one linear layer from {width} features to the "
+            f"classes. Which activations lie between them no file of tensors tells: export the model to ONNX, "
+            f"which does, and give that file: it can be a teacher."
+        )
+    (head,) = heads
+    weight = linear[head]
+    if len(weight) < 2:
+        raise CheckpointError(
+            f"{file}: {head} gives {len(weight)} output, expected one for each class, at least 2. A network with one "
+            f"output for yes and no gets two by a layer with rows w and -w."
+        )
+    start = head.removesuffix("weight")
+    bias = rest.get(f"{start}bias", torch.zeros(len(weight)))
+    used = {head, f"{start}bias"}
+    left = sorted({name for name in rest if name not in used and not name.endswith("num_batches_tracked")})
+    return Recognized(arch, body, weight, bias, start.rstrip("."), fit.short, left)
+
+
+def _for_training(name: str) -> bool:
+    """Whether a tensor belongs to a loss or a projection, and not to the classifier."""
+    return re.search(r"(criterion|loss|projector|projection|predictor|momentum|teacher)", name) is not None
+
+
+def network_of(found: Recognized) -> Cut:
+    """The network without its last layer, with the file's weights, in evaluation mode."""
+    network = build(found.arch, 2, memory=False)
+    if found.short:
+        shorten(network, found.weight.shape[1])
+    whole = cut(network)
+    assert whole is not None
+    kept = {name: tensor.clone() for name, tensor in found.tensors.items()}
+    state = versioned(kept, whole.network)
+    whole.network.load_state_dict(state, strict=False, assign=True)  # counters of batches may be missing
+    return whole
+
+
+def _refuse_other_tasks(state: Mapping[str, Tensor], file: str) -> None:
+    for pattern, what in _OTHER_TASKS:
+        named = [name for name in state if re.search(pattern, name)]
+        if named:
+            raise CheckpointError(
+                f"{file}: holds {what} ({abbreviate(named)}). Expected a classifier: one answer for the whole image. "
+                f"Train a source model from labelled RGB images with --source instead."
+            )
+
+
+def _unknown(
+    state: Mapping[str, Tensor], file: str, arch: str | None, share: float, near: str, problems: list[str]
+) -> str:
+    start = f"{file}: {len(state)} tensors ({abbreviate(sorted(state))})"
+    ask = (
+        f"Name the architecture with --arch: one of torchvision's, or {TIMM}NAME; any other network: export it "
+        f"to ONNX, which can be a teacher."
+    )
+    if not near or share > 0.5:
+        return f"{start} are those of no classifier of torchvision's. {ask}"
+    first = [
+        p for p in problems if " is (" in p and re.search(r", [124], \d+, \d+\), expected \(\d+, 3, ", p)
+    ]
+    if first:
+        channels = re.search(r"is \(\d+, (\d+)", first[0])
+        assert channels is not None
+        return (
+            f"{file}: a {near} for images of {channels[1]} channel{'s' if channels[1] != '1' else ''}: {first[0]}. "
+            f"Expected one for RGB: the source model is asked about RGB images. For a network of gray images "
+            f"repeat its first layer where it comes from: w = w.repeat(1, 3, 1, 1) / 3"
+        )
+    lost = [p for p in problems if p.endswith(("running_mean is missing", "running_var is missing"))]
+    if lost:
+        return (
+            f"{file}: a {near} whose BatchNorm has no running statistics ({len(lost)} tensors missing, first "
+            f"{lost[0].removesuffix(' is missing')}): with track_running_stats=False its answer to an image "
+            f"depends on the "
+            f"others of its batch. Set it to True, run some batches of training images through model.train(), "
+            f"save again."
+        )
+    return (
+        f"{start}: nearest is {near}, which they do not fit: {'; '.join(problems[:3])}"
+        f"{f' and {len(problems) - 3} more' if len(problems) > 3 else ''}. {ask}"
+    )
+
+
+def _keep(file: str, prefix: str) -> str:
+    return (
+        f"python -c \"import torch; s = torch.load('{file}', weights_only=True); s = s.get('state_dict', s); "
+        f"torch.save({{k: v for k, v in s.items() if k.startswith('{prefix}')}}, 'one.pth')\""
+    )
