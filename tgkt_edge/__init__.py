@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tgkt_edge.export.export import export
     from tgkt_edge.runtime.model import Model, load
     from tgkt_edge.runtime.pipeline import run
+    from tgkt_edge.runtime.recorder.import_data import import_data
     from tgkt_edge.runtime.recorder.record import record
     from tgkt_edge.runtime.records import BadFrame, Decision, Event
     from tgkt_edge.sensor import SensorSpec, load_sensor
@@ -57,6 +58,7 @@ __all__ = [
     "check_data",
     "evaluate",
     "export",
+    "import_data",
     "import_source",
     "inspect",
     "load",
@@ -78,6 +80,7 @@ _HOMES = {
     "adapt": "tgkt_edge.train.adapt",
     "check_data": "tgkt_edge.data.check.check",
     "evaluate": "tgkt_edge.evaluation.evaluate",
+    "import_data": "tgkt_edge.runtime.recorder.import_data",
     "import_source": "tgkt_edge.train.source_import.import_source",
     "inspect": "tgkt_edge.bundle.inspect_bundle",
     "load": "tgkt_edge.runtime.model",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -18,7 +19,7 @@ from tgkt_edge.cli.main import app
 from tgkt_edge.data.loading import Frames, Images, load_frames, load_images, load_labelled_frames
 from tgkt_edge.io.images import read_frame
 from tgkt_edge.preprocess import encode
-from tgkt_edge.sensor import PRESETS
+from tgkt_edge.sensor import PRESETS, SensorSpec
 
 DEPTH, SIDE = PRESETS["depth"], 16
 KITCHEN_OFFICE = ("kitchen", "office")
@@ -250,6 +251,33 @@ def test_what_is_left_out_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert len(frames(tmp_path, skip_bad=True)) == 1
     assert "left out 3 of 4 (--skip-bad)" in caplog.text
     assert "3 files, the first" in caplog.text
+
+
+def test_every_page_of_a_stack_is_a_target_frame_and_labels_name_one(tmp_path: Path) -> None:
+    """Millimetres as uint16 PNG, and the same as floating-point metres in a stack: the same codes."""
+    counts = np.random.default_rng(1).integers(300, 7000, (5, 40, 50)).astype(np.uint16)
+    for name in ("png", "npy", "classes/kitchen", "classes/office"):
+        (tmp_path / name).mkdir(parents=True)
+    for number, frame in enumerate(counts):
+        cv2.imwrite(str(tmp_path / f"png/{number}.png"), frame)
+    np.save(tmp_path / "npy/a.npy", counts.astype(np.float32))
+    millimetres = SensorSpec("depth", "float32", unit_m=0.001, near_m=0.0, far_m=8.0)
+    plain, _ = load_frames(tmp_path / "png", PRESETS["depth"], 32)
+    stack, pinned = load_frames(tmp_path / "npy", millimetres, 32)
+    np.testing.assert_array_equal(stack.codes, plain.codes)
+    assert pinned.size == (50, 40)
+    assert stack.names == tuple(f"{tmp_path}/npy/a.npy?page={page}" for page in range(5))
+    np.save(tmp_path / "classes/kitchen/a.npy", counts[:2].astype(np.float32))
+    np.save(tmp_path / "classes/office/b.npy", counts[2:].astype(np.float32))
+    labelled = load_labelled_frames(tmp_path / "classes", millimetres, 32, ["kitchen", "office"])
+    assert labelled.labels is not None
+    assert labelled.labels.tolist() == [0, 0, 1, 1, 1]
+    np.testing.assert_array_equal(labelled.codes, plain.codes)
+    (tmp_path / "a.csv").write_text("frame,label\nnpy/a.npy?page=3,office\nnpy/a.npy?page=0,kitchen\n")
+    chosen = load_labelled_frames(tmp_path / "a.csv", millimetres, 32, ["kitchen", "office"])
+    np.testing.assert_array_equal(chosen.codes, plain.codes[[3, 0]])
+    whole, _ = load_frames(tmp_path / "a.csv", millimetres, 32)
+    np.testing.assert_array_equal(whole.codes, plain.codes[[3, 0]])
 
 
 def test_every_preset_is_explained() -> None:

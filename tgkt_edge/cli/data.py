@@ -105,11 +105,13 @@ def check_command(
 @data_app.command("import")
 def import_command(
     src: Annotated[
-        Path, typer.Argument(help="A .bag, .mcap or .db3 file, or a folder of 'ros2 bag record'.")
+        Path,
+        typer.Argument(help="A .bag, .mcap or .db3 file, a folder of 'ros2 bag record', or one of files."),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="New folder.")],
     topic: Annotated[
-        str | None, typer.Option(help="Topic of the sensor's pictures [the only one that fits].")
+        str | None,
+        typer.Option(help="Topic, or sub-folder, of the sensor's pictures [the only one that fits]."),
     ] = None,
     sensor: Annotated[
         str | None,
@@ -122,24 +124,37 @@ def import_command(
         ),
     ] = False,
     rgb_topic: Annotated[
-        str | None, typer.Option(help="Topic of the colour pictures [the only one]; implies --pair.")
+        str | None,
+        typer.Option(help="Topic, or sub-folder, of the colour pictures [the only one]; implies --pair."),
     ] = None,
     max_skew_ms: Annotated[
         float, typer.Option(help="Milliseconds that the two halves of a pair may lie apart.")
     ] = 20.0,
     clock: Annotated[
-        str, typer.Option(help="Times: header (of the camera) or received (of the recording).")
+        str, typer.Option(help="Times of a recording: header (of the camera) or received.")
     ] = "header",
+    times: Annotated[
+        str, typer.Option(help="Times of files: name, mtime, or a CSV with columns file,time.")
+    ] = "name",
+    confidence: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with an image of confidences for each frame, of equal name; of files only."
+        ),
+    ] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(help="Pixels with a lower confidence become no measurement.")
+    ] = None,
     form: Annotated[
         str, typer.Option("--format", help="png (a file a frame; .npy for float frames) or ffv1 (one video).")
     ] = "png",
     as_json: Annotated[bool, typer.Option("--json", help="What was written, as JSON on stdout.")] = False,
 ) -> None:
-    """Bring recordings of ROS 1, ROS 2 and MCAP, without ROS, into a folder of frames or pairs, bit for bit."""
-    from tgkt_edge.runtime.recorder.import_recording import import_recording
+    """Bring recordings of ROS and MCAP, or files with times, into a folder of frames or pairs, bit for bit."""
+    from tgkt_edge.runtime.recorder.import_data import import_data
 
-    summary = import_recording(
-        src, out,
+    summary = import_data(
+        src, out, times=times, confidence=confidence, min_confidence=min_confidence,
         topic=topic, sensor=sensor, pair=pair, rgb_topic=rgb_topic, max_skew_ms=max_skew_ms, clock=clock, form=form,
     )  # fmt: skip
     if as_json:
