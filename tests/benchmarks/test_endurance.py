@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import pytest
 from endurance import Found, Size
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.checkout import REPOSITORY
+from tests.support.cli import cli_environment
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_a_hundred_thousand_frames_leave_the_process_as_large_as_ten_thousand(
     log = f"jsonl:{tmp_path}/log.jsonl?max_mb=1&keep=2"
     done = subprocess.run(
         [sys.executable, "benchmarks/endurance.py", "--frames", "100000", "--lanes", str(lanes), "--sink", log],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300, check=False,
+        cwd=REPOSITORY, env=cli_environment(), capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(" kB, ") == 10

@@ -17,10 +17,9 @@ import numpy as np
 import pytest
 
 from tests.support.bundles import save_near_or_far
+from tests.support.checkout import REPOSITORY
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).resolve().parents[2]
 NUMBER = 54321  # a user without a name, as `docker run --user` makes
 LABELS = ("near", "Küche")
 
@@ -145,7 +144,7 @@ def start(place: Place) -> Start:
             folder = tempfile.mkdtemp(dir=place.out)
             os.chmod(folder, 0o777)
             script = f'rmdir "$PWD"; {script}'
-        own = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+        own = {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             ["/bin/sh", "-c", f"{script} {closes}", "sh", sys.executable, "-m", "tgkt_edge", *words], cwd=folder,
             env={**environment.variables, **own}, capture_output=True, timeout=120, check=False,

@@ -10,7 +10,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "docs" / "notebooks"
+from tests.support.checkout import REPOSITORY
+
+NOTEBOOKS = REPOSITORY / "docs" / "notebooks"
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in NOTEBOOKS.glob("*.ipynb")))

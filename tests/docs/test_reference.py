@@ -6,12 +6,10 @@ import ast
 import dataclasses
 import importlib.util
 import re
-from pathlib import Path
 from typing import Any
 
+from tests.support.checkout import REPOSITORY
 from tgkt_edge.errors import TgktEdgeError
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def hook(name: str) -> Any:

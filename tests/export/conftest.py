@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.training import CLASSES, SIDE, settle, write_small_data
+from tests.support.training import CLASSES, SIDE, one_torch_thread, settle, write_small_data
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.config import build_config
 from tgkt_edge.data.loading import load_frames
@@ -27,11 +27,8 @@ from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Threads cost more than they bring to so small a network, above all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

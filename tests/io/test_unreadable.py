@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-import tgkt_edge
+from tests.support.cli import cli_environment
 
 pytestmark = pytest.mark.slow
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(tgkt_edge.__file__).parents[1])}
+ENVIRONMENT = cli_environment()
 LOAD = """
 import sys
 from pathlib import Path

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,6 +62,15 @@ class Tiny:
 
     def config(self, *sets: str) -> AdaptConfig:
         return build_config(None, [*self.small, f"weights={self.weights}", *sets])
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """The networks of tests are so small that threads cost more than they bring, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def run_inputs(data: Path) -> RunInputs:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.training import FEATURES, Stores, Tiny, make_tiny
+from tests.support.training import FEATURES, Stores, Tiny, make_tiny, one_torch_thread
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.batches import Store
@@ -19,11 +19,8 @@ from tgkt_edge.train.run_folder.folder import Run
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """The networks here are so small that threads cost more than they bring, above all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

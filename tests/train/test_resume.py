@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import tgkt_edge
+from tests.support.cli import cli_environment
 from tests.support.training import Tiny, metric_lines, step_lines
 from tgkt_edge.errors import CheckpointError, ConfigError, IncompatibleError
 from tgkt_edge.sensor import load_sensor
@@ -43,11 +42,8 @@ adapt(RunInputs(*inputs), load_sensor("depth"), Path(out), build_config(None, se
 def run_and_kill(tiny: Tiny, sets: list[str], out: Path, when: Callable[[list[str]], bool]) -> None:
     """Start ``adapt`` in a process of its own and SIGKILL it when metrics.jsonl is as expected."""
     inputs = [tiny.inputs.target, tiny.inputs.paired, tiny.inputs.source]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(Path(tgkt_edge.__file__).parents[1]),
-        "OMP_NUM_THREADS": str(torch.get_num_threads()),  # another number may round differently
-    }
+    # Another number of threads may round differently.
+    environment = cli_environment(OMP_NUM_THREADS=str(torch.get_num_threads()))
     command = [sys.executable, "-c", CHILD, json.dumps([inputs, sets, str(out)])]
     with (out.parent / "stderr.txt").open("w") as stderr:
         child = subprocess.Popen(command, env=environment, stderr=stderr)

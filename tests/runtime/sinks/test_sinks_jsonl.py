@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.checkout import REPOSITORY
+from tests.support.cli import cli_environment
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.records import Candidate, Decision, StateEvent
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
@@ -237,7 +237,7 @@ def test_a_killed_process_loses_no_line(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     done = subprocess.run(
         [sys.executable, "-c", KILLED, path],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env=cli_environment(),
         timeout=60,
         check=False,
     )

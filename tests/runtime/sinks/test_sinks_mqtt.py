@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support.checkout import REPOSITORY
+from tests.support.cli import cli_environment
 from tests.support.mqtt import Broker, Subscriber
 from tests.support.sinks import decision, inside, opened, write
 from tests.support.waiting import wait_until
@@ -94,7 +95,7 @@ def test_a_killed_process_leaves_its_last_will(broker: Any) -> None:
     with Subscriber(broker.port) as reader:
         process = subprocess.Popen(
             [sys.executable, "-c", KILLED, f"mqtt://127.0.0.1:{broker.port}/t"],
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            env=cli_environment(),
         )
         wait_until(lambda: reader.last("t/status") == "online" and reader.frames() == [1], "its first words")
         process.kill()

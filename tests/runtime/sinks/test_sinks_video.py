@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.support.checkout import REPOSITORY
+from tests.support.cli import cli_environment
 from tgkt_edge.errors import MissingDependency, UsageError
 from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink, video
@@ -118,7 +118,7 @@ def test_a_killed_run_leaves_a_film_that_plays(tmp_path: Path, suffix: str) -> N
     path = tmp_path / f"a.{suffix}"
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, f"video:{path}?pace=frames"],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env=cli_environment(),
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-import tgkt_edge
+from tests.support.cli import cli_environment
 
 # EFBIG: the limit on a file's size stands for the disk, for every user.
 FULL = """
@@ -38,7 +37,7 @@ except TgktEdgeError as error:
 
 @pytest.mark.slow
 def test_a_full_disk_is_named_by_checkpoints_and_metrics(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(tgkt_edge.__file__).parents[1])}
+    environment = cli_environment()
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)],
         env=environment,

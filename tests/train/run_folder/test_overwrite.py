@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import tgkt_edge
+from tests.support.cli import cli_environment
 from tests.support.training import Tiny
 from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.sensor import load_sensor
@@ -23,7 +23,7 @@ from tgkt_edge.train.run_folder.swap import restore, swap_run_folder
 DEPTH = load_sensor("depth")
 OLD = {"config.yaml": "old", "checkpoints/source.safetensors": "old model", "metrics.jsonl": "old"}
 NEW = {"config.yaml": "new", "checkpoints/source.safetensors": "new model"}
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(tgkt_edge.__file__).parents[1])}
+ENVIRONMENT = cli_environment()
 
 
 def begin(out: Path, files: dict[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from contextlib import closing, suppress
 import numpy as np
 import pytest
 
-from tests.support.checkout import REPOSITORY
+from tests.support.cli import cli_environment
 from tests.support.live import Live
 from tests.support.waiting import wait_until
 from tgkt_edge.runtime.sinks import Message
@@ -194,7 +193,7 @@ def test_signals_stay_with_the_run() -> None:
     """The server is a guest in the process: it takes neither its signals nor its logging."""
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env=cli_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
