@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.checkout import REPOSITORY, Layout, find_layout
+from tests.support.turns import turn
 from tgkt_edge.errors import MissingDependency
 from tgkt_edge.trt import library as trt
 
@@ -22,6 +24,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if TRAINED & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # fixtures, too, are made within the turn
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Where several workers run, a test that is marked ``alone`` waits for the others' and holds them up."""
+    if (lock := turn_lock(item.config)) is None:
+        return (yield)
+    with turn(lock, alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (lock := turn_lock(session.config)) is not None:
+        for file in (lock, lock.with_suffix(".gate")):
+            file.unlink(missing_ok=True)
+
+
+def turn_lock(config: pytest.Config) -> Path | None:
+    """The file that all workers of this run lock; None where this process is no worker."""
+    worker: dict[str, str] | None = getattr(config, "workerinput", None)
+    return (
+        None
+        if worker is None
+        else Path(tempfile.gettempdir()) / f"tgkt-edge-tests-{worker['testrunuid']}.lock"
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

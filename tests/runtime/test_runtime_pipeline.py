@@ -80,6 +80,7 @@ def decisions(out: io.StringIO) -> list[dict[str, Any]]:
     return [record for record in records if "event" not in record]
 
 
+@pytest.mark.alone
 def test_live_source_drops_old_frames_for_the_newest() -> None:
     source = Frames(60, 0.01, live=True)
     summary, records, log = go(source, Slow(0.05))
@@ -159,6 +160,7 @@ def test_model_that_answers_nan_gives_bad_frames() -> None:
     assert ["error" in record for record in decisions(out)] == [True, True]
 
 
+@pytest.mark.alone
 def test_stop_request_ends_a_source_that_delivers_nothing() -> None:
     stop = StopRequest()
     timer = threading.Timer(0.2, lambda: setattr(stop, "reason", "terminated"))

@@ -156,6 +156,7 @@ def test_an_engine_that_fails_ends_the_run_with_its_error_after_the_answers_befo
     assert engine.inside == 0
 
 
+@pytest.mark.alone
 def test_nothing_is_inferred_any_more_once_the_run_is_over() -> None:
     stop = StopRequest()
     count = 0

@@ -205,6 +205,7 @@ def test_wrong_password_is_said_once_and_the_right_one_goes_through(tmp_path: Pa
             assert "s3cret" not in "".join(payload for _, payload, _ in reader.got)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_closing_takes_less_than_two_seconds_when_nobody_answers() -> None:
     with closing(socket.create_server(("127.0.0.1", 0), backlog=1)) as silent:  # accepts, never speaks

@@ -98,6 +98,7 @@ def test_a_camera_that_is_given_up_loses_no_line_to_a_slow_reader(pipe: tuple[Te
     assert [number for number in frames if number is not None] == list(range(500))
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_run_whose_reader_hangs_ends_on_sigterm_with_every_line_of_its_log(
     tmp_path: Path, depth_bundle: Bundle

@@ -74,6 +74,7 @@ def test_damaged_frames_are_waited_out_in_the_same_format(read: Callable[..., An
     assert set(asked(log)) == {"Y16"}
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_silent_camera_costs_its_timeout_once(read: Callable[..., Any], tmp_path: Path) -> None:
     log, quiet = tmp_path / "asked", tmp_path / "quiet"

@@ -25,6 +25,7 @@ def quiet(run: Any) -> bool:
     return len(run.records) == before
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["hung from the start", "hung later", "hung later, as is the broker"])
 def test_sigterm_ends_a_run_whose_driver_hangs_within_two_seconds(

@@ -69,6 +69,7 @@ def test_a_viewer_that_reads_nothing_delays_nobody(live: Live) -> None:
         one.close()
 
 
+@pytest.mark.alone
 def test_it_ends_at_once_with_viewers_and_slow_readers_and_leaves_nothing() -> None:
     live = Live()
     threads = threading.active_count()

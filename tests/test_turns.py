@@ -1,0 +1,54 @@
+"""Tests that measure time run alone, whatever the other workers do."""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.support.turns import turn
+from tests.support.waiting import wait_until
+
+
+def test_one_that_runs_alone_waits_for_the_others_and_they_for_it(tmp_path: Path) -> None:
+    lock, order = tmp_path / "turns.lock", list[str]()
+    inside = {name: threading.Event() for name in ("first", "alone", "later")}
+    leave = {name: threading.Event() for name in inside}
+
+    def run(name: str) -> None:
+        with turn(lock, alone=name == "alone"):
+            order.append(f"{name} begins")
+            inside[name].set()
+            assert leave[name].wait(30)
+            order.append(f"{name} ends")
+
+    threads = {name: threading.Thread(target=run, args=[name]) for name in inside}
+    threads["first"].start()
+    assert inside["first"].wait(30)
+    with turn(lock, alone=False):  # any number of others beside it
+        pass
+    threads["alone"].start()
+    wait_until(lambda: _gate_is_shut(lock), "the one that wants to be alone")
+    threads["later"].start()
+    for name in ("first", "alone", "later"):
+        leave[name].set()
+        threads[name].join(30)
+    assert order == [f"{name} {what}" for name in inside for what in ("begins", "ends")]
+
+
+def _gate_is_shut(lock: Path) -> bool:
+    with lock.with_suffix(".gate").open("w") as gate:
+        try:
+            fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_a_test_that_fails_ends_its_turn(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), turn(tmp_path / "turns.lock", alone=True):
+        raise ZeroDivisionError
+    with turn(tmp_path / "turns.lock", alone=True):
+        pass
