@@ -152,8 +152,7 @@ class Workshop:
     ) -> tuple[Run, list[str]]:
         """Adapt into ``out``, going on with what is there; also which stages another cell has computed."""
         sensor, run = load_sensor(data.sensor), Run(out)
-        shares = self.share_translator and method in ("tgmb", "tgkt") and config.rounds == 1
-        shares = shares and not config.by_features
+        shares = self.share_translator and method in ("tgmb", "tgkt") and not config.by_features
         kept = self.work / "translators" / _translator_key(source_key, data, config, compute)
         begun = (out / "config.yaml").is_file()
         shared = []

@@ -50,17 +50,16 @@ def test_the_paper_by_name_is_the_paper() -> None:
     assert dataclasses.asdict(paper.tgmb) == {
         "epochs": 15, "lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-3, "d_lr": 1e-4,
         "rec": 1.0, "d1": 1.0, "d2": 1.0, "im": 0.2, "adversary": "flipped", "rec_distance": "mean",
-        "optimiser": "sgd", "rec_epochs": 0, "guide": 1.0,
+        "optimizer": "sgd", "rec_epochs": 0,
     }  # fmt: skip
     assert dataclasses.asdict(paper.tgkt) == {
         "epochs": 15, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-3,
         "kd": 1.0, "f": 0.2, "self_training": 1.0, "kd_order": "student-first", "kd_frames": "all",
         "f_distance": "mean", "student_norm": "source", "teacher_norm": "source",
-        "pseudo_distance": "cosine", "pseudo_threshold": 0, "views": 0,
-        "teacher_input": "translated", "im": 0.0, "bns": 0.0, "kd_warmup": 0,
-        "pseudo_from": "student", "im_prior": "uniform", "ema": 0.0, "kd_paired": 0.0, "pseudo_balance": 0.0,
+        "pseudo_distance": "cosine", "pseudo_threshold": 0,
+        "teacher_input": "translated", "im": 0.0, "im_prior": "uniform",
     }  # fmt: skip
-    assert (paper.method, paper.rounds) == ("tgkt", 1)
+    assert paper.method == "tgkt"
     shot: dict[str, Any] = {
         "epochs": 15,
         "lr": 1e-3,

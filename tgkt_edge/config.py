@@ -66,7 +66,6 @@ class AdaptConfig:
     translator: Literal["features", "pixels"] = (
         "features"  # of tgkt: in feature space, or the paper's T on images
     )
-    rounds: int = 1  # of TGMB and TGKT in turn; from the second on, the target network so far guides T
     image_size: int = 224  # side of the network's input, pixels
     batch: int = 32  # frames a step; of target and of paired frames each
     seed: int = 0
@@ -84,9 +83,7 @@ class AdaptConfig:
     socket: SocketConfig = field(default_factory=SocketConfig)
 
     def __post_init__(self) -> None:
-        check(self, "", positive=("batch", "rounds"), unit=())
-        if self.rounds > 1 and self.method != "tgkt":
-            raise ConfigError(f"rounds = {self.rounds}: only the method tgkt has rounds, not {self.method}")
+        check(self, "", positive=("batch",), unit=())
         if self.method == "translate" and self.translator != "features":
             raise ConfigError(
                 f"translator = {self.translator}: the method translate is the translation of features. For the paper's "
@@ -126,7 +123,6 @@ NAMED: dict[str, dict[str, Any]] = {
     "paper": {
         "image_size": 224,
         "batch": 32,
-        "rounds": 1,
         "holdout": 0.0,
         "translator": "pixels",
         "source": {
@@ -136,15 +132,14 @@ NAMED: dict[str, dict[str, Any]] = {
         "tgmb": {
             "epochs": 15, "lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-3, "d_lr": 1e-4,
             "rec": 1.0, "d1": 1.0, "d2": 1.0, "im": 0.2, "adversary": "flipped", "rec_distance": "mean",
-            "optimiser": "sgd", "rec_epochs": 0, "guide": 1.0,
+            "optimizer": "sgd", "rec_epochs": 0,
         },
         "tgkt": {
             "epochs": 15, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-3,
             "kd": 1.0, "f": 0.2, "self_training": 1.0, "kd_order": "student-first", "kd_frames": "all",
             "student_norm": "source", "teacher_norm": "source", "f_distance": "mean",
-            "pseudo_distance": "cosine", "pseudo_threshold": 0, "views": 0,
-            "teacher_input": "translated", "im": 0.0, "bns": 0.0, "kd_warmup": 0,
-            "pseudo_from": "student", "im_prior": "uniform", "ema": 0.0, "kd_paired": 0.0, "pseudo_balance": 0.0,
+            "pseudo_distance": "cosine", "pseudo_threshold": 0,
+            "teacher_input": "translated", "im": 0.0, "im_prior": "uniform",
         },
         "shot": {
             "epochs": 15, "lr": 1e-3, "head_lr": 1e-2, "momentum": 0.9, "weight_decay": 1e-3,
@@ -196,12 +191,6 @@ def build_config(
         from_dict(AdaptConfig, nested(key.strip(), parsed), f"--set {text}")
         merged = merge(merged, nested(key.strip(), parsed))
     built = from_dict(AdaptConfig, merged, "command line")
-    if (
-        built.rounds > 1 and built.translator != "pixels"
-    ):  # not of one --set alone: another may give the translator
-        raise ConfigError(
-            f"rounds = {built.rounds}: only translator = pixels has rounds, not {built.translator}"
-        )
     asked = [f"--set {text}" for text in sets if text.partition("=")[0].strip() == "translation.prior"]
     if (flags or {}).get("translation.prior") is not None:
         asked.append(f"--prior {(flags or {})['translation.prior']}")

@@ -9,6 +9,7 @@ import types
 import typing
 from typing import Any, Literal, TypeVar
 
+from tgkt_edge.config_removed import explain_key, explain_value
 from tgkt_edge.errors import ConfigError
 
 C = TypeVar("C")
@@ -28,6 +29,9 @@ def from_dict(cls: type[C], values: Any, where: str, prefix: str = "") -> C:
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         if key not in hints:
+            earlier = explain_key(f"{prefix}{key}")
+            if earlier is not None:
+                raise ConfigError(f"{where}: {earlier}")
             near = difflib.get_close_matches(str(key), hints, n=1)
             hint = f"Did you mean '{prefix}{near[0]}'?" if near else f"Known: {', '.join(hints)}."
             raise ConfigError(f"{where}: unknown key '{prefix}{key}'. {hint}")
@@ -35,6 +39,9 @@ def from_dict(cls: type[C], values: Any, where: str, prefix: str = "") -> C:
         if dataclasses.is_dataclass(hint_type):
             arguments[key] = from_dict(typing.cast(type, hint_type), value, where, f"{prefix}{key}.")
         else:
+            earlier = explain_value(f"{prefix}{key}", value)
+            if earlier is not None:
+                raise ConfigError(f"{where}: {prefix}{key} = {value!r}: {earlier}")
             arguments[key] = _typed(value, hint_type, f"{where}: {prefix}{key}")
     try:
         return cls(**arguments)

@@ -48,9 +48,8 @@ class TgmbConfig:
     im: float = 0.2  # weight of L_IM (5): alpha_im of Tables 4 and 6
     adversary: Literal["flipped", "eq3-minmax"] = "flipped"  # how T plays against D1 and D2
     rec_distance: Distance = "mean"  # how L_rec sums its squares
-    optimiser: Literal["sgd", "adam"] = "sgd"  # of T; Adam takes momentum as its first beta
-    rec_epochs: int = 0  # first epochs of L_rec alone, in the first round
-    guide: float = 1.0  # from the second round on: weight of KL(through T || target network) on target frames
+    optimizer: Literal["sgd", "adam"] = "sgd"  # of T; Adam takes momentum as its first beta
+    rec_epochs: int = 0  # first epochs of L_rec alone
 
     def __post_init__(self) -> None:
         check(self, "tgmb", positive=("epochs", "lr", "d_lr"), unit=("momentum",))
@@ -142,23 +141,15 @@ class TgktConfig:
     kd_order: Literal["student-first", "teacher-first"] = (
         "student-first"  # KL(student || teacher) as written in (7)
     )
-    kd_frames: Literal["all", "agreeing", "confident"] = (
-        # "agreeing": L_kd only where teacher and pseudo-label name one class; "confident": weighed by the teacher's
-        # largest probability
-        "agreeing"
+    kd_frames: Literal["all", "agreeing"] = (
+        "agreeing"  # L_kd on all target frames, or only where the teacher's class is the pseudo-label
     )
-    kd_paired: float = 0.0  # weight of L_kd on paired frames, where F_s of their RGB teaches
     f_distance: Distance = "mean"  # how L_f sums its squares
     student_norm: Literal["source", "target"] = "target"  # batch-norm statistics that the student starts with
     teacher_norm: Literal["source", "translated"] = "translated"  # batch-norm statistics that the teacher has
     pseudo_distance: Literal["cosine", "euclidean"] = "cosine"  # nearest centroid in (12) and (14)
     pseudo_threshold: int = 0  # classes with this many frames or fewer are dropped between the two rounds
-    views: int = 0  # distinct crops of each frame, whose teacher outputs are kept; 0: every crop is new
     teacher_input: Literal["translated", "frame"] = "translated"  # "frame": grey repeated three times, no T
-    pseudo_balance: float = 0.0  # frames of a class of n weigh n^-this in L_self; 1: all classes alike
-    pseudo_from: Literal["student", "mean"] = (
-        "student"  # probabilities in (11); "mean": half the teacher's, half the student's
-    )
     im: float = (
         1.0  # weight of L_IM (5) of the target network on target frames, as SHOT has it; the paper has none
     )
@@ -166,11 +157,6 @@ class TgktConfig:
         # Shares of the classes that L_IM draws the mean prediction to: all alike, the mean prediction of the teacher
         # or of the student before its first step, or those of the pseudo-labels.
         "pseudo"
-    )
-    bns: float = 0.0  # weight of batch-norm statistics matching on target frames, as SOCKET has it
-    kd_warmup: int = 0  # epochs over which the weight of L_kd grows from 0
-    ema: float = (
-        0.0  # epochs that the result, a moving average of the weights, reaches back; 0: the last weights
     )
 
     def __post_init__(self) -> None:

@@ -56,7 +56,7 @@ def epoch_rng(seed: int, stage: str, epoch: int) -> np.random.Generator:
 def pieces(order: Ints, batch: int, least: int = 2) -> list[Ints]:
     """``order`` in ceil(n / batch) pieces whose sizes differ by one at most; in fewer if one were less than ``least``.
 
-    Equal pieces rather than a small remainder: batch norm needs company. So a piece may be of ``batch`` + 1.
+    Equal pieces rather than a small remainder: BatchNorm needs at least 2 samples. So a piece may be of ``batch`` + 1.
     """
     n = len(order)
     return list(np.array_split(order, max(1, min(-(-n // batch), n // least))))
@@ -65,6 +65,11 @@ def pieces(order: Ints, batch: int, least: int = 2) -> list[Ints]:
 def batches(rng: np.random.Generator, n: int, batch: int, least: int = 2) -> list[Ints]:
     """A random order of range(n), in :func:`pieces`."""
     return pieces(rng.permutation(n), batch, least)
+
+
+def steps_per_epoch(n: int, batch: int, least: int = 2) -> int:
+    """How many :func:`batches` range(n) is cut into."""
+    return len(pieces(np.arange(n), batch, least))
 
 
 def endless(rng: np.random.Generator, n: int, sizes: list[int]) -> list[Ints]:

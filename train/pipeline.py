@@ -112,17 +112,12 @@ def train_stages(
             lambda name, train: stage(name, "target", _load_target, train),
         )  # fmt: skip
         models |= by_features.models
-    for number in (
-        range(1, config.rounds + 1) if config.method in ("tgmb", "tgkt") and not by_features else ()
-    ):
-        ending = "" if number == 1 else f"-{number}"
-        name = f"tgmb{ending}"
-        learn = partial(train_tgmb, source, target, **read, name=name, start=translator, guide=student)
-        translator = stage(name, "translator", _load_translator, learn)
+    elif config.method in ("tgmb", "tgkt"):
+        learn = partial(train_tgmb, source, target, **read)
+        translator = stage("tgmb", "translator", _load_translator, learn)
         if config.method == "tgkt":
-            name = f"tgkt{ending}"
-            transfer = partial(train_tgkt, source, translator, target, **read, name=name, start=student)
-            student = stage(name, "target", _load_target, transfer)
+            transfer = partial(train_tgkt, source, translator, target, **read)
+            student = stage("tgkt", "target", _load_target, transfer)
     if config.method in ("shot", "socket"):
         student = stage(config.method, "target", _load_target, partial(train_shot, source, target, **read))
     elif config.method == "source-only" and not run.target.is_file():

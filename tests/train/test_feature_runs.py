@@ -428,5 +428,3 @@ def test_a_bad_prior_is_refused_and_a_changed_one_is_not_resumed(
 def test_translate_has_no_pixels() -> None:
     with pytest.raises(ConfigError, match="method translate is the translation of features"):
         build_config(None, ["method=translate", "translator=pixels"])
-    with pytest.raises(ConfigError, match="rounds = 2: only translator = pixels has rounds, not features"):
-        build_config(None, ["rounds=2"])

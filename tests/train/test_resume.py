@@ -10,13 +10,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from tests.support.cli import cli_environment
 from tests.support.training import Tiny, metric_lines, step_lines
 from tgkt_edge.errors import CheckpointError, ConfigError, IncompatibleError
+from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.logger import truncate_metrics
@@ -30,6 +33,7 @@ STAGES = ("source", "tgmb", "tgkt")
 CHILD = """
 import json, sys
 from pathlib import Path
+from typing import Any
 from tgkt_edge.config import build_config
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
@@ -198,3 +202,57 @@ def test_truncation_keeps_what_is_saved_and_drops_the_line_a_kill_cut_short(tmp_
 def test_truncation_without_a_file_is_nothing_to_do(tmp_path: Path) -> None:
     truncate_metrics(tmp_path / "metrics.jsonl", "tgmb", 1, STAGES)
     assert list(tmp_path.iterdir()) == []
+
+
+# Runs of an earlier version, which had more options
+
+EARLIER: dict[str, dict[str, Any]] = {
+    "": {"rounds": 1},
+    "tgmb": {"guide": 1.0, "optimiser": "sgd"},
+    "tgkt": {
+        "bns": 0.0, "ema": 0.0, "kd_paired": 0.0, "kd_warmup": 0, "pseudo_balance": 0.0, "pseudo_from": "student",
+        "views": 0,
+    },
+}  # fmt: skip
+
+
+def begun_earlier(finished: Run, out: Path, **options: Any) -> Path:
+    """A copy of a finished run whose config.yaml has the keys of the version before; ``options`` of TGKT."""
+    shutil.copytree(finished.path, out)
+    values = yaml.safe_load((out / "config.yaml").read_text())
+    config = values["config"]
+    del config["tgmb"]["optimizer"]
+    config.update(EARLIER[""])
+    for section in ("tgmb", "tgkt"):
+        config[section].update(EARLIER[section])
+    config["tgkt"].update(options)
+    (out / "config.yaml").write_text(yaml.safe_dump(values))
+    return out
+
+
+def test_a_run_of_before_the_options_went_is_taken_up_again(
+    tiny: Tiny, finished: Run, tmp_path: Path
+) -> None:
+    out = begun_earlier(finished, tmp_path / "run")
+    (out / "report.json").unlink()
+    Run(out).target.unlink()
+    adapt(tiny.inputs, DEPTH, out, tiny.config(), resume=True)
+    trained, whole = (load_tensors(run.target)[0] for run in (Run(out), finished))
+    assert [key for key in whole if not torch.equal(trained[key], whole[key])] == []
+
+
+def test_a_run_begun_with_a_removed_option_is_not_resumed_but_can_be_evaluated(
+    tiny: Tiny, finished: Run, tmp_path: Path
+) -> None:
+    out = begun_earlier(finished, tmp_path / "run", ema=2.0, kd_frames="confident")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(IncompatibleError) as caught:
+        adapt(tiny.inputs, DEPTH, out, tiny.config(), resume=True)
+    assert str(caught.value).startswith(
+        f"{out / 'config.yaml'}: begun with tgkt.ema = 2.0, tgkt.kd_frames = confident, which was removed in this "
+    )
+    assert "begin again with another -o, without them." in str(caught.value)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    labels = tiny.data / "target_labels.csv"
+    asked, expected = (evaluate(run, labels, device="cpu")["models"] for run in (out, finished.path))
+    assert asked == expected

@@ -35,8 +35,6 @@ pytestmark = pytest.mark.slow
 STAGES = (("source", "source"), ("tgmb", "translator"), ("tgkt", "target"))
 """Of the default method: each stage and the checkpoint that it ends with."""
 
-LEADS = ("tgkt.ema=1", "tgkt.im=1", "tgkt.im_prior=start", "tgkt.pseudo_from=mean")
-
 HELPER = """
 import json, os, signal, sys, traceback
 from pathlib import Path
@@ -190,19 +188,19 @@ RNG = random.Random(1)
 OTHERS = {
     "SHOT": (("method=shot", "shot.epochs=2"), in_both_epochs("shot", RNG)),
     "SOCKET": (("method=socket", "socket.epochs=2"), in_both_epochs("socket", RNG)),
-    "the second round, with a moving average of the weights": (
-        ("rounds=2", *LEADS),
+    "TGMB by Adam, then TGKT against the prior of its start": (
+        ("tgmb.optimizer=adam", "tgkt.im_prior=start"),
         [
-            *in_both_epochs("tgmb-2", RNG)[1:],
+            *in_both_epochs("tgmb", RNG)[1:],
             ("write", "translator.safetensors", 1),
-            *in_both_epochs("tgkt-2", RNG),
+            *in_both_epochs("tgkt", RNG),
         ],
     ),
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_methods_and_rounds_killed_at_random_steps_end_alike(
+def test_other_methods_and_options_killed_at_random_steps_end_alike(
     name: str, finished: Run, tiny: Tiny, attempt: Attempts, tmp_path: Path
 ) -> None:
     more, plan = OTHERS[name]

@@ -87,9 +87,6 @@ def adapt_command(
             help="CSV frame,label of a few target frames, as 'audit' writes it: they correct the translation."
         ),
     ] = None,
-    rounds: Annotated[
-        int | None, typer.Option(help="TGMB and TGKT in turn so many times (default 1).")
-    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of every stage.")] = None,
     image_size: Annotated[
         int | None, typer.Option(help="Side of the network's input, pixels (default 224).")
@@ -116,7 +113,6 @@ def adapt_command(
         "method": method,
         "translator": translator,
         "translation.prior": _prior(prior),
-        "rounds": rounds,
         **{f"{stage}.epochs": epochs for stage in ("source", "student", "tgmb", "tgkt", "shot", "socket")},
         "image_size": image_size,
         "batch": batch,

@@ -80,12 +80,10 @@ def distillation(
     return (divergence if weight is None else divergence * weight).mean()
 
 
-def self_training(logits: Tensor, pseudo_labels: Tensor, weight: Tensor | None = None) -> Tensor:
+def self_training(logits: Tensor, pseudo_labels: Tensor) -> Tensor:
     """L_self (9), with the minus sign missing there: cross-entropy with pseudo-labels.
 
     Args:
-        logits: (B, K). pseudo_labels: (B,) int64. weight: (B,) factor of each frame before the mean; None: 1.
+        logits: (B, K). pseudo_labels: (B,) int64.
     """
-    if weight is None:
-        return F.cross_entropy(logits.float(), pseudo_labels)
-    return (F.cross_entropy(logits.float(), pseudo_labels, reduction="none") * weight).mean()
+    return F.cross_entropy(logits.float(), pseudo_labels)

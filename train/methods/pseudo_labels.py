@@ -42,18 +42,20 @@ def label_shares(labels: Tensor, classes: int) -> Tensor:
     return counts / counts.sum()
 
 
-def class_balance(labels: Tensor, strength: float) -> Tensor:
-    """Factor of each frame in L_self so that large classes do not drown small ones; the mean over all frames is 1.
+def label_notes(labels: Tensor, previous: Tensor | None, classes: int) -> dict[str, object]:
+    """What metrics.jsonl notes of an epoch's pseudo-labels.
 
     Args:
-        labels: (N,) pseudo-labels. strength: frames of a class of n weigh n^-strength; 0: all alike, 1: each class in
-            sum as much as any other.
+        labels, previous: (N,) class indices of this epoch and of the one before; None in the first.
 
     Returns:
-        (N,) float32.
+        ``pseudo_label_counts``: frames of each class. ``pseudo_labels_changed``: share that changed, 0 to 1; or None.
     """
-    weight = torch.bincount(labels).float()[labels] ** -strength
-    return weight / weight.mean()
+    changed = None if previous is None else (labels != previous.to(labels.device)).float().mean().item()
+    return {
+        "pseudo_label_counts": torch.bincount(labels, minlength=classes).tolist(),
+        "pseudo_labels_changed": changed,
+    }
 
 
 def _nearest(f: Tensor, weights: Tensor, kept: Tensor, distance: str) -> Tensor:

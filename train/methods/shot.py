@@ -6,22 +6,20 @@ pending patent application (WO2024009708A1); written from its formulas as a rese
 
 from __future__ import annotations
 
-import copy
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from tgkt_edge.config import AdaptConfig, ShotConfig
-from tgkt_edge.train.batches import Store, batches, endless, epoch_rng, random_views
+from tgkt_edge.train.batches import Store, batches, endless, epoch_rng, random_views, steps_per_epoch
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.bn_matching import NormWatch, record_bn_stats
 from tgkt_edge.train.methods.losses import information_maximisation, self_training, squared_distance
-from tgkt_edge.train.methods.pseudo_labels import pseudo_labels
-from tgkt_edge.train.methods.source import classifier_groups
-from tgkt_edge.train.nn.device import Compute, inverse_decay, set_rates
+from tgkt_edge.train.methods.pseudo_labels import label_notes, pseudo_labels
+from tgkt_edge.train.methods.target_network import start_target_network
+from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, normalise
-from tgkt_edge.train.nn.predict import predict_target, reestimate_batch_norm
+from tgkt_edge.train.nn.optim import classifier_sgd, descend
+from tgkt_edge.train.nn.predict import predict_target
 from tgkt_edge.train.resume_state import StageState
 
 
@@ -48,16 +46,10 @@ def train_shot(
     cfg: ShotConfig = config.socket if name == "socket" else config.shot
     size = config.image_size
     torch.manual_seed(config.seed + 3)
-    student = copy.deepcopy(source).requires_grad_(True)
-    student.classifier.requires_grad_(False)
-    sgd = torch.optim.SGD(
-        classifier_groups(student, cfg.lr, cfg.head_lr, classifier=False),
-        lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay, nesterov=cfg.momentum > 0,
-    )  # fmt: skip
-    if cfg.student_norm == "target":
-        reestimate_batch_norm(student, target, size, config.batch, compute)
+    student = start_target_network(source, target, cfg.student_norm, config, compute)
+    sgd = classifier_sgd(student, cfg, classifier=False)
     norms = NormWatch(student, source) if cfg.bns else None
-    steps = len(batches(np.random.default_rng(0), len(target), config.batch))
+    steps = steps_per_epoch(len(target), config.batch)
     done = state.load({"student": student}, {"sgd": sgd})
     previous: Tensor | None = state.extra.get("pseudo_labels")
 
@@ -66,7 +58,7 @@ def train_shot(
             features, logits = predict_target(student, target, size, config.batch, compute)
             stage.answers(epoch, logits.softmax(1))
             labels = pseudo_labels(features, logits.softmax(1), cfg.pseudo_distance, cfg.pseudo_threshold)
-            stage.note(epoch, label_story(labels, previous, student.num_classes))
+            stage.note(epoch, label_notes(labels, previous, student.num_classes))
             previous = labels
 
             student.train()
@@ -74,7 +66,6 @@ def train_shot(
             tr_batches = batches(rng, len(target), config.batch)
             ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches]) if cfg.f else []
             for step, tr in enumerate(tr_batches):
-                set_rates(sgd, inverse_decay(epoch * steps + step, cfg.epochs * steps))
                 terms: dict[str, Tensor] = {}
                 loss = torch.zeros((), device=compute.device)
                 if cfg.f:
@@ -95,18 +86,7 @@ def train_shot(
                 terms["im"] = information_maximisation(logits)
                 terms["self"] = self_training(logits, labels[torch.from_numpy(tr).to(labels.device)])
                 loss = loss + cfg.im * terms["im"] + cfg.pseudo * terms["self"]
-                sgd.zero_grad(set_to_none=True)
-                loss.backward()
-                sgd.step()
+                descend(sgd, loss, epoch * steps + step, cfg.epochs * steps)
                 stage.step({"loss": loss, **terms})
             state.save(epoch + 1, {"student": student}, {"sgd": sgd}, {"pseudo_labels": labels})
     return student.eval()
-
-
-def label_story(labels: Tensor, previous: Tensor | None, classes: int) -> dict[str, object]:
-    """What metrics.jsonl notes of an epoch's pseudo-labels (N,): frames a class, share that changed (None at first)."""
-    changed = None if previous is None else (labels != previous.to(labels.device)).float().mean().item()
-    return {
-        "pseudo_label_counts": torch.bincount(labels, minlength=classes).tolist(),
-        "pseudo_labels_changed": changed,
-    }

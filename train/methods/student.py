@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tgkt_edge.config import AdaptConfig
-from tgkt_edge.train.batches import Store, batches, epoch_rng, random_views
+from tgkt_edge.train.batches import Store, batches, epoch_rng, random_views, steps_per_epoch
 from tgkt_edge.train.logger import RunLog
-from tgkt_edge.train.methods.shot import label_story
-from tgkt_edge.train.methods.source import classifier_groups
-from tgkt_edge.train.methods.tgkt import moving_average
+from tgkt_edge.train.methods.pseudo_labels import label_notes
 from tgkt_edge.train.methods.translation.prior import balance
-from tgkt_edge.train.nn.device import Compute, inverse_decay, set_rates
+from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, normalise
+from tgkt_edge.train.nn.optim import classifier_sgd, descend, moving_average
 from tgkt_edge.train.nn.predict import predict_target
 from tgkt_edge.train.resume_state import StageState
 
@@ -50,11 +49,8 @@ def train_student(
     cfg, size = config.student, config.image_size
     torch.manual_seed(config.seed + 4)
     student = copy.deepcopy(start).requires_grad_(True)
-    sgd = torch.optim.SGD(
-        classifier_groups(student, cfg.lr, cfg.head_lr, classifier=True),
-        lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay, nesterov=cfg.momentum > 0,
-    )  # fmt: skip
-    steps = len(batches(np.random.default_rng(0), len(target), config.batch))
+    sgd = classifier_sgd(student, cfg, classifier=True)
+    steps = steps_per_epoch(len(target), config.batch)
     average = moving_average(student, cfg.ema * steps) if cfg.ema else None
     modules: dict[str, nn.Module] = {"student": student} | ({} if average is None else {"average": average})
     done = state.load(modules, {"sgd": sgd})
@@ -69,9 +65,9 @@ def train_student(
             soft = labels if epoch < cfg.renew_after else renewed(answers, first, prior, cfg.keep)
             hard = torch.from_numpy(soft.argmax(1))
             agrees = (hard == teacher_class).float().mean().item()
-            stage.note(epoch, {**label_story(hard, previous, student.num_classes), "teacher_agrees": agrees})
+            stage.note(epoch, {**label_notes(hard, previous, student.num_classes), "teacher_agrees": agrees})
             previous = hard
-            wanted = torch.from_numpy(soft).float().to(compute.device)
+            label_probs = torch.from_numpy(soft).float().to(compute.device)
 
             student.train()
             if cfg.norms == "frozen":
@@ -80,18 +76,14 @@ def train_student(
                         module.eval()
             rng = epoch_rng(config.seed, "tgkt", epoch)
             for step, index in enumerate(batches(rng, len(target), config.batch), start=epoch * steps):
-                set_rates(sgd, inverse_decay(step, cfg.epochs * steps))
                 x = normalise(target.take(random_views(rng, index, target.side, size), size))
-                y = wanted[torch.from_numpy(index).to(compute.device)]  # (B, K)
+                y = label_probs[torch.from_numpy(index).to(compute.device)]  # (B, K)
                 if cfg.mixup:
                     x, y = mixed_up(x, y, rng, cfg.mixup)
                 with compute.autocast():
                     logits = student(x)
                 loss = -(y * logits.float().log_softmax(1)).sum(1).mean()
-                sgd.zero_grad(set_to_none=True)
-                loss.backward()
-                nn.utils.clip_grad_norm_(student.parameters(), CLIP)
-                sgd.step()
+                descend(sgd, loss, step, cfg.epochs * steps, CLIP)
                 if average is not None:
                     average.update_parameters(student)
                 stage.step({"loss": loss})

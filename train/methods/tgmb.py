@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tgkt_edge.config import AdaptConfig, TgmbConfig
-from tgkt_edge.train.batches import Store, batches, endless, epoch_rng, random_views
+from tgkt_edge.train.batches import Store, batches, endless, epoch_rng, random_views, steps_per_epoch
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.losses import (
-    distillation,
     domain_loss,
     information_maximisation,
     squared_distance,
 )
-from tgkt_edge.train.nn.device import Compute, inverse_decay, set_rates
+from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, Translator, discriminator, normalise
+from tgkt_edge.train.nn.optim import descend, nesterov_sgd
 from tgkt_edge.train.resume_state import StageState
 
 
@@ -29,41 +28,31 @@ def train_tgmb(
     compute: Compute,
     log: RunLog,
     state: StageState,
-    name: str = "tgmb",
-    start: Translator | None = None,
-    guide: Classifier | None = None,
 ) -> Translator:
     """Train T and the discriminators D1, D2; return T of the last epoch in evaluation mode.
 
     Args:
         source: C(F_s(.)), frozen, in evaluation mode, on the device.
         target: unlabelled frames of the task (TR). paired_rgb, paired_frames: other scenes (TI), row by row.
-        name: of the stage, in logs and for its random numbers.
-        start: T of the round before, to go on with. guide: target network of the round before, frozen, in evaluation
-            mode: what C(F_s(T(x))) says of a target frame is drawn to what it says of the frame itself.
     """
     cfg, size = config.tgmb, config.image_size
     torch.manual_seed(config.seed + 1)
     translator = compute.place(Translator())
-    if start is not None:
-        translator.load_state_dict(start.state_dict())
-    rec_epochs = cfg.rec_epochs if start is None else 0
     d1, d2 = (discriminator(source.width).to(compute.device) for _ in range(2))
-    optimiser = translator_optimiser(translator, cfg)
+    optimizer = translator_optimizer(translator, cfg)
     adam = torch.optim.Adam([*d1.parameters(), *d2.parameters()], lr=cfg.d_lr, betas=(0.5, 0.9))
     # A frame is never alone: T gets it together with paired frames.
-    steps = len(batches(np.random.default_rng(0), len(target), config.batch, least=1))
+    steps = steps_per_epoch(len(target), config.batch, least=1)
     modules = {"translator": translator, "d1": d1, "d2": d2}
-    optimisers: dict[str, torch.optim.Optimizer] = {"sgd": optimiser, "adam": adam}
-    done = state.load(modules, optimisers)
+    optimizers: dict[str, torch.optim.Optimizer] = {"sgd": optimizer, "adam": adam}
+    done = state.load(modules, optimizers)
 
-    with log.stage(name, cfg.epochs, steps, done) as stage:
+    with log.stage("tgmb", cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
-            rng = epoch_rng(config.seed, name, epoch)
+            rng = epoch_rng(config.seed, "tgmb", epoch)
             tr_batches = batches(rng, len(target), config.batch, least=1)
             ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
             for step, (tr, ti) in enumerate(zip(tr_batches, ti_batches, strict=True), start=epoch * steps):
-                set_rates(optimiser, inverse_decay(step, cfg.epochs * steps))
                 ti_views = random_views(rng, ti, paired_rgb.side, size)
                 tr_views = random_views(rng, tr, target.side, size)
                 rgb = normalise(paired_rgb.take(ti_views, size))
@@ -82,19 +71,12 @@ def train_tgmb(
                 fake_ti, fake_tr = features[: len(ti)].float(), features[len(ti) :].float()
                 adv1, adv2 = translator_adversary(d1, d2, fake_ti, fake_tr, cfg)
                 im = information_maximisation(logits)
-                if epoch < rec_epochs:
+                if epoch < cfg.rec_epochs:
                     loss = cfg.rec * rec
                 else:
                     loss = cfg.rec * rec + cfg.d1 * adv1 + cfg.d2 * adv2 + cfg.im * im
                 terms = {"rec": rec, "d1": adv1, "d2": adv2, "im": im}
-                if guide is not None:
-                    with torch.no_grad(), compute.autocast():
-                        told = guide(frames[len(ti) :])  # (B, K)
-                    terms["guide"] = distillation(logits, told)
-                    loss = loss + cfg.guide * terms["guide"]
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
+                descend(optimizer, loss, step, cfg.epochs * steps)
 
                 # The discriminators learn from the same features: the source model is not run again for them.
                 d_loss = discriminator_loss(d1, d2, real.float(), fake_ti.detach(), fake_tr.detach(), cfg)
@@ -102,20 +84,18 @@ def train_tgmb(
                 d_loss.backward()
                 adam.step()
                 stage.step({"loss": loss, **terms, "disc": d_loss})
-            state.save(epoch + 1, modules, optimisers)
+            state.save(epoch + 1, modules, optimizers)
     return translator.eval()
 
 
-def translator_optimiser(translator: Translator, cfg: TgmbConfig) -> torch.optim.Optimizer:
+def translator_optimizer(translator: Translator, cfg: TgmbConfig) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum as the paper has it, or Adam with weight decay apart from the gradient."""
     groups = [{"params": list(translator.parameters()), "base": cfg.lr}]
-    if cfg.optimiser == "adam":
+    if cfg.optimizer == "adam":
         return torch.optim.AdamW(
             groups, lr=cfg.lr, betas=(cfg.momentum, 0.999), weight_decay=cfg.weight_decay
         )
-    return torch.optim.SGD(
-        groups, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay, nesterov=cfg.momentum > 0
-    )
+    return nesterov_sgd(groups, cfg)
 
 
 def discriminator_loss(

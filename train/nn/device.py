@@ -25,7 +25,7 @@ class Compute:
     precision: str
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
-        """bf16 where chosen, float32 otherwise. Parameters and optimiser state are float32 in both."""
+        """bf16 where chosen, float32 otherwise. Parameters and the optimizer's state are float32 in both."""
         if self.precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
@@ -107,14 +107,3 @@ def has_bf16(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
-
-
-def inverse_decay(step: int, total: int) -> float:
-    """Factor on the learning rate: (1 + 10 step/total)^-0.75 (Ganin and Lempitsky, 2015)."""
-    return float((1 + 10 * step / total) ** -0.75)
-
-
-def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
-    """Set each group's rate to its ``base`` times ``factor``."""
-    for group in optimiser.param_groups:
-        group["lr"] = group["base"] * factor

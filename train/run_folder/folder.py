@@ -15,6 +15,7 @@ from tgkt_edge.bundle.bundle import STATISTICS
 from tgkt_edge.bundle.file_kinds import file_kind
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.config_parsing import from_dict
+from tgkt_edge.config_removed import removed_options, without_removed
 from tgkt_edge.errors import ConfigError, IncompatibleError
 from tgkt_edge.io.atomic import write_text
 from tgkt_edge.sensor import SensorSpec
@@ -83,22 +84,16 @@ class Run:
         return self.path / STATISTICS
 
     def stages(self, config: AdaptConfig) -> dict[str, Path]:
-        """The stages of ``config.method`` in order, each with the checkpoint that it ends with.
-
-        Of several rounds, the later stages are ``tgmb-2``, ``tgkt-2``, ..., and the earlier checkpoints keep a number.
-        """
+        """The stages of ``config.method`` in order, each with the checkpoint that it ends with."""
         found = {"source": self.source}
         if config.method in ("shot", "socket"):
             found[config.method] = self.target
-        for number in range(1, config.rounds + 1):
-            ending = "" if number == 1 else f"-{number}"
-            keep = "" if number == config.rounds else f"-{number}"
-            if config.by_features:
-                found["translate"] = self.target if config.method == "translate" else self.translated
-            elif config.method in ("tgmb", "tgkt"):
-                found[f"tgmb{ending}"] = self.translator.with_stem(f"translator{keep}")
-            if config.method == "tgkt":
-                found[f"tgkt{ending}"] = self.target.with_stem(f"target{keep}")
+        if config.by_features:
+            found["translate"] = self.target if config.method == "translate" else self.translated
+        elif config.method in ("tgmb", "tgkt"):
+            found["tgmb"] = self.translator
+        if config.method == "tgkt":
+            found["tgkt"] = self.target
         return found
 
     def target_checkpoint(self) -> Path:
@@ -111,7 +106,7 @@ class Run:
         return self.target
 
     def read_config(self) -> tuple[RunInputs, SensorSpec, AdaptConfig]:
-        """The options this run was started with.
+        """The options this run was started with, without those that this version no longer has.
 
         Raises:
             IncompatibleError: (exit 4) no run, or one of another version.
@@ -131,7 +126,7 @@ class Run:
                     f"{file}: run of schema {schema!r}, this tgkt-edge {__version__} reads {SCHEMA}. Adapt again."
                 )
             # Runs from before there was a hold-out trained on every pair; before features, T was the only translation.
-            config = {"holdout": 0.0, "translator": "pixels", **values["config"]}
+            config = {"holdout": 0.0, "translator": "pixels", **without_removed(values["config"])}
             return (
                 from_dict(RunInputs, values["inputs"], str(file)),
                 SensorSpec.from_dict(values["sensor"], str(file)),
@@ -150,6 +145,11 @@ class Run:
         """Version of tgkt-edge that started this run, of a folder that :meth:`read_config` can read."""
         values = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
         return str(values.get("tool"))
+
+    def removed_options(self) -> list[str]:
+        """Options this run was started with that this version no longer has; of a folder as for :meth:`written_by`."""
+        values = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        return removed_options(values["config"])
 
     def contents(self) -> dict[str, str]:
         """What :mod:`tgkt_edge.train.run_folder.contents` found as this run began; empty for older runs."""
@@ -182,14 +182,21 @@ def differences(run: Run, inputs: RunInputs, sensor: SensorSpec, config: AdaptCo
     """Options that differ from those the run was started with, as "key: then x, now y".
 
     Raises:
-        IncompatibleError: another version of the tool started the run. It may compute something else from the same
-            options, so this one cannot go on.
+        IncompatibleError: another version of the tool started the run, or it was started with an option that this
+            version does not have. This one would compute something else.
     """
     before = _flat(_plain(*run.read_config()))
     if run.written_by() != __version__:
         raise IncompatibleError(
             f"{run.path}: begun by tgkt-edge {run.written_by()}, and this is {__version__}, which may compute other "
             f"numbers. Finish it with that version, or begin again with another -o."
+        )
+    removed = run.removed_options()
+    if removed:
+        raise IncompatibleError(
+            f"{run.path / 'config.yaml'}: begun with {', '.join(removed)}, which was removed in this version of "
+            f"tgkt-edge. Finish the run with the version that began it, or begin again with another -o, without "
+            f"{'it' if len(removed) == 1 else 'them'}."
         )
     now = _flat(_plain(inputs, sensor, config))
     # How often state is saved changes nothing that is computed; force, whether it is computed at all.

@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tgkt_edge.config import TgktConfig
 from tgkt_edge.train.methods.bn_matching import NormWatch, record_bn_stats, statistics_distance
-from tgkt_edge.train.methods.tgkt import kd_weight
 
 
 def test_the_distance_is_the_sum_of_norms_with_the_first_layer_ten_times() -> None:
@@ -75,9 +73,3 @@ def test_the_source_is_watched_as_it_was_when_training_began(
     with record_bn_stats(watch):
         student(torch.tensor([-1.0, 1.0, -1.0, 1.0]).view(2, 1, 1, 2))
     assert watch.distance().item() == pytest.approx(0, abs=1e-3)
-
-
-def test_the_weight_of_distillation_grows_evenly() -> None:
-    cfg = TgktConfig(kd=2.0, kd_warmup=4)
-    assert [kd_weight(cfg, epochs) for epochs in (0, 1, 4, 9)] == [0, 0.5, 2, 2]
-    assert kd_weight(TgktConfig(kd=2.0), 0) == 2

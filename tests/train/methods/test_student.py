@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from tgkt_edge.config import AdaptConfig, StudentConfig
 from tgkt_edge.train.batches import Store
-from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.logger import RunLog, StageLog
 from tgkt_edge.train.methods.student import mixed_up, renewed, train_student
 from tgkt_edge.train.methods.translation.prior import balance
 from tgkt_edge.train.nn.device import Compute
@@ -50,7 +53,13 @@ def start(untrained: Classifier) -> Classifier:
     return frozen(model)
 
 
-def learnt(start: Classifier, target: Store, **options: object) -> Classifier:
+class Stopped(Exception):
+    """Stands for a power cut."""
+
+
+def learnt(
+    start: Classifier, target: Store, state: StageState | None = None, **options: object
+) -> Classifier:
     """From a head of zeros: every frame is of class 1, and then, once labels are renewed, of the prior."""
     settings = {"epochs": 2, "renew_after": 9, "ema": 0.0, "lr": 1e-4, **options}
     student = dataclasses.replace(StudentConfig(), **settings)  # type: ignore[arg-type]
@@ -58,7 +67,7 @@ def learnt(start: Classifier, target: Store, **options: object) -> Classifier:
     labels: Reals = np.tile([0.1, 0.8, 0.1], (4, 1))
     uniform: Reals = np.full((4, 3), 1 / 3)
     return train_student(
-        start, target, labels, uniform, uniform[0], config, CPU, RunLog(None), StageState(None, 0)
+        start, target, labels, uniform, uniform[0], config, CPU, RunLog(None), state or StageState(None, 0)
     )
 
 
@@ -85,6 +94,59 @@ def test_an_average_lags_behind_the_last_weights(start: Classifier, four: tuple[
     last, average = learnt(start, four[0]), learnt(start, four[0], ema=1.0)
     far, near = (float(model.classifier.bias.detach().abs().max()) for model in (last, average))
     assert 0 < near < far
+
+
+def test_the_result_is_the_average_of_the_weights_after_each_step(
+    start: Classifier, four: tuple[Store, Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two steps an epoch, an age of half an epoch: what was learnt fades by 1/e a step, batch-norm statistics too."""
+    seen: list[dict[str, Tensor]] = []
+    update = AveragedModel.update_parameters
+
+    def spy(average: AveragedModel, student: nn.Module) -> None:
+        seen.append({key: value.detach().clone() for key, value in student.state_dict().items()})
+        update(average, student)
+
+    monkeypatch.setattr(AveragedModel, "update_parameters", spy)
+    result = learnt(start, four[0], ema=0.5, norms="batch")
+
+    assert len(seen) == 4
+    faded = math.exp(-1)
+    weights = (faded**3, faded**2 * (1 - faded), faded * (1 - faded), 1 - faded)
+    averaged = {key: value for key, value in result.state_dict().items() if value.is_floating_point()}
+    assert len(averaged) > 250  # all of ResNet-50
+    for key, value in averaged.items():
+        expected = sum(weight * state[key] for weight, state in zip(weights, seen, strict=True))
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6)
+    assert not result.training
+    # What is trained is the same with and without an average.
+    last = learnt(start, four[0], norms="batch").state_dict()
+    assert all(torch.equal(value, seen[-1][key]) for key, value in last.items())
+
+
+def test_an_interrupted_average_goes_on_bit_for_bit(
+    start: Classifier,
+    four: tuple[Store, Store, Store],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "tgkt.safetensors"
+    settings = {"epochs": 3, "renew_after": 1, "ema": 2.0}
+    whole = learnt(start, four[0], None, **settings).state_dict()
+    usual = StageLog.step
+
+    def step(self: StageLog, terms: dict[str, Tensor]) -> None:
+        if self._step == 3:  # in the second epoch, whose labels are renewed
+            raise Stopped
+        usual(self, terms)
+
+    monkeypatch.setattr(StageLog, "step", step)
+    with pytest.raises(Stopped):
+        learnt(start, four[0], StageState(file, 0), **settings)
+    monkeypatch.setattr(StageLog, "step", usual)
+    assert file.is_file()
+    resumed = learnt(start, four[0], StageState(file, 0), **settings).state_dict()
+    assert [key for key, value in whole.items() if not torch.equal(value, resumed[key])] == []
 
 
 def test_labels_are_renewed_when_it_is_time(

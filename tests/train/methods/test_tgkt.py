@@ -1,24 +1,23 @@
-"""What TGKT can do beyond the paper, each off by default: what it computes, and that it reaches the weights."""
+"""TGKT beyond the paper: L_IM against a prior, and L_kd only where the teacher gives the pseudo-label."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor
 
 from tests.support.training import Stores, differing, step_lines, tgkt_options
-from tgkt_edge.config import AdaptConfig
+from tgkt_edge.train.batches import batches, epoch_rng
 from tgkt_edge.train.logger import RunLog, StageLog
-from tgkt_edge.train.methods.losses import information_maximisation
+from tgkt_edge.train.methods.losses import distillation, information_maximisation, self_training
 from tgkt_edge.train.methods.pseudo_labels import label_shares, pseudo_labels
-from tgkt_edge.train.methods.tgkt import moving_average, train_tgkt
+from tgkt_edge.train.methods.tgkt import train_tgkt
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, Translator
 from tgkt_edge.train.nn.predict import predict_target
@@ -29,13 +28,6 @@ CPU = Compute(torch.device("cpu"), "fp32")
 
 class Stopped(Exception):
     """Stands for a power cut."""
-
-
-@pytest.fixture(scope="module")
-def plain(untrained: Classifier, translator: Translator, four: Stores) -> Classifier:
-    """The student of the paper's configuration."""
-    with RunLog(None) as log:
-        return train_tgkt(untrained, translator, *four, tgkt_options(), CPU, log, StageState(None, 60.0))
 
 
 # Information maximisation against a prior
@@ -117,69 +109,50 @@ def test_the_prior_is_what_its_name_says(
         assert line["loss"] == pytest.approx(total, rel=1e-5)
 
 
-# The moving average of the weights
+# Distillation from frames that the pseudo-labels agree on
 
 
-def test_the_moving_average_by_hand() -> None:
-    """Decay 1/2 (an age of 1 / log 2 steps): 4, then (4 + 8) / 2 = 6, then (6 + 0) / 2 = 3; buffers, too."""
-    norm = nn.BatchNorm1d(1)
-    average = moving_average(norm, 1 / math.log(2))
-    logged: list[float] = []
-    for value in (4.0, 8.0, 0.0):
-        nn.init.constant_(norm.weight, value)
-        assert norm.running_mean is not None
-        norm.running_mean.fill_(10 * value)
-        average.update_parameters(norm)
-        state = average.module.state_dict()
-        logged += [state["weight"].item(), state["running_mean"].item()]
-    assert logged == pytest.approx([4, 40, 6, 60, 3, 30])
-    assert norm.weight.item() == 0  # what is trained is left alone
+def test_the_teacher_is_followed_only_where_it_gives_the_pseudo_label(
+    untrained: Classifier, translator: Translator, four: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch is a permutation of the four frames; each keeps its own pseudo-label."""
+    teacher = predict_target(untrained, four[0], 32, 4, CPU, translator)[1].argmax(1)
+    labels = torch.stack([teacher[0], (teacher[1] + 1) % 3, teacher[2], (teacher[3] + 2) % 3])
+    weights: list[tuple[Tensor, Tensor | None]] = []
+    given: list[Tensor] = []
 
+    def spy(student: Tensor, teacher: Tensor, order: Any, weight: Tensor | None = None) -> Tensor:
+        weights.append((student, weight))
+        return distillation(student, teacher, order, weight)
 
-def test_the_result_is_the_average_of_the_weights_after_each_step(
-    untrained: Classifier, translator: Translator, four: Stores, plain: Classifier,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    """One step an epoch and an age of one epoch: what was learnt fades by 1/e a step, batch-norm statistics too."""
-    seen: list[dict[str, Tensor]] = []
-    update = AveragedModel.update_parameters
+    def spy_labels(logits: Tensor, labels: Tensor) -> Tensor:
+        given.append(labels)
+        return self_training(logits, labels)
 
-    def spy(average: AveragedModel, student: nn.Module) -> None:
-        seen.append({key: value.detach().clone() for key, value in student.state_dict().items()})
-        update(average, student)
-
-    def train(age: float) -> Classifier:
+    monkeypatch.setattr("tgkt_edge.train.methods.tgkt.distillation", spy)
+    monkeypatch.setattr("tgkt_edge.train.methods.tgkt.self_training", spy_labels)
+    monkeypatch.setattr("tgkt_edge.train.methods.tgkt.pseudo_labels", lambda *_: labels)
+    for frames in ("agreeing", "all"):
         with RunLog(None) as log:
-            config = tgkt_options(f"tgkt.ema={age}")
-            return train_tgkt(untrained, translator, *four, config, CPU, log, StageState(None, 60.0))
-
-    monkeypatch.setattr(AveragedModel, "update_parameters", spy)
-    result = train(1.0)
-
-    assert len(seen) == 3
-    faded = math.exp(-1)
-    learnt = {key: value for key, value in result.state_dict().items() if value.is_floating_point()}
-    assert len(learnt) > 250  # all of ResNet-50
-    for key, value in learnt.items():
-        first, second, third = (state[key] for state in seen)
-        expected = faded**2 * first + faded * (1 - faded) * second + (1 - faded) * third
-        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6)
-    assert not result.training
-    # What is trained is the same as ever, and so is the result where the average reaches back no step.
-    assert all(torch.equal(value, seen[-1][key]) for key, value in plain.state_dict().items())
-    moved = differing(result.state_dict(), plain.state_dict())
-    assert {"backbone.conv1.weight", "backbone.bn1.running_mean", "backbone.bn1.weight"} <= set(moved), moved[
-        :9
+            config = tgkt_options(f"tgkt.kd_frames={frames}")
+            train_tgkt(untrained, translator, *four, config, CPU, log, StageState(None, 60.0))
+    orders = [
+        np.concatenate(batches(epoch_rng(tgkt_options().seed, "tgkt", epoch), 4, 4)).tolist()
+        for epoch in range(3)
     ]
-    short = differing(train(0.01).state_dict(), plain.state_dict())
-    assert [key for key in short if "num_batches" not in key] == []
+    assert len({tuple(order) for order in orders}) > 1
+    for order, (_, weight), batch in zip(orders, weights[:3], given[:3], strict=True):
+        assert torch.equal(batch, labels[order])
+        assert weight is not None
+        assert weight.tolist() == [float(row in (0, 2)) for row in order]
+    assert [weight for _, weight in weights[3:]] == [None] * 3
 
 
-def test_an_interrupted_average_goes_on_bit_for_bit(
+def test_an_interrupted_stage_goes_on_bit_for_bit(
     untrained: Classifier, translator: Translator, four: Stores, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    config = tgkt_options("tgkt.ema=2", "tgkt.im=1", "tgkt.im_prior=pseudo", "tgkt.pseudo_from=mean")
+    config = tgkt_options("tgkt.im=1", "tgkt.im_prior=start")
     file = tmp_path / "tgkt.safetensors"
 
     def run(state: StageState) -> Classifier:
@@ -200,38 +173,3 @@ def test_an_interrupted_average_goes_on_bit_for_bit(
     monkeypatch.setattr(StageLog, "step", usual)
     assert file.is_file()
     assert differing(run(StageState(file, 0)).state_dict(), whole.state_dict()) == []
-
-
-# Pseudo-labels from what student and teacher say
-
-
-def test_pseudo_labels_can_begin_with_the_mean_of_student_and_teacher(
-    untrained: Classifier, translator: Translator, four: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given: list[Tensor] = []
-
-    def spy(features: Tensor, probabilities: Tensor, *rest: Any) -> Tensor:
-        given.append(probabilities)
-        return pseudo_labels(features, probabilities, *rest)
-
-    monkeypatch.setattr("tgkt_edge.train.methods.tgkt.pseudo_labels", spy)
-    for name in ("student", "mean"):
-        with RunLog(None) as log:
-            config = tgkt_options(f"tgkt.pseudo_from={name}", "tgkt.epochs=1")
-            train_tgkt(untrained, translator, *four, config, CPU, log, StageState(None, 60.0))
-    student, teacher = (
-        predict_target(untrained, four[0], 32, 4, CPU, through)[1].softmax(1)
-        for through in (None, translator)
-    )
-    assert not torch.allclose(student, teacher, atol=1e-3)
-    torch.testing.assert_close(given, [student, (student + teacher) / 2])
-
-
-def test_the_other_leads_are_off_by_default() -> None:
-    """So that each can be measured alone; a default moves when there is evidence."""
-    off = {
-        "bns": 0.0, "ema": 0.0, "pseudo_from": "student", "kd_paired": 0.0, "pseudo_balance": 0.0,
-        "kd_frames": "agreeing",
-    }  # fmt: skip
-    cfg = dataclasses.asdict(AdaptConfig().tgkt)
-    assert {key: cfg[key] for key in off} == off
