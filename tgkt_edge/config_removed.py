@@ -9,13 +9,15 @@ from typing import Any
 RENAMED = {"tgmb.optimiser": "tgmb.optimizer"}
 """Old key -> the same option's key today."""
 
-_ROUNDS = "a second round of TGMB and TGKT took twice the time and was no better (docs/results/ablations.md)"
+_ROUNDS = (
+    "a second round of TGMB and TGKT took twice the time and was no better (benchmarks/results/ablations.md)"
+)
 _UNPROVEN = "no measurement showed that it helps"
 
 REMOVED: dict[str, tuple[tuple[Any, ...], str]] = {
     "rounds": ((1,), _ROUNDS),
     "tgmb.guide": ((), _ROUNDS),  # without a second round its value meant nothing
-    "tgkt.bns": ((0,), "batch-norm matching took time and brought nothing (docs/results/ablations.md)"),
+    "tgkt.bns": ((0,), "batch-norm matching took time and brought nothing (benchmarks/results/ablations.md)"),
     "tgkt.ema": ((0,), _UNPROVEN),
     "tgkt.kd_paired": ((0,), _UNPROVEN),
     "tgkt.kd_warmup": ((0,), _UNPROVEN),

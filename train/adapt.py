@@ -33,7 +33,7 @@ from tgkt_edge.train.nn.device import oom_as_error, open_compute
 from tgkt_edge.train.nn.model import Classifier, SceneClassifier
 from tgkt_edge.train.pipeline import Loaded, train_stages
 from tgkt_edge.train.report.words import headline
-from tgkt_edge.train.run_folder.contents import contents
+from tgkt_edge.train.run_folder.contents import DataDigests
 from tgkt_edge.train.run_folder.folder import WITHOUT_PAIRS, Run, RunInputs, differences, write_config
 from tgkt_edge.train.run_folder.swap import restore, swap_run_folder
 from tgkt_edge.train.source_import.options import ImportOptions
@@ -82,9 +82,11 @@ def adapt(
         _refuse_inside(out, inputs, config)
     compute = open_compute(config)
     run = Run(out)
-    options = source_options or ImportOptions()
-    loaded = _load(inputs, sensor, config, skip_bad, run.source if resume else None, options)
-    now = contents(inputs)
+    options, digests = source_options or ImportOptions(), DataDigests()
+    loaded = _load(inputs, sensor, config, skip_bad, run.source if resume else None, options, digests)
+    now = digests.contents()
+    if inputs.labels is not None:
+        now["labels"] = f"sha256 {sha256_of(Path(inputs.labels))[:32]}"
     if loaded.prior is not None:
         now["prior"] = f"sha256 {sha256_of(Path(config.translation.prior))[:32]}"
     if resume:
@@ -121,8 +123,14 @@ def _load(
     skip_bad: bool,
     kept: Path | None,
     options: ImportOptions,
+    digests: DataDigests,
 ) -> Loaded:
-    """Read everything; ``kept`` is where a run that goes on has its copy of the source model, if it has one already."""
+    """Read everything, each file once.
+
+    Args:
+        kept: where a run that goes on has its copy of the source model, if it has one already.
+        digests: told what each file held.
+    """
     side = resize_side(config.image_size)
     source: tuple[Classifier, Header] | None = None
     images: Images | None = None
@@ -137,9 +145,9 @@ def _load(
         given = ", ".join(options.given)
         raise UsageError(f"{given}: of a --source-model that another program trained, not of --source")
     else:
-        images = load_images(Path(cast(str, inputs.source)), side, skip_bad=skip_bad)
+        images = load_images(Path(cast(str, inputs.source)), side, skip_bad=skip_bad, digests=digests.source)
         _enough("--source", len(images))
-    target, pinned = load_frames(Path(inputs.target), sensor, side, skip_bad=skip_bad)
+    target, pinned = load_frames(Path(inputs.target), sensor, side, skip_bad=skip_bad, digests=digests.target)
     _enough("--target", len(target))
     if (target.codes == target.codes[0]).all():
         raise DataError(
@@ -160,7 +168,7 @@ def _load(
     held_runs: list[int] = []
     if inputs.paired is not None:
         # The same sensor took the pairs, but a set of other scenes may be stored at another resolution.
-        pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=skip_bad)
+        pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=skip_bad, digests=digests.paired)
         note_other_scale(pairs.levels, target.levels, sensor, inputs.paired, inputs.target)
         note_quickly(pairs, target, inputs.paired)
         if config.by_features:

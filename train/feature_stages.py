@@ -88,6 +88,7 @@ def train_by_features(
             name, network, stores[images], kind, config.image_size, config.batch, compute, log, run.features
         )
 
+    checked: Classifier | None = None
     if not file.is_file():
         found = timed(
             "translate",
@@ -96,8 +97,8 @@ def train_by_features(
                 config.translation, log, labelled,
             ),
         )  # fmt: skip
-        network = compute.place(found.network)
-        refuse_diverged("translate", network, source, target, config.image_size, config.batch, compute)
+        checked = compute.place(found.network)
+        refuse_diverged("translate", checked, source, target, config.image_size, config.batch, compute)
         beside = {
             name: torch.from_numpy(np.ascontiguousarray(getattr(found, name)))
             for name in ("labels", "first", "prior", "rgb", "translated", "unadapted", "rows")
@@ -105,13 +106,14 @@ def train_by_features(
         }
         save_checkpoint(
             file,
-            network,
+            checked,
             dataclasses.replace(
                 about, kind="target", beside=beside, extra={**about.extra, "translation": found.about}
             ),
         )
-    network, kept = load_classifier(file, "target")
-    network = frozen(compute.place(network))
+    loaded, kept = load_classifier(file, "target")
+    # Made now, it is the very network that was checked, whose answers to all target frames are known.
+    network = frozen(checked if checked is not None else compute.place(loaded))
     shutil.rmtree(run.features, ignore_errors=True)  # they are of no more use, and larger than all else
     values: dict[str, Any] = {"unadapted": None}
     values |= {name: tensor.numpy() for name, tensor in kept.beside.items()}

@@ -148,6 +148,7 @@ def train_stages(
             device=compute.device,
             translation=by_features.about if by_features is not None else None,
             left_out=by_features.left_out if by_features is not None else None,
+            store=target,
         )
     )
 

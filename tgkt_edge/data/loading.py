@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tgkt_edge.data.digests import FileDigests
 from tgkt_edge.data.discovery import SHOWN, abbreviate, frame_places, labelled, matched, read_csv_columns
 from tgkt_edge.data.levels import Levels, measure_levels
 from tgkt_edge.data.names import class_index
 from tgkt_edge.data.value_checks import check_values
 from tgkt_edge.errors import DataError
-from tgkt_edge.io.images import read_frame, read_rgb
+from tgkt_edge.io.images import Reader, read_frame, read_rgb
+from tgkt_edge.io.parts import read_bytes
 from tgkt_edge.io.recording_format import video_frames
 from tgkt_edge.notes import note
 from tgkt_edge.preprocess import encode, encode_rgb, invalid_share
@@ -87,6 +89,7 @@ def load_frames(
     progress: Progress | None = None,
     flag: str = "--target",
     at_most: int | None = None,
+    digests: FileDigests | None = None,
 ) -> tuple[Frames, SensorSpec]:
     """Read unlabelled target frames: a folder (any depth, names mean nothing), one that ``tgkt-edge record`` wrote, or
     a CSV with a column ``frame``.
@@ -94,6 +97,7 @@ def load_frames(
     Args:
         flag: what an error calls ``path``.
         at_most: read only so many files, spread evenly over all that are there.
+        digests: told which files there are and what each held.
 
     Returns:
         The frames, and ``spec`` with its size pinned to theirs (unless it is "any").
@@ -104,11 +108,13 @@ def load_frames(
     places = frame_places(path, flag)
     if at_most is not None:
         places = [places[i] for i in spread(len(places), at_most)]
+    if digests is not None:
+        digests.list(places)
     files = [file for file, _ in places]
     positions = {position for _, position in places if position is not None}
     if positions:
         return _from_video(files[0], positions, spec, side, skip_bad, progress, f"{flag} {path}")
-    return _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress)[:2]
+    return _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress, _reader(digests))[:2]
 
 
 def spread(count: int, at_most: int) -> list[int]:
@@ -169,16 +175,21 @@ def load_images(
     skip_bad: bool = False,
     progress: Progress | None = None,
     flag: str = "--source",
+    digests: FileDigests | None = None,
 ) -> Images:
     """Read labelled RGB: a folder of class folders, or a CSV with columns ``image`` and ``label``.
 
     Args:
         flag: what an error calls ``path``.
+        digests: told which files there are and what each held.
 
     Raises:
         DataError: nothing there, fewer than two classes, unreadable images.
     """
     files, labels = labelled(path, flag, "image")
+    if digests is not None:
+        digests.list(zip(files, labels, strict=True))
+    read = _reader(digests)
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise DataError(
@@ -187,7 +198,7 @@ def load_images(
         )
     images, kept = _read_all(
         files,
-        lambda file: encode_rgb(read_rgb(file), side, str(file)),
+        lambda file: encode_rgb(read_rgb(file, read), side, str(file)),
         skip_bad,
         f"{flag} {path}",
         progress,
@@ -203,9 +214,18 @@ def load_images(
 
 
 def load_pairs(
-    path: Path, spec: SensorSpec, side: int, *, skip_bad: bool = False, progress: Progress | None = None
+    path: Path,
+    spec: SensorSpec,
+    side: int,
+    *,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+    digests: FileDigests | None = None,
 ) -> Pairs:
     """Read paired frames: a folder with ``rgb/`` and ``frame/`` matched by file stem, or a CSV ``rgb,frame``.
+
+    Args:
+        digests: told which files there are and what each held.
 
     Raises:
         DataError: nothing there, an unmatched or doubled stem, unreadable or unfitting files.
@@ -216,44 +236,71 @@ def load_pairs(
     else:
         rgb_files, frame_files = matched(path)
 
-    pinned = _pinned(frame_files, spec)
+    pairs = list(zip(rgb_files, frame_files, strict=True))
+    if digests is not None:
+        digests.list(pairs)
+    reader = _reader(digests)
+    pinned, read_ahead = _pinned(frame_files, spec, reader)
 
-    def read(pair: tuple[Path, Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint16], Levels]:
+    def read_pair(pair: tuple[Path, Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint16], Levels]:
         rgb_file, frame_file = pair
-        rgb = encode_rgb(read_rgb(rgb_file), side, str(rgb_file))
-        frame = read_frame(frame_file)
+        rgb = encode_rgb(read_rgb(rgb_file, reader), side, str(rgb_file))
+        frame = read_ahead(frame_file)
         return rgb, encode(frame, pinned, side, str(frame_file)), measure_levels(frame, pinned)
 
-    pairs = list(zip(rgb_files, frame_files, strict=True))
-    read_pairs, kept = _read_all(pairs, read, skip_bad, f"--paired {path}", progress)
+    read_pairs, kept = _read_all(pairs, read_pair, skip_bad, f"--paired {path}", progress)
     rgbs, codes, levels = (np.stack(column) for column in zip(*read_pairs, strict=True))
     names = tuple(str(frame_files[i]) for i in kept)
     check_values(levels, pinned, f"--paired {path}", names)
     return Pairs(rgbs, codes, names, levels)
 
 
-def _pinned(files: Sequence[Path], spec: SensorSpec) -> SensorSpec:
-    """``spec`` with the size of the first frame that fits it, so that frames of other sizes are refused."""
-    if spec.size is not None:
-        return spec
-    for file in files:
+def _reader(digests: FileDigests | None) -> Reader:
+    return read_bytes if digests is None else digests.read
+
+
+def _pinned(
+    files: Sequence[Path], spec: SensorSpec, reader: Reader
+) -> tuple[SensorSpec, Callable[[Path], NDArray[Any]]]:
+    """``spec`` with the size of the first frame that fits it, so that frames of other sizes are refused.
+
+    Returns:
+        The pinned spec, and what reads a frame as :func:`read_frame` does; it opens no file that was opened for this.
+    """
+    ahead: dict[Path, NDArray[Any] | DataError] = {}
+
+    def read(file: Path) -> NDArray[Any]:
+        found = ahead.pop(file, None)
+        if isinstance(found, DataError):
+            raise found
+        return read_frame(file, reader) if found is None else found
+
+    for file in files if spec.size is None else ():
         try:
-            frame = read_frame(file)
+            frame = read_frame(file, reader)
+            ahead[file] = frame
             spec.check(frame, str(file))
-        except DataError:
+        except DataError as error:
+            ahead[file] = error
             continue
-        return spec.with_size(frame.shape[1], frame.shape[0])
-    return spec
+        return spec.with_size(frame.shape[1], frame.shape[0]), read
+    return spec, read
 
 
 def _read_frames(
-    files: list[Path], spec: SensorSpec, side: int, skip_bad: bool, what: str, progress: Progress | None
+    files: list[Path],
+    spec: SensorSpec,
+    side: int,
+    skip_bad: bool,
+    what: str,
+    progress: Progress | None,
+    reader: Reader = read_bytes,
 ) -> tuple[Frames, SensorSpec, list[int]]:
     """The frames, ``spec`` with its size pinned, and the indices of the files that could be used."""
-    spec = _pinned(files, spec)
+    spec, read_ahead = _pinned(files, spec, reader)
 
     def read(file: Path) -> _Read:
-        frame = read_frame(file)
+        frame = read_ahead(file)
         return encode(frame, spec, side, str(file)), invalid_share(frame, spec), measure_levels(frame, spec)
 
     found, kept = _read_all(files, read, skip_bad, what, progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +127,20 @@ def _leads_back(path: Path, root: Path) -> bool:
     return path.is_symlink() and Path(os.path.realpath(path)).is_relative_to(root)
 
 
-def read_frame(path: Path) -> NDArray[Any]:
+Reader = Callable[[Path], bytes]
+"""Gives all bytes of a file. Raises OSError."""
+
+
+def read_frame(path: Path, read: Reader = read_bytes) -> NDArray[Any]:
     """Decode a sensor frame: its counts exactly as stored, turned upright as its orientation tag says.
 
     The rule for all formats, and for :func:`read_rgb` as well: EXIF's and TIFF's orientation is obeyed; no other tag is
     (gamma, significant bits, colour profiles, transparent colours). What would have to be obeyed and changes counts is
     refused: TIFF's min-is-white, squeezed intensities. Of a file of several pages or frames one must be named
     (:mod:`tgkt_edge.io.parts`); it is refused otherwise, with their number.
+
+    Args:
+        read: called once, for the bytes of the file; not of a .npy, of which only the page is read.
 
     Returns:
         (H, W), or (H, W, C) if it is in colour, which a SensorSpec then refuses; of the file's dtype, unshifted and
@@ -143,13 +150,13 @@ def read_frame(path: Path) -> NDArray[Any]:
     Raises:
         DataError: missing, empty, truncated, damaged, or not a format that is read.
     """
-    picture = _decode(path)
+    picture = _decode(path, read)
     if picture.not_counts:
         raise DataError(f"{path}: {picture.not_counts}")
     return turn_upright(_one_channel(picture.pixels, path), picture.orientation)
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
+def read_rgb(path: Path, read: Reader = read_bytes) -> NDArray[np.uint8]:
     """Decode a photograph to (H, W, 3) uint8 RGB, turned upright by its orientation tag: see :func:`read_frame`.
 
     16 bits are brought to 8, other maxima (PGM, PNG of 1, 2 and 4 bits) to 255; grey becomes three equal channels;
@@ -158,7 +165,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: missing, empty, truncated, damaged, or not a format that is read.
     """
-    picture = _decode(path)
+    picture = _decode(path, read)
     if picture.frame_only:
         raise DataError(
             f"{path}: is {picture.frame_only}; a photograph has 8 or 16 bits: PNG, JPEG, TIFF, ..."
@@ -191,7 +198,7 @@ def decode_jpeg_frame(data: bytes) -> NDArray[np.uint8]:
     return turn_upright(picture.pixels, picture.orientation)
 
 
-def _decode(path: Path) -> Picture:
+def _decode(path: Path, read: Reader) -> Picture:
     require("cv2", "cpu", "Decoding images")
     file, part = split_part(path)
     try:
@@ -200,7 +207,7 @@ def _decode(path: Path) -> Picture:
                 if opened.read(len(MAGIC)) == MAGIC:
                     opened.seek(0)
                     return decode_npy(opened, **part)
-        data = read_bytes(file)
+        data = read(file)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except DataError as error:

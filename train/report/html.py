@@ -184,18 +184,10 @@ def _epochs(report: Mapping[str, Any]) -> str:
         chart = line_chart(shown, "epochs done", share=True)
         if chart:
             cards.append(card(legend(list(shown)) + chart, title))
-    ensv = report["ensv"]
-    rows = "".join(
-        f"<tr><td>{escape(MODEL_NAMES.get(name, name))}{' ◀' if name == ensv['chosen'] else ''}</td>"
-        f'<td class="n">{share:.0%}</td></tr>'
-        for name, share in ensv["agreement"].items()
-    )
-    cards.append(card(f"<table>{rows}</table>", "Agreement with the average of all of them (EnsV)"))
     return section(
         "Epoch by epoch",
-        "Answers on all target frames before each epoch, and those of the network that ships. ◀ marks the one that "
-        "agrees most with the average of all; epochs of one network are many and alike, so it leans to them.",
-        f'<div class="grid">{"".join(cards)}</div>',
+        "Answers on all target frames before each epoch, and those of the network that ships.",
+        f'<div class="grid">{"".join(cards)}</div>' if cards else "",
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.loading import Frames, Pairs
 from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.train.batches import Store
 from tgkt_edge.train.nn.model import Classifier, Translator
 from tgkt_edge.train.run_folder.folder import Run
 
@@ -54,6 +55,7 @@ class Material:
             asked once.
         translation: what a translation of features chose, and why. left_out: its answers about pairs left out. Both are
             None for other methods.
+        store: the target's frames as they were trained on; None: not on the device yet.
     """
 
     run: Run
@@ -68,6 +70,7 @@ class Material:
     device: torch.device
     translation: dict[str, Any] | None = None
     left_out: LeftOut | None = None
+    store: Store | None = None
 
 
 @dataclass(frozen=True)

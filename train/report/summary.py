@@ -19,7 +19,6 @@
 - ``epochs``: one object an epoch whose answers were kept: ``stage``, ``epochs`` (done), ``changed`` (share of the
   frames that got another class than an epoch before; null for a stage's first), ``with_source_only``;
   ``pseudo_labels``: what metrics.jsonl notes of them, one object an epoch;
-- ``ensv``: ``agreement`` {candidate: share} and ``chosen``; candidates are the models and the kept epochs;
 - ``verdict``: see :mod:`tgkt_edge.train.report.verdict`.
 
 All answers are float32, as ``evaluate`` gives and ``export`` ships; those of kept epochs are in the run's precision.
@@ -45,7 +44,6 @@ from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.predict import checked_answers, predict_target
 from tgkt_edge.train.report.comparison import Evidence
-from tgkt_edge.train.report.ensv import chosen, ensemble_agreement
 from tgkt_edge.train.report.html import render
 from tgkt_edge.train.report.material import Answers, Findings, Material, Model
 from tgkt_edge.train.report.metrics import divergence, overlap
@@ -136,8 +134,11 @@ def gather(material: Material, progress: ReportProgress | None = None) -> Findin
         held = ask_all(Store(material.held.codes, material.device))
         source = Model(material.models["source-only"].network)
         rgb = ask("source-only", source, Store(material.held.rgb, material.device))
+    target = material.store
+    if target is None:
+        target = Store(material.target.codes, material.device)
     return Findings(
-        ask_all(Store(material.target.codes, material.device)),
+        ask_all(target),
         held,
         rgb,
         kept_epochs(material.run, (len(material.target), len(material.classes))),
@@ -172,9 +173,6 @@ def summarise(material: Material, findings: Findings) -> dict[str, Any]:
     classes, answers = material.classes, findings.answers
     counts = {name: np.bincount(a.named, minlength=len(classes)) for name, a in answers.items()}
     target = answers["target"].named
-    candidates = {name: a.probabilities for name, a in answers.items()}
-    candidates |= {f"{stage} after {n} epochs": p for stage, n, p in findings.epochs}
-    agreement = ensemble_agreement(candidates)
     return {
         "tool": {"name": "tgkt-edge", "version": __version__},
         "schema": SCHEMA,
@@ -211,7 +209,6 @@ def summarise(material: Material, findings: Findings) -> dict[str, Any]:
         "translation": material.translation,
         "epochs": epoch_story(findings, answers["source-only"].named),
         "pseudo_labels": [line for line in findings.metrics if line.get("event") == "epoch"],
-        "ensv": {"agreement": agreement, "chosen": chosen(agreement)},
         "verdict": judge(evidence(material, findings)).to_dict(),
     }
 

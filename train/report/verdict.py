@@ -19,7 +19,7 @@ Structure speaks of accuracy over frames, pairs of accuracy over classes; a sent
 
 A verdict needs its 90 % interval (bootstrap) on one side of zero; else there is no evidence. A class that source-only
 gives its fair share of frames and the target network none turns "helped" into "no evidence". What else the report
-shows (KL on pairs, EnsV, agreement with T's path, entropies) decides nothing: it ordered runs badly, or the losses
+shows (KL on pairs, agreement with T's path, entropies) decides nothing: it ordered runs badly, or the losses
 optimise it.
 
 HANDICAP and the number of neighbours were chosen on development runs at 64 pixels; see benchmarks/verdict.py.

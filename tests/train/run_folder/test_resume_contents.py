@@ -13,10 +13,12 @@ import yaml
 
 from tests.support.training import Tiny
 from tgkt_edge.config import AdaptConfig
+from tgkt_edge.data.loading import load_frames, load_images
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.nn.checkpoint import load_classifier, save_checkpoint
+from tgkt_edge.train.run_folder.contents import DataDigests
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 DEPTH = load_sensor("depth")
@@ -81,18 +83,22 @@ def test_other_frames_at_the_same_path_are_refused_by_name(
 
 
 def test_labels_of_the_source_count_as_well(tiny: Tiny, tmp_path: Path) -> None:
-    from tgkt_edge.train.run_folder.contents import contents
-
     shutil.copytree(tiny.data, tmp_path / "data")
-    inputs = RunInputs(str(tmp_path / "data" / "target"), None, str(tmp_path / "data" / "source"))
-    before = contents(inputs)
-    assert before.keys() == {"target", "source"}
-    assert contents(inputs) == before
+
+    def contents() -> dict[str, str]:
+        found = DataDigests()
+        load_frames(tmp_path / "data" / "target", DEPTH, 32, digests=found.target)
+        load_images(tmp_path / "data" / "source", 32, digests=found.source)
+        return found.contents()
+
+    before = contents()
+    assert before.keys() == {"target", "source"}  # no pairs were given
+    assert contents() == before
     kitchen = tmp_path / "data" / "source" / "kitchen"
     (tmp_path / "data" / "source" / "office" / "9.png").write_bytes(min(kitchen.iterdir()).read_bytes())
     min(kitchen.iterdir()).unlink()
-    assert contents(inputs)["target"] == before["target"]
-    assert contents(inputs)["source"] != before["source"]
+    assert contents()["target"] == before["target"]
+    assert contents()["source"] != before["source"]
 
 
 @pytest.mark.slow
