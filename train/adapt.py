@@ -267,17 +267,18 @@ def _forget_unsaved(run: Run, config: AdaptConfig) -> None:
 
 
 def _translation_line(report: dict[str, Any]) -> list[str]:
-    """What the translation gave before any training: there after minutes, and what to expect of all that follows."""
-    told = report["translation"]
-    if told is None:
+    """What the translation gave before any training, and how well it fits pairs left out; none for other methods."""
+    translation = report["translation"]
+    if translation is None:
         return []
     counts = report["predicted"].get("translate", report["predicted"]["target"])
     unadapted = report["correlation"].get("source-only")
     return [
         "the translation alone gave "
         + ", ".join(f"{name} {count}" for name, count in counts.items())
-        + f"; on {told['pairs']} pairs left out its answers go with those on the RGB with a correlation of "
-        f"{told['correlation']:.2f}" + (f" (source-only {unadapted:.2f})" if unadapted is not None else "")
+        + f"; on {translation['pairs']} pairs left out its answers go with those on the RGB with a correlation of "
+        f"{translation['correlation']:.2f}"
+        + (f" (source-only {unadapted:.2f})" if unadapted is not None else "")
     ]
 
 

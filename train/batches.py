@@ -63,7 +63,7 @@ def pieces(order: Ints, batch: int, least: int = 2) -> list[Ints]:
 
 
 def batches(rng: np.random.Generator, n: int, batch: int, least: int = 2) -> list[Ints]:
-    """A random order of range(n), in :func:`pieces`."""
+    """0 to n - 1 in random order, cut into batches by :func:`pieces`."""
     return pieces(rng.permutation(n), batch, least)
 
 

@@ -39,10 +39,11 @@ Timed = Callable[[str, Callable[[], Any]], Any]
 
 @dataclass(frozen=True)
 class Translated:
-    """What these stages give the report.
+    """What these stages leave for the report.
 
     Attributes:
-        models: after source-only. rows: pairs that the models are asked about; runs: lengths of neighbours among them.
+        models: name -> network, without source-only.
+        rows: (M,) which pairs the report asks them about. runs: lengths of the runs of neighbours among these.
         about: of the translation, see :mod:`tgkt_edge.train.methods.translation.translate`.
         left_out: what it answered about pairs while they were left out.
     """

@@ -1,4 +1,4 @@
-"""What training tells: metrics.jsonl, TensorBoard, and a progress bar (plain lines where there is no terminal)."""
+"""What training logs: metrics.jsonl, TensorBoard, and a progress bar (plain lines where there is no terminal)."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class RunLog:
                     with _writing(self.folder):
                         file.close()
         except TgktEdgeError:
-            if kind is None:  # else it is what could not be written before, which is told already
+            if kind is None:  # else it is what could not be written before, which was raised already
                 raise
 
     def say(self, text: str) -> None:

@@ -6,20 +6,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import tgkt_edge
-from tgkt_edge.config import AdaptConfig
+from tests.support.training import Tiny
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.batches import Store
 from tgkt_edge.train.nn.predict import predict_target
 from tgkt_edge.train.report import summary
-from tgkt_edge.train.run_folder.folder import RunInputs
 
 CHILD = """
 import json, sys
@@ -39,15 +38,6 @@ sys.addaudithook(note)
 adapt(RunInputs(*inputs), load_sensor("depth"), Path(out), config)
 print(json.dumps(opened))
 """
-
-
-class Tiny(Protocol):
-    data: Path
-    weights: Path
-    inputs: RunInputs
-    small: tuple[str, ...]
-
-    def config(self, *sets: str) -> AdaptConfig: ...
 
 
 BASELINE = ("method=shot", "shot.epochs=1", "source.epochs=1")

@@ -79,7 +79,7 @@ def pick(
     if not 0 < frames <= len(there):
         but = f" beside the {len(taught)} that it was trained on with --labels" if taught else ""
         raise UsageError(
-            f"--frames {frames}: the run has {len(there)} target frames{but}; expected 1 to that"
+            f"--frames {frames}: expected 1 to {len(there)}, the target frames of the run{but}"
         )
     pictures: dict[Path, str] = {}
     unreadable: list[str] = []
@@ -102,7 +102,7 @@ def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
     """Compare the models of a run with a person's labels.
 
     Args:
-        answers: CSV with columns ``frame`` and ``label``; an empty label is not labelled yet, ``?`` cannot be told.
+        answers: CSV with columns ``frame`` and ``label``; an empty label: not labelled yet; ``?``: nobody can tell.
 
     Returns:
         ``labelled``, ``unlabelled`` and ``cannot_tell`` (frames), ``trained_on`` (rows left out: the run learnt from
@@ -119,20 +119,20 @@ def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
     taught = trained_on(path)
     listed = read_labels(answers, "--answers", classes, known)
     rows = [(name, label) for name, label in listed if name not in taught]
-    told = [(known[name], label) for name, label in class_labels(rows).items()]
-    if not told:
+    judged = [(known[name], label) for name, label in class_labels(rows).items()]
+    if not judged:
         but = " but those that the run was trained with" if len(rows) < len(listed) else " yet"
         raise DataError(f"--answers {answers}: no row has a label{but}. Classes: {', '.join(classes)}")
     side = resize_side(size)
-    read = reader([frame for frame, _ in told])
-    codes = np.stack([encode(read(frame), sensor, side, str(frame.name)) for frame, _ in told])
-    truth = np.array([classes.index(label) for _, label in told])
-    frames = Frames(codes, tuple(str(frame.name) for frame, _ in told), truth, classes)
+    read = reader([frame for frame, _ in judged])
+    codes = np.stack([encode(read(frame), sensor, side, str(frame.name)) for frame, _ in judged])
+    truth = np.array([classes.index(label) for _, label in judged])
+    frames = Frames(codes, tuple(str(frame.name) for frame, _ in judged), truth, classes)
     right = {name: answer(frames).argmax(1) == truth for name, answer in ask.items()}
     adapted = "target" if "target" in right else "tgmb"
     return {
         "frames": len(rows),
-        "labelled": len(told),
+        "labelled": len(judged),
         "unlabelled": [str(file) for file, label in rows if label == ""],
         "trained_on": len(listed) - len(rows),
         "cannot_tell": [str(file) for file, label in rows if label == CANNOT_TELL],
@@ -176,12 +176,12 @@ def describe(result: dict[str, Any]) -> list[str]:
         for name, m in result["models"].items()
     ]
     c = result["comparison"]
-    sure = c["p"] < 0.05
+    significant = c["p"] < 0.05
     word = "better" if c["difference"] > 0 else "worse"
     lines.append(
         f"{c['model']} against source-only: {100 * c['difference']:+.1f} points; alone right on {c['only_target']} and "
         f"{c['only_source']} frames, p = {c['p']:.2g} (exact McNemar): "
-        + (f"{c['model']} is {word}" if sure else "too few frames to tell them apart")
+        + (f"{c['model']} is {word}" if significant else "too few frames to tell them apart")
     )
     return lines
 

@@ -30,7 +30,7 @@ def squared_distance(a: Tensor, b: Tensor, how: Literal["mean", "sum", "frobeniu
 
 
 def domain_loss(logits: Tensor, is_first: bool) -> Tensor:
-    """Binary cross-entropy of a discriminator that should say "first domain" (or not), the terms of (2) and (3).
+    """Binary cross-entropy of a discriminator that should answer "first domain" (or not), the terms of (2) and (3).
 
     Args:
         logits: (B, 1) discriminator outputs before the sigmoid.
@@ -43,7 +43,7 @@ def domain_loss(logits: Tensor, is_first: bool) -> Tensor:
 def information_maximisation(logits: Tensor, prior: Tensor | None = None) -> Tensor:
     """L_IM (5): mean conditional entropy minus the entropy of the batch-mean prediction, in nats.
 
-    Small when each prediction is sure and all classes are used; from -log K to 0 or just above. Except for the
+    Small when each prediction is confident and all classes are used; from -log K to 0 or just above. Except for the
     constant log K, the second part is the divergence of the mean from equally frequent classes. With ``prior`` it is
     KL(batch mean || prior), 0 at least: for frames whose classes are known to be of other shares.
 

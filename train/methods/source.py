@@ -17,7 +17,7 @@ from tgkt_edge.train.resume_state import StageState
 
 
 def load_pretrained(model: SceneClassifier, config: AdaptConfig, log: RunLog) -> None:
-    """Fill the backbone as ``config.weights`` says, and say if their scale was changed."""
+    """Fill the backbone from ``config.weights``, and log it if their scale was changed."""
     divisor = load_imagenet(model, config.weights)
     if divisor != 1:
         log.say(

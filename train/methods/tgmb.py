@@ -103,7 +103,7 @@ def discriminator_loss(
 ) -> Tensor:
     """What D1 and D2 minimise: (2) and (3) as binary cross-entropy.
 
-    D1 tells F_s of TI RGB (1) from translated TI (0). D2 tells translated TI (1) from translated TR (0); under
+    D1 separates F_s of TI RGB (1) from translated TI (0). D2 separates translated TI (1) from translated TR (0); under
     "eq3-minmax" the other way round, as equation (3) is printed.
 
     Args:
@@ -123,7 +123,7 @@ def translator_adversary(
 ) -> tuple[Tensor, Tensor]:
     """What T minimises against D1 and against D2, with gradients into ``fake_ti`` and ``fake_tr``.
 
-    "flipped": labels swapped, which keeps gradients alive when a discriminator is sure: D1(T(TI)) -> 1 and
+    "flipped": labels swapped, which keeps gradients alive when a discriminator is confident: D1(T(TI)) -> 1 and
     D2(T(TR)) -> 1. "eq3-minmax": T minimises the likelihoods (2) and (3) that the discriminators maximise.
     """
     if cfg.adversary == "flipped":

@@ -32,7 +32,7 @@ BESIDE = "beside/"
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says about itself.
+    """What the header of a checkpoint holds.
 
     ``kind``: "source", "translator" or "target"; ``image_size``: side of the network's input, pixels; ``beside``:
     tensors that are stored with the weights and are none of them.
@@ -162,7 +162,7 @@ def load_classifier(path: Path, kind: str | None = None) -> tuple[Classifier, He
 
 
 def _architecture(model: Classifier) -> dict[str, Any]:
-    """What tells this network from the paper's; nothing for the paper's."""
+    """What the header holds where the network is not built as the paper's: pooled layers, surface normals, an import."""
     if isinstance(model, ImportedClassifier):
         return {"imported": model.about}
     return {
@@ -188,7 +188,8 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def load_imagenet(model: SceneClassifier, weights: str) -> float:
-    """Fill the backbone as ``--weights`` says, weights of another scale brought to torchvision's (:mod:`.scale`).
+    """Fill the backbone as ``--weights`` says, weights of another scale brought to torchvision's
+    (:mod:`tgkt_edge.train.nn.weight_scale`).
 
     Args:
         weights: "imagenet" (torchvision's IMAGENET1K_V1, downloaded once), "none" (keep the random

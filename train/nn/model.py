@@ -72,7 +72,7 @@ def pooled_layers(backbone: Any, x: Tensor, layers: Sequence[int]) -> list[Tenso
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """(B, C) rows of Euclidean length 1; a row of zeros stays one.
+    """(B, C) rows of Euclidean length 1; a row of zeros stays as it is.
 
     By way of the mean square, which half precision can hold where the sum of squares would overflow.
     """

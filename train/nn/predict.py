@@ -1,4 +1,4 @@
-"""Evaluation-mode skips all frames: central crop, no gradients."""
+"""What a network answers to all frames: evaluation mode, central crops, no gradients; and whether it is finite."""
 
 from __future__ import annotations
 
@@ -36,15 +36,14 @@ def predict_target(
 
     Args:
         translator: if given, frames go through it first (the TGMB path); otherwise they enter as they are.
-        name: if given, answers that are no numbers are refused, and the error calls the network so.
-
+        name: if given, non-finite outputs are refused, and the error calls the network so.
         advance: called with the number of images of each batch, once it is answered.
 
     Returns:
         (N, 256) and (N, K) float32 on the device.
 
     Raises:
-        TgktEdgeError: some are infinite or not a number, with ``name``: the network diverged, whatever its losses said.
+        TgktEdgeError: some are infinite or not a number, with ``name``: the network diverged, whatever its losses were.
     """
     model.eval()
     features, logits = [], []

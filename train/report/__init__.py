@@ -1,1 +1,1 @@
-"""What can be said of a finished run without labels: measures, verdict, pages."""
+"""What a finished run shows without labels: measures, verdict, pages."""

@@ -75,7 +75,7 @@ class Material:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one model says of N images: ``features`` (N, 256), ``probabilities`` (N, K)."""
+    """What one model answers to N images: ``features`` (N, 256), ``probabilities`` (N, K)."""
 
     features: Floats
     probabilities: Floats

@@ -25,7 +25,7 @@ SHOWN = 8
 
 
 def held_strip(material: Material, findings: Findings) -> str:
-    """Held-out pairs: RGB, frame, translation, and what is said of each."""
+    """Held-out pairs: RGB, frame, translation, and each network's class with its probability."""
     if findings.rgb is None:
         return ""
     rows = _spread(len(material.held))
@@ -34,8 +34,8 @@ def held_strip(material: Material, findings: Findings) -> str:
         shots = [("RGB", rgb_uri(_crop(material, material.held.rgb[i]), SIDE))]
         shots.append(("frame", _frame(material, material.held.codes[i])))
         shots += [("translated", translated)] if translated else []
-        said = [("RGB", findings.rgb), *findings.held.items()]
-        figures.append(_figure(shots, material.held.names[i], _say(material, said, i)))
+        answers = [("RGB", findings.rgb), *findings.held.items()]
+        figures.append(_figure(shots, material.held.names[i], _class_lines(material, answers, i)))
     return section(
         "Held-out pairs",
         "Other scenes, never trained on. The source model's answer on the photo is the reference that the others are "
@@ -52,8 +52,8 @@ def target_strip(material: Material, findings: Findings) -> str:
     for i, translated in zip(rows, _translations(material, material.target.codes, rows), strict=True):
         shots = [("frame", _frame(material, material.target.codes[i]))]
         shots += [("translated", translated)] if translated else []
-        said = list(findings.answers.items())
-        figures.append(_figure(shots, material.target.names[i], _say(material, said, i)))
+        answers = list(findings.answers.items())
+        figures.append(_figure(shots, material.target.names[i], _class_lines(material, answers, i)))
     return section(
         "Target frames",
         "As the network gets them, and through the translation net where there is one. A translation is made for the "
@@ -97,22 +97,22 @@ def translated(
     return rgb
 
 
-def _say(material: Material, said: Sequence[tuple[str, Answers]], i: int) -> list[str]:
+def _class_lines(material: Material, models: Sequence[tuple[str, Answers]], i: int) -> list[str]:
     lines = []
-    for name, answers in said:
+    for name, answers in models:
         p = answers.probabilities[i]
         lines.append(f"{name}: {material.classes[int(p.argmax())]} {p.max():.0%}")
     return lines
 
 
-def _figure(shots: Sequence[tuple[str, str]], name: str, said: Sequence[str]) -> str:
+def _figure(shots: Sequence[tuple[str, str]], name: str, lines: Sequence[str]) -> str:
     pictures = "".join(
         f'<div><img src="{uri}" alt="{escape(title)}"><small>{escape(title)}</small></div>'
         for title, uri in shots
     )
-    lines = "".join(f"<br>{escape(line)}" for line in said)
+    below = "".join(f"<br>{escape(line)}" for line in lines)
     short = "/".join(Path(name).parts[-2:])
     return (
         f'<figure class="card"><div class="shots">{pictures}</div>'
-        f"<figcaption><b>{escape(short)}</b>{lines}</figcaption></figure>"
+        f"<figcaption><b>{escape(short)}</b>{below}</figcaption></figure>"
     )

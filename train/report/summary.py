@@ -1,4 +1,4 @@
-"""What can be said of a finished run without labels: ``report.json`` and ``report.html``.
+"""What a finished run shows without labels: ``report.json`` and ``report.html``.
 
 ``report.json`` holds:
 

@@ -142,12 +142,13 @@ class Run:
             raise IncompatibleError(f"{file} is damaged: {str(error).rstrip('.')}. Adapt again.") from error
 
     def written_by(self) -> str:
-        """Version of tgkt-edge that started this run, of a folder that :meth:`read_config` can read."""
+        """Version of tgkt-edge that started this run. Call it where :meth:`read_config` succeeds."""
         values = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
         return str(values.get("tool"))
 
     def removed_options(self) -> list[str]:
-        """Options this run was started with that this version no longer has; of a folder as for :meth:`written_by`."""
+        """Options this run was started with that this version no longer has, as ``key = value``. Call it where
+        :meth:`read_config` succeeds."""
         values = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
         return removed_options(values["config"])
 
@@ -173,7 +174,11 @@ def write_config(
     config: AdaptConfig,
     contents: dict[str, str] | None = None,
 ) -> None:
-    """Write ``out/config.yaml``; a run without ``contents`` goes on with whatever the data holds then."""
+    """Write ``out/config.yaml``.
+
+    Args:
+        contents: what the data held, which --resume compares with; None: it compares nothing.
+    """
     values = {**_plain(inputs, sensor, config), **({"contents": contents} if contents else {})}
     write_text(out / "config.yaml", yaml.safe_dump(values, sort_keys=False))
 
