@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tgkt_edge.data.bad_files import Progress, read_all, report_bad
 from tgkt_edge.data.digests import FileDigests
-from tgkt_edge.data.discovery import SHOWN, abbreviate, frame_places, labelled, matched, read_csv_columns
+from tgkt_edge.data.discovery import abbreviate, frame_places, labelled, matched, read_csv_columns
 from tgkt_edge.data.levels import Levels, measure_levels
 from tgkt_edge.data.names import class_index
+from tgkt_edge.data.size import pin_size, reader_of
 from tgkt_edge.data.value_checks import check_values
 from tgkt_edge.errors import DataError
-from tgkt_edge.io.images import Reader, read_frame, read_rgb
+from tgkt_edge.io.images import Reader, read_rgb
 from tgkt_edge.io.parts import read_bytes
 from tgkt_edge.io.recording_format import video_frames
-from tgkt_edge.notes import note
 from tgkt_edge.preprocess import encode, encode_rgb, invalid_share
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.system.cpu import usable_cpus
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being read, how many are done, how many there are."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -114,7 +106,7 @@ def load_frames(
     positions = {position for _, position in places if position is not None}
     if positions:
         return _from_video(files[0], positions, spec, side, skip_bad, progress, f"{flag} {path}")
-    return _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress, _reader(digests))[:2]
+    return _read_frames(files, spec, side, skip_bad, f"{flag} {path}", progress, reader_of(digests))[:2]
 
 
 def spread(count: int, at_most: int) -> list[int]:
@@ -189,14 +181,14 @@ def load_images(
     files, labels = labelled(path, flag, "image")
     if digests is not None:
         digests.list(zip(files, labels, strict=True))
-    read = _reader(digests)
+    read = reader_of(digests)
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise DataError(
             f"{flag} {path}: found one class only ({classes[0]}): a classifier needs at least two. "
             f"Expected a folder of class folders, or a CSV with columns image,label."
         )
-    images, kept = _read_all(
+    images, kept = read_all(
         files,
         lambda file: encode_rgb(read_rgb(file, read), side, str(file)),
         skip_bad,
@@ -239,8 +231,8 @@ def load_pairs(
     pairs = list(zip(rgb_files, frame_files, strict=True))
     if digests is not None:
         digests.list(pairs)
-    reader = _reader(digests)
-    pinned, read_ahead = _pinned(frame_files, spec, reader)
+    reader = reader_of(digests)
+    pinned, read_ahead = pin_size(frame_files, spec, reader)
 
     def read_pair(pair: tuple[Path, Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint16], Levels]:
         rgb_file, frame_file = pair
@@ -248,43 +240,11 @@ def load_pairs(
         frame = read_ahead(frame_file)
         return rgb, encode(frame, pinned, side, str(frame_file)), measure_levels(frame, pinned)
 
-    read_pairs, kept = _read_all(pairs, read_pair, skip_bad, f"--paired {path}", progress)
+    read_pairs, kept = read_all(pairs, read_pair, skip_bad, f"--paired {path}", progress)
     rgbs, codes, levels = (np.stack(column) for column in zip(*read_pairs, strict=True))
     names = tuple(str(frame_files[i]) for i in kept)
     check_values(levels, pinned, f"--paired {path}", names)
     return Pairs(rgbs, codes, names, levels)
-
-
-def _reader(digests: FileDigests | None) -> Reader:
-    return read_bytes if digests is None else digests.read
-
-
-def _pinned(
-    files: Sequence[Path], spec: SensorSpec, reader: Reader
-) -> tuple[SensorSpec, Callable[[Path], NDArray[Any]]]:
-    """``spec`` with the size of the first frame that fits it, so that frames of other sizes are refused.
-
-    Returns:
-        The pinned spec, and what reads a frame as :func:`read_frame` does; it opens no file that was opened for this.
-    """
-    ahead: dict[Path, NDArray[Any] | DataError] = {}
-
-    def read(file: Path) -> NDArray[Any]:
-        found = ahead.pop(file, None)
-        if isinstance(found, DataError):
-            raise found
-        return read_frame(file, reader) if found is None else found
-
-    for file in files if spec.size is None else ():
-        try:
-            frame = read_frame(file, reader)
-            ahead[file] = frame
-            spec.check(frame, str(file))
-        except DataError as error:
-            ahead[file] = error
-            continue
-        return spec.with_size(frame.shape[1], frame.shape[0]), read
-    return spec, read
 
 
 def _read_frames(
@@ -297,13 +257,13 @@ def _read_frames(
     reader: Reader = read_bytes,
 ) -> tuple[Frames, SensorSpec, list[int]]:
     """The frames, ``spec`` with its size pinned, and the indices of the files that could be used."""
-    spec, read_ahead = _pinned(files, spec, reader)
+    spec, read_ahead = pin_size(files, spec, reader)
 
     def read(file: Path) -> _Read:
         frame = read_ahead(file)
         return encode(frame, spec, side, str(file)), invalid_share(frame, spec), measure_levels(frame, spec)
 
-    found, kept = _read_all(files, read, skip_bad, what, progress)
+    found, kept = read_all(files, read, skip_bad, what, progress)
     return _frames(found, [str(files[i]) for i in kept], spec, what), spec, kept
 
 
@@ -351,87 +311,7 @@ def _from_video(
             bad.append((name, str(error)))
         if progress is not None:
             progress(what, len(bad) + len(found), len(positions))
-    _report(bad, bool(found), len(bad) + len(found), skip_bad, what)
+    report_bad(bad, bool(found), len(bad) + len(found), skip_bad, what)
     if not found:
         raise DataError(f"{what}: {path.name} holds no frame: the recording was cut off")
     return _frames(found, names, spec, what), spec
-
-
-def _read_all(
-    items: Sequence[Any],
-    read: Callable[[Any], T],
-    skip_bad: bool,
-    what: str,
-    progress: Progress | None,
-) -> tuple[list[T], list[int]]:
-    """Apply ``read`` to every item in threads (decoding releases the GIL); keep order; report all bad ones at once."""
-
-    def attempt(item: Any) -> T | DataError:
-        try:
-            return read(item)
-        except DataError as error:
-            return error
-
-    good: list[T] = []
-    kept: list[int] = []
-    bad: list[tuple[str, str]] = []
-    with ThreadPoolExecutor(max_workers=min(8, usable_cpus())) as pool:
-        for i, result in enumerate(pool.map(attempt, items)):
-            if isinstance(result, DataError):
-                bad.append((_name_of(items[i], str(result)), str(result)))
-            else:
-                good.append(result)
-                kept.append(i)
-            if progress is not None:
-                progress(what, i + 1, len(items))
-    _report(bad, bool(good), len(items), skip_bad, what)
-    return good, kept
-
-
-def _name_of(item: Any, message: str) -> str:
-    """The file that a message is about: ``item``, or the one of a pair."""
-    names = [str(one) for one in (item if isinstance(item, tuple) else (item,))]
-    return next((name for name in names if message.startswith(name)), names[-1])
-
-
-def _report(bad: list[tuple[str, str]], good: bool, total: int, skip_bad: bool, what: str) -> None:
-    """Raise DataError about the ``bad`` ones of ``total``, unless they may be skipped and something is left.
-
-    Args:
-        bad: name and message of each; equal reasons are told once, with a count.
-    """
-    if not bad:
-        return
-    reasons = group_reasons(bad)
-    listed = "\n  ".join(reasons[:SHOWN]) + (
-        f"\n  ... and {len(reasons) - SHOWN} more reasons" if len(reasons) > SHOWN else ""
-    )
-    if skip_bad and good:
-        note(f"{what}: left out {len(bad)} of {total} (--skip-bad):\n  {listed}")
-        return
-    advice = (
-        "Nothing is left." if not good else "Repair or remove them, or give --skip-bad to go on without them."
-    )
-    raise DataError(f"{what}: {len(bad)} of {total} cannot be used:\n  {listed}\n{advice}")
-
-
-def group_reasons(bad: Sequence[tuple[str, str]]) -> list[str]:
-    """One line for each reason, the most frequent first.
-
-    Args:
-        bad: name and message of each, which may begin with the name. Sizes in bytes make no other reason.
-    """
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for name, message in bad:
-        reason = re.sub(r"\d+ bytes", "N bytes", message.replace(name, ""))
-        groups.setdefault(reason, []).append((name, message))
-    lines = []
-    for members in sorted(groups.values(), key=len, reverse=True):
-        name, message = members[0]
-        if len(members) == 1:
-            lines.append(message)
-        else:
-            lines.append(
-                f"{len(members)} files, the first {name}: {message.removeprefix(name).lstrip(':, ')}"
-            )
-    return lines

@@ -1,0 +1,98 @@
+"""Reading many files of which some are bad: all of those are reported at once, grouped by reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from tgkt_edge.data.discovery import SHOWN
+from tgkt_edge.errors import DataError
+from tgkt_edge.notes import note
+from tgkt_edge.system.cpu import usable_cpus
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being read, how many are done, how many there are."""
+
+T = TypeVar("T")
+
+
+def read_all(
+    items: Sequence[Any],
+    read: Callable[[Any], T],
+    skip_bad: bool,
+    what: str,
+    progress: Progress | None,
+) -> tuple[list[T], list[int]]:
+    """Apply ``read`` to every item in threads (decoding releases the GIL); keep order; report all bad ones at once."""
+
+    def attempt(item: Any) -> T | DataError:
+        try:
+            return read(item)
+        except DataError as error:
+            return error
+
+    good: list[T] = []
+    kept: list[int] = []
+    bad: list[tuple[str, str]] = []
+    with ThreadPoolExecutor(max_workers=min(8, usable_cpus())) as pool:
+        for i, result in enumerate(pool.map(attempt, items)):
+            if isinstance(result, DataError):
+                bad.append((_name_of(items[i], str(result)), str(result)))
+            else:
+                good.append(result)
+                kept.append(i)
+            if progress is not None:
+                progress(what, i + 1, len(items))
+    report_bad(bad, bool(good), len(items), skip_bad, what)
+    return good, kept
+
+
+def _name_of(item: Any, message: str) -> str:
+    """The file that a message is about: ``item``, or the one of a pair."""
+    names = [str(one) for one in (item if isinstance(item, tuple) else (item,))]
+    return next((name for name in names if message.startswith(name)), names[-1])
+
+
+def report_bad(bad: list[tuple[str, str]], good: bool, total: int, skip_bad: bool, what: str) -> None:
+    """Raise DataError about the ``bad`` ones of ``total``, unless they may be skipped and something is left.
+
+    Args:
+        bad: name and message of each; equal reasons are told once, with a count.
+    """
+    if not bad:
+        return
+    reasons = group_reasons(bad)
+    listed = "\n  ".join(reasons[:SHOWN]) + (
+        f"\n  ... and {len(reasons) - SHOWN} more reasons" if len(reasons) > SHOWN else ""
+    )
+    if skip_bad and good:
+        note(f"{what}: left out {len(bad)} of {total} (--skip-bad):\n  {listed}")
+        return
+    advice = (
+        "Nothing is left." if not good else "Repair or remove them, or give --skip-bad to go on without them."
+    )
+    raise DataError(f"{what}: {len(bad)} of {total} cannot be used:\n  {listed}\n{advice}")
+
+
+def group_reasons(bad: Sequence[tuple[str, str]]) -> list[str]:
+    """One line for each reason, the most frequent first.
+
+    Args:
+        bad: name and message of each, which may begin with the name. Sizes in bytes make no other reason.
+    """
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, message in bad:
+        reason = re.sub(r"\d+ bytes", "N bytes", message.replace(name, ""))
+        groups.setdefault(reason, []).append((name, message))
+    lines = []
+    for members in sorted(groups.values(), key=len, reverse=True):
+        name, message = members[0]
+        if len(members) == 1:
+            lines.append(message)
+        else:
+            lines.append(
+                f"{len(members)} files, the first {name}: {message.removeprefix(name).lstrip(':, ')}"
+            )
+    return lines
