@@ -1,42 +1,33 @@
-"""``adapt`` by translated features: what a run leaves, resumes, refuses, and says of pairs that do not fit."""
+"""``adapt`` by translated features: what a run leaves, and how it goes on where it was cut off."""
 
 from __future__ import annotations
 
-import csv
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
-from tests.support.training import Tiny, differing_tensors, metric_lines, run_inputs, write_small_data
-from tgkt_edge.config import build_config
+from tests.support.training import Tiny, differing_tensors, metric_lines
 from tgkt_edge.data.loading import load_frames
-from tgkt_edge.errors import ConfigError, DataError, TgktEdgeError, UsageError
 from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt, describe
 from tgkt_edge.train.methods import student as student_module
 from tgkt_edge.train.methods.translation import features as features_module
-from tgkt_edge.train.methods.translation.evidence import LEAST
 from tgkt_edge.train.methods.translation.source_features import (
     EARLY,
     FEATURES,
     LABELS,
-    MEAN,
     SHARES,
-    SPREAD,
 )
-from tgkt_edge.train.methods.translation.translate import encodings_of
 from tgkt_edge.train.nn import model as model_module
-from tgkt_edge.train.nn.checkpoint import load_classifier, load_tensors, save_checkpoint
+from tgkt_edge.train.nn.checkpoint import load_classifier, load_tensors
 from tgkt_edge.train.report.model_outputs import run_answers
 from tgkt_edge.train.run_folder.folder import Run
 
@@ -210,221 +201,3 @@ def test_features_that_are_there_are_read_again(tiny: Tiny, tmp_path: Path) -> N
         # 12 RGB, 10 pairs in RGB, plain and normals, 12 frames in one or two encodings; four views each.
         everything = 4 * (12 + 10 + 10 + 10 + 12)
         assert sum(computed) < everything
-
-
-# Other sources
-
-
-def test_a_trained_source_with_a_bottleneck_is_served(tiny: Tiny, finished: Run, tmp_path: Path) -> None:
-    """With mean and spread of its own features beside it, or, an older one, without."""
-    _, header = load_classifier(finished.source)
-    assert header.beside.keys() == {SHARES, MEAN, SPREAD, FEATURES, LABELS}
-    inputs = replace(tiny.inputs, source=None, source_model=str(finished.source))
-    report = adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))
-    assert report["translation"]["own_spread"]
-    assert not report["translation"]["own_backbone"]
-    run = Run(tmp_path / "run")
-    assert load_classifier(run.source)[1].beside.keys() == header.beside.keys()  # they travel with the copy
-
-
-def without_early(source: Path, out: Path) -> str:
-    """The same source model as the version before stored it: with features of the last layer alone."""
-    model, header = load_classifier(source, "source")
-    beside = {name: value for name, value in header.beside.items() if name != EARLY}
-    save_checkpoint(out, model, replace(header, beside=beside))
-    return str(out)
-
-
-def test_frames_that_look_like_rgb_are_translated_both_ways_where_the_source_has_all_layers(
-    tiny: Tiny, tmp_path: Path
-) -> None:
-    """NIR from the identity. A source of the version before has one way, and answers as it did."""
-    nir, made = load_sensor("nir"), run_inputs(write_small_data(tmp_path / "nir", "nir"))
-    identity = tiny.config(*TRANSLATE, "translation.start=identity")
-    new = adapt(made, nir, tmp_path / "new", identity)["translation"]
-    assert new["chosen"]["identity"]
-    assert new["opinions"] == 2
-
-    inputs = replace(made, source=None)
-    source = Run(tmp_path / "new").source
-    adapt(replace(inputs, source_model=str(source)), nir, tmp_path / "again", identity)
-    assert differing_tensors(Run(tmp_path / "again").target, Run(tmp_path / "new").target) == []
-
-    older = replace(inputs, source_model=without_early(source, tmp_path / "older.safetensors"))
-    one_way = adapt(older, nir, tmp_path / "old", identity)["translation"]
-    assert one_way["opinions"] == 1
-    none = tiny.config(*TRANSLATE, "translation.start=identity", "translation.reverse=0")
-    adapt(replace(inputs, source_model=str(source)), nir, tmp_path / "none", none)
-    assert differing_tensors(Run(tmp_path / "none").target, Run(tmp_path / "old").target) == []
-    assert "classifier.weight" in differing_tensors(
-        Run(tmp_path / "new").target, Run(tmp_path / "old").target
-    )
-
-
-def test_depth_does_not_depend_on_the_early_layers(tiny: Tiny, translated: Run, tmp_path: Path) -> None:
-    older = without_early(translated.source, tmp_path / "older.safetensors")
-    inputs = replace(tiny.inputs, source=None, source_model=older)
-    report = adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))
-    assert report["translation"]["opinions"] == 2
-    assert differing_tensors(Run(tmp_path / "run").target, translated.translated) == []
-
-
-def test_no_features_of_the_source_are_kept_where_none_are_asked_for(tiny: Tiny, tmp_path: Path) -> None:
-    report = adapt(tiny.inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE, "source.keep=0"))
-    assert load_classifier(Run(tmp_path / "run").source)[1].beside.keys() == {SHARES}
-    assert report["translation"]["opinions"] == 1
-
-
-def test_without_pretrained_weights_the_sources_own_features_do(
-    tiny: Tiny, finished: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    inputs = replace(tiny.inputs, source=None, source_model=str(finished.source))
-    report = adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE, "weights=none"))
-    assert report["translation"]["own_backbone"]
-    assert "there are no ImageNet weights" in capsys.readouterr().err
-
-
-def test_weights_that_are_missing_are_refused_before_anything_is_written(
-    tiny: Tiny, finished: Run, tmp_path: Path
-) -> None:
-    inputs = replace(tiny.inputs, source=None, source_model=str(finished.source))
-    config = tiny.config(*TRANSLATE, f"weights={tmp_path / 'no.safetensors'}")
-    with pytest.raises(UsageError, match=r"no such file.*with --weights none the source model's own"):
-        adapt(inputs, DEPTH, tmp_path / "run", config)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_linear_source_needs_weights() -> None:
-    with pytest.raises(ConfigError, match=r"source\.mode = linear with weights = none"):
-        build_config(None, ["source.mode=linear", "weights=none"])
-    assert not build_config(None, ["weights=none"]).linear_source
-    assert build_config(None, []).linear_source
-    assert not build_config(None, ["method=shot"]).linear_source
-    assert not build_config("paper").linear_source
-
-
-@pytest.mark.parametrize("method", ["tgmb", "shot"])
-def test_other_methods_take_a_linear_source_too(
-    method: str, tiny: Tiny, translated: Run, tmp_path: Path
-) -> None:
-    inputs = replace(tiny.inputs, source=None, source_model=str(translated.source))
-    sets = (f"method={method}", "tgmb.epochs=1", "shot.epochs=1")
-    assert adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*sets))["method"] == method
-
-
-def test_only_depth_maps_have_normals() -> None:
-    assert encodings_of("auto", True) == (("plain",), ("normals",), ("plain", "normals"))
-    assert encodings_of("both", True) == (("plain", "normals"),)
-    assert encodings_of("auto", False) == encodings_of("both", False) == (("plain",),)
-
-
-# Bad input
-
-
-def few_pairs(tiny: Tiny, folder: Path, rows: list[tuple[int, int]]) -> str:
-    """A CSV of pairs (number of the RGB, number of the frame) among the ten."""
-    rgb, frame = (sorted((tiny.data / "paired" / name).iterdir()) for name in ("rgb", "frame"))
-    file = folder / "pairs.csv"
-    with file.open("w", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow(["rgb", "frame"])
-        writer.writerows((rgb[i], frame[k]) for i, k in rows)
-    return str(file)
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([(0, 0)], "one pair: a translation needs pairs to learn from and others to be tried on"),
-        ([(0, 0)] * 9, "one pair, 8 more are copies of them"),
-        ([(i, i) for i in range(5)], "5 pairs, fewer than the 6 classes"),
-        ([(i, i) for i in range(5)] * 2, "5 pairs, 5 more are copies of them, fewer than the 6 classes"),
-    ],
-)
-def test_too_few_pairs_are_refused(
-    rows: list[tuple[int, int]], message: str, tiny: Tiny, tmp_path: Path
-) -> None:
-    inputs = replace(tiny.inputs, paired=few_pairs(tiny, tmp_path, rows))
-    with pytest.raises(DataError, match=f"--paired .*{message}") as caught:
-        adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))
-    assert caught.value.exit_code == 2
-    assert not (tmp_path / "run").exists()
-
-
-def test_copies_among_pairs_count_once(tiny: Tiny, translated: Run, tmp_path: Path) -> None:
-    pairs = few_pairs(tiny, tmp_path, [(i, i) for i in [*range(10), 0, 3, 3]])
-    inputs = replace(tiny.inputs, source=None, source_model=str(translated.source), paired=pairs)
-    assert adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))["held_out_pairs"] == 10
-
-
-def test_no_pairs_are_asked_for(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--method translate learns from pairs: give --paired"):
-        adapt(replace(tiny.inputs, paired=None), DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))
-
-
-def test_pairs_whose_halves_do_not_belong_together_are_not_learnt_from_unless_forced(
-    tiny: Tiny, translated: Run, tmp_path: Path
-) -> None:
-    """Every RGB with one and the same frame. The translation is kept, and --resume goes on where it is forced."""
-    pairs = few_pairs(tiny, tmp_path, [(i, 0) for i in range(10)])
-    inputs = replace(tiny.inputs, source=None, source_model=str(translated.source), paired=pairs)
-    out = tmp_path / "run"
-    with pytest.raises(
-        TgktEdgeError, match=r"(?s)--paired: of 10 pairs left out.*translation\.force=true"
-    ) as caught:
-        adapt(inputs, DEPTH, out, tiny.config("translator=features", "student.epochs=1"))
-    assert caught.value.exit_code == 1
-    assert Run(out).translated.is_file()
-    assert not Run(out).target.exists()
-    report = adapt(inputs, DEPTH, out, tiny.config(*FORCED, "student.epochs=1"), resume=True)
-    assert not report["translation"]["belong_together"]
-    assert report["translation"]["correlation"] < LEAST
-
-
-def test_frames_that_show_nothing_are_named_and_frames_all_alike_refused(
-    tiny: Tiny, translated: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    frames = tmp_path / "frames"
-    shutil.copytree(tiny.data / "target", frames)
-    first, second, *others = sorted(frames.iterdir())
-    frame = cv2.imread(str(first), cv2.IMREAD_UNCHANGED)
-    assert frame is not None
-    cv2.imwrite(str(first), np.full_like(frame, 2000))
-    inputs = replace(tiny.inputs, source=None, source_model=str(translated.source), target=str(frames))
-    report = adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))
-    assert sum(report["predicted"]["target"].values()) == 12
-    assert f"1 of 12 frames are one value all over and show nothing: {first}" in capsys.readouterr().err
-    for other in (second, *others):
-        shutil.copy(first, other)
-    with pytest.raises(DataError, match="all 12 frames are alike, pixel by pixel"):
-        adapt(inputs, DEPTH, tmp_path / "other", tiny.config(*TRANSLATE))
-    assert not (tmp_path / "other").exists()
-
-
-def test_a_bad_prior_is_refused_and_a_changed_one_is_not_resumed(
-    tiny: Tiny, translated: Run, tmp_path: Path
-) -> None:
-    prior = tmp_path / "prior.csv"
-    prior.write_text("class,share\nbedroom,0.5\n")
-    inputs = replace(tiny.inputs, source=None, source_model=str(translated.source))
-    config = tiny.config(*TRANSLATE, f"translation.prior={prior}")
-    with pytest.raises(ConfigError, match=f"--prior {prior}: missing: 'corridor'"):
-        adapt(inputs, DEPTH, tmp_path / "run", config)
-    assert not (tmp_path / "run").exists()
-    names = ("bedroom", "corridor", "kitchen", "office", "staircase", "warehouse")
-    shares = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)
-    prior.write_text("class,share\n" + "".join(f"{n},{s}\n" for n, s in zip(names, shares, strict=True)))
-    report = adapt(inputs, DEPTH, tmp_path / "run", config)
-    assert report["translation"]["prior"] == pytest.approx(shares)
-    labels = load_classifier(Run(tmp_path / "run").target)[1].beside["labels"]
-    np.testing.assert_allclose(labels.mean(0), shares, rtol=1e-6)
-    prior.write_text(
-        prior.read_text().replace("bedroom,0.5", "bedroom,0.1").replace("office,0.1", "office,0.5")
-    )
-    with pytest.raises(ConfigError, match=r"--prior: then sha256 .*, now sha256"):
-        adapt(inputs, DEPTH, tmp_path / "run", config, resume=True)
-
-
-def test_translate_has_no_pixels() -> None:
-    with pytest.raises(ConfigError, match="method translate is the translation of features"):
-        build_config(None, ["method=translate", "translator=pixels"])
