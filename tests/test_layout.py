@@ -78,7 +78,7 @@ def test_runtime_and_train_use_only_what_all_share(
 # the rest of `trt` writes into bundles. `evaluation` is numbers; its two commands open runs and bundles, so they
 # stand above both.
 LAYERS = (
-    ("__version__", "errors", "notes", "system.cpu"),
+    ("__version__", "config_removed", "errors", "notes", "system.cpu"),
     ("library_defaults", "config_parsing", "optional_deps", "sensor"),
     ("config_sections",),
     ("config", "preprocess", "trt.library"),

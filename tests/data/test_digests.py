@@ -134,3 +134,16 @@ def test_a_file_that_went_is_unreadable_and_no_error(tmp_path: Path) -> None:
     digests.list([(tmp_path / "gone.png", "a")])
     line = f"{tmp_path / 'gone.png'} unreadable\na\n\n".encode()
     assert digests.summary() == f"1 with sha256 {hashlib.sha256(line).hexdigest()[:32]}"
+
+
+def test_pages_of_a_stack_count_with_the_whole_file(tmp_path: Path) -> None:
+    pages = list(np.random.default_rng(0).integers(500, 5000, (3, 24, 32), dtype=np.uint16))
+    (tmp_path / "target").mkdir()
+    file = tmp_path / "target" / "stack.tif"
+    cv2.imwritemulti(str(file), pages)
+    digests = FileDigests()
+    found, _ = load_frames(tmp_path / "target", DEPTH, 16, digests=digests)
+    assert len(found) == 3
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    words = "".join(f"{file}?page={page} {sha256}\nNone\n\n" for page in range(3))
+    assert digests.summary() == f"3 with sha256 {hashlib.sha256(words.encode()).hexdigest()[:32]}"
