@@ -1,6 +1,6 @@
-"""Resume state of a stage: its modules and optimisers after a whole number of epochs.
+"""Resume state of a stage: its modules and optimizers after a whole number of epochs.
 
-All randomness of an epoch comes from (seed, stage, epoch), so modules, optimisers and the epoch are the whole state.
+All randomness of an epoch comes from (seed, stage, epoch), so modules, optimizers and the epoch are the whole state.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class StageState:
         self,
         epoch: int,
         modules: Mapping[str, nn.Module],
-        optimisers: Mapping[str, torch.optim.Optimizer],
+        optimizers: Mapping[str, torch.optim.Optimizer],
         extra: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Keep the state after ``epoch`` epochs, if the last save is long enough ago."""
@@ -44,15 +44,15 @@ class StageState:
             tensors.update(
                 {f"{name}/{key}": value.cpu().clone() for key, value in module.state_dict().items()}
             )
-        for name, optimiser in optimisers.items():
-            for number, slots in optimiser.state_dict()["state"].items():
+        for name, optimizer in optimizers.items():
+            for number, slots in optimizer.state_dict()["state"].items():
                 for slot, value in slots.items():
                     if isinstance(value, Tensor):
                         tensors[f"{name}/{number}/{slot}"] = value.cpu().clone()
         save_tensors(self.path, {key: value.contiguous() for key, value in tensors.items()}, {"epoch": epoch})
         self._last = time.monotonic()
 
-    def load(self, modules: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer]) -> int:
+    def load(self, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> int:
         """Restore what was saved and return how many epochs are done; 0 if nothing was saved."""
         if self.path is None or not self.path.is_file():
             return 0
@@ -60,12 +60,12 @@ class StageState:
         try:
             for name, module in modules.items():
                 module.load_state_dict(_below(tensors, name))
-            for name, optimiser in optimisers.items():
+            for name, optimizer in optimizers.items():
                 state: dict[int, dict[str, Tensor]] = {}
                 for key, value in _below(tensors, name).items():
                     number, slot = key.split("/")
                     state.setdefault(int(number), {})[slot] = value
-                optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+                optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
             self.extra = _below(tensors, "extra")
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f"{self.path}: resume state of another configuration: {error}") from error

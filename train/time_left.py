@@ -127,13 +127,9 @@ def parts_of_run(
             stages["tgkt"] = {"tgkt": config.student.epochs * target * (step + answer)}
             networks = 3
     elif config.method in ("tgmb", "tgkt"):
-        for number in range(1, config.rounds + 1):
-            ending = "" if number == 1 else f"-{number}"
-            name = f"tgmb{ending}"
-            stages[name] = {name: config.tgmb.epochs * target * (2 * step + answer)}
-            if config.method == "tgkt":
-                name = f"tgkt{ending}"
-                stages[name] = {name: config.tgkt.epochs * target * (2 * step + 3 * answer)}
+        stages["tgmb"] = {"tgmb": config.tgmb.epochs * target * (2 * step + answer)}
+        if config.method == "tgkt":
+            stages["tgkt"] = {"tgkt": config.tgkt.epochs * target * (2 * step + 3 * answer)}
         networks = 3 if config.method == "tgkt" else 2
     elif config.method in ("shot", "socket"):
         cfg = config.socket if config.method == "socket" else config.shot

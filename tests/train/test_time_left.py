@@ -81,7 +81,6 @@ def test_words(seconds: float, words: str) -> None:
 METHODS = [
     ("method=tgkt",),
     ("translator=pixels",),
-    ("translator=pixels", "rounds=3"),
     *((f"method={name}",) for name in ("translate", "tgmb", "shot", "socket", "source-only")),
 ]
 
