@@ -78,9 +78,7 @@ def pick(
     there = [frame for frame in every if frame.name not in taught]
     if not 0 < frames <= len(there):
         but = f" beside the {len(taught)} that it was trained on with --labels" if taught else ""
-        raise UsageError(
-            f"--frames {frames}: expected 1 to {len(there)}, the target frames of the run{but}"
-        )
+        raise UsageError(f"--frames {frames}: expected 1 to {len(there)}, the target frames of the run{but}")
     pictures: dict[Path, str] = {}
     unreadable: list[str] = []
     order = [there[i] for i in np.random.default_rng([seed, *b"audit"]).permutation(len(there))]
