@@ -79,9 +79,7 @@ def refuse_unfit(model: Classifier, config: AdaptConfig) -> None:
             f"{name}: needs the gradients or a copy of the source model, and this one is a program ({arch}) that only "
             f"answers. Give --method tgkt or translate with --translator features, or the model's weights."
         )
-    matched = {"shot": config.shot.bns, "socket": config.socket.bns, "tgkt": config.tgkt.bns}.get(
-        config.method, 0
-    )
+    matched = {"shot": config.shot.bns, "socket": config.socket.bns}.get(config.method, 0)
     if matched and not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         raise UsageError(
             f"{name}: matches statistics of BatchNorm layers, and the source model ({arch}) has none. Give "

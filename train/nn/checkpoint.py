@@ -162,7 +162,7 @@ def load_classifier(path: Path, kind: str | None = None) -> tuple[Classifier, He
 
 
 def _architecture(model: Classifier) -> dict[str, Any]:
-    """What the header holds where the network is not built as the paper's: pooled layers, surface normals, an import."""
+    """What the header holds of a network that is not built as the paper's: pooled layers, surface normals, import."""
     if isinstance(model, ImportedClassifier):
         return {"imported": model.about}
     return {
