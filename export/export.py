@@ -106,7 +106,7 @@ def export(
             calibrated = {name: about for name, about in kept if task.file(name).is_file()} | calibrated
         softened = dict(earlier.calibration) if earlier is not None else {}
         if labels is not None:
-            softened = calibrate_probabilities(task, labels, skip_bad, say)
+            softened = calibrate_probabilities(task, labels, skip_bad, say, _taught(run))
         bundle = Bundle(
             path=folder,
             classes=task.classes,
@@ -184,12 +184,20 @@ def _from_run(
     return task, target, verification, provenance
 
 
+def _taught(run: Path) -> dict[Path, str]:
+    """Target frames that a run learnt the labels of; none of a bundle, which holds no such list."""
+    if (run / MANIFEST).is_file():
+        return {}
+    from tgkt_edge.train.audit.frames import trained_on
+
+    return trained_on(run)
+
+
 def _labels(path: Path) -> dict[str, Any]:
     """Of a run that learnt from labelled target frames: how many, and the digest of the list."""
-    from tgkt_edge.train.audit.frames import trained_on
     from tgkt_edge.train.run_folder.folder import Run
 
-    taught = trained_on(path)
+    taught = _taught(path)
     return {"labels": {"frames": len(taught), "sha256": sha256_of(Run(path).labels)}} if taught else {}
 
 

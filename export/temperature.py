@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,13 @@ from tgkt_edge.export.precisions import Say, Task
 from tgkt_edge.preprocess import resize_side
 
 
-def calibrate_probabilities(task: Task, labels: Path, skip_bad: bool, say: Say) -> dict[str, Any]:
+def calibrate_probabilities(
+    task: Task, labels: Path, skip_bad: bool, say: Say, taught: Collection[Path] = ()
+) -> dict[str, Any]:
     """Fit a temperature to the answers of ``model.onnx`` to labelled frames.
+
+    Args:
+        taught: frames that the network learnt the labels of, and answers too surely: they are left out.
 
     Returns:
         What :func:`tgkt_edge.evaluation.temperature.measure` found, for the manifest; empty, and ``say`` is told why,
@@ -26,6 +32,10 @@ def calibrate_probabilities(task: Task, labels: Path, skip_bad: bool, say: Say) 
     known = load_labelled_frames(
         labels, task.sensor, resize_side(task.size), task.classes, skip_bad=skip_bad, flag="--labels"
     )
+    if taught:
+        from tgkt_edge.train.audit.frames import unseen
+
+        known = unseen(known, taught, f"--labels {labels}")
     assert known.labels is not None
     if len(known) < MIN_LABELLED:
         say(

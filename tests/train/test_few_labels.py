@@ -17,6 +17,8 @@ from tgkt_edge.data.discovery import read_csv_columns
 from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import ConfigError, DataError, UsageError
 from tgkt_edge.evaluation.evaluate import evaluate
+from tgkt_edge.export.export import export
+from tgkt_edge.io.atomic import sha256_of
 from tgkt_edge.notes import forget_notes
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import load_sensor
@@ -219,3 +221,14 @@ def test_methods_that_cannot_use_them_refuse_them(
     with pytest.raises(UsageError, match="only a translation of features learns from them"):
         adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*sets))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_bundle_says_that_labels_were_learnt_and_none_of_them_calibrates_it(
+    taught: Run, tiny: Tiny, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    every = tiny.data / "target_labels.csv"
+    export(taught.path, tmp_path / "bundle", labels=every, verify=False, say=said.append)
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert manifest["provenance"]["labels"] == {"frames": 7, "sha256": sha256_of(taught.labels)}
+    assert any(text.startswith("5 labelled frames: probabilities are not calibrated") for text in said)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ from numpy.typing import NDArray
 
 from tgkt_edge.bundle.bundle import MANIFEST, Bundle
 from tgkt_edge.data.loading import Frames, load_labelled_frames
-from tgkt_edge.errors import DataError, IncompatibleError, TgktEdgeError, UsageError
+from tgkt_edge.errors import IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.evaluation import temperature as calibration
 from tgkt_edge.io.atomic import write_text
-from tgkt_edge.notes import note
 from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import center_crop, resize_side, to_unit
 from tgkt_edge.sensor import SensorSpec, load_sensor
@@ -205,31 +203,12 @@ def _run_answers(
     path: Path, data: Path, models: Sequence[str] | None, sensor: str | None, device: str, skip_bad: bool
 ) -> tuple[tuple[str, ...], Frames, dict[str, Floats]]:
     require("torch", "train", "Evaluating a run")
-    from tgkt_edge.train.audit.frames import trained_on
+    from tgkt_edge.train.audit.frames import trained_on, unseen
     from tgkt_edge.train.report.model_outputs import run_answers
 
     classes, size, adapted, by_name = run_answers(path, device)
     names = _requested(models, tuple(by_name), path)
     frames = load_labelled_frames(data, _spec(adapted, sensor), resize_side(size), classes, skip_bad=skip_bad)
-    frames = _unseen(frames, trained_on(path), data)
+    frames = unseen(frames, trained_on(path), f"--data {data}")
     chosen: dict[str, Callable[[Frames], Floats]] = {name: by_name[name] for name in names}
     return classes, frames, {name: ask(frames) for name, ask in chosen.items()}
-
-
-def _unseen(frames: Frames, taught: Collection[Path], data: Path) -> Frames:
-    """The frames without those whose labels the run was trained with; says so. Raises DataError: none is left."""
-    from tgkt_edge.train.audit.labels import frame_name
-
-    kept = [i for i, name in enumerate(frames.names) if frame_name(name) not in taught]
-    if len(kept) == len(frames):
-        return frames
-    if not kept:
-        raise DataError(
-            f"--data {data}: the run was trained with the labels of all {len(frames)} frames; expected others"
-        )
-    note(f"--data {data}: {len(frames) - len(kept)} frames left out: the run was trained with their labels")
-    assert frames.labels is not None
-    names = tuple(frames.names[i] for i in kept)
-    return replace(
-        frames, codes=frames.codes[kept], names=names, labels=frames.labels[kept], invalid=None, levels=None
-    )

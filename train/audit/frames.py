@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from tgkt_edge.data.discovery import escape_name, frame_places
+from tgkt_edge.data.loading import Frames
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import read_frame
 from tgkt_edge.io.recording_format import video_frames
+from tgkt_edge.notes import note
+from tgkt_edge.train.audit.labels import frame_name
 from tgkt_edge.train.run_folder.folder import Run
 
 
@@ -68,3 +71,27 @@ def trained_on(path: Path) -> dict[Path, str]:
         return {}
     with file.open(newline="", encoding="utf-8") as stream:
         return {Path(row["frame"]): row["label"] for row in csv.DictReader(stream)}
+
+
+def unseen(frames: Frames, taught: Collection[Path], what: str) -> Frames:
+    """Labelled frames without those whose labels the run was trained with; says so.
+
+    Args:
+        taught: of :func:`trained_on`. what: the flag and the file that the frames are of.
+
+    Raises:
+        DataError: none is left.
+    """
+    kept = [i for i, name in enumerate(frames.names) if frame_name(name) not in taught]
+    if len(kept) == len(frames):
+        return frames
+    if not kept:
+        raise DataError(
+            f"{what}: the run was trained with the labels of all {len(frames)} frames; expected others"
+        )
+    note(f"{what}: {len(frames) - len(kept)} frames left out: the run was trained with their labels")
+    assert frames.labels is not None
+    names = tuple(frames.names[i] for i in kept)
+    return replace(
+        frames, codes=frames.codes[kept], names=names, labels=frames.labels[kept], invalid=None, levels=None
+    )
