@@ -89,6 +89,7 @@ def test_labels_name_every_frame_once(written: tuple[Path, str], part: str) -> N
     assert {row["label"] for row in rows} == set(TASK_CLASSES)
 
 
+@pytest.mark.slow
 def test_the_clip_shows_as_many_frames_of_each_class_in_many_scenes(tmp_path: Path) -> None:
     """No single scene decides the accuracy on it."""
     write_demo_data(tmp_path / "data", **{**SMALL, "clip_frames": 120})  # type: ignore[arg-type]
@@ -111,6 +112,7 @@ def test_nothing_but_the_label_file_gives_the_target_classes_away(written: tuple
     assert len(list(groupby(order))) > len(TASK_CLASSES)  # not class by class
 
 
+@pytest.mark.slow
 def test_target_scenes_are_not_source_scenes(tmp_path: Path) -> None:
     write_demo_data(tmp_path / "data", sensor="depth", **SMALL)  # type: ignore[arg-type]
     source = [render(name, i, width=40, height=30).depth_mm for name in TASK_CLASSES for i in range(2)]

@@ -95,6 +95,7 @@ def thumbnail(image: NDArray[np.generic]) -> NDArray[np.float64]:
     return means
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", ["rgb", "depth_mm", "nir"])
 def test_classes_can_be_told_apart_by_each_modality_but_not_trivially(modality: str) -> None:
     """Thumbnails and a linear classifier, 20 scenes a class to learn from; chance is one in six."""

@@ -7,12 +7,11 @@ import dataclasses
 import json
 import logging
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pytest
 
-from tgkt_edge.config import AdaptConfig
+from tests.support.training import Tiny
 from tgkt_edge.data.discovery import read_csv_columns
 from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import ConfigError, DataError, UsageError
@@ -30,19 +29,11 @@ from tgkt_edge.train.methods.translation.labelled import TRUST, Labelled, correc
 from tgkt_edge.train.methods.translation.prior import log_softmax
 from tgkt_edge.train.methods.translation.self_training import self_train
 from tgkt_edge.train.nn.checkpoint import load_classifier
-from tgkt_edge.train.run_folder.folder import Run, RunInputs
+from tgkt_edge.train.run_folder.folder import Run
 
 CLASSES = ("hall", "kitchen")
 DEPTH = load_sensor("depth")
 TRANSLATE = ("method=translate", "translator=features")
-
-
-class Tiny(Protocol):
-    data: Path
-    weights: Path
-    inputs: RunInputs
-
-    def config(self, *sets: str) -> AdaptConfig: ...
 
 
 def table(file: Path, *rows: tuple[object, str]) -> Path:

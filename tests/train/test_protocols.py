@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import protocol_tables
@@ -20,20 +20,13 @@ from protocols import as_data_set, closed_rows, resampled, reverse, variants
 from verdict_closed import evidence_of, made
 from verdict_store import load_evidence, save_evidence
 
-from tgkt_edge.config import AdaptConfig
+from tests.support.training import Tiny
 from tgkt_edge.data.discovery import in_folder, labelled, matched, read_csv_columns
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.nn.model import frozen
 from tgkt_edge.train.nn.predict import predict_target
 from tgkt_edge.train.report.verdict import judge
-
-
-class Tiny(Protocol):
-    data: Path
-    weights: Path
-
-    def config(self, *sets: str) -> AdaptConfig: ...
 
 
 @pytest.fixture(scope="module")

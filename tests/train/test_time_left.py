@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.training import Tiny
 from tgkt_edge.config import build_config
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.run_folder.folder import Run
@@ -111,7 +112,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
     "sets", [(), ("source.mode=finetune", "source.epochs=2"), ("translator=pixels",), ("method=socket",)]
 )
 def test_every_part_that_is_shown_was_expected(
-    sets: tuple[str, ...], asked: set[tuple[str, str]], tiny: Any, tmp_path: Path
+    sets: tuple[str, ...], asked: set[tuple[str, str]], tiny: Tiny, tmp_path: Path
 ) -> None:
     from tgkt_edge.sensor import load_sensor
     from tgkt_edge.train.adapt import adapt
@@ -131,7 +132,7 @@ def test_every_part_that_is_shown_was_expected(
     assert asked <= {(stage, name) for stage, names in parts.items() for name in names}
 
 
-def adapt_words(tiny: Any, out: Path) -> list[str]:
+def adapt_words(tiny: Tiny, out: Path) -> list[str]:
     sets = (
         *tiny.small,
         "translator=features",
@@ -141,13 +142,13 @@ def adapt_words(tiny: Any, out: Path) -> list[str]:
     )
     inputs = tiny.inputs
     return [
-        sys.executable, "-m", "tgkt_edge", "adapt", "--target", inputs.target, "--paired", inputs.paired,
-        "--source", inputs.source, "--sensor", "depth", "-o", str(out),
+        sys.executable, "-m", "tgkt_edge", "adapt", "--target", str(inputs.target), "--paired", str(inputs.paired),
+        "--source", str(inputs.source), "--sensor", "depth", "-o", str(out),
         *(word for one in sets for word in ("--set", one)),
     ]  # fmt: skip
 
 
-def test_a_run_shows_one_time_that_is_left_in_lines_of_80_columns(tiny: Any, tmp_path: Path) -> None:
+def test_a_run_shows_one_time_that_is_left_in_lines_of_80_columns(tiny: Tiny, tmp_path: Path) -> None:
     """Without a terminal: plain lines; with one of 80 columns: bars that are not cut off before their time."""
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
     plain = subprocess.run(

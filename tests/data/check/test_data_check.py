@@ -74,6 +74,7 @@ def finding(report: DataReport, question: str) -> Any:
     return next(one for one in report.findings if one.question == question)
 
 
+@pytest.mark.slow
 def test_good_pairs_are_good(write: Callable[..., Path]) -> None:
     report = check_data(write(scenes(12)), "depth")
     assert set(states(report).values()) == {"ok"}, report.text()
@@ -84,6 +85,7 @@ def test_good_pairs_are_good(write: Callable[..., Path]) -> None:
     assert report.alignment.score > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("across", "down", "right", "below"),
     [(1, 1, 12, 0), (1, 1, -6, 9), (1.2, 1.2, 0, 0), (0.87, 0.87, 4, -3), (1.3, 1.1, 0, 5)],
@@ -127,6 +129,7 @@ def test_edges_within_holes_are_none() -> None:
     np.testing.assert_array_equal(edge_map(wall), 0)
 
 
+@pytest.mark.slow
 def test_pairs_that_were_mixed_up_are_found(write: Callable[..., Path]) -> None:
     good = scenes(16)
     mixed = [(rgb, good[-1 - number][1]) for number, (rgb, _) in enumerate(good)]
@@ -135,6 +138,7 @@ def test_pairs_that_were_mixed_up_are_found(write: Callable[..., Path]) -> None:
     assert "do not belong together" in finding(report, "belonging").text
 
 
+@pytest.mark.slow
 def test_some_wrong_pairs_among_good_ones_are_named(write: Callable[..., Path]) -> None:
     good = scenes(20)
     good[3], good[11] = (good[3][0], good[11][1]), (good[11][0], good[3][1])
@@ -143,6 +147,7 @@ def test_some_wrong_pairs_among_good_ones_are_named(write: Callable[..., Path]) 
     assert {Path(name).stem for name in found.names} == {"003", "011"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, -2])
 def test_a_list_that_slipped_is_told_from_strangers(step: int, write: Callable[..., Path]) -> None:
     good = scenes(20)

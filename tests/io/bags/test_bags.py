@@ -241,6 +241,7 @@ def noise(count: int) -> list[NDArray[Any]]:
     return [RANDOM.integers(0, 65536, (240, 320)).astype(np.uint16) for _ in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bag", "bag.bz2", "mcap"])
 @pytest.mark.parametrize("share", [0.4, 0.7, 0.999])
 def test_of_a_recording_that_was_cut_off_what_is_whole_is_read(

@@ -138,6 +138,7 @@ def in_a_process(code: str, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_video_opened_after_and_beside_a_network_camera_is_heard(
     damaged_video: Callable[[], Path],
 ) -> None:

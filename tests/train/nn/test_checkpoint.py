@@ -142,6 +142,7 @@ def test_another_kind_of_checkpoint_is_refused(saved: Path, small: Path) -> None
         load_classifier(small)
 
 
+@pytest.mark.slow
 def test_other_classes_than_tensors_are_refused_and_the_tensor_named(
     model: SceneClassifier, tmp_path: Path
 ) -> None:
@@ -225,6 +226,7 @@ def test_weights_that_are_no_safetensors(tmp_path: Path) -> None:
         load_imagenet(SceneClassifier(3), str(path))
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_refused(tmp_path: Path, resnet_fp16: Path) -> None:
     small, wide = tmp_path / "resnet18.safetensors", tmp_path / "wide.safetensors"
     save_file(torchvision.models.resnet18(weights=None).state_dict(), small)
@@ -237,6 +239,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, resnet_fp16: Pat
         load_imagenet(SceneClassifier(3), str(wide))
 
 
+@pytest.mark.slow
 def test_weights_under_a_wrappers_prefix_are_read_and_what_is_left_out_is_noted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
