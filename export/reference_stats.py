@@ -48,7 +48,10 @@ def add_statistics(task: Task, run: Path, target: Path | None, say: Say, *, give
         say(f"no statistics of target frames in {run}, and none given with --calibrate T: {without}")
         return
     try:
-        frames, spec = load_frames(target, task.sensor, resize_side(task.size), skip_bad=True, at_most=MOST)
+        flag = "--calibrate" if given else "--target"
+        frames, spec = load_frames(
+            target, task.sensor, resize_side(task.size), skip_bad=True, at_most=MOST, flag=flag
+        )
     except DataError as error:
         say(f"no statistics of target frames: {error} Without them {without}.")
         return

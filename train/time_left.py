@@ -21,6 +21,11 @@ TRAINED = 3
 _KNOWN = 0.02  # share of a part, or of the run, from which its own rate counts
 
 
+_CHOICE, _ANSWERS, _PAGES = "choice on pairs left out", "answers", "pages"
+_NO_NETWORK = (_CHOICE, _ANSWERS, _PAGES)
+"""Parts that cost about the same however large images are, and of which a network's speed says little."""
+
+
 @dataclass
 class _Part:
     cost: float  # nominal seconds
@@ -74,10 +79,16 @@ class TimeLeft:
         costs, took = sum(part.cost * part.measured for part in parts), sum(part.seconds for part in parts)
         if costs < _KNOWN * sum(part.cost * (1 - part.done + part.measured) for part in parts) or took <= 0:
             return None
+        slower = took / costs
         return sum(
             (1 - part.done)
-            * (part.seconds / part.measured if part.measured >= _KNOWN else part.cost * took / costs)
-            for part in parts
+            * (
+                part.seconds / part.measured
+                if part.measured >= _KNOWN
+                else part.cost * (min(max(slower, 1 / 3), 3.0) if name in _NO_NETWORK else slower)
+            )
+            for stage in self._stages.values()
+            for name, part in stage.items()
         )
 
 
@@ -117,11 +128,11 @@ def parts_of_run(
             "plain frames of pairs": pairs * views,
             **({"normals frames of pairs": pairs * views} if encodings > 1 else {}),
             **({"frames of pairs to the source model": pairs * views} if corrects and not own else {}),
-            "choice on pairs left out": 10.0 * (3 if encodings > 1 else 1),
+            _CHOICE: 10.0 * (3 if encodings > 1 else 1),
             "plain frames of the task": likely if encodings > 1 else target * views,
             **({"normals frames of the task": likely} if encodings > 1 else {}),
             **({} if own or not corrects else {"frames of the task to the source model": likely}),
-            "answers": 12.0,
+            _ANSWERS: 12.0,
         }
         if config.method == "tgkt":
             stages["tgkt"] = {"tgkt": config.student.epochs * target * (step + answer)}
@@ -137,5 +148,5 @@ def parts_of_run(
         stages[config.method] = {config.method: cfg.epochs * target * (step + answer + paired)}
     else:
         networks = 1
-    stages["report"] = {"report": answer * (networks * (target + held) + held) + 3.0}
+    stages["report"] = {"report": answer * (networks * (target + held) + held), _PAGES: 3.0}
     return stages

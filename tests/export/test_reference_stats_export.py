@@ -15,6 +15,7 @@ from tgkt_edge.bundle.bundle import STATISTICS, Bundle
 from tgkt_edge.errors import BundleError
 from tgkt_edge.evaluation.accuracy_gate import ask
 from tgkt_edge.export.export import export
+from tgkt_edge.io.images import read_frame
 from tgkt_edge.monitoring import reference_stats as statistics
 from tgkt_edge.monitoring.reference_stats import Statistics, of_bundle
 from tgkt_edge.runtime import open_engine
@@ -83,3 +84,40 @@ def test_the_run_s_own_are_taken_as_they_are(
     with pytest.raises(BundleError, match="is damaged"):
         export(copied, tmp_path / "none", verify=False)
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("factor", "unit"),
+    [(0.1, "unit_m: 0.01 "), (0.25, "unit_m: 0.00390625"), (0.5, "unit_m: 0.002"), (2, "unit_m: 0.0005")],
+)
+def test_frames_in_another_unit_than_the_adaptation_frames_are_named_with_the_unit(
+    factor: float, unit: str, measured: Bundle, frames: Path, tmp_path: Path
+) -> None:
+    messages: list[str] = []
+    scaled = tmp_path / "frames"
+    scaled.mkdir()
+    for file in frames.iterdir():
+        cv2.imwrite(str(scaled / file.name), (read_frame(file) * factor).round().astype(np.uint16))
+    made = export(measured.path, tmp_path / "bundle", calibrate=scaled, say=messages.append)
+    (line,) = [line for line in messages if "unlike the adaptation frames" in line]
+    assert line.startswith(f"{scaled}: ")
+    assert f"{unit}" in f"{line} "
+    assert (made.path / STATISTICS).read_bytes() == (measured.path / STATISTICS).read_bytes()
+
+
+def test_frames_of_the_same_unit_are_not_named(measured: Bundle, frames: Path, tmp_path: Path) -> None:
+    messages: list[str] = []
+    export(measured.path, tmp_path / "bundle", calibrate=frames, say=messages.append)
+    assert not [line for line in messages if "unlike" in line]
+
+
+def test_frames_that_show_nothing_are_refused_under_the_flag_that_was_given(
+    bundle: Bundle, frames: Path, tmp_path: Path
+) -> None:
+    for file in frames.iterdir():
+        cv2.imwrite(str(tmp_path / file.name), np.minimum(read_frame(file) * 30.0, 65535).astype(np.uint16))
+    messages: list[str] = []
+    export(bundle.path, tmp_path / "bundle", calibrate=tmp_path, say=messages.append, verify=False)
+    assert any(f"--calibrate {tmp_path}: " in line and "at or beyond far_m" in line for line in messages), (
+        messages
+    )

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
 from tests.support.training import Tiny
 from tgkt_edge import __version__
 from tgkt_edge.cli.main import app
+from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.run_folder.folder import Run
 
 pytestmark = pytest.mark.slow
@@ -156,3 +158,29 @@ def test_a_checkpoint_that_is_no_source_model_is_refused(again: Adapt, run: Path
         assert code == 4
         assert f"{file}: holds a {name}, expected a source network" in messages
     assert not (run.parent / "new").exists()
+
+
+def test_a_run_folder_is_taken_for_its_source_model(
+    run: Path, finished: Run, tiny: Tiny, tmp_path: Path
+) -> None:
+    words = ["adapt", "--target", tiny.inputs.target, "--sensor", "depth", "--method", "source-only"]
+    sets = [word for text in tiny.small for word in ("--set", text)]
+    code, messages = logged(*words, "-o", tmp_path / "new", "--source-model", run, *sets)
+    assert code == 0, messages
+    then, now = (load_tensors(one)[0] for one in (finished.source, Run(tmp_path / "new").source))
+    assert then.keys() == now.keys()
+    assert all(torch.equal(then[name], now[name]) for name in then)
+    config = yaml.safe_load((tmp_path / "new" / "config.yaml").read_text())
+    assert config["inputs"]["source_model"] == str(run / "checkpoints" / "source.safetensors")
+    for place, words_of_it in (
+        (tmp_path, "expected a source checkpoint or the run folder that it lies in"),
+        (tmp_path / "none", "none"),
+    ):
+        code, messages = logged(*words, "-o", tmp_path / "other", "--source-model", place, *sets)
+        assert code in (2, 4)
+        assert words_of_it in messages
+    (run / "checkpoints" / "source.safetensors").unlink()
+    code, messages = logged(*words, "-o", tmp_path / "other", "--source-model", run, *sets)
+    assert code in (2, 4)
+    assert "source.safetensors" in messages
+    assert not (tmp_path / "other").exists()

@@ -29,7 +29,7 @@ class Clock:
 def test_what_was_measured_corrects_what_is_still_to_come() -> None:
     clock = Clock()
     left = TimeLeft(
-        {"source": {"source": 10}, "translate": {"features": 20, "answers": 5}, "report": {"report": 5}},
+        {"source": {"source": 10}, "translate": {"features": 20, "more": 5}, "report": {"report": 5}},
         clock,
     )
     left.begin("source")
@@ -48,6 +48,15 @@ def test_what_was_measured_corrects_what_is_still_to_come() -> None:
     assert left.seconds() == pytest.approx(5 * 21 / 12)
     left.end("report")
     assert left.seconds() == 0
+
+
+def test_linear_algebra_is_not_thought_slower_than_three_times_because_networks_are() -> None:
+    clock = Clock()
+    left = TimeLeft({"source": {"source": 1}, "translate": {"RGB of pairs": 1, "answers": 10}}, clock)
+    left.begin("source")
+    clock.now = 50  # a hundred times as slow as it was thought
+    left.advance("source", 0.5)
+    assert left.seconds() == pytest.approx(50 + 100 + 3 * 10)
 
 
 def test_what_was_there_already_costs_nothing_and_says_nothing_about_speed() -> None:
