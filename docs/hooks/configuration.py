@@ -12,6 +12,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from tgkt_edge import config as config_module
+from tgkt_edge.config_removed import REMOVED, REMOVED_VALUES, RENAMED
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -55,7 +56,19 @@ def configuration() -> str:
             + "\n".join(rows)
         )
         parts.append("")
-    return "\n".join(parts)
+    return "\n".join([*parts, removed_options()])
+
+
+def removed_options() -> str:
+    """The options of earlier versions, and what became of each."""
+    rows = [f"| `{old}` | is called `{new}` |" for old, new in RENAMED.items()]
+    rows += [f"| `{key}` | {_cell(why)} |" for key, (_, why) in REMOVED.items()]
+    rows += [f"| `{key}={value}` | {_cell(why)} |" for (key, value), why in REMOVED_VALUES.items()]
+    return (
+        "## Options of earlier versions\n\nThey are refused by name. `--resume` goes on with a run that had them "
+        "switched off, and a finished run that used one can be evaluated and exported.\n\n"
+        "| option | why it is gone |\n|---|---|\n" + "\n".join(rows) + "\n"
+    )
 
 
 def _kind(hint: Any) -> str:

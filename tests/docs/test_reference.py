@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from tests.support.checkout import REPOSITORY
+from tgkt_edge.config_removed import REMOVED, REMOVED_VALUES, RENAMED
 from tgkt_edge.errors import TgktEdgeError
 
 
@@ -46,6 +47,8 @@ def test_every_option_of_the_configuration_is_in_the_reference() -> None:
                 assert f"| `{key}` | " in page, key
                 seen += 1
     assert seen > 40
+    for key in (*REMOVED, *RENAMED, *(f"{key}={value}" for key, value in REMOVED_VALUES)):
+        assert f"| `{key}` | " in page, key
 
 
 def test_every_public_name_is_in_the_reference() -> None:
