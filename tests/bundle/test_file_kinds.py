@@ -54,7 +54,7 @@ OURS = {
     [
         (b"", "empty", "an empty file"),
         (zipped("archive/data.pkl", "archive/data/0"), "torch", "a PyTorch file, as torch.save writes it"),
-        (zipped("m/data.pkl", "m/constants.pkl", "m/code/x.py"), "other", "a TorchScript program"),
+        (zipped("m/data.pkl", "m/constants.pkl", "m/code/x.py"), "torchscript", "a TorchScript program"),
         (zipped("a/data.pkl")[:-30], "other", "zip archive (perhaps of torch.save) that is cut off"),
         (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "torch", "a Python pickle"),
         (b"\x80\x04\x95\x10\x00", "torch", "a Python pickle"),

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tgkt_edge.cli.main import app
 
 GROUPS = {
-    "Adapt": ["demo", "record", "adapt", "data"],
+    "Adapt": ["demo", "record", "adapt", "data", "source"],
     "Check": ["evaluate", "audit"],
     "Export": ["export", "verify"],
     "Run": ["run"],

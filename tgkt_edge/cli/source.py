@@ -38,7 +38,7 @@ SizeOption = Annotated[
     int | None, typer.Option(help="Side of the images it was trained on, pixels (default 224).")
 ]
 OriginOption = Annotated[
-    str | None, typer.Option(help="Its licence and origin, kept in run, bundle and report.")
+    str | None, typer.Option(help="Its licence and origin, kept in the checkpoints and in the bundle.")
 ]
 CheckOption = Annotated[
     Path | None,

@@ -29,6 +29,7 @@ def shapes_only(name: str) -> dict[str, Tensor]:
     return dict(build(name, 7, memory=False).state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", torchvision.models.list_models(module=torchvision.models))
 def test_torchvision_is_recognized_by_names_and_shapes(name: str) -> None:
     if name in WITHOUT_LINEAR:
@@ -39,6 +40,7 @@ def test_torchvision_is_recognized_by_names_and_shapes(name: str) -> None:
     assert (found.arch, len(found.weight), found.left_out) == (name, 7, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "width", "side"),
     [
