@@ -15,7 +15,7 @@ import numpy as np
 
 from tgkt_edge.runtime.records import Candidate, Decision, HealthEvent, State, StateEvent
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
-from tgkt_edge.sensor import PRESETS
+from tgkt_edge.sensor import PRESETS, SensorSpec
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WAIT = 30_000  # milliseconds; Chromium on a busy machine
@@ -37,9 +37,11 @@ class Live:
         1_700_000_000.0,
     )
 
-    def __init__(self, uri: str = "http://127.0.0.1:0", token: str | None = None) -> None:
+    def __init__(
+        self, uri: str = "http://127.0.0.1:0", token: str | None = None, sensor: SensorSpec = PRESETS["depth"]
+    ) -> None:
         self.sink = open_sink(uri, token=token)
-        self.sink.open(self.INFO)
+        self.sink.open(replace(self.INFO, sensor=sensor))
         self.name = self.url = self.sink.name
         self.port = int(self.url.rpartition(":")[2])
 

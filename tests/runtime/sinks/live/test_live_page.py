@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.live import Live, Tab
 from tgkt_edge.runtime.sinks import Message
+from tgkt_edge.sensor import PRESETS, SensorSpec
 
 
 @pytest.mark.slow
@@ -61,6 +62,47 @@ def test_metres_under_the_pointer_and_by_keyboard(tab: Tab, live: Live) -> None:
     assert tab.text("#probe-said") == "1.034 m, column 34, row 33"
     tab.page.keyboard.press("Escape")
     assert tab.page.locator("#probe").is_hidden()
+
+
+STEREO = SensorSpec(
+    "depth", encoding="disparity", unit_px=0.25, baseline_m=0.5, focal_px=600.0, near_m=0.0, far_m=100.0,
+    invalid=(0,),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sensor", "raw", "shown", "nothing"),
+    [
+        (PRESETS["lepton"], np.uint16(30965), "36.50 \u00b0C", 0),
+        (
+            SensorSpec("thermal", "float32", unit_k=1, offset_k=273.15, cold_c=0, hot_c=40),
+            36.5,
+            "36.50 \u00b0C",
+            np.nan,
+        ),
+        (PRESETS["depth-m"], 1.25, "1.250 m", np.nan),
+        (SensorSpec("nir", "float32", black=0.0, white=1.0), 0.25, "0.2500", -1),
+        (STEREO, np.uint16(40), "30.00 m", 0),
+    ],
+    ids=["centikelvin", "celsius", "metres", "reflectance", "disparity"],
+)
+def test_every_quantity_is_shown_in_its_unit(
+    sensor: SensorSpec, raw: float, shown: str, nothing: float, browser: Any
+) -> None:
+    """Degrees, metres and reflectance under the pointer; floating-point frames are coded in 65535 steps on the way."""
+    frame = np.full((48, 64), raw, sensor.numpy_dtype)
+    frame[:4] = nothing
+    with closing(Live(sensor=sensor)) as live, closing(Tab(browser, live.url)) as tab:
+        live.write(Message(Live.decision(0).record, frame))
+        tab.wait("document.getElementById('empty').hidden")
+        box = tab.page.locator("#picture").bounding_box()
+        for row, text in ((30, shown), (1, "no measurement")):
+            tab.page.mouse.move(
+                box["x"] + box["width"] * 40.5 / 64, box["y"] + box["height"] * (row + 0.5) / 48
+            )
+            assert tab.text("#probe-text") == f"{text}40, {row}"
+        assert tab.messages == []
 
 
 @pytest.mark.slow
