@@ -87,13 +87,17 @@ def check_command(
     target: Annotated[
         Path | None, typer.Option(help="Target frames to look at, too: a folder, or a CSV with 'frame'.")
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="HTML file to write: pairs with the frame's edges over the photograph."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Every finding with its figures, as JSON.")] = False,
 ) -> None:
     """Look at pairs before training on them: alignment, mismatches, copies, holes, range, exposure. Exit 3: mend."""
     require("cv2", "cpu", "A look at pairs")
     from tgkt_edge.data.check.check import check_data
 
-    report = check_data(paired, sensor, target)
+    report = check_data(paired, sensor, target, page=page)
     if as_json:
         typer.echo(json.dumps(report.to_dict()))
     else:

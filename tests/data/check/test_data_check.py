@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -234,6 +236,30 @@ def test_the_command_prints_findings_and_ends_with_3_where_something_is_to_mend(
     assert alignment["figures"]["right"] == pytest.approx(-14 / 320, abs=0.01)
     done = CliRunner().invoke(app, ["data", "check", str(good / "rgb"), "--sensor", "depth"])
     assert done.exit_code == 2
+
+
+def test_the_page_shows_named_pairs_first_and_the_edges_before_and_after(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    pairs = [(moved(rgb, 1, 1, 14, 0), depth) for rgb, depth in scenes(20)]
+    pairs[17] = (pairs[17][0] * 0, pairs[17][1])
+    check_data(write(pairs, "a<b"), "depth", page=tmp_path / "look.html")
+    text = (tmp_path / "look.html").read_text()
+    assert "a&lt;b" in text
+    assert "a<b" not in text
+    names = re.findall(r"<h2>(.*?)</h2>", text)
+    assert len(names) == 12
+    assert "017.png" in names[0] + names[1]
+    assert text.count("edges, once aligned") == 12
+    assert '<td class="fix">fix</td><th>alignment</th>' in text
+    assert not re.search(r"(src|href)=['\"](?!data:)", text)  # it needs no other file
+    red = []
+    for data in re.findall(r"src='data:image/jpeg;base64,(.*?)'", text)[:4]:
+        image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None
+        assert image.shape == (240, 320, 3)
+        red.append(int(((image[..., 2] > 180) & (image[..., :2] < 110).all(-1)).sum()))
+    assert min(red[2:]) > 500
 
 
 def test_adapt_notes_what_its_quick_look_sees(

@@ -17,6 +17,7 @@ from tgkt_edge.data.check.copies import NEAR, nearest, thumbnails
 from tgkt_edge.data.check.edges import SIDE, Floats, compressed, luminance
 from tgkt_edge.data.check.findings import Finding
 from tgkt_edge.data.check.gather import Pair, read_pairs, read_target
+from tgkt_edge.data.check.page import write_page
 from tgkt_edge.data.loading import Frames, Pairs, spread
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.recording_format import INDEX, is_recording
@@ -59,12 +60,15 @@ class DataReport:
         return {"state": self.state, "findings": [finding.to_dict() for finding in self.findings]}
 
 
-def check_data(paired: Path, sensor: str | SensorSpec, target: Path | None = None) -> DataReport:
+def check_data(
+    paired: Path, sensor: str | SensorSpec, target: Path | None = None, *, page: Path | None = None
+) -> DataReport:
     """Measure what can be measured of pairs, and of the target frames beside them, without labels.
 
     Args:
         paired: a folder with ``rgb/`` and ``frame/``, or a CSV ``rgb,frame``: as of ``adapt --paired``.
         sensor: preset, YAML file or SensorSpec. target: as of ``adapt --target``; None: pairs only.
+        page: an HTML file to write, with pictures; None: none.
 
     Raises:
         DataError: there are no pairs or no target frames, or none that can be read.
@@ -104,6 +108,8 @@ def check_data(paired: Path, sensor: str | SensorSpec, target: Path | None = Non
             on.on_range(target_halves, target_names, spec, "target"),
             on.on_overlap(halves, target_halves, names),
         ]
+    if page is not None:
+        write_page(page, f"{paired}, {len(pairs)} pairs", found, pairs, alignment)
     return DataReport(tuple(found), alignment)
 
 
