@@ -69,7 +69,10 @@ class OpenCvStream(FrameSource):
             while not self._format and (
                 damaged < _DAMAGED_AT_FIRST or time.monotonic() - began < until_whole
             ):
-                first, damaged = self._next(), damaged + 1
+                try:
+                    first, damaged = self._next(), damaged + 1
+                except SourceLostError:  # the stream ended: what was wrong with its pictures says more
+                    raise SourceLostError(str(first.error)) from None
             if first.frame is None:
                 raise SourceLostError(str(first.error))
             self.format = self._stream_format(unit_m)
