@@ -144,6 +144,7 @@ def test_a_contradiction_is_refused_and_named(base: SensorSpec, change: dict[str
     assert named in str(caught.value)
 
 
+@pytest.mark.slow
 def test_intrinsics_travel_with_the_sensor_and_change_no_frame(tmp_path: Path) -> None:
     camera = Intrinsics(525.0, 525.0, 319.5, 239.5, (0.1, -0.2, 0.0, 0.0, 0.3), "plumb_bob")
     with_camera = SensorSpec("depth", unit_m=0.001, near_m=0, far_m=8, invalid=(0,), intrinsics=camera)

@@ -137,6 +137,7 @@ def test_interrupted_run_leaves_nothing(tmp_path: Path, error: type[BaseExceptio
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_progress_counts_up_to_the_total(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     write_demo_data(tmp_path / "data", progress=lambda *call: calls.append(call), **SMALL)  # type: ignore[arg-type]

@@ -117,6 +117,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sets", [(), ("source.mode=finetune", "source.epochs=2"), ("translator=pixels",), ("method=socket",)]
 )

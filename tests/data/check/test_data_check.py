@@ -161,6 +161,7 @@ def test_a_list_that_slipped_is_told_from_strangers(step: int, write: Callable[.
     assert found.figures["step"] == step
 
 
+@pytest.mark.slow
 def test_copies_dark_photographs_and_empty_frames_are_named(write: Callable[..., Path]) -> None:
     pairs = scenes(12)
     pairs[4] = pairs[3]
@@ -175,6 +176,7 @@ def test_copies_dark_photographs_and_empty_frames_are_named(write: Callable[...,
         assert [Path(one).stem for one in found.names] == [name]
 
 
+@pytest.mark.slow
 def test_a_wrong_unit_and_files_of_another_kind_are_to_mend(write: Callable[..., Path]) -> None:
     folder = write(scenes(8))
     (folder / "frame/003.png").write_bytes(b"no image")
@@ -188,6 +190,7 @@ def test_a_wrong_unit_and_files_of_another_kind_are_to_mend(write: Callable[...,
         check_data(folder, SensorSpec("nir", "uint8", black=0, white=255))
 
 
+@pytest.mark.slow
 def test_a_wider_photograph_is_noted(write: Callable[..., Path]) -> None:
     pairs = [(cv2.resize(rgb, (640, 360)), depth) for rgb, depth in scenes(6)]
     found = finding(check_data(write(pairs), "depth"), "sizes")
@@ -195,6 +198,7 @@ def test_a_wider_photograph_is_noted(write: Callable[..., Path]) -> None:
     assert "640x360, frames of 320x240: one is wider" in found.text
 
 
+@pytest.mark.slow
 def test_pairs_of_the_task_s_scenes_are_noted(write: Callable[..., Path]) -> None:
     pairs, others = scenes(10), scenes(10, seed=7)
     target = write(others[:6] + pairs[2:4], "target") / "frame"
@@ -208,6 +212,7 @@ def test_pairs_of_the_task_s_scenes_are_noted(write: Callable[..., Path]) -> Non
     )
 
 
+@pytest.mark.slow
 def test_times_between_the_halves_come_from_the_recording(write: Callable[..., Path]) -> None:
     folder = write(scenes(6))
     lines = [
@@ -220,6 +225,7 @@ def test_times_between_the_halves_come_from_the_recording(write: Callable[..., P
     assert found.figures == {"median_ms": 42.5, "most_ms": 45.0}
 
 
+@pytest.mark.slow
 def test_the_command_prints_findings_and_ends_with_3_where_something_is_to_mend(
     write: Callable[..., Path],
 ) -> None:
@@ -262,6 +268,7 @@ def test_the_page_shows_named_pairs_first_and_the_edges_before_and_after(
     assert min(red[2:]) > 500
 
 
+@pytest.mark.slow
 def test_adapt_notes_what_its_quick_look_sees(
     write: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -291,6 +298,7 @@ def test_thumbnails_find_the_nearest() -> None:
     assert nearest(thumbs[:1], thumbs[2:])[0].tolist() == [0]
 
 
+@pytest.mark.slow
 def test_real_aligned_pairs_are_aligned_and_a_real_displacement_is_found(data_dir: Path) -> None:
     """NYU Depth v2: registered by its authors. Moved by 5 of 160 pixels, that is what is measured."""
     rgb_files = sorted((data_dir / "nyuv2/rgb").glob("*"))[::120]

@@ -176,6 +176,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert "already exists and is not empty" in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bag", "db3", "mcap"])
 def test_run_and_record_read_a_recording_as_a_camera(kind: str, tmp_path: Path) -> None:
     bundle = save_bundle(tmp_path / "bundle")

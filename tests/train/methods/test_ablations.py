@@ -67,6 +67,7 @@ def test_the_documentation_names_what_the_rows_set() -> None:
     assert len(logged) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [*TABLES["table4"], *TABLES["table5"]], ids=lambda row: row.name)
 def test_every_ablation_trains_a_step(
     row: Row, untrained: SceneClassifier, four: tuple[Store, Store, Store]
