@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tgkt_edge.io.formats.packed import PACKINGS
 from tgkt_edge.runtime.sources.base import StreamFormat
 from tgkt_edge.runtime.sources.v4l2_device import Layout
 from tgkt_edge.sensor import SensorSpec
 
 _DEPTH16 = ("Z16 ", "Y16 ", "Y14 ", "Y12 ", "Y10 ", "Y16 >")  # a node with both: depth is Z16, infrared Y16
-_NIR16 = ("Y16 ", "Y14 ", "Y12 ", "Y10 ", "Y16 >")
-_NIR8 = ("GREY",)
+_NIR16 = ("Y16 ", "Y14 ", "Y12 ", "Y10 ", "Y16 >", "Y12P", "Y10P", "Y10B", "Y12I")
+_NIR8 = ("GREY", "Y8I ")
+_PACKED = {"Y12P": "y12p", "Y10P": "y10p", "Y10B": "y10bpack", "Y12I": "y12i", "Y8I ": "y8i"}
+"""Those of which counts are no plain numbers, as :data:`tgkt_edge.io.formats.packed.PACKINGS` names them."""
+
 _COLOUR = ("YUYV", "UYVY", "MJPG")
 RAW = tuple(dict.fromkeys((*_DEPTH16, *_NIR16, *_NIR8)))
 """FOURCC of every format that holds one channel of counts."""
@@ -46,14 +50,22 @@ def candidates(spec: SensorSpec | None, pinned: StreamFormat | None) -> tuple[st
 def raw_pixels(data: NDArray[np.uint8], layout: Layout) -> NDArray[Any] | None:
     """(n,) bytes to (H, W) uint8 or uint16 counts without the padding of rows; None if there are too few bytes.
 
-    V4L2's 16-bit formats are little-endian on every machine, except for those named with '>'.
+    V4L2's 16-bit formats are little-endian on every machine, except for those named with '>'. Of two interleaved
+    pictures (Y8I, Y12I) the left one is read.
     """
+    packing = PACKINGS[_PACKED[layout.fourcc]] if layout.fourcc in _PACKED else None
+    if packing is not None and layout.width % packing.group:
+        return None
     width = layout.width * (1 if layout.fourcc == "GREY" else 2)
+    if packing is not None:
+        width = layout.width // packing.group * packing.size
     stride = max(layout.stride, width)
     needed = stride * (layout.height - 1) + width
     if len(data) < needed:
         return None
     rows = np.lib.stride_tricks.as_strided(data, (layout.height, width), (stride, 1), writeable=False)
+    if packing is not None:
+        return packing.unpack(np.ascontiguousarray(rows))
     if layout.fourcc == "GREY":
         return np.ascontiguousarray(rows)
     counts = np.ascontiguousarray(rows).view(">u2" if layout.fourcc.endswith(">") else "<u2")

@@ -121,6 +121,46 @@ def test_big_endian_counts_are_turned() -> None:
     assert raw_pixels(data[:-1], Layout("Y16 >", 2, 2, 4, 8)) is None
 
 
+@pytest.mark.parametrize(
+    ("fourcc", "packed", "counts"),
+    [
+        # By the tables of the kernel's documentation, pixel by pixel.
+        (
+            "Y10P",
+            [0x12, 0x34, 0x56, 0x78, 0b11_10_01_00],
+            [0x12 << 2, 0x34 << 2 | 1, 0x56 << 2 | 2, 0x78 << 2 | 3],
+        ),
+        ("Y12P", [0x12, 0x34, 0xBA, 0x56, 0x78, 0xDC], [0x12A, 0x34B, 0x56C, 0x78D]),
+        ("Y10B", [0x00, 0x40, 0x20, 0x0C, 0x04], [1, 2, 3, 4]),
+        ("Y12I", [0x34, 0xA2, 0xFF, 0x78, 0xA6, 0xFF, 1, 0, 0, 2, 0, 0], [0x234, 0x678, 1, 2]),
+        ("Y8I ", [1, 99, 2, 99, 3, 99, 4, 99], [1, 2, 3, 4]),
+    ],
+)
+def test_packed_counts_are_unpacked_row_by_row(fourcc: str, packed: list[int], counts: list[int]) -> None:
+    """Two rows with three bytes of padding behind each."""
+    row = [*packed, 0xEE, 0xEE, 0xEE]
+    data = np.array(row * 2, np.uint8)
+    frame = raw_pixels(data, Layout(fourcc, 4, 2, len(row), 2 * len(row)))
+    assert frame is not None
+    assert frame.dtype == (np.uint8 if fourcc == "Y8I " else np.uint16)
+    np.testing.assert_array_equal(frame, [counts, counts])
+    assert (
+        raw_pixels(data[: len(row) + len(packed) - 1], Layout(fourcc, 4, 2, len(row), 2 * len(row))) is None
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("driver", [{}, {"PADDING": 24}])
+def test_the_left_of_two_interleaved_pictures_is_read(
+    read: Callable[..., Any], driver: dict[str, int]
+) -> None:
+    """The shim writes 16 bits a pixel: the low byte is the left picture's."""
+    found = read("nir8", FORMATS="YUYV,Y8I ", **driver)
+    assert len(found.frames) == 4
+    for number, frame in enumerate(found.frames):
+        np.testing.assert_array_equal(frame, painted(number).astype(np.uint8))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 63, 640])
 def test_any_width_is_taken_when_the_spec_names_none(read: Callable[..., Any], width: int) -> None:

@@ -21,7 +21,7 @@ _Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class _Packing:
+class Packing:
     """Rows of ``group`` pixels in ``size`` bytes, and how a row's bytes become its counts."""
 
     group: int
@@ -31,10 +31,10 @@ class _Packing:
     plane: int = 0
 
 
-def _plain(dtype: str) -> _Packing:
+def _plain(dtype: str) -> Packing:
     kind = np.dtype(dtype)
     native: np.dtype[Any] = kind.newbyteorder("=")
-    return _Packing(1, kind.itemsize, lambda rows: np.ascontiguousarray(rows).view(kind).astype(native))
+    return Packing(1, kind.itemsize, lambda rows: np.ascontiguousarray(rows).view(kind).astype(native))
 
 
 def _raw10(rows: _Bytes) -> NDArray[Any]:
@@ -64,22 +64,22 @@ def _left12(rows: _Bytes) -> NDArray[Any]:
     return groups[..., 0] | ((groups[..., 1] & 15) << 8)
 
 
-PACKINGS: dict[str, _Packing] = {
+PACKINGS: dict[str, Packing] = {
     "uint8": _plain("u1"),
     "uint16": _plain("<u2"),
     "uint16be": _plain(">u2"),
     "float16": _plain("<f2"),
     "float32": _plain("<f4"),
     "float32be": _plain(">f4"),
-    "y10p": _Packing(4, 5, _raw10),
-    "raw10": _Packing(4, 5, _raw10),
-    "y12p": _Packing(2, 3, _raw12),
-    "raw12": _Packing(2, 3, _raw12),
-    "y10bpack": _Packing(4, 5, _bits10),
-    "y8i": _Packing(1, 2, lambda rows: np.ascontiguousarray(rows[:, ::2])),
-    "y12i": _Packing(1, 3, _left12),
-    "inzi-ir": _Packing(1, 2, _plain("<u2").unpack, planes=2, plane=0),
-    "inzi-depth": _Packing(1, 2, _plain("<u2").unpack, planes=2, plane=1),
+    "y10p": Packing(4, 5, _raw10),
+    "raw10": Packing(4, 5, _raw10),
+    "y12p": Packing(2, 3, _raw12),
+    "raw12": Packing(2, 3, _raw12),
+    "y10bpack": Packing(4, 5, _bits10),
+    "y8i": Packing(1, 2, lambda rows: np.ascontiguousarray(rows[:, ::2])),
+    "y12i": Packing(1, 3, _left12),
+    "inzi-ir": Packing(1, 2, _plain("<u2").unpack, planes=2, plane=0),
+    "inzi-depth": Packing(1, 2, _plain("<u2").unpack, planes=2, plane=1),
 }
 """How a headerless file may hold its frame, by the name that ``?packing=`` takes."""
 
