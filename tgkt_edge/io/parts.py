@@ -4,6 +4,7 @@ file in it."""
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Mapping
 from functools import lru_cache
@@ -107,8 +108,11 @@ def _count(file: Path, part: Mapping[str, Any]) -> int:
         if head.startswith(npy.MAGIC):
             opened.seek(0)
             return npy.count_npy_pages(opened)
-    if head.startswith(STACKS):
-        return count_tiff_pages(read_bytes(file))
+        if head.startswith(STACKS):
+            with mmap.mmap(
+                opened.fileno(), 0, access=mmap.ACCESS_READ
+            ) as mapped:  # its list of pages alone is read
+                return count_tiff_pages(mapped)
     if head.startswith(b"PK\3\4"):
         return npy.count_npz_pages(read_bytes(file), part.get("array"))
     return 1

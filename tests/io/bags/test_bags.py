@@ -97,6 +97,15 @@ def test_all_messages_are_those_that_rosbags_reads(maker: BagMaker, tmp_path: Pa
         assert len(list(open_bag(path.parent).messages(["/t1"]))) == 13
 
 
+def test_a_folder_of_images_with_a_database_beside_them_is_no_recording(tmp_path: Path) -> None:
+    path = BagMaker("db3").write(tmp_path, [("/depth", 1.0, BagMaker("db3").image(DEPTH, "16UC1", 1.0))])
+    assert is_bag(path.parent)
+    (path.parent / "metadata.yaml").unlink()
+    assert is_bag(path.parent)
+    cv2.imwrite(str(path.parent / "a.png"), DEPTH)
+    assert not is_bag(path.parent)
+
+
 def rvl(counts: NDArray[Any]) -> bytes:
     """Wilson's encoder, by the book, one pixel at a time."""
     groups: list[int] = []

@@ -189,7 +189,15 @@ def _with_camera(stream: Stream, cameras: dict[str, tuple[Intrinsics, tuple[int,
 
 
 def _parts(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.iterdir() if path.suffix in _SUFFIXES), key=natural_key)
+    """The files of a recording in order; none where other files lie beside them: a folder of images is none."""
+    try:
+        files = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return []
+    parts = [path for path in files if path.suffix in _SUFFIXES]
+    if len(parts) < len(files) and not any(path.name == "metadata.yaml" for path in files):
+        return []
+    return sorted(parts, key=natural_key)
 
 
 class _Parts(Bag):

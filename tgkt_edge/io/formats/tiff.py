@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -77,13 +78,13 @@ def decode_tiff(data: bytes, page: int | None = None) -> Picture:
     return Picture(pixels, int(np.iinfo(pixels.dtype).max), orientation)
 
 
-def count_tiff_pages(data: bytes) -> int:
+def count_tiff_pages(data: bytes | mmap) -> int:
     """How many pages a TIFF has, thumbnails and masks not counted. Raises DataError if it is damaged."""
     pages = _page_tags(data)
     return max(len(pages), _imagej_pages(pages[0]))
 
 
-def _page_tags(data: bytes) -> list[Tags]:
+def _page_tags(data: bytes | mmap) -> list[Tags]:
     """The directories of the pages; at least one."""
     pages = [tags for tags in directories(data) if not _one(tags, 254, 0) & 5 and _one(tags, 255, 1) != 2]
     if not pages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from mmap import mmap
 from typing import Literal
 
 from tgkt_edge.errors import DataError
@@ -18,7 +19,7 @@ Tags = dict[int, "tuple[int, ...] | bytes"]
 """Tag number -> its whole numbers, or the bytes of a text. Rational numbers and floats are left out."""
 
 
-def directories(data: bytes, at_most: int = 100_000) -> Iterator[Tags]:
+def directories(data: bytes | mmap, at_most: int = 100_000) -> Iterator[Tags]:
     """The directories of a TIFF file (also BigTIFF), in the order of its chain.
 
     Raises:
@@ -55,7 +56,7 @@ def checked_orientation(tags: Tags) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _directory(data: bytes, offset: int, order: str, big: bool) -> tuple[Tags, int]:
+def _directory(data: bytes | mmap, offset: int, order: str, big: bool) -> tuple[Tags, int]:
     count = _unpack(order + ("Q" if big else "H"), data, offset)
     start, size, inline = (offset + 8, 20, 8) if big else (offset + 2, 12, 4)
     if count > (len(data) - start) // size:
@@ -81,7 +82,7 @@ def _directory(data: bytes, offset: int, order: str, big: bool) -> tuple[Tags, i
     return tags, _unpack(order + ("Q" if big else "I"), data, start + count * size)
 
 
-def _unpack(form: str, data: bytes, offset: int, position: int = 0) -> int:
+def _unpack(form: str, data: bytes | mmap, offset: int, position: int = 0) -> int:
     if offset + struct.calcsize(form) > len(data):
         raise DataError("is truncated: it ends within its list of tags")
     value: int = struct.unpack_from(form, data, offset)[position]
