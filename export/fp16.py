@@ -24,7 +24,7 @@ def write_fp16(model: Path, out: Path) -> None:
         onnx.checker.ValidationError: the converted graph is no valid ONNX.
         MissingDependency: (exit 6) onnxconverter-common is not installed.
     """
-    float16 = require("onnxconverter_common.float16", "export", "--precision fp16")
+    float16 = require("onnxconverter_common.float16", "export", "`precisions=fp16`")
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # It names every weight that it rounds to the smallest positive number.
         warnings.simplefilter("ignore")

@@ -25,6 +25,7 @@ from onnxruntime.quantization.calibrate import (
 
 from tgkt_edge.bundle.bundle import INPUT_NAME
 from tgkt_edge.errors import UsageError
+from tgkt_edge.export_options import check_method
 from tgkt_edge.system.cpu import cpu_limit
 
 PERCENTILE = 99.99
@@ -34,11 +35,7 @@ METHODS: dict[str, tuple[type[CalibraterBase], dict[str, Any]]] = {
     "entropy": (EntropyCalibrater, {"num_bins": 128, "num_quantized_bins": 128}),
     "minmax": (MinMaxCalibrater, {}),
 }
-"""``--calibration-method``: the range that holds all but 0.01 % of the values; the one whose 8-bit histogram loses
-least information (KL divergence); or everything that was seen."""
-
-FRAMES = 512
-"""Default of ``--calibration-frames``."""
+"""What ONNX Runtime calls each :data:`tgkt_edge.export_options.CalibrationMethod`."""
 
 MIN_FRAMES = 100
 """Fewer frames than this are warned of: ranges of rare scenes are missed."""
@@ -59,12 +56,6 @@ class Ranges:
 
     ranges: TensorsData
     about: dict[str, Any]
-
-
-def check_method(method: str) -> None:
-    """Raise UsageError unless ``method`` is one of METHODS."""
-    if method not in METHODS:
-        raise UsageError(f"--calibration-method {method}: unknown; expected one of {', '.join(METHODS)}")
 
 
 def digest(inputs: NDArray[np.float32]) -> str:
@@ -96,7 +87,7 @@ def calibrate(
     if len(inputs) < MIN_FRAMES:
         say(
             f"warning: only {len(inputs)} calibration frames; under {MIN_FRAMES} the ranges of rarer scenes "
-            f"are missed. Give more with --calibrate."
+            f"are missed. Give more with `calibrate`."
         )
     # ONNX Runtime keeps all activations of all frames it is handed; in portions it merges their histograms instead.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from tgkt_edge.bundle.bundle import MODEL_FILES
 from tgkt_edge.data.loading import Frames, load_frames, load_labelled_frames, spread
 from tgkt_edge.errors import GateError, UsageError
 from tgkt_edge.evaluation.accuracy_gate import GATE_FRAMES, Comparison, network_inputs
@@ -20,33 +19,12 @@ from tgkt_edge.export.fp16 import write_fp16
 from tgkt_edge.export.int8 import FORMS, quantise
 from tgkt_edge.export.int8_calibration import Ranges, calibrate
 from tgkt_edge.export.mixed_precision import GateFrames, answers, fit
+from tgkt_edge.export.task import Say, Task
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tgkt_edge.sensor import SensorSpec
-
-Say = Callable[[str], None]
 
 HELD_OUT = 100
 """With at least so many frames left over by calibration the gate measures on those alone."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What the files of one bundle have in common.
-
-    Attributes:
-        folder: where ``model.onnx`` lies and the others are written.
-        classes, sensor, size: as in :class:`tgkt_edge.bundle.bundle.Bundle`.
-    """
-
-    folder: Path
-    classes: tuple[str, ...]
-    sensor: SensorSpec
-    size: int
-
-    def file(self, precision: str) -> Path:
-        """Path of the ONNX file of a precision."""
-        return self.folder / MODEL_FILES[precision]
 
 
 @dataclass(frozen=True)
@@ -71,15 +49,13 @@ def load_real_frames(
     """Read the target frames, and divide them between calibration and gate.
 
     Args:
-        count: frames to calibrate with, spread evenly over all that are there.
+        count: frames to calibrate with, at least 1, spread evenly over all that are there.
         labelled: labelled frames; then all of them, and only they, are the gate's.
         flag: what an error calls ``target``.
 
     Raises:
         DataError: frames that contradict the bundle's SensorSpec or cannot be read, named, unless ``skip_bad``.
     """
-    if count < 1:
-        raise UsageError(f"--calibration-frames {count}: expected at least 1")
     side = resize_side(task.size)
     frames, _ = load_frames(
         target,
@@ -93,7 +69,7 @@ def load_real_frames(
     chosen = spread(len(inputs), count)
     if labelled is not None:
         truth: Frames = load_labelled_frames(
-            labelled, task.sensor, side, task.classes, skip_bad=skip_bad, flag="--labels"
+            labelled, task.sensor, side, task.classes, skip_bad=skip_bad, flag="`labels`"
         )
         return RealFrames(inputs[chosen], network_inputs(truth.codes, task.size), truth.labels, None)
     rest = np.setdiff1d(np.arange(len(inputs)), chosen)
@@ -115,6 +91,7 @@ def add_precisions(
     """Write the files of ``precisions`` beside ``model.onnx``.
 
     Args:
+        precisions: any but fp32, each once.
         frames: needed for INT8 and for verification.
 
     Returns:
@@ -124,11 +101,11 @@ def add_precisions(
         GateError: (exit 3) a precision, FP16 after INT8 included, loses more than ``max_drop``.
         UsageError: (exit 2) frames are needed and there are none.
     """
-    requested = [name for name in dict.fromkeys(precisions) if name != "fp32"]
+    requested = list(precisions)
     ranges: Ranges | None = None
     if any(name in FORMS for name in requested):
         if frames is None:
-            raise UsageError("INT8 is calibrated on real target frames: give --calibrate T")
+            raise UsageError("INT8 is calibrated on real target frames: give `calibrate=T`")
         say(f"calibrating on {len(frames.calibration)} frames ({method})")
         ranges = calibrate(task.file("fp32"), frames.calibration, method, say)
     gate: GateFrames | None = None
@@ -156,7 +133,7 @@ def add_precisions(
                     task.file("fp32"), path, ranges.ranges, name, gate, max_drop, task.size, task.classes, say
                 )
                 if result is None:
-                    say(f"{name}: cannot keep within --max-drop {max_drop:g}; fp16 takes its place")
+                    say(f"{name}: cannot keep within `max_drop={max_drop:g}`; fp16 takes its place")
                     verification[name] = {
                         "against": "fp32",
                         "passed": False,
@@ -182,7 +159,7 @@ def add_precisions(
 def _too_much(name: str, result: Comparison, max_drop: float) -> str:
     return (
         f"{name} does not pass on {result.frames} real frames: {result.complaint(max_drop)}. No bundle was written. "
-        f"Give another --max-drop, or leave {name} out."
+        f"Give another `max_drop`, or leave {name} out."
     )
 
 

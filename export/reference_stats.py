@@ -12,7 +12,7 @@ from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import DataError
 from tgkt_edge.evaluation.accuracy_gate import network_inputs
 from tgkt_edge.export.mixed_precision import answers
-from tgkt_edge.export.precisions import Say, Task
+from tgkt_edge.export.task import Say, Task
 from tgkt_edge.monitoring.reference_stats import MIN_FRAMES, Statistics
 from tgkt_edge.monitoring.value_scale import ValueScale
 from tgkt_edge.preprocess import resize_side
@@ -45,10 +45,10 @@ def add_statistics(task: Task, run: Path, target: Path | None, say: Say, *, give
     lost = "input_drift, upside_down, class_drift and " if statistics is None else ""
     without = f"the bundle will have no {lost}wrong_scale flag{'s' if lost else ''}"
     if target is None:
-        say(f"no statistics of target frames in {run}, and none given with --calibrate T: {without}")
+        say(f"no statistics of target frames in {run}, and none given with `calibrate=T`: {without}")
         return
     try:
-        flag = "--calibrate" if given else "--target"
+        flag = "`calibrate`" if given else "`target`"
         frames, spec = load_frames(
             target, task.sensor, resize_side(task.size), skip_bad=True, at_most=MOST, flag=flag
         )

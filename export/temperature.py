@@ -10,7 +10,7 @@ from tgkt_edge.data.loading import load_labelled_frames
 from tgkt_edge.evaluation.accuracy_gate import network_inputs
 from tgkt_edge.evaluation.temperature import MIN_LABELLED, describe, helps, measure
 from tgkt_edge.export.mixed_precision import answers
-from tgkt_edge.export.precisions import Say, Task
+from tgkt_edge.export.task import Say, Task
 from tgkt_edge.preprocess import resize_side
 
 
@@ -30,12 +30,12 @@ def calibrate_probabilities(
         DataError: (exit 2) frames that cannot be used, named, unless ``skip_bad``; or labels of other classes.
     """
     known = load_labelled_frames(
-        labels, task.sensor, resize_side(task.size), task.classes, skip_bad=skip_bad, flag="--labels"
+        labels, task.sensor, resize_side(task.size), task.classes, skip_bad=skip_bad, flag="`labels`"
     )
     if taught:
         from tgkt_edge.train.audit.frames import unseen
 
-        known = unseen(known, taught, f"--labels {labels}")
+        known = unseen(known, taught, f"`labels={labels}`")
     assert known.labels is not None
     if len(known) < MIN_LABELLED:
         say(

@@ -264,6 +264,6 @@ def _decisions(
 def check_choices(top_k: int, drop: str | None = None) -> None:
     """Raise UsageError (exit 2) for numbers and words that no stream takes."""
     if top_k < 1:
-        raise UsageError(f"--top-k {top_k}: expected at least 1")
+        raise UsageError(f"`top_k={top_k}`: expected at least 1")
     if drop not in (None, "latest", "none"):
-        raise UsageError(f"--drop {drop}: expected latest or none")
+        raise UsageError(f"`drop={drop}`: expected latest or none")

@@ -116,8 +116,8 @@ def test_the_last_set_wins_and_a_flag_not_given_changes_nothing(yaml_file: Path)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("tgmb.epoch=3", "--set tgmb.epoch=3: unknown key 'tgmb.epoch'. Did you mean 'tgmb.epochs'?"),
-        ("batsh=3", "--set batsh=3: unknown key 'batsh'. Did you mean 'batch'?"),
+        ("tgmb.epoch=3", "`set_=tgmb.epoch=3`: unknown key 'tgmb.epoch'. Did you mean 'tgmb.epochs'?"),
+        ("batsh=3", "`set_=batsh=3`: unknown key 'batsh'. Did you mean 'batch'?"),
         ("tgkt.self=1", "unknown key 'tgkt.self'. Known: epochs, lr"),
         ("tgmb.zzz=3", "unknown key 'tgmb.zzz'. Known: epochs, lr, momentum"),
         ("batch.size=3", "batch = {'size': 3}: expected a whole number"),
@@ -131,7 +131,7 @@ def test_an_unknown_key_is_named_with_its_neighbour(text: str, words: str) -> No
 def test_an_unknown_key_in_a_file_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("tgkt: {learning_rate: 1}\n")
-    assert f"--config {path}: unknown key 'tgkt.learning_rate'" in refused(file=str(path))
+    assert f"`config={path}`: unknown key 'tgkt.learning_rate'" in refused(file=str(path))
 
 
 # Values
@@ -157,15 +157,15 @@ def test_an_unknown_key_in_a_file_names_the_file(tmp_path: Path) -> None:
         ("source.label_smoothing=1.5", "source.label_smoothing = 1.5: expected 0 to below 1"),
         ("image_size=16", "image_size = 16: ResNet-50 shrinks by 32; expected at least 32 pixels"),
         ("batch=1", "batch = 1: batch norm needs at least 2 frames a step"),
-        ("batch", "--set batch: expected key=value"),
-        ("=3", "--set =3: expected key=value"),
-        ("batch={", "--set batch={: the value is not YAML"),
+        ("batch", "`set_=batch`: expected key=value"),
+        ("=3", "`set_==3`: expected key=value"),
+        ("batch={", "`set_=batch={`: the value is not YAML"),
     ],
 )
 def test_a_bad_value_is_named_with_what_was_wanted(text: str, words: str) -> None:
     message = refused(text)
     assert words in message
-    assert message.startswith(f"--set {text}")
+    assert message.startswith(f"`set_={text}`")
 
 
 def test_yamls_1e3_is_text_and_still_a_number(yaml_file: Path) -> None:

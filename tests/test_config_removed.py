@@ -32,17 +32,17 @@ def test_a_removed_option_is_named_with_what_to_do(key: str, tmp_path: Path) -> 
     """Whatever its value: one that switched it off is of no more use than another."""
     for value in ("0", "2"):
         message = refused(f"{key}={value}")
-        assert message.startswith(f"--set {key}={value}: the option '{key}' was removed in this version: ")
+        assert message.startswith(f"`set_={key}={value}`: the option '{key}' was removed in this version: ")
         assert message.endswith(" Leave it out.")
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(nested(key, 1)))
-    assert refused(file=str(file)).startswith(f"--config {file}: the option '{key}' was removed in this ver")
+    assert refused(file=str(file)).startswith(f"`config={file}`: the option '{key}' was removed in this ver")
 
 
 def test_a_removed_value_is_named_with_what_to_do() -> None:
     message = refused("tgkt.kd_frames=confident")
     assert message.startswith(
-        "--set tgkt.kd_frames=confident: tgkt.kd_frames = 'confident': this value was remov"
+        "`set_=tgkt.kd_frames=confident`: tgkt.kd_frames = 'confident': this value was remov"
     )
     assert message.endswith(" Leave the option out.")
     assert "expected one of all, agreeing" in refused("tgkt.kd_frames=confidant")
@@ -53,7 +53,7 @@ def test_a_renamed_option_is_told_its_name(old: str) -> None:
     message = refused(f"{old}=adam")
     assert (
         message
-        == f"--set {old}=adam: the option '{old}' is called '{RENAMED[old]}' in this version. Write that."
+        == f"`set_={old}=adam`: the option '{old}' is called '{RENAMED[old]}' in this version. Write that."
     )
     assert build_config(None, [f"{RENAMED[old]}=adam"]).tgmb.optimizer == "adam"
 

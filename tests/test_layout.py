@@ -78,7 +78,7 @@ def test_runtime_and_train_use_only_what_all_share(
 # the rest of `trt` writes into bundles. `evaluation` is numbers; its two commands open runs and bundles, so they
 # stand above both.
 LAYERS = (
-    ("__version__", "config_removed", "errors", "notes", "system.cpu"),
+    ("__version__", "callable_package", "config_removed", "errors", "notes", "system.cpu"),
     ("library_defaults", "config_parsing", "optional_deps", "sensor"),
     ("config_sections",),
     ("config", "preprocess", "trt.library"),
@@ -86,10 +86,12 @@ LAYERS = (
     ("bundle", "data", "images"),  # images: two names of io, as programs import them
     ("monitoring", "trt", "runtime.engines.base"),
     ("evaluation",),
+    ("export_options",),
     ("runtime.engines", "train"),
     ("export", "runtime"),
     ("evaluation.evaluate", "evaluation.verify", "demo", "doctor"),
     ("benchmark",),
+    ("api",),
     ("tgkt_edge",),  # the public functions
     ("cli",),
     ("__main__",),

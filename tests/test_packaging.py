@@ -35,6 +35,7 @@ HEAVY = (
     "sklearn",
     "scipy",
     "h5py",
+    "jinja2",
     "safetensors",
     "tensorboard",
     "tensorrt",
@@ -121,9 +122,10 @@ def test_the_wheel_holds_every_module_and_installs_no_generic_name(wheel: Path, 
     }
     assert {name for name in names if name.endswith(".py")} == expected
     assert "tgkt_edge/py.typed" in names
-    page = REPOSITORY / "runtime" / "sinks" / "live" / "assets"
-    expected = {f"tgkt_edge/runtime/sinks/live/assets/{file.name}" for file in page.iterdir()}
-    assert {name for name in names if "/assets/" in name} == expected
+    for folder in ("runtime/sinks/live/assets", "train/report/templates"):
+        expected = {f"tgkt_edge/{folder}/{file.name}" for file in (REPOSITORY / folder).iterdir()}
+        assert len(expected) > 3
+        assert {name for name in names if name.startswith(f"tgkt_edge/{folder}/")} == expected
     assert any(name.endswith("/LICENSE") for name in names)
     assert "tgkt-edge = tgkt_edge.cli.main:main" in entries
     assert "Requires-Python: >=3.10" in metadata

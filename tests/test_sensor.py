@@ -136,7 +136,7 @@ def test_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
 
 
 def test_load_sensor_names_what_is_no_preset_and_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--sensor kinect: neither a preset .*sunrgbd.* nor a YAML file"):
+    with pytest.raises(ConfigError, match=r"`sensor=kinect`: neither a preset .*sunrgbd.* nor a YAML file"):
         load_sensor("kinect")
     broken = tmp_path / "broken.yaml"
     broken.write_text("kind: [depth", encoding="utf-8")
@@ -163,23 +163,23 @@ def test_check_accepts_what_fits() -> None:
                 "uint8 pixels, but the sensor is uint16",
                 "8 were lost on the way",
                 "gray16le",
-                "--sensor nyuv2 (depth), nir8 (nir)",
+                "`sensor` nyuv2 (depth), nir8 (nir)",
             ],
         ),
-        (NYU, np.zeros((480, 640), np.uint16), ["uint16 pixels, but the sensor is uint8", "--sensor"]),
+        (NYU, np.zeros((480, 640), np.uint16), ["uint16 pixels, but the sensor is uint8", "`sensor`"]),
         (
             DEPTH,
             np.zeros((480, 640), np.float32),
             [
                 "float32 pixels, but the sensor is uint16",
-                "--sensor depth-m (depth)",
+                "`sensor` depth-m (depth)",
                 "dtype: float32, and unit_m: 1",
             ],
         ),
         (
             METRES,
             np.zeros((480, 640), np.uint16),
-            ["uint16 pixels, but the sensor is float32", "--sensor depth"],
+            ["uint16 pixels, but the sensor is float32", "`sensor` depth"],
         ),
         (METRES, np.zeros((480, 640), np.float16), ["Write 'dtype: float16' in the SensorSpec"]),
         (METRES, np.zeros((480, 640), np.float64), ["float64 pixels", "astype('float32')"]),

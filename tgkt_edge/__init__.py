@@ -28,20 +28,24 @@ __version__ = "0.1.0"
 apply_library_defaults()  # here, since whatever imports one of these libraries imports this package first
 
 if TYPE_CHECKING:
+    from tgkt_edge.api.adapt import adapt
+    from tgkt_edge.api.audit import audit
+    from tgkt_edge.api.benchmark import benchmark
+    from tgkt_edge.api.demo import demo
+    from tgkt_edge.api.doctor import doctor
+    from tgkt_edge.api.export import export
+    from tgkt_edge.api.run import run
     from tgkt_edge.bundle.inspect_bundle import inspect
     from tgkt_edge.data.check.check import check_data
     from tgkt_edge.data.public.prepare import prepare
     from tgkt_edge.errors import TgktEdgeError
     from tgkt_edge.evaluation.evaluate import evaluate
     from tgkt_edge.evaluation.verify import verify
-    from tgkt_edge.export.export import export
     from tgkt_edge.runtime.model import Model, load
-    from tgkt_edge.runtime.pipeline import run
     from tgkt_edge.runtime.recorder.import_data import import_data
     from tgkt_edge.runtime.recorder.record import record
     from tgkt_edge.runtime.records import BadFrame, Decision, Event
     from tgkt_edge.sensor import SensorSpec, load_sensor
-    from tgkt_edge.train.adapt import adapt
     from tgkt_edge.train.source_import.import_source import import_source
     from tgkt_edge.train.source_import.options import ImportOptions
 
@@ -55,7 +59,11 @@ __all__ = [
     "TgktEdgeError",
     "__version__",
     "adapt",
+    "audit",
+    "benchmark",
     "check_data",
+    "demo",
+    "doctor",
     "evaluate",
     "export",
     "import_data",
@@ -77,7 +85,8 @@ _HOMES = {
     "Model": "tgkt_edge.runtime.model",
     "SensorSpec": "tgkt_edge.sensor",
     "TgktEdgeError": "tgkt_edge.errors",
-    "adapt": "tgkt_edge.train.adapt",
+    "adapt": "tgkt_edge.api.adapt",
+    "audit": "tgkt_edge.api.audit",
     "check_data": "tgkt_edge.data.check.check",
     "evaluate": "tgkt_edge.evaluation.evaluate",
     "import_data": "tgkt_edge.runtime.recorder.import_data",
@@ -87,17 +96,20 @@ _HOMES = {
     "load_sensor": "tgkt_edge.sensor",
     "prepare": "tgkt_edge.data.public.prepare",
     "record": "tgkt_edge.runtime.recorder.record",
-    "run": "tgkt_edge.runtime.pipeline",
+    "run": "tgkt_edge.api.run",
     "verify": "tgkt_edge.evaluation.verify",
 }
+
+_CALLABLE_PACKAGES = ("benchmark", "demo", "doctor", "export")
+"""Names of a package and of a function, which is in ``tgkt_edge.api``: see :mod:`tgkt_edge.callable_package`."""
 
 
 if not TYPE_CHECKING:  # for a type checker all names stand above, and any other is an error
 
     def __getattr__(name: str) -> Any:
         """Import a function when it is first asked for."""
-        if name == "export":  # a package that can be called: see tgkt_edge/export/__init__.py
-            return import_module("tgkt_edge.export")
+        if name in _CALLABLE_PACKAGES:
+            return import_module(f"tgkt_edge.{name}")
         home = _HOMES.get(name)
         if home is None:
             raise AttributeError(f"module 'tgkt_edge' has no attribute '{name}'")

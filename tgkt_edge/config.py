@@ -173,7 +173,7 @@ def build_config(
     tree: dict[str, Any] = {}
     if file is not None:
         tree = NAMED[file] if file in NAMED else _read_yaml(Path(file))
-        from_dict(AdaptConfig, tree, f"--config {file}")
+        from_dict(AdaptConfig, tree, f"`config={file}`")
     merged = merge(dataclasses.asdict(AdaptConfig()), tree)
     for key, value in (flags or {}).items():
         if value is not None:
@@ -182,23 +182,23 @@ def build_config(
     for text in sets:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set {text}: expected key=value, for example --set tgmb.epochs=30")
+            raise ConfigError(f"`set_={text}`: expected key=value, for example `set_=tgmb.epochs=30`")
         try:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {text}: the value is not YAML: {error}") from error
+            raise ConfigError(f"`set_={text}`: the value is not YAML: {error}") from error
         # Checked alone first, so that the message names this --set.
-        from_dict(AdaptConfig, nested(key.strip(), parsed), f"--set {text}")
+        from_dict(AdaptConfig, nested(key.strip(), parsed), f"`set_={text}`")
         merged = merge(merged, nested(key.strip(), parsed))
     built = from_dict(AdaptConfig, merged, "command line")
-    asked = [f"--set {text}" for text in sets if text.partition("=")[0].strip() == "translation.prior"]
+    asked = [f"`set_={text}`" for text in sets if text.partition("=")[0].strip() == "translation.prior"]
     if (flags or {}).get("translation.prior") is not None:
-        asked.append(f"--prior {(flags or {})['translation.prior']}")
+        asked.append(f"`prior={(flags or {})['translation.prior']}`")
     if asked and not built.by_features:
         raise ConfigError(
             f"{asked[0]}: only a translation of features balances its answers towards a prior; method = "
-            f"{built.method} with translator = {built.translator} does not. Leave it out, or give --method tgkt or "
-            f"translate with --translator features."
+            f"{built.method} with translator = {built.translator} does not. Leave it out, or give `method=tgkt` or "
+            f"translate with `translator=features`."
         )
     return built
 
@@ -207,11 +207,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     if not path.is_file():
-        raise ConfigError(f"--config {path}: neither a file nor one of the named ones: {', '.join(NAMED)}")
+        raise ConfigError(f"`config={path}`: neither a file nor one of the named ones: {', '.join(NAMED)}")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path}: not valid YAML: {error}") from error
+        raise ConfigError(f"`config={path}`: not valid YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"--config {path}: holds {type(values).__name__}, expected key: value pairs")
+        raise ConfigError(f"`config={path}`: holds {type(values).__name__}, expected key: value pairs")
     return values

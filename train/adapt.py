@@ -77,7 +77,7 @@ def adapt(
     if resume:
         _check_resume(inputs, sensor, out, config)
     else:
-        refuse_existing(out, overwrite=overwrite, hint="--resume to go on with it or --overwrite")
+        refuse_existing(out, overwrite=overwrite, hint="`resume=True` to go on with it or `overwrite=True`")
         refuse_foreign(out, "config.yaml", "an earlier run")
         _refuse_inside(out, inputs, config)
     compute = open_compute(config)
@@ -136,22 +136,22 @@ def _load(
     images: Images | None = None
     if (inputs.source_model is None) == (inputs.source is None):
         raise UsageError(
-            "give either --source-model FILE (a source checkpoint) or --source SRC (labelled RGB)"
+            "give either `source_model=FILE` (a source checkpoint) or `source=SRC` (labelled RGB)"
         )
     if inputs.source_model is not None:
         source = source_model(Path(inputs.source_model), kept, options)
         refuse_unfit(source[0], config)
     elif options.given:
         given = ", ".join(options.given)
-        raise UsageError(f"{given}: of a --source-model that another program trained, not of --source")
+        raise UsageError(f"{given}: of a `source_model` that another program trained, not of `source`")
     else:
         images = load_images(Path(cast(str, inputs.source)), side, skip_bad=skip_bad, digests=digests.source)
-        _enough("--source", len(images))
+        _enough("`source`", len(images))
     target, pinned = load_frames(Path(inputs.target), sensor, side, skip_bad=skip_bad, digests=digests.target)
-    _enough("--target", len(target))
+    _enough("`target`", len(target))
     if (target.codes == target.codes[0]).all():
         raise DataError(
-            f"--target: all {len(target)} frames are alike, pixel by pixel: nothing can be learnt from them. Check "
+            f"`target`: all {len(target)} frames are alike, pixel by pixel: nothing can be learnt from them. Check "
             f"that the sensor was not covered or frozen."
         )
     classes = source[1].classes if source is not None else cast(Images, images).classes
@@ -178,15 +178,15 @@ def _load(
     with_f = config.method == "shot" and config.shot.f > 0
     if config.method not in WITHOUT_PAIRS or with_f:
         if inputs.paired is None:
-            what = f"--method {config.method}" + (f" with shot.f = {config.shot.f}" if with_f else "")
-            other = "shot.f = 0" if with_f else f"--method {' or '.join(WITHOUT_PAIRS)}"
+            what = f"`method={config.method}`" + (f" with shot.f = {config.shot.f}" if with_f else "")
+            other = "shot.f = 0" if with_f else f"`method={' or '.join(WITHOUT_PAIRS)}`"
             raise UsageError(
-                f"{what} learns from pairs: give --paired SRC (a folder with rgb/ and frame/, or a CSV rgb,frame of "
+                f"{what} learns from pairs: give `paired=SRC` (a folder with rgb/ and frame/, or a CSV rgb,frame of "
                 f"other scenes), or {other}"
             )
         if not config.by_features:
             beside = f" beside the {len(held)} held out (holdout = {config.holdout})"
-            _enough("--paired", len(pairs), beside)
+            _enough("`paired`", len(pairs), beside)
     if source is None:
         # A trial, so that a bad --weights is refused before anything is written.
         load_imagenet(SceneClassifier(2), config.weights)
@@ -195,7 +195,7 @@ def _load(
             load_imagenet(SceneClassifier(2), config.weights)
         except UsageError as error:
             raise UsageError(
-                f"{error} Beside --source-model they describe the frames; with --weights none the source model's own "
+                f"{error} Beside `source_model` they describe the frames; with `weights=none` the source model's own "
                 f"features do, which costs accuracy."
             ) from error
     return Loaded(images, target, pairs, held, held_runs, pinned, source, prior, labelled)
@@ -204,12 +204,12 @@ def _load(
 def _check_contents(run: Run, now: dict[str, str]) -> None:
     then = run.contents()
     changed = [
-        f"--{name}: then {then[name]}, now {now.get(name)}" for name in then if then[name] != now.get(name)
+        f"`{name}`: then {then[name]}, now {now.get(name)}" for name in then if then[name] != now.get(name)
     ]
     if changed:
         raise ConfigError(
-            f"--resume {run.path}: started with other files: {'; '.join(changed)}. Bring them back as they were, or "
-            f"give another -o."
+            f"`resume=True` {run.path}: started with other files: {'; '.join(changed)}. Bring them back as they "
+            f"were, or give another `out`."
         )
 
 
@@ -222,8 +222,7 @@ def _refuse_inside(out: Path, inputs: RunInputs, config: AdaptConfig) -> None:
         places["prior"] = config.translation.prior
     for name, value in places.items():
         if value is not None and Path(value).resolve().is_relative_to(out.resolve()):
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"-o {out}: {flag} {value} lies inside it. Choose another output folder.")
+            raise UsageError(f"`out={out}`: `{name}={value}` lies inside it. Choose another output folder.")
 
 
 def _enough(flag: str, found: int, beside: str = "") -> None:
@@ -242,12 +241,13 @@ def fitting_batch(config: AdaptConfig, loaded: Loaded) -> int:
 def _check_resume(inputs: RunInputs, sensor: SensorSpec, out: Path, config: AdaptConfig) -> None:
     if not (out / "config.yaml").is_file():
         raise IncompatibleError(
-            f"--resume {out}: no run here: config.yaml is missing. Leave --resume out to begin one."
+            f"`resume=True` {out}: no run here: config.yaml is missing. Leave `resume=True` out to begin one."
         )
     changed = differences(Run(out), inputs, sensor, config)
     if changed:
         raise ConfigError(
-            f"--resume {out}: started with other options: {'; '.join(changed)}. Give the same ones, or another -o."
+            f"`resume=True` {out}: started with other options: {'; '.join(changed)}. Give the same ones, or another "
+            f"`out`."
         )
 
 

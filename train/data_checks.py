@@ -23,12 +23,12 @@ def distinct_pairs(pairs: Pairs, given: str, classes: int) -> Pairs:
     copies = f", {len(pairs) - len(found)} more are copies of them" if len(found) < len(pairs) else ""
     if len(found) == 1:
         raise DataError(
-            f"--paired {given}: one pair{copies}: a translation needs pairs to learn from and others to be tried on. "
+            f"`paired={given}`: one pair{copies}: a translation needs pairs to learn from and others to be tried on. "
             f"Bring a few dozen of different scenes."
         )
     if len(found) < classes:
         raise DataError(
-            f"--paired {given}: {len(found)} pairs{copies}, fewer than the {classes} classes: no translation "
+            f"`paired={given}`: {len(found)} pairs{copies}, fewer than the {classes} classes: no translation "
             f"between so many can be learnt from so few scenes. Bring a few dozen of different scenes."
         )
     return found
@@ -41,6 +41,6 @@ def remarks(target: Frames) -> list[str]:
     if len(still):
         names = abbreviate([target.names[i] for i in still])
         lines.append(
-            f"--target: {len(still)} of {len(target)} frames are one value all over and show nothing: {names}"
+            f"`target`: {len(still)} of {len(target)} frames are one value all over and show nothing: {names}"
         )
     return lines

@@ -131,7 +131,7 @@ def train_by_features(
     if doubt and not config.translation.force:
         raise TgktEdgeError(
             f"{doubt} No target network was trained on that. The translation is kept in {file}: with other pairs begin "
-            f"again; to go on all the same, --resume with --set translation.force=true."
+            f"again; to go on all the same, `resume=True` with `set_=translation.force=true`."
         )
     learn = partial(
         train_student, network, target, known.labels, known.first, known.prior, config, compute, log
@@ -172,12 +172,12 @@ def _notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
     if not about["known_shares"]:
         lines.append(
             "translate: the source model does not hold the shares of its classes; they are taken as equal. Give "
-            "--prior CSV if they are known."
+            "`prior=CSV` if they are known."
         )
     if about["own_backbone"] and not about["generic"]:
         lines.append(
             "translate: the frames are described by the source model's own features, since there are no ImageNet "
-            "weights (--weights none), which costs accuracy; give --weights where there are some."
+            "weights (`weights=none`), which costs accuracy; give `weights` where there are some."
         )
     if about["unanswered"]:
         names = ", ".join(classes[k] for k in about["unanswered"])

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.io.atomic import write_text
-from tgkt_edge.notes import LOGGER
+from tgkt_edge.notes import LOGGER, phrase
 from tgkt_edge.train.nn.checkpoint import save_tensors
 from tgkt_edge.train.time_left import TimeLeft, in_words
 
@@ -50,7 +50,7 @@ def _writing(path: object) -> Iterator[None]:
         yield
     except OSError as error:
         raise TgktEdgeError(
-            f"cannot write {path}: {error.strerror or error}. Make room, then go on with --resume."
+            f"cannot write {path}: {error.strerror or error}. Make room, then go on with `resume=True`."
         ) from error
 
 
@@ -98,7 +98,7 @@ class RunLog:
 
     def say(self, text: str) -> None:
         """A line for the person watching, on stderr."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(phrase(text), markup=False, soft_wrap=True)
 
     def record(self, values: Mapping[str, Any]) -> None:
         """One line of metrics.jsonl, on disk at once."""
@@ -224,7 +224,7 @@ class StageLog:
         if lost:
             raise TgktEdgeError(
                 f"{self.name}: {', '.join(lost)} became infinite or not a number by step {self._step}: it diverged. "
-                f"Lower the learning rate (--set {self.name.partition('-')[0]}.lr=...), or try --precision fp32."
+                f"Lower the learning rate (`set_={self.name.partition('-')[0]}.lr=...`), or try `precision=fp32`."
             )
         self._log.record({"stage": self.name, "epoch": epoch, "step": self._step, **self._means})
         self._log.scalars(self.name, self._step, self._means)

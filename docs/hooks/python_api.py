@@ -62,6 +62,8 @@ def python_api() -> str:
 
 def _object(module: ModuleType, name: str) -> str:
     value = getattr(module, name)
+    if inspect.ismodule(value):  # a package that can be called: its function
+        value = getattr(importlib.import_module(f"tgkt_edge.api.{name}"), name)
     parts = [f"### {name}\n"]
     if inspect.isclass(value) or callable(value):
         parts.append(f"```python\n{_signature(name, value)}\n```\n")

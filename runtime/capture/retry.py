@@ -54,11 +54,11 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 0:
-            raise UsageError(f"--max-retries {self.limit}: expected at least 0")
+            raise UsageError(f"`max_retries={self.limit}`: expected at least 0")
         if not self.wait >= 0:
-            raise UsageError(f"--wait {self.wait}: expected at least 0 seconds")
+            raise UsageError(f"`wait={self.wait}`: expected at least 0 seconds")
         if not self.stall > 0:
-            raise UsageError(f"--stall {self.stall}: expected more than 0 seconds")
+            raise UsageError(f"`stall={self.stall}`: expected more than 0 seconds")
 
     def delay(self, failures: int) -> float:
         """Seconds to wait now, after ``failures`` failures in a row."""

@@ -100,9 +100,9 @@ def open_engine(
         MissingDependency: (exit 6) the engine's library is not installed.
     """
     if engine not in ENGINES:
-        raise UsageError(f"--engine {engine}: unknown; expected one of {', '.join(ENGINES)}")
+        raise UsageError(f"`engine={engine}`: unknown; expected one of {', '.join(ENGINES)}")
     if rebuild is not None and "tensorrt" not in ORDER[engine]:
-        raise UsageError(f"--rebuild builds a TensorRT plan, which --engine {engine} does not load")
+        raise UsageError(f"`rebuild=True` builds a TensorRT plan, which `engine={engine}` does not load")
     if precision != "auto" and precision not in bundle.precisions:
         bundle.model(precision)  # says what it has
     asked = _Asked(bundle, precision, engine, rebuild, threads, lanes)
@@ -134,7 +134,7 @@ def _order(asked: _Asked) -> Sequence[str]:
     made_for_cpus = asked.precision in MODEL_FILES and asked.precision not in PRECISIONS
     if made_for_cpus and (asked.engine == "tensorrt" or asked.rebuild is not None):
         raise UsageError(
-            f"--precision {asked.precision} is made for ONNX Runtime on CPUs; plans are {', '.join(PRECISIONS)}"
+            f"`precision={asked.precision}` is made for ONNX Runtime on CPUs; plans are {', '.join(PRECISIONS)}"
         )
     return ("cpu",) if made_for_cpus and asked.engine != "cuda" else ORDER[asked.engine]
 
@@ -158,7 +158,7 @@ def _tensorrt(asked: _Asked) -> tuple[Engine, str]:
     if asked.rebuild is None:
         raise IncompatibleError(
             f"{'; '.join(dict.fromkeys(reasons))}. Build one on this machine: tgkt-edge export {bundle.path} --trt, or "
-            f"run with --rebuild."
+            f"run with `rebuild=True`."
         )
     return _loaded(asked.rebuild(bundle, expected[0]), expected[0], machine)
 

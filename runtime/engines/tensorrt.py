@@ -121,7 +121,7 @@ class TensorRtEngine:
         count, profile = len(batch), self._profile
         if count > profile.max:
             raise ValueError(
-                f"batch of {count} frames: {self._path} takes {profile.text()}. Build it with --max-batch {count}."
+                f"batch of {count} frames: {self._path} takes {profile.text()}. Build it with `max_batch={count}`."
             )
         size = max(count, profile.min)
         self._input.view[:count] = batch
@@ -185,7 +185,7 @@ class TensorRtEngine:
         undo.callback(cuda.free_stream, self._stream)
 
     def _again(self, bundle: Bundle) -> str:
-        return f"Build it again on this machine: tgkt-edge export {bundle.path} --trt, or run with --rebuild."
+        return f"Build it again on this machine: tgkt-edge export {bundle.path} --trt, or run with `rebuild=True`."
 
     # Running
 

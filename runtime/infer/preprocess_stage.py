@@ -107,5 +107,5 @@ def sensor_hint() -> str:
     """What to do where frames and SensorSpec disagree."""
     return (
         f"If this camera writes its frames differently than the one the bundle was adapted with, say how with "
-        f"--sensor: a preset ({', '.join(PRESETS)}) or a YAML file."
+        f"`sensor`: a preset ({', '.join(PRESETS)}) or a YAML file."
     )

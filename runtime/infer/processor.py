@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.evaluation.temperature import soften
 from tgkt_edge.monitoring.reference_stats import Statistics as AdaptationStatistics
+from tgkt_edge.notes import phrase
 from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import make_ready
 from tgkt_edge.runtime.capture.frame import Frame
@@ -176,7 +177,9 @@ class Processor:
     def _bad(self, captured: Captured, error: str, flags: Sequence[str] = ()) -> BadFrame:
         self._last_error = error
         self.stats.count_bad(time.perf_counter())
-        return BadFrame(error, tuple(flags), captured.time, captured.number, captured.name, captured.lost)
+        return BadFrame(
+            phrase(error), tuple(flags), captured.time, captured.number, captured.name, captured.lost
+        )
 
 
 def top_of(probabilities: NDArray[np.float32], classes: Sequence[str], count: int) -> tuple[Candidate, ...]:

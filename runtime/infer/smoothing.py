@@ -34,12 +34,12 @@ class Decider:
 
     def __init__(self, classes: Sequence[str], smooth: float = 0.0, min_confidence: float = 0.0) -> None:
         if not (math.isfinite(smooth) and smooth >= 0):
-            raise UsageError(f"--smooth {smooth}: expected 0 or more seconds")
+            raise UsageError(f"`smooth={smooth}`: expected 0 or more seconds")
         if not 0 <= min_confidence <= 1:
-            raise UsageError(f"--min-confidence {min_confidence}: expected a probability, 0 to 1")
+            raise UsageError(f"`min_confidence={min_confidence}`: expected a probability, 0 to 1")
         if min_confidence and UNKNOWN in classes:
             raise UsageError(
-                f"--min-confidence: the bundle has a class named '{UNKNOWN}', which could not be told from no answer"
+                f"`min_confidence`: the bundle has a class named '{UNKNOWN}', which could not be told from no answer"
             )
         self._classes, self._smooth, self._least = classes, smooth, min_confidence
         self._average: NDArray[np.float64] | None = None

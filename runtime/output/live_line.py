@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from tgkt_edge.notes import LOGGER
+from tgkt_edge.notes import LOGGER, phrase
 from tgkt_edge.runtime.output.nonblocking import Outlet
 
 _SAID = 1000  # texts that wait at most
@@ -86,7 +86,7 @@ class LiveLine:
     def say(self, text: str) -> None:
         """Write ``text`` as lines of their own, whether the live line is enabled or not."""
         self.clear()
-        self._say(text + "\n")
+        self._say(phrase(text) + "\n")
 
     def _say(self, text: str) -> None:
         with self._lock:

@@ -64,7 +64,7 @@ class RecordSummary:
 
 def record(
     camera: str,
-    output: Path,
+    output: Path | str,
     *,
     sensor: str | None = None,
     form: str = "png",
@@ -104,11 +104,12 @@ def record(
         TgktEdgeError: (exit 1) the disk is full or refuses. The frames before are valid.
         MissingDependency: (exit 6) OpenCV, or the library of this kind of camera.
     """
+    output = Path(output)
     _check(form, max_frames, seconds, interval, rgb, max_skew_ms)
     if rgb is not None and same_device(camera, rgb):
         raise UsageError(
-            f"--camera {redacted(camera)} and --rgb {redacted(rgb)} are one device, which delivers one stream. Name "
-            f"the node of the colour camera with --rgb; see 'v4l2-ctl --list-devices'."
+            f"`camera={redacted(camera)}` and `rgb={redacted(rgb)}` are one device, which delivers one stream. Name "
+            f"the node of the colour camera with `rgb`; see 'v4l2-ctl --list-devices'."
         )
     spec = _spec(camera, sensor)
     stop = StopRequest()
@@ -121,7 +122,7 @@ def record(
         try:
             if frames.wait_open() and rgb is not None:
                 if not frames.live:
-                    raise UsageError(f"--rgb pairs two cameras by time; {redacted(camera)} is a recording")
+                    raise UsageError(f"`rgb` pairs two cameras by time; {redacted(camera)} is a recording")
                 colours = readers.enter_context(SourceReader(partial(open_colour, rgb), stop))
                 colours.wait_open()
             if frames.format is not None:
@@ -183,7 +184,7 @@ def _write(
             if writer.written and 0 <= captured.time - tally.last < interval:  # below 0: a clock was set back
                 continue
             if not writer.written:
-                check_first(captured.frame, writer.spec, captured.name, "Say with --sensor what does arrive.")
+                check_first(captured.frame, writer.spec, captured.name, "Say with `sensor` what does arrive.")
             try:
                 writer.add(captured, colour)
             except FrameError:
@@ -238,7 +239,7 @@ def _spec(camera: str, sensor: str | None) -> SensorSpec:
     spec = read_spec(Path(camera)) if is_recording(Path(camera)) else None
     if spec is None:
         raise UsageError(
-            f"--sensor is missing: it says what the counts of {redacted(camera)} mean. Expected a preset "
+            f"`sensor` is missing: it says what the counts of {redacted(camera)} mean. Expected a preset "
             f"({', '.join(PRESETS)}) or a YAML file."
         )
     return spec
@@ -253,14 +254,16 @@ def _check(
     max_skew_ms: float,
 ) -> None:
     if form not in FORMATS:
-        raise UsageError(f"--format {form}: expected {' or '.join(FORMATS)}")
+        raise UsageError(f"`form={form}`: expected {' or '.join(FORMATS)}")
     if max_frames is not None and max_frames < 1:
-        raise UsageError(f"--max-frames {max_frames}: expected at least 1")
+        raise UsageError(f"`max_frames={max_frames}`: expected at least 1")
     if seconds is not None and not seconds > 0:
-        raise UsageError(f"--seconds {seconds}: expected more than 0")
+        raise UsageError(f"`seconds={seconds}`: expected more than 0")
     if not interval >= 0:
-        raise UsageError(f"--interval {interval}: expected 0 or more seconds")
+        raise UsageError(f"`interval={interval}`: expected 0 or more seconds")
     if not max_skew_ms > 0:
-        raise UsageError(f"--max-skew-ms {max_skew_ms}: expected more than 0")
+        raise UsageError(f"`max_skew_ms={max_skew_ms}`: expected more than 0")
     if rgb is not None and form != "png":
-        raise UsageError("--rgb: pairs are written as PNG, which 'adapt --paired' reads. Leave --format out.")
+        raise UsageError(
+            "`rgb`: pairs are written as PNG, which 'adapt' reads with `paired`. Leave `form` out."
+        )

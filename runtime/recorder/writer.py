@@ -54,11 +54,11 @@ class RecordingWriter:
         self._formats: dict[str, str] = {}
         if spec.is_float and form == "ffv1":
             raise UsageError(
-                f"--format ffv1: video holds no {spec.dtype} frames. Leave --format out: each is then a .npy file."
+                f"`form=ffv1`: video holds no {spec.dtype} frames. Leave `form` out: each is then a .npy file."
             )
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(
-                f"{folder} already exists and is not empty. Choose another output folder: -o NAME"
+                f"{folder} already exists and is not empty. Choose another folder: `output=NAME`"
             )
         self._made = not folder.exists()
         try:
@@ -168,7 +168,7 @@ class RecordingWriter:
         height, width = frame.shape
         if width % 2 or height % 2:
             raise UsageError(
-                f"--format ffv1: {width}x{height} frames: OpenCV writes only even sizes. Use --format png."
+                f"`form=ffv1`: {width}x{height} frames: OpenCV writes only even sizes. Use `form=png`."
             )
         depth = cv2.CV_16U if frame.dtype == np.uint16 else cv2.CV_8U
         options = [cv2.VIDEOWRITER_PROP_DEPTH, depth, cv2.VIDEOWRITER_PROP_IS_COLOR, 0]
@@ -176,7 +176,7 @@ class RecordingWriter:
         video = cv2.VideoWriter(path, cv2.CAP_FFMPEG, fourcc, _FPS, (width, height), options)
         if not video.isOpened():
             raise TgktEdgeError(
-                f"{path}: this OpenCV ({cv2.__version__}) cannot write FFV1: it lacks FFmpeg. Use --format png."
+                f"{path}: this OpenCV ({cv2.__version__}) cannot write FFV1: it lacks FFmpeg. Use `form=png`."
             )
         return video
 

@@ -46,9 +46,9 @@ def open_sink(
     scheme = scheme.lower()
     if not colon or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
         hint = f" A file's name alone is not enough: jsonl:{uri}" if uri.endswith((".jsonl", ".json")) else ""
-        raise UsageError(f"--sink {redacted(uri)}: no kind of sink in front. Known: {KINDS}.{hint}")
+        raise UsageError(f"`sinks={redacted(uri)}`: no kind of sink in front. Known: {KINDS}.{hint}")
     if scheme in ("jsonl", "csv", "video") and "://" in rest:
-        raise UsageError(f"--sink {redacted(uri)}: expected the path of a file")
+        raise UsageError(f"`sinks={redacted(uri)}`: expected the path of a file")
     if scheme == "jsonl" and rest.partition("?")[0] == "-":
         return _open_stdout(rest, out, stopping)
     if scheme == "jsonl":
@@ -64,13 +64,13 @@ def open_sink(
     near = difflib.get_close_matches(scheme, SCHEMES, n=1)
     hint = f" Did you mean '{near[0]}:'?" if near else ""
     known = f" '{scheme}'" if "@" not in uri or rest.startswith("//") else ""
-    raise UsageError(f"--sink {redacted(uri)}: unknown kind{known}.{hint} Known: {KINDS}.")
+    raise UsageError(f"`sinks={redacted(uri)}`: unknown kind{known}.{hint} Known: {KINDS}.")
 
 
 def _open_stdout(rest: str, out: TextIO | None, stopping: Callable[[], bool]) -> Sink:
     if rest != "-":
-        raise UsageError(f"--sink {STDOUT}: stdout has no options")
+        raise UsageError(f"`sinks={STDOUT}`: stdout has no options")
     stream: TextIO | None = sys.stdout if out is None else out
     if stream is None:
-        raise UsageError("stdout is closed, where the decisions should go: open it, or give --sink")
+        raise UsageError("stdout is closed, where the decisions should go: open it, or give `sinks`")
     return StdoutSink(stream, stopping)

@@ -53,7 +53,7 @@ def annotate(
     Returns:
         (height, width, 3) uint8 BGR.
     """
-    cv2 = require("cv2", "cpu", "--sink video:")
+    cv2 = require("cv2", "cpu", "`sinks=video:`")
     width, height = size
     picture = np.full((height, width, 3), _GROUND, np.uint8)
     area = height - STRIP

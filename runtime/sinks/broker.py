@@ -55,34 +55,34 @@ def parse_broker(uri: str) -> Broker:
     """
     shown, tls = redacted(uri).partition("?")[0], uri.lower().startswith("mqtts:")
     if ambiguous(uri):
-        raise UsageError(f"--sink {shown}: {MISPLACED_AT}.")
+        raise UsageError(f"`sinks={shown}`: {MISPLACED_AT}.")
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname or "", parts.port
         host.encode("idna")
     except ValueError:  # UnicodeError is one. Its words may hold a part of a password
-        raise UsageError(f"--sink {shown}: not a host and port: expected mqtt://host:1883/topic") from None
+        raise UsageError(f"`sinks={shown}`: not a host and port: expected mqtt://host:1883/topic") from None
     options = Options(shown, parts.query, OPTIONS)
     topic = unquote(parts.path).strip("/")
     if not host or not topic or parts.fragment or port == 0:
-        raise UsageError(f"--sink {shown}: expected mqtt://host/topic (a '#' or '?' in it percent-encoded)")
+        raise UsageError(f"`sinks={shown}`: expected mqtt://host/topic (a '#' or '?' in it percent-encoded)")
     if any(character in topic for character in "+#\0") or len(topic.encode()) > 65_000:
-        raise UsageError(f"--sink {shown}: a topic to write to holds no '+', '#' or zero byte")
+        raise UsageError(f"`sinks={shown}`: a topic to write to holds no '+', '#' or zero byte")
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password is not None else None
     file = options.text("password_file")
     if file is not None:
         if password is not None:
-            raise UsageError(f"--sink {shown}: a password and password_file: give one of them")
+            raise UsageError(f"`sinks={shown}`: a password and password_file: give one of them")
         password = _read_password(shown, file)
     if password is not None and user is None:
-        raise UsageError(f"--sink {shown}: a password needs a user: mqtt://user@host/topic")
+        raise UsageError(f"`sinks={shown}`: a password needs a user: mqtt://user@host/topic")
     files = {key: options.text(key) for key in ("ca", "cert", "key")}
     if not tls and any(files.values()):
         given = next(key for key, value in files.items() if value)
-        raise UsageError(f"--sink {shown}: '{given}' needs an encrypted connection: mqtts://")
+        raise UsageError(f"`sinks={shown}`: '{given}' needs an encrypted connection: mqtts://")
     if files["key"] and not files["cert"]:
-        raise UsageError(f"--sink {shown}: 'key' is the key of a certificate: give 'cert', too")
+        raise UsageError(f"`sinks={shown}`: 'key' is the key of a certificate: give 'cert', too")
     return Broker(
         host=host,
         port=port or (8883 if tls else 1883),
@@ -117,7 +117,7 @@ def _read_password(shown: str, file: str) -> str:
         return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"--sink {shown}: password_file {file} cannot be read: {reason_of(error)}"
+            f"`sinks={shown}`: password_file {file} cannot be read: {reason_of(error)}"
         ) from error
 
 
@@ -143,7 +143,7 @@ def tls_context(broker: Broker) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=broker.ca)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(
-            f"--sink {broker.name}: ca={broker.ca} cannot be used: {reason_of(error)}. Expected a PEM file with the "
+            f"`sinks={broker.name}`: ca={broker.ca} cannot be used: {reason_of(error)}. Expected a PEM file with the "
             f"certificate of the authority that signed the broker's."
         ) from error
     context.sslsocket_class = _TidySocket
@@ -164,7 +164,7 @@ def load_certificate(context: ssl.SSLContext, sink: str, cert: str, key: str | N
         context.load_cert_chain(cert, key, password="")
     except OSError as error:  # ssl.SSLError is one
         raise UsageError(
-            f"--sink {sink}: {_trouble_with(cert, key, error)}. "
+            f"`sinks={sink}`: {_trouble_with(cert, key, error)}. "
             f"Expected PEM files of a certificate and its unlocked key: ?cert=FILE&key=FILE."
         ) from error
 

@@ -37,7 +37,7 @@ def open_csv(rest: str) -> Sink:
     path, _, text = rest.partition("?")
     options = Options(f"csv:{path}", text, OPTIONS)
     if not path or path == "-":
-        raise UsageError(f"--sink csv:{path}: expected csv:PATH")
+        raise UsageError(f"`sinks=csv:{path}`: expected csv:PATH")
     return CsvSink(file_path("csv", path), **file_options(options))
 
 
@@ -91,7 +91,7 @@ class CsvSink(LineFileSink):
         begin = os.pread(fd, len(self.header), 0)
         if not self.header.startswith(begin):
             raise UsageError(
-                f"--sink {self.name}: the file exists and does not begin with the columns of this version, so nothing "
+                f"`sinks={self.name}`: the file exists and does not begin with the columns of this version, so nothing "
                 f"is appended to it. Choose another path."
             )
         size, cut = split_cut_line(fd)

@@ -16,7 +16,7 @@ def open_jsonl(rest: str) -> Sink:
     path, _, text = rest.partition("?")
     options = Options(f"jsonl:{path}", text, OPTIONS)
     if not path:
-        raise UsageError("--sink jsonl: expected jsonl:PATH, or jsonl:- for stdout")
+        raise UsageError("`sinks=jsonl`: expected jsonl:PATH, or jsonl:- for stdout")
     return JsonlSink(file_path("jsonl", path), **file_options(options))
 
 
@@ -33,7 +33,7 @@ class JsonlSink(LineFileSink):
         """See :meth:`LineFileSink.mend`. A last line that is whole but for its end is completed."""
         if os.fstat(fd).st_size and os.pread(fd, 1, 0) != b"{":
             raise UsageError(
-                f"--sink {self.name}: the file exists and does not hold JSON lines, so nothing is appended to it. "
+                f"`sinks={self.name}`: the file exists and does not hold JSON lines, so nothing is appended to it. "
                 f"Choose another path."
             )
         size, cut = split_cut_line(fd)

@@ -75,7 +75,7 @@ class LineFileSink(Sink):
         except OSError as error:
             busy = error.errno in (errno.EWOULDBLOCK, errno.EAGAIN)
             reason = "another run is writing it; give each its own file" if busy else error.strerror
-            raise UsageError(f"--sink {self.name}: cannot write there: {reason}") from error
+            raise UsageError(f"`sinks={self.name}`: cannot write there: {reason}") from error
 
     def write(self, message: Message) -> None:
         """Append one line, and before it those that still wait.

@@ -31,7 +31,7 @@ _CLOSE = 1.2  # seconds that closing waits for the buffer to empty
 def open_mqtt(uri: str) -> Sink:
     """The sink of an ``mqtt`` or ``mqtts`` URI. Raises UsageError, MissingDependency (exit 6, extra ``sinks``)."""
     broker = parse_broker(uri)
-    return MqttSink(broker, require("paho.mqtt.client", "sinks", "--sink mqtt://"))
+    return MqttSink(broker, require("paho.mqtt.client", "sinks", "`sinks=mqtt://`"))
 
 
 class MqttSink(Sink):

@@ -21,7 +21,7 @@ def file_path(kind: str, text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise UsageError(
-            f"--sink {kind}:{text}: '~' means a home folder, which this user has none of: set HOME, or "
+            f"`sinks={kind}:{text}`: '~' means a home folder, which this user has none of: set HOME, or "
             "write the whole path"
         ) from None
 
@@ -44,21 +44,21 @@ class Options:
         try:
             pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True) if text else []
         except ValueError:
-            raise UsageError(f"--sink {name}: expected key=value&key=value after '?'") from None
+            raise UsageError(f"`sinks={name}`: expected key=value&key=value after '?'") from None
         for key, value in pairs:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
                 hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known) or 'none'}."
-                raise UsageError(f"--sink {name}: unknown option '{key}'. {hint}")
+                raise UsageError(f"`sinks={name}`: unknown option '{key}'. {hint}")
             if key in self._values:
-                raise UsageError(f"--sink {name}: option '{key}' is given twice")
+                raise UsageError(f"`sinks={name}`: option '{key}' is given twice")
             self._values[key] = value
 
     def text(self, key: str) -> str | None:
         """The value of ``key``; None if it is not given. Raises UsageError if it is empty."""
         value = self._values.get(key)
         if value == "":
-            raise UsageError(f"--sink {self._name}: option '{key}' is empty")
+            raise UsageError(f"`sinks={self._name}`: option '{key}' is empty")
         return value
 
     def number(self, key: str, default: float, low: float, high: float) -> float:
@@ -72,7 +72,7 @@ class Options:
             number = math.nan
         if not low <= number <= high:
             raise UsageError(
-                f"--sink {self._name}: {key}={value}: expected a number from {low:g} to {high:g}"
+                f"`sinks={self._name}`: {key}={value}: expected a number from {low:g} to {high:g}"
             )
         return number
 
@@ -80,5 +80,5 @@ class Options:
         """The value of ``key`` as a whole number. Raises UsageError unless it is one from ``low`` to ``high``."""
         number = self.number(key, default, low, high)
         if number != int(number):
-            raise UsageError(f"--sink {self._name}: {key}={number:g}: expected a whole number")
+            raise UsageError(f"`sinks={self._name}`: {key}={number:g}: expected a whole number")
         return int(number)

@@ -46,13 +46,13 @@ def open_video(rest: str) -> Sink:
     suffix = Path(path).suffix.lower()
     if not path or suffix not in _CODECS:
         why = " An .mp4 that was cut off cannot be played." if suffix in (".mp4", ".mov") else ""
-        raise UsageError(f"--sink video:{path}: expected a path that ends in {' or '.join(_CODECS)}.{why}")
+        raise UsageError(f"`sinks=video:{path}`: expected a path that ends in {' or '.join(_CODECS)}.{why}")
     pace, table = options.text("pace") or "time", options.text("colours")
     if pace not in ("time", "frames"):
-        raise UsageError(f"--sink video:{path}: pace={pace}: expected time or frames")
+        raise UsageError(f"`sinks=video:{path}`: pace={pace}: expected time or frames")
     if table is not None and table not in colours.NAMES:
-        raise UsageError(f"--sink video:{path}: colours={table}: expected {', '.join(colours.NAMES)}")
-    require("cv2", "cpu", "--sink video:")
+        raise UsageError(f"`sinks=video:{path}`: colours={table}: expected {', '.join(colours.NAMES)}")
+    require("cv2", "cpu", "`sinks=video:`")
     return VideoSink(
         file_path("video", path),
         fps=options.number("fps", 10, 0.1, 240),
@@ -115,13 +115,13 @@ class VideoSink(Sink):
             if self._path.exists():
                 if self._keep == 0 or not self._path.is_file():
                     raise UsageError(
-                        f"--sink {self.name}: it exists, and keep=0 would lose it. Choose another path, or remove it."
+                        f"`sinks={self.name}`: it exists, and keep=0 would lose it. Choose another path, or remove it."
                         if self._path.is_file()
-                        else f"--sink {self.name}: not a file"
+                        else f"`sinks={self.name}`: not a file"
                     )
                 rotate(self._path, self._keep)
         except OSError as error:
-            raise UsageError(f"--sink {self.name}: cannot write there: {error.strerror or error}") from error
+            raise UsageError(f"`sinks={self.name}`: cannot write there: {error.strerror or error}") from error
 
     def write(self, message: Message) -> None:
         """Add one decision.
@@ -220,13 +220,13 @@ class VideoSink(Sink):
             if not opened or not probe.is_file() or not probe.stat().st_size:
                 codec = _CODECS[self._path.suffix.lower()]
                 raise UsageError(
-                    f"--sink {self.name}: this OpenCV cannot write {codec} into {self._path.suffix}, or the disk is "
+                    f"`sinks={self.name}`: this OpenCV cannot write {codec} into {self._path.suffix}, or the disk is "
                     f"full. Every OpenCV writes .avi; pip's opencv-python-headless writes both."
                 )
 
 
 def _writer(path: Path, fps: float, size: tuple[int, int]) -> Any:
-    cv2 = require("cv2", "cpu", "--sink video:")
+    cv2 = require("cv2", "cpu", "`sinks=video:`")
     return cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*_CODECS[path.suffix.lower()]), fps, size)
 
 

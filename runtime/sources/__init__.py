@@ -127,7 +127,7 @@ def open_colour(uri: str) -> FrameSource:
         return open_csi(_rest(uri), None)
     if scheme in PORTS:
         return open_network(uri, None)
-    raise UsageError(f"--rgb {redacted(uri)}: expected a colour camera that is live: {_LIVE_KINDS}")
+    raise UsageError(f"`rgb={redacted(uri)}`: expected a colour camera that is live: {_LIVE_KINDS}")
 
 
 def same_device(camera: str, other: str) -> bool:
@@ -174,7 +174,7 @@ def _camera(uri: str, spec: SensorSpec, loop: bool, pinned: StreamFormat | None)
         return None
     if loop:
         raise UsageError(
-            f"--loop repeats a recording; the camera {redacted(uri)} has no end. Leave --loop out."
+            f"`loop=True` repeats a recording; the camera {redacted(uri)} has no end. Leave `loop=True` out."
         )
     if device is not None:
         return V4l2Source(device, spec, pinned=pinned)
@@ -193,7 +193,7 @@ def _replay(folder: Path, spec: SensorSpec, loop: bool) -> FrameSource:
     if not is_recording(folder):
         raise SourceLostError(
             f"{redacted(f'replay:{folder}')}: holds no times. Expected a folder that 'tgkt-edge record' wrote; "
-            f"other files are read as fast as they are answered: --camera {redacted(str(folder))}"
+            f"other files are read as fast as they are answered: `camera={redacted(str(folder))}`"
         )
     return Paced(RecordingSource(folder, spec, loop=loop))
 
@@ -229,7 +229,7 @@ def _device(uri: str) -> str | None:
         if rest.startswith("/"):
             return rest
         raise UsageError(
-            f"--camera {redacted(uri)}: expected v4l2:// and a device's path: v4l2:///dev/video0"
+            f"`camera={redacted(uri)}`: expected v4l2:// and a device's path: v4l2:///dev/video0"
         )
     return None
 
@@ -243,4 +243,4 @@ def _unknown_scheme(uri: str, kinds: str) -> str:
         "@" not in uri or "://" in uri
     ):  # else what stands before the colon may be a user of an address without scheme
         what += "" if scheme in EXAMPLES else f" '{scheme}'"
-    return f"--camera {redacted(uri)}{' ' if scheme in EXAMPLES else ''}{what}.{hint} Known: {kinds}."
+    return f"`camera={redacted(uri)}`{' ' if scheme in EXAMPLES else ''}{what}.{hint} Known: {kinds}."

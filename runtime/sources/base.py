@@ -125,6 +125,27 @@ class FrameSource(ABC):
         self.close()
 
 
+class CameraSource(FrameSource):
+    """A camera whose first frame is taken when it is opened, to be looked at, and is then the first that is read."""
+
+    live = True
+    _first: Captured | None = None
+    _number = 0
+    """Of the next frame."""
+
+    def read(self) -> Captured:
+        """The next frame; see :meth:`FrameSource.read`."""
+        captured, self._first = self._first, None
+        if captured is None:
+            captured = self._next()
+        self._number += 1
+        return captured
+
+    @abstractmethod
+    def _next(self) -> Captured:
+        """Wait for a frame and give it ``_number``. Raises SourceLostError."""
+
+
 def check_first(frame: NDArray[Any], spec: SensorSpec, name: str, fix: str) -> None:
     """Refuse a source whose first frame contradicts ``spec``.
 
@@ -153,7 +174,7 @@ def check_unit(unit_m: float, spec: SensorSpec, name: str) -> None:
     if spec.unit_m is None or abs(spec.unit_m / unit_m - 1) > _UNIT_TOLERANCE:
         raise SourceLostError(
             f"{name}: the device says {unit_m:g} m a count, but the SensorSpec says unit_m: {spec.unit_m:g}. Copy the "
-            f"SensorSpec, write 'unit_m: {unit_m:g}' in it, and give the copy with --sensor."
+            f"SensorSpec, write 'unit_m: {unit_m:g}' in it, and give the copy with `sensor`."
         )
 
 

@@ -36,7 +36,9 @@ def open_gstreamer(
         MissingDependency: (exit 6) there is no OpenCV, or one without GStreamer.
     """
     if not pipeline.strip():
-        raise UsageError("--camera gst: expected a pipeline: 'gst:v4l2src device=/dev/video0 ! videoconvert'")
+        raise UsageError(
+            "`camera=gst:`: expected a pipeline: 'gst:v4l2src device=/dev/video0 ! videoconvert'"
+        )
     return _open(with_sink(pipeline), redacted(f"gst:{pipeline.strip()}"), spec, "", pinned)
 
 
@@ -48,7 +50,7 @@ def open_csi(sensor_id: str, spec: SensorSpec | None, pinned: StreamFormat | Non
         MissingDependency: (exit 6) there is no OpenCV, or one without GStreamer.
     """
     if not re.fullmatch(r"[0-9]+", sensor_id):
-        raise UsageError(f"--camera {redacted(f'csi://{sensor_id}')}: expected the camera's number: csi://0")
+        raise UsageError(f"`camera={redacted(f'csi://{sensor_id}')}`: expected the camera's number: csi://0")
     if spec is not None and spec.dtype != "uint8":
         raise SourceLostError(
             f"csi://{sensor_id}: Jetson's image signal processor delivers 8 bits, but the sensor is {spec.dtype}. "
@@ -98,7 +100,7 @@ def _open(
         name,
         spec,
         fix=f"End the pipeline with '! video/x-raw,format={bits}' (no videoconvert before it if the camera is raw: "
-        f"that invents counts), or say with --sensor what does arrive.",
+        f"that invents counts), or say with `sensor` what does arrive.",
         lost=f"The pipeline ended or failed; GStreamer's own reason: gst-launch-1.0 -v {redacted_pipeline(pipeline)}",
         pinned=pinned,
     )

@@ -56,7 +56,7 @@ def open_network(
             f"the camera is plugged in and send its answers instead; or choose an 8-bit SensorSpec (nir8) if it is one."
         )
     if ambiguous(uri):
-        raise UsageError(f"--camera {name}: {MISPLACED_AT}.")
+        raise UsageError(f"`camera={name}`: {MISPLACED_AT}.")
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port or PORTS[parts.scheme.lower()]
@@ -64,14 +64,14 @@ def open_network(
         host = None
     if not host:
         scheme = uri.partition(":")[0].lower()
-        raise UsageError(f"--camera {name}: expected a host: {scheme}://192.168.0.10/stream")
+        raise UsageError(f"`camera={name}`: expected a host: {scheme}://192.168.0.10/stream")
     cv2 = opencv()
     backend = expected_backend(
         cv2, "CAP_FFMPEG", "FFmpeg", "Use gst:rtspsrc location=... with an OpenCV that has GStreamer."
     )
     how: dict[str, Any] = {
         "until_whole": read_ms / 1e3,
-        "fix": "Set the camera to the size the SensorSpec names, or say with --sensor what does arrive.",
+        "fix": "Set the camera to the size the SensorSpec names, or say with `sensor` what does arrive.",
         "lost": f"The camera ended the stream, or nothing came for {read_ms / 1e3:g} s. Check its power and the "
         "network.",
         "monochrome": spec is not None,

@@ -26,7 +26,7 @@ def open_obsensor(index: str, spec: SensorSpec, pinned: StreamFormat | None = No
     """
     if not re.fullmatch(r"[0-9]+", index):
         raise UsageError(
-            f"--camera {redacted(f'obsensor://{index}')}: expected the camera's number: obsensor://0"
+            f"`camera={redacted(f'obsensor://{index}')}`: expected the camera's number: obsensor://0"
         )
     name = f"obsensor://{index}"
     if spec.kind != "depth" or spec.dtype != "uint16":
@@ -46,7 +46,7 @@ def open_obsensor(index: str, spec: SensorSpec, pinned: StreamFormat | None = No
         capture,
         name,
         spec,
-        fix="Say with --sensor what does arrive.",
+        fix="Say with `sensor` what does arrive.",
         lost="Unplugged, reset or without power? See 'dmesg', check cable and power.",
         flag=cv2.CAP_OBSENSOR_DEPTH_MAP,
         unit_m=_UNIT_M,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import DataError, MissingDependency, SourceLostError
 from tgkt_edge.io.addresses import redacted_text
-from tgkt_edge.runtime.sources.base import Captured, FrameSource, StreamFormat, check_first, opencv
+from tgkt_edge.runtime.sources.base import CameraSource, Captured, StreamFormat, check_first, opencv
 from tgkt_edge.runtime.sources.stream_format import check_pinned
 from tgkt_edge.sensor import SensorSpec
 
@@ -21,7 +21,7 @@ _DAMAGED_AT_FIRST = 9  # frames that may be damaged before the first whole one
 _GREY_STEP = 4  # every 4th pixel of every 4th row tells whether a picture is in colour
 
 
-class OpenCvStream(FrameSource):
+class OpenCvStream(CameraSource):
     """Frames of an open ``cv2.VideoCapture``. Its first frame is read, checked and kept at once.
 
     Args:
@@ -41,8 +41,6 @@ class OpenCvStream(FrameSource):
         SourceLostError: (exit 5) no frame came, or it contradicts ``spec``.
     """
 
-    live = True
-
     def __init__(
         self,
         capture: Any,
@@ -60,8 +58,6 @@ class OpenCvStream(FrameSource):
         self._cv2 = opencv()
         self._capture, self._name, self._spec = capture, name, spec
         self._fix, self._lost, self._flag, self._monochrome = fix, lost, flag, monochrome
-        self._number = 0
-        self._first: Captured | None = None
         self._format: tuple[Any, ...] = ()  # dtype, height, width, channels if there are several
         try:
             began, damaged = time.monotonic(), 0
@@ -87,14 +83,6 @@ class OpenCvStream(FrameSource):
         except BaseException:
             self.close()
             raise
-
-    def read(self) -> Captured:
-        """The next frame; see :meth:`FrameSource.read`."""
-        captured, self._first = self._first, None
-        if captured is None:
-            captured = self._next()
-        self._number += 1
-        return captured
 
     def close(self) -> None:
         """End the stream."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime.sources import openni2_abi as abi
 from tgkt_edge.runtime.sources.base import (
+    CameraSource,
     Captured,
-    FrameSource,
     SequenceGaps,
     StreamFormat,
     check_first,
@@ -32,7 +32,7 @@ _lock = threading.Lock()
 _begun = False
 
 
-class OpenNi2Source(FrameSource):
+class OpenNi2Source(CameraSource):
     """Frames of one OpenNI2 stream: depth as uint16 counts of 1 mm or 0.1 mm (0 = none), infrared as uint16 or uint8.
 
     A frame is timed by its arrival: OpenNI's own clock starts anywhere.
@@ -47,13 +47,9 @@ class OpenNi2Source(FrameSource):
         MissingDependency: (exit 6) OpenNI2's library is not installed.
     """
 
-    live = True
-
     def __init__(self, device: str, spec: SensorSpec, pinned: StreamFormat | None = None) -> None:
         self._name = f"openni2://{device}"
-        self._number = 0
         self._device, self._stream = ctypes.c_void_p(), ctypes.c_void_p()
-        self._first: Captured | None = None
         self._format: tuple[int, ...] = ()
         self._gaps = SequenceGaps()
         self._library = abi.load()
@@ -63,18 +59,10 @@ class OpenNi2Source(FrameSource):
             self._start(spec, pinned)
             self._first = self._next()
             if self._first.frame is not None:
-                check_first(self._first.frame, spec, self._name, "Say with --sensor what does arrive.")
+                check_first(self._first.frame, spec, self._name, "Say with `sensor` what does arrive.")
         except BaseException:
             self.close()
             raise
-
-    def read(self) -> Captured:
-        """The next frame; see :meth:`FrameSource.read`. Waits up to 10 s for it."""
-        captured, self._first = self._first, None
-        if captured is None:
-            captured = self._next()
-        self._number += 1
-        return captured
 
     def close(self) -> None:
         """Stop the stream and release the device, also after it was unplugged."""
@@ -150,7 +138,7 @@ class OpenNi2Source(FrameSource):
             size = f" of {spec.size[0]}x{spec.size[1]}" if isinstance(spec.size, tuple) else ""
             raise SourceLostError(
                 f"{self._name}: no {spec.dtype} {spec.kind} stream{size}. It offers of that kind: {have or 'nothing'}. "
-                f"Say with --sensor what it does deliver."
+                f"Say with `sensor` what it does deliver."
             )
         if library.oniDeviceCreateStream(self._device, sensor, ctypes.byref(self._stream)):
             raise SourceLostError(f"{self._name}: its stream cannot be opened: {self._reason()}")

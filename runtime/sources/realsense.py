@@ -59,7 +59,7 @@ class RealSenseSource(FrameSource):
         recording = device.endswith(SUFFIXES)
         if loop and not recording:
             raise UsageError(
-                f"--loop repeats a recording; the camera {redacted(f'realsense://{device}')} has no end."
+                f"`loop=True` repeats a recording; the camera {redacted(f'realsense://{device}')} has no end."
             )
         self.live = not recording
         self._name = device if recording else redacted(f"realsense://{device}")
@@ -83,7 +83,7 @@ class RealSenseSource(FrameSource):
             first = self._next()
             if first is None or first.frame is None:
                 raise SourceLostError(f"{self._name}: holds no {spec.kind} frame")
-            check_first(first.frame, spec, self._name, "Say with --sensor what does arrive.")
+            check_first(first.frame, spec, self._name, "Say with `sensor` what does arrive.")
             self.format = format_of(_pixels_of(spec), first.frame, self._unit_m)
             check_pinned(pinned, self.format, self._name)
             self._first = first
@@ -122,7 +122,7 @@ class RealSenseSource(FrameSource):
                 f"what it offers, close other programs that use it, and install librealsense's udev rules if this user "
                 f"may not open it."
                 if self.live
-                else "Say with --sensor what was recorded."
+                else "Say with `sensor` what was recorded."
             )
             raise SourceLostError(
                 f"{self._name}: no {spec.dtype} {spec.kind} stream{size}: {error}. {advice}"
@@ -154,7 +154,7 @@ class RealSenseSource(FrameSource):
             if not math.isclose(unit_m, self._unit_m, rel_tol=1e-3):
                 raise SourceLostError(
                     f"{self._name}: a count was {self._unit_m:g} m and is {unit_m:g} m now: another program, or a "
-                    f"preset, changed the camera's depth unit. Set it back, or give --sensor one with this unit_m."
+                    f"preset, changed the camera's depth unit. Set it back, or give `sensor` one with this unit_m."
                 )
         pixels = np.array(picture.get_data())  # a copy: librealsense uses its buffer again
         if self._shape and pixels.shape != self._shape:

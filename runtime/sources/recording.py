@@ -140,5 +140,5 @@ def _same_sensor(folder: Path, recorded: SensorSpec, expected: SensorSpec) -> No
         if have != want and not (field == "invalid" and set(have) == set(want)):
             raise SourceLostError(
                 f"{folder}: recorded with {field}: {have}, but the sensor given is {field}: {want}. If the recording "
-                f"is right, give --sensor {folder / 'sensor.yaml'}; if not, correct that file."
+                f"is right, give `sensor={folder / 'sensor.yaml'}`; if not, correct that file."
             )

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tgkt_edge.errors import DataError, SourceLostError
 from tgkt_edge.io.images import decode_jpeg_frame
 from tgkt_edge.runtime.sources.base import (
+    CameraSource,
     Captured,
-    FrameSource,
     SequenceGaps,
     StreamFormat,
     check_first,
@@ -31,7 +31,7 @@ _TRIES = 5  # attempts to start a camera in the format that it accepted
 _PAUSE = 0.2  # seconds between two of them
 
 
-class V4l2Source(FrameSource):
+class V4l2Source(CameraSource):
     """Frames of one V4L2 camera, as uint16 or uint8 counts, neither shifted nor scaled.
 
     Opening asks for one raw pixel format after the other until the driver accepts one, in the size of ``spec``. From
@@ -52,8 +52,6 @@ class V4l2Source(FrameSource):
         MissingDependency: (exit 6) colour needs OpenCV.
     """
 
-    live = True
-
     def __init__(
         self,
         device: str,
@@ -62,7 +60,6 @@ class V4l2Source(FrameSource):
         pinned: StreamFormat | None = None,
     ) -> None:
         self._device, self._spec, self._timeout, self._pinned = device, spec, timeout, pinned
-        self._number = 0
         self._layout = Layout("", 0, 0, 0, 0)
         self._gaps = SequenceGaps()
         self._cv2 = opencv() if spec is None else None
@@ -73,21 +70,13 @@ class V4l2Source(FrameSource):
                 f"{device}: cannot be opened: {_reason(error)}. {open_advice(error.errno, device)}"
             ) from error
         try:
-            self._first: Captured | None = self._negotiate()
+            self._first = self._negotiate()
             layout, signal = self._layout, self._camera.signal.agreed
             self.format = StreamFormat(pixel_name(layout.fourcc), layout.width, layout.height, signal=signal)
             check_pinned(pinned, self.format, device)
         except BaseException:
             self._camera.close()
             raise
-
-    def read(self) -> Captured:
-        """The next frame; see :meth:`FrameSource.read`."""
-        captured, self._first = self._first, None
-        if captured is None:
-            captured = self._next()
-        self._number += 1
-        return captured
 
     def close(self) -> None:
         """Stop the stream and release the device, also after it was unplugged."""
@@ -170,7 +159,7 @@ class V4l2Source(FrameSource):
                 refusals.add(name, answer)
                 continue
             if spec is not None and answer.frame is not None:
-                check_first(answer.frame, spec, self._device, "Say with --sensor what does arrive.")
+                check_first(answer.frame, spec, self._device, "Say with `sensor` what does arrive.")
             return answer
         raise SourceLostError(refusals.text())
 

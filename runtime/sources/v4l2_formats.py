@@ -116,5 +116,5 @@ class Refusals:
             f"{self.device}: no {kind} frames{size}. Expected pixel format {names}{only}: {answers}. "
             f"The camera offers: {have}. Try another node of the same camera (depth, infrared and colour are often "
             f"separate; 'v4l2-ctl --list-devices', 'v4l2-ctl -d {self.device} --list-formats-ext')"
-            + (", or choose the SensorSpec of what it does deliver with --sensor." if spec else ".")
+            + (", or choose the SensorSpec of what it does deliver with `sensor`." if spec else ".")
         )

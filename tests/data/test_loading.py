@@ -86,7 +86,7 @@ def test_a_csv_that_cannot_be_followed(text: str, words: str, tmp_path: Path) ->
     table = tmp_path / "target.csv"
     table.write_text(text)
     message = refused(lambda: frames(table))
-    assert f"--target {table}" in message
+    assert f"`target` {table}" in message
     assert words in message
 
 
@@ -148,7 +148,7 @@ def test_bad_frames_are_all_named_at_once_and_can_be_skipped(tmp_path: Path) -> 
         ("4.png", "every pixel is invalid"),
     ):
         assert any(name in line and what in line for line in message.splitlines())
-    assert "--skip-bad" in message
+    assert "`skip_bad=True`" in message
     kept = frames(tmp_path, skip_bad=True)
     assert kept.names == tuple(map(str, good))
     assert len(kept) == 2
@@ -175,7 +175,7 @@ def test_progress_counts_every_file(tmp_path: Path) -> None:
         write_depth(tmp_path / f"{i}.png")
     logged: list[tuple[str, int, int]] = []
     frames(tmp_path, progress=lambda *what: logged.append(what))
-    assert logged == [(f"--target {tmp_path}", i, 3) for i in (1, 2, 3)]
+    assert logged == [(f"`target` {tmp_path}", i, 3) for i in (1, 2, 3)]
 
 
 # Labelled frames and images
@@ -239,7 +239,7 @@ def test_equal_reasons_are_told_once_with_a_count_and_the_presets_that_fit(tmp_p
     message = refused(lambda: frames(tmp_path))
     assert "31 of 32 cannot be used" in message
     assert f"30 files, the first {tmp_path / '0.png'}: uint8 pixels, but the sensor is uint16" in message
-    assert "--sensor nyuv2 (depth), nir8 (nir), or a YAML file; 'tgkt-edge data presets'" in message
+    assert "`sensor` nyuv2 (depth), nir8 (nir), or a YAML file; 'tgkt-edge data presets'" in message
     assert f"{tmp_path / 'empty.png'}: is empty" in message
     assert message.count("uint8 pixels") == 1
 
@@ -249,7 +249,7 @@ def test_what_is_left_out_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixt
     for number in range(3):
         write_image(tmp_path / f"{number}.png", np.full((24, 32), 9, np.uint8))
     assert len(frames(tmp_path, skip_bad=True)) == 1
-    assert "left out 3 of 4 (--skip-bad)" in caplog.text
+    assert "left out 3 of 4 (`skip_bad=True`)" in caplog.text
     assert "3 files, the first" in caplog.text
 
 

@@ -16,7 +16,7 @@ from tgkt_edge.errors import TgktEdgeError
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--sensor", "nir8"], "--sensor nir8: the demo renders depth or nir"),
+        (["--sensor", "nir8"], "'nir8' is not one of 'depth', 'nir'"),
         (["--seed", "-1"], "--seed -1: expected 0 or more"),
         (["--precision", "fp16"], "--precision fp16: expected auto, fp32 or bf16"),
         (["--weights", "none.safetensors"], "--weights none.safetensors: no such file"),

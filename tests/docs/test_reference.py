@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from tests.support.checkout import REPOSITORY
+from tgkt_edge.cli.flags import as_flags
 from tgkt_edge.config_removed import REMOVED, REMOVED_VALUES, RENAMED
 from tgkt_edge.errors import TgktEdgeError
 
@@ -73,7 +74,7 @@ def test_every_error_and_exit_code_is_in_the_reference() -> None:
 
 
 def messages() -> list[str]:
-    """Every text of the code, what is filled in as one NUL."""
+    """Every text of the code as the command line prints it, what is filled in as one NUL."""
     found = []
     for top in ("tgkt_edge", "train", "export", "runtime"):
         for file in (REPOSITORY / top).rglob("*.py"):
@@ -83,7 +84,7 @@ def messages() -> list[str]:
                     found.append("".join(parts))
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     found.append(node.value)
-    return found
+    return [as_flags(text) for text in found]
 
 
 def test_messages_of_the_troubleshooting_page_are_those_of_the_program() -> None:
@@ -101,3 +102,14 @@ def test_messages_of_the_troubleshooting_page_are_those_of_the_program() -> None
         if not any(pattern.search(text) for text in texts):
             unknown.append(quote)
     assert not unknown
+
+
+def test_a_formatter_left_the_marks_of_included_files_alone() -> None:
+    """In a block of Python ``--8<-- "FILE"`` is an expression, which ruff spaces out: the file would be missing."""
+    marks = 0
+    for page in (REPOSITORY / "docs").rglob("*.md"):
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if re.match(r"\s*-+\s*8\s*<", line):
+                assert line.strip().startswith("--8<--"), f"{page}: {line}"
+                marks += 1
+    assert marks >= 3

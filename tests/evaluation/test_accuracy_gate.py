@@ -50,10 +50,10 @@ def test_the_drop_is_accuracy_with_labels_and_its_bound_without() -> None:
     assert (result.reference_accuracy, result.accuracy, result.drop) == (0.75, 0.75, 0.0)
     assert not result.passes(0.24)  # half of the frames changed class: more than twice 0.24
     assert (
-        result.complaint(0.24) == "50.00% of the frames change class, allowed are 48.00% (twice --max-drop)"
+        result.complaint(0.24) == "50.00% of the frames change class, allowed are 48.00% (twice `max_drop`)"
     )
     assert result.passes(0.25)
-    assert compare(reference, found).complaint(0.49) == "it loses 50.00%, allowed are 49.00% (--max-drop)"
+    assert compare(reference, found).complaint(0.49) == "it loses 50.00%, allowed are 49.00% (`max_drop`)"
     assert not compare(reference, found).passes(0.49)
     assert compare(reference, found).passes(0.5)
     # The bound is one: accuracy cannot fall by more than the share of frames that change.

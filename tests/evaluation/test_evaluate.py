@@ -72,6 +72,6 @@ def test_what_a_temperature_would_bring_is_said_only_where_it_brings_something()
         lines[what] = describe({"frames": 400, "classes": list("abc"), "models": {"target": measured}})
     assert any(line.startswith("target: calibration error 0.") for line in lines["honest"])
     assert not any("temperature 4" in line for line in lines["honest"])
-    (line,) = [line for line in lines["overconfident"] if "export --labels" in line]
+    (line,) = [line for line in lines["overconfident"] if "export with `labels`" in line]
     assert "temperature 4" in line or "temperature 3.9" in line
     assert calibrated(probabilities[:20], truth[:20])["fitted"] is None

@@ -23,7 +23,7 @@ from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import CheckpointError, GateError, IncompatibleError, UsageError
 from tgkt_edge.evaluation.evaluate import evaluate
-from tgkt_edge.export import graph as module
+from tgkt_edge.export import from_run as module
 from tgkt_edge.export.export import export
 from tgkt_edge.export.graph import Deployed, export_onnx
 from tgkt_edge.export.verify_fp32 import MAX_RELATIVE, verify_fp32
@@ -196,7 +196,9 @@ def test_an_existing_bundle_is_refused_and_untouched_then_replaced(run: Path, tm
 
 
 def test_without_target_frames_there_is_no_verification(run: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot verify: .*does not exist.*--calibrate T, or --no-verify"):
+    with pytest.raises(
+        UsageError, match=r"cannot verify: .*does not exist.*`calibrate=T`, or `verify=False`"
+    ):
         export(run, tmp_path / "bundle", calibrate=tmp_path / "gone")
     assert list(tmp_path.iterdir()) == []
     assert export(run, tmp_path / "unverified", verify=False).verification == {}
@@ -244,7 +246,7 @@ def test_unfinished_and_damaged_runs(run: Path, tmp_path: Path) -> None:
 
 
 def test_a_precision_this_version_does_not_know(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--precision fp4"):
+    with pytest.raises(UsageError, match="`precisions=fp4`"):
         export(run, tmp_path / "bundle", precisions=["fp32", "fp4"])
     assert list(tmp_path.iterdir()) == []
 

@@ -70,7 +70,7 @@ def test_calibration_frames_of_another_sensor_are_named(bundle: Bundle, data: Pa
     (tmp_path / "frames").mkdir()
     for number in range(3):
         assert cv2.imwrite(str(tmp_path / "frames" / f"{number}.png"), np.full((30, 40), 9, np.uint8))
-    with pytest.raises(UsageError, match=r"--calibrate .*3 of 3 cannot be used[\s\S]*0.png.*uint8") as caught:
+    with pytest.raises(UsageError, match=r"`calibrate` .*3 of 3 cannot be used[\s\S]*0.png.*uint8") as caught:
         export(bundle.path, tmp_path / "out", precisions=["int8"], calibrate=tmp_path / "frames")
     assert caught.value.exit_code == 2
     # One unreadable file among good ones is refused, too, and skipped when asked to.
@@ -78,7 +78,7 @@ def test_calibration_frames_of_another_sensor_are_named(bundle: Bundle, data: Pa
     for file in sorted((data / "target").rglob("*.png"))[:3]:
         (tmp_path / "mixed" / file.name).write_bytes(file.read_bytes())
     (tmp_path / "mixed" / "z.png").write_bytes(b"\x89PNG\r\n\x1a\n cut short")
-    with pytest.raises(UsageError, match=r"1 of 4 cannot be used[\s\S]*z.png[\s\S]*--skip-bad"):
+    with pytest.raises(UsageError, match=r"1 of 4 cannot be used[\s\S]*z.png[\s\S]*`skip_bad=True`"):
         export(bundle.path, tmp_path / "out", precisions=["fp16"], calibrate=tmp_path / "mixed")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["frames", "mixed"]
     made = export(
@@ -91,11 +91,11 @@ def test_calibration_frames_of_another_sensor_are_named(bundle: Bundle, data: Pa
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"precisions": ["int8"]}, "a bundle does not say where its target frames lie.*--calibrate"),
-        ({"precisions": ["int4"]}, "--precision int4: unknown; expected some of fp32, fp16, int8, int8-cpu"),
-        ({"calibration_method": "mean"}, "--calibration-method mean: unknown; expected one of percentile"),
-        ({"max_drop": 1.5}, "--max-drop 1.5: expected a share from 0 to 1"),
-        ({"precisions": ["int8"], "calibration_frames": 0}, "--calibration-frames 0: expected at least 1"),
+        ({"precisions": ["int8"]}, "a bundle does not say where its target frames lie.*`calibrate=T`"),
+        ({"precisions": ["int4"]}, "`precisions=int4`: unknown; expected some of fp32, fp16, int8, int8-cpu"),
+        ({"calibration_method": "mean"}, "`calibration_method=mean`: unknown; expected one of percentile"),
+        ({"max_drop": 1.5}, "`max_drop=1.5`: expected a share from 0 to 1"),
+        ({"precisions": ["int8"], "calibration_frames": 0}, "`calibration_frames=0`: expected at least 1"),
     ],
 )
 def test_options_that_cannot_be(

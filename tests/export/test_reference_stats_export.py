@@ -59,7 +59,7 @@ def test_a_bundle_made_from_another_has_the_same(measured: Bundle, tmp_path: Pat
 def test_without_frames_it_says_so_and_goes_on(bundle: Bundle, run: Path, tmp_path: Path) -> None:
     messages: list[str] = []
     assert of_bundle(export(bundle.path, tmp_path / "a", say=messages.append)) is None
-    assert "--calibrate" in messages[-1]
+    assert "`calibrate=T`" in messages[-1]
     messages.clear()
     assert of_bundle(export(run, tmp_path / "b", say=messages.append, verify=False)) is None
     assert "only 12 target frames, fewer than 20" in messages[-1]
@@ -118,6 +118,6 @@ def test_frames_that_show_nothing_are_refused_under_the_flag_that_was_given(
         cv2.imwrite(str(tmp_path / file.name), np.minimum(read_frame(file) * 30.0, 65535).astype(np.uint16))
     messages: list[str] = []
     export(bundle.path, tmp_path / "bundle", calibrate=tmp_path, say=messages.append, verify=False)
-    assert any(f"--calibrate {tmp_path}: " in line and "at or beyond far_m" in line for line in messages), (
+    assert any(f"`calibrate` {tmp_path}: " in line and "at or beyond far_m" in line for line in messages), (
         messages
     )

@@ -57,7 +57,7 @@ def test_a_node_that_tensorrt_does_not_know_is_named(full: tuple[Bundle, list[st
     bundle = altered(copy(full[0], tmp_path / "bundle"), change)
     with pytest.raises(IncompatibleError) as caught:
         build_plans(bundle.path, ["int8"], ADA_ONLY)
-    for text in ("model.int8.onnx (opset 18)", "node 'layer1/sharpen' (Sharpen)", "--engine onnxruntime"):
+    for text in ("model.int8.onnx (opset 18)", "node 'layer1/sharpen' (Sharpen)", "`engine=onnxruntime`"):
         assert text in str(caught.value)
 
 

@@ -100,11 +100,11 @@ def test_an_altered_file_is_found_whichever_precision_is_asked_for(several: Bund
 def test_what_is_refused(several: Bundle, data: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="holds no int8 model; it has: fp32, fp16, int8-cpu"):
         verify(several.path, frames=data / "target", precisions=["int8"])
-    with pytest.raises(UsageError, match="--frames and --labels: give one"):
+    with pytest.raises(UsageError, match="`frames` and `labels`: give one"):
         verify(several.path, frames=data / "target", labels=data / "target_labels.csv")
-    with pytest.raises(UsageError, match="--max-drop -1: expected a share"):
+    with pytest.raises(UsageError, match="`max_drop=-1`: expected a share"):
         verify(several.path, max_drop=-1)
-    with pytest.raises(DataError, match=r"--frames .*does not exist"):
+    with pytest.raises(DataError, match=r"`frames` .*does not exist"):
         verify(several.path, frames=tmp_path / "gone")
 
 

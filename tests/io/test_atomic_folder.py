@@ -44,7 +44,7 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_something_is_kept_unless_overwrite(folder: Path) -> None:
     with (
-        pytest.raises(UsageError, match=r"already exists and is not empty.*--overwrite"),
+        pytest.raises(UsageError, match=r"already exists and is not empty.*`overwrite=True`"),
         atomic_folder(folder),
     ):
         pytest.fail("the body must not run")

@@ -65,9 +65,9 @@ def as_anybody(*words: str) -> str:
 
 def test_a_class_folder_that_cannot_be_listed_is_no_missing_class(classes: Path) -> None:
     messages = as_anybody("--source", str(classes))
-    assert f"--source {classes}: {classes / 'secret'} cannot be read: Permission denied" in messages
+    assert f"`source` {classes}: {classes / 'secret'} cannot be read: Permission denied" in messages
 
 
 def test_a_table_that_cannot_be_opened(classes: Path) -> None:
     messages = as_anybody("--target", str(classes / "frames.csv"))
-    assert messages == f"--target {classes / 'frames.csv'}: cannot be read: Permission denied\n"
+    assert messages == f"`target` {classes / 'frames.csv'}: cannot be read: Permission denied\n"

@@ -171,7 +171,7 @@ def test_a_camera_is_looked_at_five_times_a_second(known: ValueScale) -> None:
 )
 def test_frames_that_show_a_network_nothing_are_refused(factor: float, words: str) -> None:
     with pytest.raises(DataError, match="a network would learn nothing") as caught:
-        check_values(levels(rooms(30, 1, factor)), DEPTH, "--target T")
+        check_values(levels(rooms(30, 1, factor)), DEPTH, "`target=T`")
     assert words in str(caught.value)
 
 
@@ -181,16 +181,16 @@ def test_frames_that_show_a_network_nothing_are_refused(factor: float, words: st
 def test_frames_that_use_little_of_the_range_or_much_of_its_ends_are_noted(
     factor: float, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    check_values(levels(rooms(30, 1, factor)), DEPTH, "--target T", tuple("n" * 30))
+    check_values(levels(rooms(30, 1, factor)), DEPTH, "`target=T`", tuple("n" * 30))
     assert words in caplog.text
 
 
 def test_plausible_frames_are_read_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    check_values(levels(rooms(30, 1)), DEPTH, "--target T")
+    check_values(levels(rooms(30, 1)), DEPTH, "`target=T`")
     assert caplog.text == ""
 
 
 def test_a_true_16_bit_camera_under_the_10_bit_preset_is_refused() -> None:
     bright = [RNG(k).integers(2000, 60000, (60, 80)).astype(np.uint16) for k in range(5)]
     with pytest.raises(DataError, match=r"beyond white = 1023.*delivers 16 bits\. Set white: 65535"):
-        check_values(levels(bright, NIR), NIR, "--target T")
+        check_values(levels(bright, NIR), NIR, "`target=T`")

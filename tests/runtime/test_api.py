@@ -72,7 +72,7 @@ def test_importing_it_loads_nothing_and_a_model_needs_no_training_library(depth_
 def test_what_cannot_be_loaded_says_so_as_the_command_does(depth_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(IncompatibleError, match="expected a bundle folder"):
         tgkt_edge.load(tmp_path)
-    with pytest.raises(UsageError, match="--engine warp: unknown"):
+    with pytest.raises(UsageError, match="`engine=warp`: unknown"):
         tgkt_edge.load(depth_bundle.path, engine="warp")
     with pytest.raises(IncompatibleError, match="holds no int8 model"):
         tgkt_edge.load(depth_bundle.path, precision="int8")
@@ -223,9 +223,9 @@ def test_a_source_that_gives_nothing_usable_is_an_error(model: Model, tmp_path: 
     folder = save_frames(tmp_path / "dark", [np.zeros((48, 64), np.uint16)] * 2)
     with pytest.raises(SourceLostError, match="none of 2 frames could be classified"):
         list(model.stream(str(folder)))
-    with pytest.raises(UsageError, match="--top-k 0"):
+    with pytest.raises(UsageError, match="`top_k=0`"):
         model.stream(str(folder), top_k=0)
-    with pytest.raises(UsageError, match="--smooth -1"):
+    with pytest.raises(UsageError, match="`smooth=-1"):
         model.stream(str(folder), smooth=-1)
 
 
@@ -272,11 +272,11 @@ def test_run_and_inspect_are_the_command_s(depth_bundle: Bundle, tmp_path: Path)
 
 
 def test_export_is_a_package_and_a_function() -> None:
-    from tgkt_edge.export.export import export
+    from tgkt_edge.export.task import Task
 
     assert callable(tgkt_edge.export)
-    assert sys.modules["tgkt_edge.export"].export.export is export
-    with pytest.raises(UsageError, match="--precision fp64: unknown"):
+    assert sys.modules["tgkt_edge.export"].task.Task is Task
+    with pytest.raises(UsageError, match="`precisions=fp64`: unknown"):
         tgkt_edge.export(Path("run"), Path("bundle"), precisions=["fp64"])
 
 

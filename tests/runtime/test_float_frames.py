@@ -107,7 +107,7 @@ def test_a_recording_of_floats_is_bit_exact(dtype: Any, tmp_path: Path) -> None:
 
 def test_video_holds_no_floats(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", scene())
-    with pytest.raises(UsageError, match=r"--format ffv1: video holds no float32 frames.*\.npy"):
+    with pytest.raises(UsageError, match=r"`form=ffv1`: video holds no float32 frames.*\.npy"):
         record(str(tmp_path / "a.npy"), tmp_path / "out", sensor="depth-m", form="ffv1", live=False)
 
 

@@ -106,7 +106,7 @@ def test_drop_can_be_chosen() -> None:
     summary, _, _ = go(Frames(20), Slow(0.002), drop="latest")
     assert summary.frames + summary.dropped == 20
     assert summary.dropped > 0
-    with pytest.raises(UsageError, match="--drop"):
+    with pytest.raises(UsageError, match="`drop="):
         go(Frames(1), Slow(), drop="oldest")
 
 

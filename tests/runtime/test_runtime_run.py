@@ -171,7 +171,7 @@ def test_eight_bit_sensor(tmp_path: Path) -> None:
     [
         (["--camera", "foo://0"], 2, "unknown scheme 'foo'"),
         (["--camera", "nowhere/at/all"], 5, "nowhere/at/all does not exist"),
-        (["--camera", ".", "--drop", "oldest"], 2, "--drop oldest: expected latest or none"),
+        (["--camera", ".", "--drop", "oldest"], 2, "'oldest' is not one of 'latest', 'none'"),
         (["--camera", ".", "--top-k", "0"], 2, "--top-k 0"),
         (["--camera", ".", "--max-frames", "0"], 2, "--max-frames 0"),
         (["--camera", ".", "--engine", "magic"], 2, "--engine magic: unknown"),

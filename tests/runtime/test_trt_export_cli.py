@@ -113,17 +113,18 @@ def test_without_a_gpu_the_target_must_be_named(bundle: Bundle, rtx: trt.TensorR
     [
         (["--trt", "--target-sm", "89", "--precision", "fp16"], 4, "holds no fp16 model to build from"),
         (["--trt", "--target-sm", "89", "--precision", "int8"], 4, "--precision int8 --calibrate FRAMES --trt"),
-        (["--trt", "--calibrate", "/no", "--labels", "/no", "--max-drop", "7", "--overwrite"], 2,
+        (["--trt", "--calibrate", "/no", "--labels", "/no", "--max-drop", "0.7", "--overwrite"], 2,
          "--calibrate, --labels, --max-drop, --overwrite: without effect"),
         (["--trt", "--calibration-frames", "9", "--calibration-method", "minmax", "--no-verify", "--skip-bad"], 2,
          "--calibration-frames, --calibration-method, --no-verify, --skip-bad: without effect"),
         (["--trt", "--target-sm", "89", "--precision", "int8-cpu"], 2, "made for ONNX Runtime on CPUs"),
-        (["--trt", "--max-batch", "0"], 2, "--max-batch 0: expected 1 <= min <= opt <= max"),
+        (["--trt", "--max-batch", "0"], 2, "greater than or equal to 1"),
+        (["--trt", "--min-batch", "4", "--opt-batch", "2"], 2, "--max-batch 8: expected 1 <= min <= opt <= max"),
         (["--trt", "--target-sm", "ada"], 2, "--target-sm ada: expected a compute capability"),
         (["--trt", "--target-sm", "89", "--version-compatible"], 2, "TensorRT-RTX does not know it"),
         ([], 2, "-o BUNDLE is missing"),
-        (["--max-batch", "4", "-o", "out"], 2, "give --trt, too"),
-        (["--optimisation", "5", "-o", "out"], 2, "--optimisation is for TensorRT plans: give --trt, too"),
+        (["--max-batch", "4", "-o", "out"], 2, "--max-batch: only for TensorRT plans. Give --trt, too"),
+        (["--optimisation", "5", "-o", "out"], 2, "--optimisation: only for TensorRT plans. Give --trt, too"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_and_nothing_is_written(

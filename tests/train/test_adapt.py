@@ -161,7 +161,7 @@ def test_an_existing_folder_is_refused_and_untouched_then_replaced_on_demand(
     with pytest.raises(UsageError, match="already exists and is not empty") as caught:
         adapt(tiny.inputs, DEPTH, out, config)
     assert caught.value.exit_code == 2
-    assert "--resume" in str(caught.value)
+    assert "`resume=True`" in str(caught.value)
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
     # What no run left there is not deleted, even when asked to.
     with pytest.raises(UsageError, match="replaces an earlier run only"):
@@ -179,7 +179,7 @@ def test_a_run_is_not_written_over_its_own_data(tiny: Tiny, tmp_path: Path) -> N
     shutil.copytree(tiny.data, data)
     (data / "config.yaml").write_text("schema: 1")
     inside = replace(tiny.inputs, target=str(data / "target"))
-    with pytest.raises(UsageError, match=r"--target .*lies inside it"):
+    with pytest.raises(UsageError, match=r"`target=.*` lies inside it"):
         adapt(inside, DEPTH, data, tiny.config(), overwrite=True)
     assert sorted(path.name for path in (data / "target").iterdir())
 
@@ -253,8 +253,8 @@ def bad_inputs(tiny: Tiny, tmp_path: Path) -> dict[str, tuple[RunInputs, AdaptCo
         "RGB as target": (replace(good, target=str(tiny.data / "source")), config, "one channel"),
         "no pairs": (replace(good, paired=str(empty)), config, "has no folder 'rgb'"),
         "flat source": (replace(good, source=str(tiny.data / "target")), config, "outside any class folder"),
-        "no source": (replace(good, source=None), config, "give either --source-model FILE"),
-        "two sources": (replace(good, source_model=model), config, "give either --source-model FILE"),
+        "no source": (replace(good, source=None), config, "give either `source_model=FILE`"),
+        "two sources": (replace(good, source_model=model), config, "give either `source_model=FILE`"),
         "bad model": (
             replace(good, source=None, source_model=model),
             config,
@@ -263,9 +263,9 @@ def bad_inputs(tiny: Tiny, tmp_path: Path) -> dict[str, tuple[RunInputs, AdaptCo
         "one pair left": (
             replace(good, paired=str(few_pairs(tiny, tmp_path / "few", 1))),
             tiny.config("holdout=0"),
-            r"--paired: 1 image beside the 0 held out \(holdout = 0\.0\): BatchNorm needs at least 2",
+            r"`paired`: 1 image beside the 0 held out \(holdout = 0\.0\): BatchNorm needs at least 2",
         ),
-        "no such device": (good, tiny.config("device=quantum"), "--device quantum"),
+        "no such device": (good, tiny.config("device=quantum"), "`device=quantum`"),
     }
 
 
@@ -299,5 +299,5 @@ def test_frames_of_another_sensor_are_refused(tiny: Tiny, tmp_path: Path) -> Non
 def test_an_unfinished_run_has_no_answers(finished: Run, tmp_path: Path) -> None:
     shutil.copytree(finished.path, tmp_path / "run")
     Run(tmp_path / "run").target.unlink()
-    with pytest.raises(IncompatibleError, match=r"not finished.*adapt --resume"):
+    with pytest.raises(IncompatibleError, match=r"not finished.*adapt `resume=True`"):
         run_answers(tmp_path / "run", "cpu")

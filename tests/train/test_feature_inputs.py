@@ -49,7 +49,7 @@ def test_too_few_pairs_are_refused(
     rows: list[tuple[int, int]], message: str, tiny: Tiny, tmp_path: Path
 ) -> None:
     inputs = replace(tiny.inputs, paired=few_pairs(tiny, tmp_path, rows))
-    with pytest.raises(DataError, match=f"--paired .*{message}") as caught:
+    with pytest.raises(DataError, match=f"`paired.*{message}") as caught:
         adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))
     assert caught.value.exit_code == 2
     assert not (tmp_path / "run").exists()
@@ -62,7 +62,7 @@ def test_copies_among_pairs_count_once(tiny: Tiny, translated: Run, tmp_path: Pa
 
 
 def test_no_pairs_are_asked_for(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--method translate learns from pairs: give --paired"):
+    with pytest.raises(UsageError, match="`method=translate` learns from pairs: give `paired=SRC`"):
         adapt(replace(tiny.inputs, paired=None), DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))
 
 
@@ -74,7 +74,7 @@ def test_pairs_whose_halves_do_not_belong_together_are_not_learnt_from_unless_fo
     inputs = replace(tiny.inputs, source=None, source_model=str(translated.source), paired=pairs)
     out = tmp_path / "run"
     with pytest.raises(
-        TgktEdgeError, match=r"(?s)--paired: of 10 pairs left out.*translation\.force=true"
+        TgktEdgeError, match=r"(?s)`paired`: of 10 pairs left out.*translation\.force=true"
     ) as caught:
         adapt(inputs, DEPTH, out, tiny.config("translator=features", "student.epochs=1"))
     assert caught.value.exit_code == 1
@@ -112,7 +112,7 @@ def test_a_bad_prior_is_refused_and_a_changed_one_is_not_resumed(
     prior.write_text("class,share\nbedroom,0.5\n")
     inputs = replace(tiny.inputs, source=None, source_model=str(translated.source))
     config = tiny.config(*TRANSLATE, f"translation.prior={prior}")
-    with pytest.raises(ConfigError, match=f"--prior {prior}: missing: 'corridor'"):
+    with pytest.raises(ConfigError, match=f"`prior={prior}`: missing: 'corridor'"):
         adapt(inputs, DEPTH, tmp_path / "run", config)
     assert not (tmp_path / "run").exists()
     names = ("bedroom", "corridor", "kitchen", "office", "staircase", "warehouse")
@@ -125,7 +125,7 @@ def test_a_bad_prior_is_refused_and_a_changed_one_is_not_resumed(
     prior.write_text(
         prior.read_text().replace("bedroom,0.5", "bedroom,0.1").replace("office,0.1", "office,0.5")
     )
-    with pytest.raises(ConfigError, match=r"--prior: then sha256 .*, now sha256"):
+    with pytest.raises(ConfigError, match=r"`prior`: then sha256 .*, now sha256"):
         adapt(inputs, DEPTH, tmp_path / "run", config, resume=True)
 
 

@@ -102,7 +102,7 @@ def test_weights_that_are_missing_are_refused_before_anything_is_written(
 ) -> None:
     inputs = replace(tiny.inputs, source=None, source_model=str(finished.source))
     config = tiny.config(*TRANSLATE, f"weights={tmp_path / 'no.safetensors'}")
-    with pytest.raises(UsageError, match=r"no such file.*with --weights none the source model's own"):
+    with pytest.raises(UsageError, match=r"no such file.*with `weights=none` the source model's own"):
         adapt(inputs, DEPTH, tmp_path / "run", config)
     assert not (tmp_path / "run").exists()
 

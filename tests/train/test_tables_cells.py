@@ -212,7 +212,7 @@ def test_a_row_that_says_nothing_is_refused(text: str) -> None:
 
 
 def test_a_bad_set_is_refused_before_anything_is_computed(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--set tgkt\.ff=1: unknown key 'tgkt\.ff'"):
+    with pytest.raises(ConfigError, match=r"`set_=tgkt\.ff=1`: unknown key 'tgkt\.ff'"):
         workshop(tiny, tmp_path).options(Row("x", "tgkt", ("tgkt.ff=1",)), 0)
 
 

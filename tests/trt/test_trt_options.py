@@ -34,15 +34,15 @@ PLAIN = trt.TensorRt(SimpleNamespace(), "tensorrt", "10.3.0")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"profile": Profile(2, 1, 4)}, "--min-batch 2 --opt-batch 1 --max-batch 4: expected 1 <= min"),
-        ({"profile": Profile(0, 1, 4)}, "--min-batch 0"),
-        ({"level": 6}, "--optimisation 6: expected 0 to 5"),
-        ({"workspace_mib": 0}, "--workspace 0: expected at least 1 MiB"),
-        ({"target_sm": ("8.9",)}, "--target-sm 8.9: expected a compute capability without its dot"),
-        ({"target_sm": ("sm89",)}, "--target-sm sm89"),
+        ({"profile": Profile(2, 1, 4)}, "`min_batch=2` `opt_batch=1` `max_batch=4`: expected 1 <= min"),
+        ({"profile": Profile(0, 1, 4)}, "`min_batch=0`"),
+        ({"level": 6}, "`optimisation=6`: expected 0 to 5"),
+        ({"workspace_mib": 0}, "`workspace=0`: expected at least 1 MiB"),
+        ({"target_sm": ("8.9",)}, "`target_sm=8.9`: expected a compute capability without its dot"),
+        ({"target_sm": ("sm89",)}, "`target_sm=sm89`"),
     ],
 )
-def test_bad_values_are_refused_by_their_flags(options: dict[str, Any], message: str) -> None:
+def test_bad_values_are_refused_by_name(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         BuildOptions(**options)
     assert message in str(caught.value)
@@ -55,7 +55,7 @@ def test_tensorrt_builds_for_the_gpu_it_stands_on() -> None:
     ):
         targets(BuildOptions(), PLAIN, None, "no driver")
     with pytest.raises(
-        UsageError, match=r"--target-sm: TensorRT 10\.3\.0 builds for the GPU it runs on only"
+        UsageError, match=r"`target_sm`: TensorRT 10\.3\.0 builds for the GPU it runs on only"
     ):
         targets(BuildOptions(target_sm=("89",)), PLAIN, ORIN, "")
 
@@ -77,9 +77,9 @@ def test_tensorrt_rtx_builds_for_the_gpus_it_is_told(rtx: trt.TensorRt) -> None:
     assert targets(BuildOptions(target_sm=("86", "120", "86")), rtx, None, "") == ("8.6", "12.0")
     assert targets(BuildOptions(target_sm=("89",)), rtx, ORIN, "") == ("8.9",)
     assert targets(BuildOptions(), rtx, ADA, "") == ("8.9",)
-    with pytest.raises(UsageError, match=r"no driver here\. .* with --target-sm, one of 75, 80, 86, 89, 120"):
+    with pytest.raises(UsageError, match=r"no driver here\. .* with `target_sm`, one of 75, 80, 86, 89, 120"):
         targets(BuildOptions(), rtx, None, "no driver here")
-    with pytest.raises(UsageError, match=r"--target-sm 87: TensorRT-RTX .* builds for 75, 80"):
+    with pytest.raises(UsageError, match=r"`target_sm=87`: TensorRT-RTX .* builds for 75, 80"):
         targets(BuildOptions(target_sm=("87",)), rtx, None, "")
     with pytest.raises(IncompatibleError, match=r"the GPU here is Orin \(8\.7\)\. Install TensorRT itself"):
         targets(BuildOptions(), rtx, ORIN, "")
@@ -88,7 +88,7 @@ def test_tensorrt_rtx_builds_for_the_gpus_it_is_told(rtx: trt.TensorRt) -> None:
 @pytest.mark.parametrize("flag", ["version_compatible", "hardware_compatible"])
 def test_tensorrt_rtx_refuses_what_it_would_ignore(rtx: trt.TensorRt, flag: str) -> None:
     more: dict[str, Any] = {flag: True}
-    with pytest.raises(UsageError, match=f"--{flag.replace('_', '-')}: TensorRT-RTX does not know it"):
+    with pytest.raises(UsageError, match=f"`{flag}`: TensorRT-RTX does not know it"):
         targets(BuildOptions(target_sm=("89",), **more), rtx, None, "")
 
 

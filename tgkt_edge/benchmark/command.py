@@ -150,16 +150,16 @@ def _check(
 ) -> None:
     for name in engines or ():
         if name not in ENGINES:
-            raise UsageError(f"--engine {name}: unknown; expected one of {', '.join(ENGINES)}")
-    for flag, value, least in (
-        *(("--batch", batch, 1) for batch in batches or ()),
-        ("--rounds", rounds, 1),
-        ("--threads", 1 if threads is None else threads, 1),
+            raise UsageError(f"`engines={name}`: unknown; expected one of {', '.join(ENGINES)}")
+    for argument, value, least in (
+        *(("batches", batch, 1) for batch in batches or ()),
+        ("rounds", rounds, 1),
+        ("threads", 1 if threads is None else threads, 1),
     ):
         if value < least:
-            raise UsageError(f"{flag} {value}: expected at least {least}")
+            raise UsageError(f"`{argument}={value}`: expected at least {least}")
     if not 0 < seconds < float("inf"):
-        raise UsageError(f"--seconds {seconds:g}: expected more than 0")
+        raise UsageError(f"`seconds={seconds:g}`: expected more than 0")
 
 
 def synthetic(sensor: SensorSpec, size: int) -> NDArray[np.float32]:
@@ -191,7 +191,7 @@ def _load(row: Row, job: dict[str, Any], model_bytes: int, log: Path, root: Path
     if free is not None and free < need:
         row.fail(
             f"only {free // _MIB} MiB of memory are free here, about {need // _MIB} are needed beside the rows before "
-            f"it. Measure fewer at a time: --precision, --engine, --batch."
+            f"it. Measure fewer at a time: `precisions`, `engines`, `batches`."
         )
         return
     row.load(job, WARM_UP_SECONDS, log)

@@ -25,7 +25,7 @@ _COLUMNS = (
 )
 _NO_FRAMES = (
     "timed on {count} synthetic frames of the bundle's sensor; agreement and accuracy were not measured: give real "
-    "frames with --frames or --labels"
+    "frames with `frames` or `labels`"
 )
 
 
@@ -116,7 +116,7 @@ def _doubts(rows: Sequence[dict[str, Any]]) -> list[str]:
     if any(row["calls"] < FEW_CALLS for row in ran):
         fewest = min(row["calls"] for row in ran)
         lines.append(
-            f"p99 of under {FEW_CALLS} calls is the slowest of them (fewest: {fewest}); --seconds gives more"
+            f"p99 of under {FEW_CALLS} calls is the slowest of them (fewest: {fewest}); `seconds` gives more"
         )
     if any(row["stability"]["mark"] in ("varies", "unsteady") for row in ran):
         lines.append(

@@ -82,7 +82,7 @@ class Row:
         try:
             self.engine.infer(batch)
         except ValueError as error:  # the frames are right, so it is their number
-            raise UsageError(f"--batch {self._batch}: {error}") from error
+            raise UsageError(f"`batches={self._batch}`: {error}") from error
 
     def warm_up(self, longest: float) -> dict[str, Any]:
         """Until steady; and the memory that the engine, with its library, has taken."""

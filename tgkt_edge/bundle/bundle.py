@@ -181,7 +181,7 @@ class Bundle:
         if name is None or name not in self.files:
             have = ", ".join(self.precisions) or "none"
             raise BundleError(
-                f"{self.path} holds no {precision} model; it has: {have}. Export it with --precision."
+                f"{self.path} holds no {precision} model; it has: {have}. Export it with `precisions={precision}`."
             )
         return self.file(name)
 

@@ -18,6 +18,8 @@ from tgkt_edge.trt.library import FLAVOUR_NAMES
 SCHEMA = 1
 """Version of the sidecar. A reader refuses any other."""
 
+_AGAIN = "Build the plan again: tgkt-edge export BUNDLE --trt."
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -106,11 +108,9 @@ def read_sidecar(path: Path) -> Sidecar:
         if not isinstance(values, dict):
             raise ValueError(f"holds a {type(values).__name__}, not an object")
     except OSError as error:
-        raise BundleError(
-            f"{path} cannot be read: {error.strerror or error}. Build the plan again: export --trt."
-        ) from error
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}. {_AGAIN}") from error
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError, too
-        raise BundleError(f"{path} is damaged: {error}. Build the plan again: export --trt.") from error
+        raise BundleError(f"{path} is damaged: {error}. {_AGAIN}") from error
     return sidecar_from(values, str(path))
 
 
@@ -119,9 +119,7 @@ def sidecar_from(values: dict[str, Any], path: str) -> Sidecar:
     values = dict(values)
     schema = values.pop("schema", None)
     if schema != SCHEMA:
-        raise BundleError(
-            f"{path}: schema version {schema!r}, this tgkt-edge reads {SCHEMA}. Build the plan again: export --trt."
-        )
+        raise BundleError(f"{path}: schema version {schema!r}, this tgkt-edge reads {SCHEMA}. {_AGAIN}")
     try:
         values["profile"] = _profile(values["profile"])
         values["compute_capabilities"] = tuple(values["compute_capabilities"])
@@ -129,7 +127,7 @@ def sidecar_from(values: dict[str, Any], path: str) -> Sidecar:
         _check(sidecar)
     except (KeyError, TypeError, ValueError) as error:
         what = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
-        raise BundleError(f"{path} is damaged: {what}. Build the plan again: export --trt.") from error
+        raise BundleError(f"{path} is damaged: {what}. {_AGAIN}") from error
     return sidecar
 
 

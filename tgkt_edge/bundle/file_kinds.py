@@ -115,7 +115,7 @@ def _zip(path: Path) -> FileKind:
         return FileKind("other", "a zip archive (perhaps of torch.save) that is cut off: copy it again")
     if any(name.endswith("constants.pkl") for name in names):
         return FileKind(
-            "torchscript", "a TorchScript program", "As a teacher it goes to adapt --source-model."
+            "torchscript", "a TorchScript program", "As a teacher it goes to adapt `source_model`."
         )
     if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
         return FileKind("torch", "a PyTorch file, as torch.save writes it", convert(path))
@@ -148,7 +148,7 @@ def _safetensors(path: Path, length: int) -> FileKind:
         )
     about = {"metadata": metadata, "tensors": header}
     if metadata.get("format") != CHECKPOINT_FORMAT:
-        advice = "Weights of a ResNet-50 go to --weights, where a source model is trained with --source."
+        advice = "Weights of a ResNet-50 go to `weights`, where a source model is trained with `source`."
         return FileKind("safetensors", "a safetensors file of another program", advice, about)
     try:
         about |= json.loads(metadata["about"])
@@ -159,7 +159,7 @@ def _safetensors(path: Path, length: int) -> FileKind:
 
 
 _USES = {
-    "source": "It goes to adapt --source-model.",
+    "source": "It goes to adapt, as `source_model`.",
     "target": "Its run folder goes to export, evaluate and audit.",
     "translator": "It is part of its run folder.",
 }

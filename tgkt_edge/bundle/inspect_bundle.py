@@ -15,8 +15,11 @@ from tgkt_edge.errors import BundleError, IncompatibleError, UsageError
 from tgkt_edge.io.addresses import redacted
 
 
-def inspect(path: Path) -> dict[str, Any]:
+def inspect(path: Path | str) -> dict[str, Any]:
     """Look at a file or folder.
+
+    Args:
+        path: bundle or run folder, ONNX file, TensorRT plan, or safetensors.
 
     Returns:
         ``kind`` ("bundle", "onnx", "plan", "run", "checkpoint" or "safetensors") and what that kind says; of a bundle
@@ -26,6 +29,7 @@ def inspect(path: Path) -> dict[str, Any]:
         UsageError: (exit 2) nothing is there. IncompatibleError, BundleError: (exit 4) it is none of these, damaged, or
             cannot be read.
     """
+    path = Path(path)
     try:
         found = file_kind(path)
     except OSError as error:

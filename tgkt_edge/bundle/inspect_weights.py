@@ -54,7 +54,7 @@ def _holds(tensors: dict[str, Any]) -> str:
         return f"not a ResNet-50: parts {', '.join(parts[:8])}{', ...' if len(parts) > 8 else ''}"
     head = tensors.get(f"{prefix}fc.weight")
     classes = (
-        f", with a classifier fc of {head['shape'][0]} classes, which --weights leaves out" if head else ""
+        f", with a classifier fc of {head['shape'][0]} classes, which `weights` leaves out" if head else ""
     )
     return f"a ResNet-50 with torchvision's names{f' after {prefix!r}' if prefix else ''}{classes}"
 
@@ -124,7 +124,7 @@ def describe_weights(seen: dict[str, Any], path: Path) -> list[str]:
 
 def describe_run(seen: dict[str, Any], path: Path) -> list[str]:
     """What :func:`inspect_run` returned, as lines for a person."""
-    state = "finished" if seen["finished"] else "not finished: go on with adapt --resume"
+    state = "finished" if seen["finished"] else "not finished: go on with adapt, `resume=True`"
     lines = [
         f"{path}: run of tgkt-edge {seen['tool']}, method {seen['method']}, {seen['size']} pixels, {state}"
     ]

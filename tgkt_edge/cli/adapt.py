@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tgkt_edge.api.adapt import adapt
+from tgkt_edge.cli.flags import as_flags
 from tgkt_edge.cli.source import (
     ArchOption,
     BgrOption,
@@ -17,9 +19,7 @@ from tgkt_edge.cli.source import (
     OriginOption,
     SizeOption,
     StdOption,
-    import_options,
 )
-from tgkt_edge.optional_deps import require
 
 
 def adapt_command(
@@ -106,48 +106,40 @@ def adapt_command(
     ] = False,
 ) -> None:
     """Train source (unless given), TGMB and TGKT, or a baseline: a target network for the sensor, without labels."""
-    from tgkt_edge.config import build_config
-    from tgkt_edge.sensor import load_sensor
-
-    flags = {
-        "method": method,
-        "translator": translator,
-        "translation.prior": _prior(prior),
-        **{f"{stage}.epochs": epochs for stage in ("source", "student", "tgmb", "tgkt", "shot", "socket")},
-        "image_size": image_size,
-        "batch": batch,
-        "seed": seed,
-        "device": device,
-        "precision": precision,
-        "weights": weights,
-    }
-    options, spec = build_config(config, set_ or (), flags), load_sensor(sensor)
-    require("torch", "train", "Adapting")
-    from tgkt_edge.train.adapt import adapt, describe
-    from tgkt_edge.train.run_folder.folder import RunInputs
-
-    inputs = RunInputs(
-        target=str(target.resolve()),
-        paired=str(paired.resolve()) if paired else None,
-        source=str(source.resolve()) if source else None,
-        source_model=str(source_model.resolve()) if source_model else None,
-        labels=str(labels.resolve()) if labels else None,
-    )
-    about = import_options(source_classes, map_, arch, mean, std, bgr, size, origin, check_images)
     report = adapt(
-        inputs,
-        spec,
+        target,
+        sensor,
         out,
-        options,
+        paired=paired,
+        source_model=source_model,
+        source_classes=source_classes,
+        map_=map_,
+        arch=arch,
+        mean=mean,
+        std=std,
+        bgr=bgr,
+        size=size,
+        origin=origin,
+        check_images=check_images,
+        source=source,
+        weights=weights,
+        method=method,
+        translator=translator,
+        prior=prior,
+        labels=labels,
+        epochs=epochs,
+        image_size=image_size,
+        batch=batch,
+        seed=seed,
+        device=device,
+        precision=precision,
+        config=config,
+        set_=set_ or (),
         resume=resume,
         overwrite=overwrite,
         skip_bad=skip_bad,
-        source_options=about,
     )
+    from tgkt_edge.train.adapt import describe
+
     for line in describe(report, out):
-        typer.echo(line, err=True)
-
-
-def _prior(text: str | None) -> str | None:
-    """A file as an absolute path, so that a run can be resumed from elsewhere; a name as it is."""
-    return str(Path(text).resolve()) if text is not None and Path(text).is_file() else text
+        typer.echo(as_flags(line), err=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tgkt_edge.errors import UsageError
-from tgkt_edge.optional_deps import require
+from tgkt_edge.api.audit import audit
+from tgkt_edge.cli.flags import as_flags
 
 
 def audit_command(
@@ -29,33 +29,27 @@ def audit_command(
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
 ) -> None:
     """Label a few frames by hand and get accuracy with an interval: first --frames N, then --answers CSV."""
-    if (frames is None) == (answers is None):
-        raise UsageError(
-            "give either --frames N (write a CSV to fill) or --answers CSV (measure with a filled one)"
-        )
-    require("torch", "train", "An audit")
-    from tgkt_edge.train.audit.audit import describe, pick, score
-
-    if answers is not None:
-        result = score(run, answers, device)
-        if as_json:
-            typer.echo(json.dumps(result))
-        else:
-            for line in describe(result):
-                typer.echo(line, err=True)
-        return
-    assert frames is not None
-    picked = pick(run, frames, out, seed=seed, overwrite=overwrite)
-    if picked.unreadable:
-        typer.echo(f"skipped {len(picked.unreadable)} frames that cannot be read", err=True)
+    result = audit(
+        run, frames=frames, out=out, answers=answers, seed=seed, device=device, overwrite=overwrite
+    )
     if as_json:
-        typer.echo(
-            json.dumps({"table": str(picked.table), "sheet": str(picked.sheet), "frames": picked.frames})
-        )
+        typer.echo(json.dumps(result))
         return
-    for line in (
-        f"{picked.frames} of {picked.of} frames, drawn at random: {picked.table}",
-        f"label them in a browser: {picked.sheet} (or fill the column 'label' by hand)",
-        f"then: tgkt-edge audit {run} --answers {picked.table}",
-    ):
-        typer.echo(line, err=True)
+    for line in _measured(result) if answers is not None else _picked(run, result):
+        typer.echo(as_flags(line), err=True)
+
+
+def _measured(result: dict[str, Any]) -> list[str]:
+    from tgkt_edge.train.audit.audit import describe
+
+    return describe(result)
+
+
+def _picked(run: Path, result: dict[str, Any]) -> list[str]:
+    lost = len(result["unreadable"])
+    return [
+        *([f"skipped {lost} frames that cannot be read"] if lost else []),
+        f"{result['frames']} of {result['of']} frames, drawn at random: {result['table']}",
+        f"label them in a browser: {result['sheet']} (or fill the column 'label' by hand)",
+        f"then: tgkt-edge audit {run} --answers {result['table']}",
+    ]

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from tgkt_edge.api.benchmark import benchmark
 from tgkt_edge.benchmark import ROUNDS, SECONDS
-from tgkt_edge.cli.log import log_progress
+from tgkt_edge.cli.flags import as_flags
 from tgkt_edge.errors import EXIT_INTERRUPTED, UsageError
 
 
@@ -50,7 +51,6 @@ def benchmark_command(
     ] = None,
 ) -> None:
     """Time all precisions of a bundle on all engines of this machine, in turns: one table."""
-    from tgkt_edge.benchmark.command import benchmark
     from tgkt_edge.benchmark.report import check, describe
     from tgkt_edge.io.atomic import write_json
 
@@ -59,10 +59,10 @@ def benchmark_command(
         raise UsageError(f"--json {to_file}: expected a file in a folder that exists, or - for stdout")
     result = benchmark(
         bundle, precisions=precision, engines=engine, batches=batch, frames=frames, labels=labels, rounds=rounds,
-        seconds=seconds, threads=threads, skip_bad=skip_bad, say=log_progress,
+        seconds=seconds, threads=threads, skip_bad=skip_bad,
     )  # fmt: skip
     for line in describe(result):
-        typer.echo(line, err=True)
+        typer.echo(as_flags(line), err=True)
     if to_file is not None:
         write_json(to_file, result)
     elif json_path is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from tgkt_edge.cli.flags import as_flags
 from tgkt_edge.errors import GateError
 from tgkt_edge.optional_deps import require
 
@@ -56,7 +57,8 @@ def prepare_command(
         str | None, typer.Option(help="Camera of the depth frames, for sunrgbd.")
     ] = None,
     depth: Annotated[
-        str, typer.Option(help="filled, or raw as the sensor delivers it, where a set has both.")
+        Literal["filled", "raw"],
+        typer.Option(help="filled, or raw as the sensor delivers it, where a set has both."),
     ] = "filled",
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Go on without images that have no partner.")
@@ -75,7 +77,7 @@ def prepare_command(
         return
     for report in reports:
         for line in describe(report):
-            typer.echo(line, err=True)
+            typer.echo(as_flags(line), err=True)
 
 
 @data_app.command("check")
@@ -101,7 +103,7 @@ def check_command(
     if as_json:
         typer.echo(json.dumps(report.to_dict()))
     else:
-        typer.echo(report.text())
+        typer.echo(as_flags(report.text()))
     if report.state == "fix":
         raise typer.Exit(GateError.exit_code)
 

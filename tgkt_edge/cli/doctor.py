@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from tgkt_edge.api.doctor import doctor
+from tgkt_edge.doctor.findings import as_text
 from tgkt_edge.errors import MissingDependency
 
 
 def doctor_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Say what is installed and works here, and what to do about the rest. Exit code 6: 'run' cannot work here."""
-    from tgkt_edge.doctor.examine import examine
-    from tgkt_edge.doctor.findings import as_text
-
-    findings, works = examine()
+    """Report what is installed and works here, and what to do about the rest. Exit code 6: 'run' cannot work here."""
+    found = doctor()
     if as_json:
-        typer.echo(json.dumps({"run_works": works, "findings": [asdict(finding) for finding in findings]}))
+        typer.echo(json.dumps(found))
     else:
-        typer.echo(as_text(findings))
-        typer.echo(f"'tgkt-edge run' {'works' if works else 'does not work'} here.")
-    if not works:
+        typer.echo(as_text(found["findings"]))
+        typer.echo(f"'tgkt-edge run' {'works' if found['run_works'] else 'does not work'} here.")
+    if not found["run_works"]:
         raise typer.Exit(MissingDependency.exit_code)

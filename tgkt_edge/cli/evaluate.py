@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tgkt_edge.cli.flags import as_flags
+
 
 def evaluate_command(
     path: Annotated[Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="Run folder or bundle.")],
@@ -42,4 +44,4 @@ def evaluate_command(
         typer.echo(json.dumps(result))
     else:
         for line in describe(result):
-            typer.echo(line, err=True)
+            typer.echo(as_flags(line), err=True)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 import typer.main
 
+from tgkt_edge.cli.flags import as_flags
 from tgkt_edge.errors import UsageError
 from tgkt_edge.notes import LOGGER
 
@@ -21,7 +22,7 @@ class StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """One record."""
         mark = "note: " if record.levelno >= logging.WARNING else ""
-        typer.echo(f"{mark}{record.getMessage()}", err=True)
+        typer.echo(f"{mark}{as_flags(record.getMessage())}", err=True)
 
 
 def log_options() -> list[Any]:
@@ -54,11 +55,6 @@ def is_quiet() -> bool:
 def wants_traceback(context: Any) -> bool:
     """Whether ``--debug`` was given."""
     return "debug" in context.meta.get(_CHOSEN, ())
-
-
-def log_progress(line: str) -> None:
-    """Log how far a command is: what the ``say`` of its function is given."""
-    LOGGER.info("%s", line)
 
 
 def _choose(context: typer.Context, option: typer.CallbackParam, value: bool) -> bool:

@@ -23,6 +23,7 @@ from tgkt_edge.cli.demo import demo_command
 from tgkt_edge.cli.doctor import doctor_command
 from tgkt_edge.cli.evaluate import evaluate_command
 from tgkt_edge.cli.export import export_command
+from tgkt_edge.cli.flags import as_flags
 from tgkt_edge.cli.groups import CommandGroup
 from tgkt_edge.cli.inspect import inspect_command
 from tgkt_edge.cli.log import configure, wants_traceback
@@ -32,7 +33,7 @@ from tgkt_edge.cli.source import source_app
 from tgkt_edge.cli.streams import prepare_streams, settle_stdout
 from tgkt_edge.cli.verify import verify_command
 from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
-from tgkt_edge.notes import forget_notes
+from tgkt_edge.notes import forget_notes, phrased
 
 
 class _Group(CommandGroup):
@@ -40,14 +41,15 @@ class _Group(CommandGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with phrased(as_flags):
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except TgktEdgeError as error:
             if wants_traceback(ctx):
                 traceback.print_exception(error)
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {as_flags(str(error))}", err=True)
             raise typer.Exit(error.exit_code) from None
         except OSError as error:  # of a file that nothing above expected to fail
             if error.errno == errno.EPIPE:  # nobody reads our output any more: not an error of ours
@@ -122,17 +124,24 @@ def _options(
     configure(context)
 
 
-app.command("demo", short_help="The whole job on scenes that it renders itself.", rich_help_panel="Adapt")(
-    demo_command
-)
+for _name, _panel, _function, _short in (
+    ("demo", "Adapt", demo_command, "The whole job on scenes that it renders itself."),
+    ("record", "Adapt", record_command, "Record a camera bit for bit, or pairs from two cameras."),
+    ("adapt", "Adapt", adapt_command, "Train a network for the sensor, without labels."),
+    ("evaluate", "Check", evaluate_command, "Measure accuracy on labelled frames."),
+    ("audit", "Check", audit_command, "Label a few frames by hand: accuracy with an interval."),
+    ("export", "Export", export_command, "Write a verified bundle, or build its TensorRT plans."),
+    ("verify", "Export", verify_command, "Check a bundle and its precisions on this machine."),
+    ("run", "Run", run_command, "Classify the frames of a camera or recording."),
+    ("doctor", "Look after", doctor_command, "Report what is installed here and what works."),
+    ("inspect", "Look after", inspect_command, "Show what a bundle, an ONNX file or a plan holds."),
+    ("benchmark", "Look after", benchmark_command, "Time all precisions on all engines of this machine."),
+):
+    app.command(
+        _name, short_help=_short, rich_help_panel=_panel, epilog=SINK_OPTIONS if _name == "run" else None
+    )(_function)
 app.add_typer(
     data_app, name="data", cls=CommandGroup, short_help="Prepare public data sets.", rich_help_panel="Adapt"
-)
-app.command(
-    "record", short_help="Record a camera bit for bit, or pairs from two cameras.", rich_help_panel="Adapt"
-)(record_command)
-app.command("adapt", short_help="Train a network for the sensor, without labels.", rich_help_panel="Adapt")(
-    adapt_command
 )
 app.add_typer(
     source_app,
@@ -141,35 +150,6 @@ app.add_typer(
     short_help="Import an RGB classifier of another program.",
     rich_help_panel="Adapt",
 )
-app.command("evaluate", short_help="Measure accuracy on labelled frames.", rich_help_panel="Check")(
-    evaluate_command
-)
-app.command(
-    "audit", short_help="Label a few frames by hand: accuracy with an interval.", rich_help_panel="Check"
-)(audit_command)
-app.command(
-    "export", short_help="Write a verified bundle, or build its TensorRT plans.", rich_help_panel="Export"
-)(export_command)
-app.command(
-    "verify", short_help="Check a bundle and its precisions on this machine.", rich_help_panel="Export"
-)(verify_command)
-app.command(
-    "run",
-    short_help="Classify the frames of a camera or recording.",
-    rich_help_panel="Run",
-    epilog=SINK_OPTIONS,
-)(run_command)
-app.command(
-    "doctor", short_help="Report what is installed here and what works.", rich_help_panel="Look after"
-)(doctor_command)
-app.command(
-    "inspect", short_help="Show what a bundle, an ONNX file or a plan holds.", rich_help_panel="Look after"
-)(inspect_command)
-app.command(
-    "benchmark",
-    short_help="Time all precisions on all engines of this machine.",
-    rich_help_panel="Look after",
-)(benchmark_command)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,7 +21,7 @@ def record_command(
         ),
     ] = None,
     form: Annotated[
-        str,
+        Literal["png", "ffv1"],
         typer.Option(
             "--format",
             help="png (a file a frame; .npy for float frames) or ffv1 (one video). Both are bit-exact.",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from tgkt_edge.bundle.bundle import Bundle
-from tgkt_edge.cli.log import is_quiet, log_progress
+from tgkt_edge.cli.log import is_quiet
 from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
 
 SINK_OPTIONS = """\
@@ -84,7 +83,7 @@ def run_command(
     ] = None,
     top_k: Annotated[int, typer.Option(help="Classes listed with every frame.")] = 3,
     drop: Annotated[
-        str | None,
+        Literal["latest", "none"] | None,
         typer.Option(
             help="latest: the newest frame replaces one that still waits (default for cameras); none: every frame is "
             "answered (default for recordings)."
@@ -123,26 +122,28 @@ def run_command(
     live: Annotated[bool, typer.Option(help="Show label, fps and latency on stderr while running.")] = True,
 ) -> None:
     """Classify the frames of a camera or recording: one JSON object a frame on stdout, a summary on stderr."""
-    from tgkt_edge.runtime.capture.retry import Retry
-    from tgkt_edge.runtime.pipeline import run
+    from tgkt_edge.api.run import run
+    from tgkt_edge.cli.build_progress import build_progress
 
     summary = run(
         bundle,
         camera,
         precision=precision,
         engine=engine,
-        rebuild=_rebuild if rebuild else None,
+        rebuild=rebuild,
         sensor=sensor,
         top_k=top_k,
-        loop=loop,
-        max_frames=max_frames,
-        drop=drop,  # type: ignore[arg-type]  # run() refuses any other text by name
-        retry=Retry(limit=max_retries, wait=wait),
-        sinks=sink or (),
-        token=token,
+        drop=drop,
         smooth=smooth,
         min_confidence=min_confidence,
+        sinks=sink or (),
+        token=token,
+        max_retries=max_retries,
+        wait=wait,
+        loop=loop,
+        max_frames=max_frames,
         live=live and not is_quiet(),
+        progress=build_progress,
     )
     if summary.stopped == "interrupted":
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -151,12 +152,3 @@ def run_command(
             f"{name}: not one message was delivered: {why}." for name, why in summary.undelivered.items()
         )
         raise TgktEdgeError(" ".join(texts))
-
-
-def _rebuild(bundle: Bundle, precision: str) -> Bundle:
-    """Build a plan again, and show how far it is."""
-    from tgkt_edge.cli.build_progress import build_progress
-    from tgkt_edge.trt.rebuild import rebuild_plan
-
-    with build_progress() as progress:
-        return rebuild_plan(bundle, precision, say=log_progress, progress=progress)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tgkt_edge.cli.flags import as_flags
+
 
 def verify_command(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, as 'tgkt-edge export' writes it.")],
@@ -37,5 +39,5 @@ def verify_command(
     if as_json:
         typer.echo(json.dumps(result))
     for line in describe(result):
-        typer.echo(line, err=True)
+        typer.echo(as_flags(line), err=True)
     check(result)

@@ -68,10 +68,12 @@ def report_bad(bad: list[tuple[str, str]], good: bool, total: int, skip_bad: boo
         f"\n  ... and {len(reasons) - SHOWN} more reasons" if len(reasons) > SHOWN else ""
     )
     if skip_bad and good:
-        note(f"{what}: left out {len(bad)} of {total} (--skip-bad):\n  {listed}")
+        note(f"{what}: left out {len(bad)} of {total} (`skip_bad=True`):\n  {listed}")
         return
     advice = (
-        "Nothing is left." if not good else "Repair or remove them, or give --skip-bad to go on without them."
+        "Nothing is left."
+        if not good
+        else "Repair or remove them, or give `skip_bad=True` to go on without them."
     )
     raise DataError(f"{what}: {len(bad)} of {total} cannot be used:\n  {listed}\n{advice}")
 

@@ -58,4 +58,4 @@ class FileDigests:
                 self._known[file] = sha256_of(file)
             return self._known[file]
         except (DataError, OSError):
-            return "unreadable"  # --skip-bad left it out
+            return "unreadable"  # ``skip_bad`` left it out

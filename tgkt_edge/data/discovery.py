@@ -26,25 +26,25 @@ def matched(folder: Path) -> tuple[list[Path], list[Path]]:
         sub = folder / side
         if not sub.is_dir():
             raise DataError(
-                f"--paired {folder}: has no folder '{side}'. Expected {folder}/rgb and {folder}/frame with files of "
+                f"`paired={folder}`: has no folder '{side}'. Expected {folder}/rgb and {folder}/frame with files of "
                 f"equal names, or a CSV with columns rgb,frame."
             )
         stems: dict[str, list[Path]] = defaultdict(list)
         for file in in_folder(
-            sub.with_name(f"frame?{query}") if query and side == "frame" else sub, "--paired"
+            sub.with_name(f"frame?{query}") if query and side == "frame" else sub, "`paired`"
         ):
             stems[split_part(file)[0].relative_to(sub).with_suffix("").as_posix()].append(file)
         doubled = [str(file) for files in stems.values() if len(files) > 1 for file in files]
         if doubled:
             raise DataError(
-                f"--paired: two files with one stem in {sub}: {abbreviate(doubled)}. Keep one of each."
+                f"`paired`: two files with one stem in {sub}: {abbreviate(doubled)}. Keep one of each."
             )
         by_stem[side] = {stem: files[0] for stem, files in stems.items()}
     for one, other in (("rgb", "frame"), ("frame", "rgb")):
         alone = [str(by_stem[one][stem]) for stem in by_stem[one] if stem not in by_stem[other]]
         if alone:
             raise DataError(
-                f"--paired {folder}: {len(alone)} files have no partner in {other}/: {abbreviate(alone)}"
+                f"`paired={folder}`: {len(alone)} files have no partner in {other}/: {abbreviate(alone)}"
             )
     stems_in_order = list(by_stem["rgb"])
     return [by_stem["rgb"][stem] for stem in stems_in_order], [

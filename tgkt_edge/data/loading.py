@@ -79,7 +79,7 @@ def load_frames(
     *,
     skip_bad: bool = False,
     progress: Progress | None = None,
-    flag: str = "--target",
+    flag: str = "`target`",
     at_most: int | None = None,
     digests: FileDigests | None = None,
 ) -> tuple[Frames, SensorSpec]:
@@ -123,7 +123,7 @@ def load_labelled_frames(
     *,
     skip_bad: bool = False,
     progress: Progress | None = None,
-    flag: str = "--data",
+    flag: str = "`data`",
 ) -> Frames:
     """Read labelled frames: a folder of class folders, or a CSV with columns ``frame`` and ``label``.
 
@@ -166,7 +166,7 @@ def load_images(
     *,
     skip_bad: bool = False,
     progress: Progress | None = None,
-    flag: str = "--source",
+    flag: str = "`source`",
     digests: FileDigests | None = None,
 ) -> Images:
     """Read labelled RGB: a folder of class folders, or a CSV with columns ``image`` and ``label``.
@@ -223,7 +223,7 @@ def load_pairs(
         DataError: nothing there, an unmatched or doubled stem, unreadable or unfitting files.
     """
     if path.is_file():
-        columns = read_csv_columns(path, "--paired", ("rgb", "frame"))
+        columns = read_csv_columns(path, "`paired`", ("rgb", "frame"))
         rgb_files, frame_files = columns["rgb"], columns["frame"]
     else:
         rgb_files, frame_files = matched(path)
@@ -240,10 +240,10 @@ def load_pairs(
         frame = read_ahead(frame_file)
         return rgb, encode(frame, pinned, side, str(frame_file)), measure_levels(frame, pinned)
 
-    read_pairs, kept = read_all(pairs, read_pair, skip_bad, f"--paired {path}", progress)
+    read_pairs, kept = read_all(pairs, read_pair, skip_bad, f"`paired={path}`", progress)
     rgbs, codes, levels = (np.stack(column) for column in zip(*read_pairs, strict=True))
     names = tuple(str(frame_files[i]) for i in kept)
-    check_values(levels, pinned, f"--paired {path}", names)
+    check_values(levels, pinned, f"`paired={path}`", names)
     return Pairs(rgbs, codes, names, levels)
 
 

@@ -96,14 +96,14 @@ def advise(known: Levels, spec: SensorSpec) -> str:
         return _advise_thermal(known, spec)
     if spec.kind == "nir" and spec.is_float:
         return (
-            f"The largest value is {known[:, TOP].max():.4g}. Set black and white in a YAML file for --sensor to what "
+            f"The largest value is {known[:, TOP].max():.4g}. Set black and white in a YAML file for `sensor` to what "
             f"the scene holds."
         )
     if spec.kind == "nir":
         bits = int(np.ceil(np.log2(max(float(known[:, TOP].max()), 1.0) + 1)))
         return (
             f"The largest count is {known[:, TOP].max():.0f}: the camera delivers {bits} bits. Set white: "
-            f"{2**bits - 1}, or what a white wall gives, in a YAML file for --sensor (kind: nir, dtype: {spec.dtype}, "
+            f"{2**bits - 1}, or what a white wall gives, in a YAML file for `sensor` (kind: nir, dtype: {spec.dtype}, "
             f"black: {spec.range[0]:g})."
         )
     if spec.unit_m is None:  # a disparity
@@ -117,7 +117,7 @@ def advise(known: Levels, spec: SensorSpec) -> str:
     likely = [unit for off, unit in near if off < np.log(2.5)] or [near[0][1]]
     named = " or ".join(f"{name} (unit_m: {unit:.6g})" for name, unit in likely)
     return (
-        f"Likely counts of {named}, not of {spec.unit_m:g} m: set unit_m in a YAML file for --sensor; or, if the unit "
+        f"Likely counts of {named}, not of {spec.unit_m:g} m: set unit_m in a YAML file for `sensor`; or, if the unit "
         f"is right, near_m and far_m to what the scene holds."
     )
 
@@ -138,4 +138,4 @@ def _advise_thermal(known: Levels, spec: SensorSpec) -> str:
             "Set cold_c and hot_c in the SensorSpec to what the scene holds, or correct unit_k and offset_k."
         )
     named = [f"{name} (unit_k: {unit:g}, offset_k: {offset:g})" for name, (unit, offset) in fitting.items()]
-    return f"The counts look like {' or '.join(named)}: set these in a YAML file for --sensor."
+    return f"The counts look like {' or '.join(named)}: set these in a YAML file for `sensor`."

@@ -107,11 +107,11 @@ def demo(
 def _check(out: Path, sensor: str, seed: int, weights: str, precision: str) -> None:
     """Refuse what ``adapt`` would refuse after everything is rendered and an earlier demo is deleted."""
     if sensor not in ("depth", "nir"):
-        raise UsageError(f"--sensor {sensor}: the demo renders depth or nir. Expected one of them.")
+        raise UsageError(f"`sensor={sensor}`: the demo renders depth or nir. Expected one of them.")
     if seed < 0:
-        raise UsageError(f"--seed {seed}: expected 0 or more")
+        raise UsageError(f"`seed={seed}`: expected 0 or more")
     if precision not in ("auto", "fp32", "bf16"):
-        raise UsageError(f"--precision {precision}: expected auto, fp32 or bf16")
+        raise UsageError(f"`precision={precision}`: expected auto, fp32 or bf16")
     if weights == "none":
         return
     from tgkt_edge.train.nn.checkpoint import load_imagenet
@@ -121,7 +121,7 @@ def _check(out: Path, sensor: str, seed: int, weights: str, precision: str) -> N
     for part in _PARTS:
         if Path(weights).resolve().is_relative_to((out / part).resolve()):
             raise UsageError(
-                f"--weights {weights}: lies in {out / part}, which is replaced. Put it elsewhere."
+                f"`weights={weights}`: lies in {out / part}, which is replaced. Put it elsewhere."
             )
 
 

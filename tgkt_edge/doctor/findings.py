@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,11 +40,11 @@ def scrub(text: str) -> str:
     return text if user == "root" else re.sub(rf"\b{re.escape(user)}\b", "USER", text)
 
 
-def as_text(findings: Sequence[Finding]) -> str:
-    """Lines for people: level, check, sentence; advice below."""
+def as_text(findings: Sequence[Mapping[str, str]]) -> str:
+    """Lines for people, of findings as dicts: level, check, sentence; advice below."""
     lines = []
     for finding in findings:
-        lines.append(f"{finding.level:8} {finding.check:12} {finding.text}")
-        if finding.advice:
-            lines.append(f"{'':21} -> {finding.advice}")
+        lines.append(f"{finding['level']:8} {finding['check']:12} {finding['text']}")
+        if finding["advice"]:
+            lines.append(f"{'':21} -> {finding['advice']}")
     return "\n".join(lines)

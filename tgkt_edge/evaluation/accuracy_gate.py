@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from tgkt_edge.preprocess import center_crop, to_unit
 from tgkt_edge.runtime.engines.base import Answer, Engine
 
-MAX_DROP = 0.01
-"""Default of ``--max-drop``: one point of accuracy."""
-
 _ROUNDING = 1e-9  # 1 - 0.99 is a little more than 0.01
 
 GATE_FRAMES = 512
@@ -64,11 +61,11 @@ class Comparison:
         if not math.isfinite(self.max_logit_difference):
             return "answers that are no numbers"
         if self.drop > max_drop + _ROUNDING:
-            return f"it loses {self.drop:.2%}, allowed are {max_drop:.2%} (--max-drop)"
+            return f"it loses {self.drop:.2%}, allowed are {max_drop:.2%} (`max_drop`)"
         changed = 1.0 - self.top1_agreement
         if changed > 2 * max_drop + _ROUNDING:
             return (
-                f"{changed:.2%} of the frames change class, allowed are {2 * max_drop:.2%} (twice --max-drop)"
+                f"{changed:.2%} of the frames change class, allowed are {2 * max_drop:.2%} (twice `max_drop`)"
             )
         return ""
 

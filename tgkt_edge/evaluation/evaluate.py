@@ -25,15 +25,15 @@ Floats = NDArray[np.float32]
 
 
 def evaluate(
-    path: Path,
-    data: Path,
+    path: Path | str,
+    data: Path | str,
     *,
     models: Sequence[str] | None = None,
     sensor: str | None = None,
     precision: str = "fp32",
     device: str = "auto",
     skip_bad: bool = False,
-    predictions: Path | None = None,
+    predictions: Path | str | None = None,
 ) -> dict[str, Any]:
     """Classify labelled frames and compare.
 
@@ -42,6 +42,8 @@ def evaluate(
         data: a folder of class folders, or a CSV with columns ``frame`` and ``label``.
         models: of MODELS; default: all of a run, and "target", the only one, of a bundle.
         sensor: how these frames are written, if not as the adapted ones.
+        precision: of a bundle's model. device: where a run is evaluated: "auto", "cpu" or "cuda".
+        skip_bad: go on without frames that cannot be used.
         predictions: write one JSON object a frame and model to this file.
 
     Returns:
@@ -51,6 +53,7 @@ def evaluate(
         UsageError, DataError: bad arguments or data. IncompatibleError: ``path`` is neither run nor bundle.
         TgktEdgeError: a model's answers are no numbers.
     """
+    path, data = Path(path), Path(data)
     if (path / MANIFEST).is_file():
         classes, frames, answers = _bundle_answers(path, data, models, sensor, precision, skip_bad)
     elif (path / "config.yaml").is_file():
@@ -71,7 +74,7 @@ def evaluate(
             for name, probabilities in answers.items()
             for i in range(len(frames))
         ]
-        write_text(predictions, "\n".join(lines) + "\n")
+        write_text(Path(predictions), "\n".join(lines) + "\n")
     return {
         "frames": len(frames),
         "classes": list(classes),
@@ -152,7 +155,7 @@ def describe(result: dict[str, Any]) -> list[str]:
             f"{name}: calibration error {found['ece']:.3f}, negative log likelihood {found['nll']:.3f}"
         )
         if found["fitted"] and calibration.helps(found["fitted"]):
-            lines.append(f"  export --labels would apply a {calibration.describe(found['fitted'])}")
+            lines.append(f"  export with `labels` would apply a {calibration.describe(found['fitted'])}")
     lines += ["", f"{'recall':<{width}}  {'  '.join(f'{name:>11}' for name in models)}  frames"]
     support = next(iter(models.values()))["support"]
     for name in classes:
@@ -175,7 +178,7 @@ def _requested(models: Sequence[str] | None, have: Sequence[str], path: Path) ->
     requested = tuple(models) if models else tuple(have)
     for name in requested:
         if name not in have:
-            raise UsageError(f"--model {name}: {path} has {', '.join(have)}")
+            raise UsageError(f"`models={name}`: {path} has {', '.join(have)}")
     return requested
 
 
@@ -209,6 +212,6 @@ def _run_answers(
     classes, size, adapted, by_name = run_answers(path, device)
     names = _requested(models, tuple(by_name), path)
     frames = load_labelled_frames(data, _spec(adapted, sensor), resize_side(size), classes, skip_bad=skip_bad)
-    frames = unseen(frames, trained_on(path), f"--data {data}")
+    frames = unseen(frames, trained_on(path), f"`data={data}`")
     chosen: dict[str, Callable[[Frames], Floats]] = {name: by_name[name] for name in names}
     return classes, frames, {name: ask(frames) for name, ask in chosen.items()}

@@ -12,13 +12,8 @@ from numpy.typing import NDArray
 from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
 from tgkt_edge.data.loading import load_frames, load_labelled_frames
 from tgkt_edge.errors import GateError, UsageError
-from tgkt_edge.evaluation.accuracy_gate import (
-    GATE_FRAMES,
-    MAX_DROP,
-    ask,
-    compare,
-    network_inputs,
-)
+from tgkt_edge.evaluation import MAX_DROP
+from tgkt_edge.evaluation.accuracy_gate import GATE_FRAMES, ask, compare, network_inputs
 from tgkt_edge.evaluation.engine_timing import time_engines
 from tgkt_edge.evaluation.tables import table
 from tgkt_edge.preprocess import resize_side
@@ -27,10 +22,10 @@ from tgkt_edge.runtime.engines.select import open_engine
 
 
 def verify(
-    bundle: Path,
+    bundle: Path | str,
     *,
-    frames: Path | None = None,
-    labels: Path | None = None,
+    frames: Path | str | None = None,
+    labels: Path | str | None = None,
     precisions: Sequence[str] | None = None,
     engine: str = "auto",
     max_drop: float = MAX_DROP,
@@ -39,12 +34,14 @@ def verify(
     """Check every file of a bundle, then compare each precision with FP32 on this machine.
 
     Args:
+        bundle: folder written by ``export``.
         frames: real frames, unlabelled; at most GATE_FRAMES of them are used.
         labels: labelled frames instead: the gate then measures accuracy.
         precisions: of those the bundle holds; default: all.
         engine: as for ``run``.
         max_drop: accuracy that a precision may lose against FP32; without labels, share of frames whose class may
             change.
+        skip_bad: go on without frames that cannot be used.
 
     Returns:
         ``{"bundle", "frames", "files", "engines": {precision: name}, "why": {precision: [line]},
@@ -58,8 +55,8 @@ def verify(
         UsageError, DataError: (exit 2) frames that cannot be used.
     """
     if not 0 <= max_drop <= 1:
-        raise UsageError(f"--max-drop {max_drop:g}: expected a share from 0 to 1")
-    opened = Bundle.open(bundle)
+        raise UsageError(f"`max_drop={max_drop:g}`: expected a share from 0 to 1")
+    opened = Bundle.open(Path(bundle))
     for name in opened.files:
         opened.file(name)
     inputs, truth = real_inputs(opened, frames, labels, skip_bad)
@@ -107,14 +104,14 @@ def describe(result: dict[str, Any]) -> list[str]:
     if not result["frames"]:
         return [
             *lines,
-            "every precision loads and answers; nothing was compared: give real frames with --frames or --labels",
+            "every precision loads and answers; nothing was compared: give real frames with `frames` or `labels`",
         ]
     lines += table(result["verification"])
     for name, found in result["verification"].items():
         if not found["passed"]:
             lines.append(
                 f"{name} loses {found['drop']:.2%} (same class on {found['top1_agreement']:.1%}), "
-                f"--max-drop allows {found['max_drop']:.2%}, and twice that to change class"
+                f"`max_drop` allows {found['max_drop']:.2%}, and twice that to change class"
             )
         if name != "fp32" and found["speed"] <= 1:
             lines.append(f"{name} is no faster than fp32 on this machine ({found['speed']:.2f}x)")
@@ -127,14 +124,14 @@ def check(result: dict[str, Any]) -> None:
     if failed:
         raise GateError(
             f"{result['bundle']}: {', '.join(failed)} did not pass on {result['frames']} real frames. Run another "
-            f"precision here (--precision), or export the bundle again with frames like these (--calibrate)."
+            f"precision here (`precision`), or export the bundle again with frames like these (`calibrate`)."
         )
 
 
 def real_inputs(
-    bundle: Bundle, frames: Path | None, labels: Path | None, skip_bad: bool
+    bundle: Bundle, frames: Path | str | None, labels: Path | str | None, skip_bad: bool
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None]:
-    """What ``--frames`` (at most GATE_FRAMES, spread over all) or ``--labels`` (all) feed the network.
+    """What ``frames`` (at most GATE_FRAMES, spread over all) or ``labels`` (all) feed the network.
 
     Returns:
         (N, 1, S, S) float32, and the truth (N,) class indices; each None where it was not given.
@@ -145,14 +142,14 @@ def real_inputs(
     side = resize_side(bundle.size)
     if labels is not None:
         if frames is not None:
-            raise UsageError("--frames and --labels: give one; with --labels those frames are compared")
+            raise UsageError("`frames` and `labels`: give one; with `labels` those frames are compared")
         known = load_labelled_frames(
-            labels, bundle.sensor, side, bundle.classes, skip_bad=skip_bad, flag="--labels"
+            Path(labels), bundle.sensor, side, bundle.classes, skip_bad=skip_bad, flag="`labels`"
         )
         return network_inputs(known.codes, bundle.size), known.labels
     if frames is not None:
         loaded, _ = load_frames(
-            frames, bundle.sensor, side, skip_bad=skip_bad, flag="--frames", at_most=GATE_FRAMES
+            Path(frames), bundle.sensor, side, skip_bad=skip_bad, flag="`frames`", at_most=GATE_FRAMES
         )
         return network_inputs(loaded.codes, bundle.size), None
     return None, None

@@ -218,7 +218,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def refuse_existing(path: Path, *, overwrite: bool, hint: str = "--overwrite") -> None:
+def refuse_existing(path: Path, *, overwrite: bool, hint: str = "`overwrite=True`") -> None:
     """Raise UsageError if ``path`` is a file, or a folder that holds anything, unless ``overwrite``."""
     if overwrite or not path.exists():
         return
@@ -239,5 +239,5 @@ def refuse_foreign(path: Path, marker: str, what: str) -> None:
         return
     kind = f"a folder without {marker}" if path.is_dir() else "a file"
     raise UsageError(
-        f"--overwrite replaces {what} only, but {path} is {kind}. Remove it yourself, or choose another place."
+        f"`overwrite=True` replaces {what} only, but {path} is {kind}. Remove it yourself, or choose another place."
     )

@@ -63,7 +63,7 @@ class Rescaling:
         if self.unit_m is None:
             bits = round(abs(math.log2(self.factor)))
             way = "up" if self.factor > 1 else "down"
-            return f"counts look shifted {way} by {bits} bits: set black and white for them (--sensor FILE)"
+            return f"counts look shifted {way} by {bits} bits: set black and white for them (`sensor=FILE`)"
         unit = self.unit_m
         name = next((name for name, size in UNITS_M.items() if abs(size / unit - 1) < 0.03), f"{unit:.3g} m")
         size = (
@@ -71,7 +71,7 @@ class Rescaling:
             if self.factor > 1
             else f"{1 / self.factor:.3g} times too small"
         )
-        return f"depth looks {size}: likely counts of {name}; set unit_m: {unit:.6g} (--sensor FILE)"
+        return f"depth looks {size}: likely counts of {name}; set unit_m: {unit:.6g} (`sensor=FILE`)"
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def note_other_scale(
     found = known.rescaling(target, spec) if known is not None and target is not None else None
     if found is not None:
         note(
-            f"--target {target_name}: against the frames of --paired {paired_name}, {found.text}. Both are read by one "
+            f"`target={target_name}`: against the frames of `paired={paired_name}`, {found.text}. Both are read by one "
             f"SensorSpec: bring them to one unit if they differ."
         )
 

@@ -17,7 +17,7 @@ def dtype_advice(found: np.dtype[Any], kind: str, expected: np.dtype[Any]) -> st
     if found.kind == "f" and found.name not in DTYPES:
         return (
             f"Floating-point numbers of {8 * found.itemsize} bits are not read. Write them with 32, in Python: "
-            f"numpy.save('f.npy', values.astype('float32')), and give --sensor a SensorSpec of dtype float32."
+            f"numpy.save('f.npy', values.astype('float32')), and give `sensor` a SensorSpec of dtype float32."
         )
     if found.kind == "f":
         if expected.kind == "f":
@@ -41,6 +41,6 @@ def _fitting(found: np.dtype[Any], kind: str) -> str:
     names = [name for name, (_, dtype) in KNOWN.items() if dtype == found]
     names.sort(key=lambda name: KNOWN[name][0] != kind)
     if not names:
-        return "Choose the SensorSpec that matches the camera (--sensor)."
+        return "Choose the SensorSpec that matches the camera (`sensor`)."
     listed = ", ".join(f"{name} ({KNOWN[name][0]})" for name in names)
-    return f"For {found} frames: --sensor {listed}, or a YAML file; 'tgkt-edge data presets' shows what they mean."
+    return f"For {found} frames: `sensor` {listed}, or a YAML file; 'tgkt-edge data presets' shows what they mean."

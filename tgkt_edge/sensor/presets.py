@@ -57,12 +57,12 @@ def load_sensor(name: str) -> SensorSpec:
     try:
         if not path.is_file():
             raise ConfigError(
-                f"--sensor {name}: neither a preset ({', '.join(PRESETS)}) nor a YAML file. "
+                f"`sensor={name}`: neither a preset ({', '.join(PRESETS)}) nor a YAML file. "
                 f"A file holds the fields of a SensorSpec: kind, dtype, unit_m, near_m, far_m, ..."
             )
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"--sensor {name} cannot be read: {error.strerror or error}") from error
+        raise ConfigError(f"`sensor={name}` cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     return SensorSpec.from_dict(values, where=str(path))

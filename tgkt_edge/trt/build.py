@@ -102,7 +102,7 @@ def build_plan(
     if plan is None:
         raise IncompatibleError(
             f"{found.text} could not build {onnx}: {errors.last or 'it does not say why.'} If memory ran out: "
-            f"--workspace MIB, a smaller --max-batch, or close other programs."
+            f"`workspace=MIB`, a smaller `max_batch`, or close other programs."
         )
     data = bytes(plan)
     warnings.append(keep_timings(config, options, found))
@@ -140,7 +140,7 @@ def _parse(
         problems.append(f"{where}{kind}: {' '.join(error.desc().split())}".rstrip("."))
     raise IncompatibleError(
         f"{library} cannot read {onnx} (opset {opset}): {'; '.join(problems) or errors.last.rstrip('.')}. Export the "
-        f"run again with this tgkt-edge, or run this bundle with --engine onnxruntime."
+        f"run again with this tgkt-edge, or run this bundle with `engine=onnxruntime`."
     )
 
 

@@ -5,13 +5,22 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 from tgkt_edge.trt import library as trt
 
 Progress = Callable[[str, int, int], None]
 """Called with an outermost phase of the builder, steps done and steps in all."""
+
+ProgressShown = Callable[[], AbstractContextManager[Progress]]
+"""Entered when a build begins and left when it ends, e.g. a bar; gives what is called meanwhile."""
+
+
+@contextmanager
+def nothing_shown() -> Iterator[Progress]:
+    """The :data:`ProgressShown` of a program that shows none."""
+    yield lambda phase, done, total: None
 
 
 @contextmanager

@@ -5,7 +5,6 @@ What all have is used as TensorRT's own API; what only one has stands here, behi
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,17 +45,17 @@ class BuildOptions:
         batch = self.profile
         if not 1 <= batch.min <= batch.opt <= batch.max:
             raise UsageError(
-                f"--min-batch {batch.min} --opt-batch {batch.opt} --max-batch {batch.max}: "
+                f"`min_batch={batch.min}` `opt_batch={batch.opt}` `max_batch={batch.max}`: "
                 f"expected 1 <= min <= opt <= max"
             )
         if not 0 <= self.level <= 5:
-            raise UsageError(f"--optimisation {self.level}: expected 0 to 5")
+            raise UsageError(f"`optimisation={self.level}`: expected 0 to 5")
         if self.workspace_mib is not None and self.workspace_mib < 1:
-            raise UsageError(f"--workspace {self.workspace_mib}: expected at least 1 MiB")
+            raise UsageError(f"`workspace={self.workspace_mib}`: expected at least 1 MiB")
         for sm in self.target_sm:
             if not (sm.isdecimal() and 2 <= len(sm) <= 3):
                 raise UsageError(
-                    f"--target-sm {sm}: expected a compute capability without its dot, e.g. 89 for 8.9"
+                    f"`target_sm={sm}`: expected a compute capability without its dot, e.g. 89 for 8.9"
                 )
 
 
@@ -70,8 +69,8 @@ def targets(options: BuildOptions, found: trt.TensorRt, gpu: Gpu | None, why_no_
     if found.flavour == "tensorrt":
         if options.target_sm:
             raise UsageError(
-                f"--target-sm: {found.text} builds for the GPU it runs on only. Build there, or give "
-                f"--hardware-compatible, or install TensorRT-RTX for GeForce RTX: "
+                f"`target_sm`: {found.text} builds for the GPU it runs on only. Build there, or give "
+                f"`hardware_compatible=True`, or install TensorRT-RTX for GeForce RTX: "
                 f"{install_command('trt-rtx')}"
             )
         if gpu is None:
@@ -80,26 +79,26 @@ def targets(options: BuildOptions, found: trt.TensorRt, gpu: Gpu | None, why_no_
             )
         if options.hardware_compatible and (l4t() or gpu.compute_capability.startswith(("5.", "6.", "7."))):
             raise UsageError(
-                f"--hardware-compatible: TensorRT supports it on GPUs from Ampere (8.0) on, and not on Jetson; here is "
+                f"`hardware_compatible`: TensorRT supports it on GPUs from Ampere (8.0) on, and not on Jetson; here is "
                 f"{gpu.name} ({gpu.compute_capability}). Leave it out, and build on each kind of device."
             )
         return (gpu.compute_capability,)
     if options.version_compatible or options.hardware_compatible:
-        flag = "--version-compatible" if options.version_compatible else "--hardware-compatible"
+        argument = "version_compatible" if options.version_compatible else "hardware_compatible"
         raise UsageError(
-            f"{flag}: TensorRT-RTX does not know it. Its plans run on every GPU that --target-sm names (repeatable), "
-            f"with the very version that built them."
+            f"`{argument}`: TensorRT-RTX does not know it. Its plans run on every GPU that `target_sm` names, with the "
+            f"very version that built them."
         )
     known = sorted((name[2:] for name in dir(_capability()) if name.startswith("SM")), key=int)
     if options.target_sm:
         for sm in options.target_sm:
             if sm not in known:
-                raise UsageError(f"--target-sm {sm}: {found.text} builds for {', '.join(known)}")
+                raise UsageError(f"`target_sm={sm}`: {found.text} builds for {', '.join(known)}")
         return tuple(dict.fromkeys(f"{sm[:-1]}.{sm[-1]}" for sm in options.target_sm))
     if gpu is None:
         raise UsageError(
             f"{why_no_gpu}. {found.text} can build for another machine's: name its compute capability with "
-            f"--target-sm, one of {', '.join(known)} (89 is a GeForce RTX 40, 120 an RTX 50)."
+            f"`target_sm`, one of {', '.join(known)} (89 is a GeForce RTX 40, 120 an RTX 50)."
         )
     if gpu.compute_capability.replace(".", "") not in known:
         raise IncompatibleError(
@@ -112,21 +111,6 @@ def targets(options: BuildOptions, found: trt.TensorRt, gpu: Gpu | None, why_no_
 def check_library(options: BuildOptions) -> None:
     """Raise what would end a build before it begins: no TensorRT, no GPU, or options that do not fit; see targets."""
     targets(options, trt.find(), *find_gpu())
-
-
-def refuse_without_trt(options: BuildOptions) -> None:
-    """Raise UsageError if a flag of ``--trt`` was given without it."""
-    for name, value in dataclasses.asdict(options).items():
-        if value != dataclasses.asdict(BuildOptions())[name]:
-            flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
-            raise UsageError(f"{flag} is for TensorRT plans: give --trt, too")
-
-
-_FLAGS = {
-    "profile": "--min-batch, --opt-batch or --max-batch",
-    "workspace_mib": "--workspace",
-    "level": "--optimisation",
-}
 
 
 def configure(

@@ -46,7 +46,7 @@ def check_network(onnx: Path, precision: str, layers: Mapping[str, int]) -> None
         found = ", ".join(f"{count} {name}" for name, count in sorted(layers.items())) or "none"
         raise IncompatibleError(
             f"{onnx} is to be {precision}, but of its convolutions and matrix products none is ({found}). Export the "
-            f"bundle again with --precision {precision}."
+            f"bundle again with `precisions={precision}`."
         )
 
 

@@ -74,7 +74,7 @@ def check_precisions(precisions: Sequence[str]) -> None:
     for precision in precisions:
         if precision not in PRECISIONS:
             why = ": it is made for ONNX Runtime on CPUs" if precision in MODEL_FILES else ""
-            raise UsageError(f"--trt --precision {precision}{why}; plans are {', '.join(PRECISIONS)}")
+            raise UsageError(f"`trt=True` `precisions={precision}`{why}; plans are {', '.join(PRECISIONS)}")
 
 
 def describe_built(built: Built) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from tgkt_edge.train.audit.frames import reader, target_frames, trained_on
 from tgkt_edge.train.audit.labels import CANNOT_TELL, class_labels, read_labels
 from tgkt_edge.train.report.images import raw_frame_uri
 from tgkt_edge.train.report.model_outputs import run_answers
-from tgkt_edge.train.report.style import page
+from tgkt_edge.train.report.pages import render_page
 
 PICTURE = 320
 """Longer side of a picture on the sheet, pixels."""
@@ -68,17 +66,17 @@ def pick(
     table = out if out is not None else path / "audit.csv"
     sheet = table.with_suffix(".html")
     if table.suffix == ".html":
-        raise UsageError(f"-o {table}: expected the name of a CSV file; the page is written beside it")
+        raise UsageError(f"`out={table}`: expected the name of a CSV file; the page is written beside it")
     for file in (table, sheet):
         if file.exists() and not overwrite:
             raise UsageError(
-                f"{file} exists and may hold labels. Give another -o, or --overwrite to replace it."
+                f"{file} exists and may hold labels. Give another `out`, or `overwrite=True` to replace it."
             )
     every, taught = target_frames(path), trained_on(path)
     there = [frame for frame in every if frame.name not in taught]
     if not 0 < frames <= len(there):
-        but = f" beside the {len(taught)} that it was trained on with --labels" if taught else ""
-        raise UsageError(f"--frames {frames}: expected 1 to {len(there)}, the target frames of the run{but}")
+        but = f" beside the {len(taught)} that it was trained on with `labels`" if taught else ""
+        raise UsageError(f"`frames={frames}`: expected 1 to {len(there)}, the target frames of the run{but}")
     pictures: dict[Path, str] = {}
     unreadable: list[str] = []
     order = [there[i] for i in np.random.default_rng([seed, *b"audit"]).permutation(len(there))]
@@ -115,12 +113,12 @@ def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
     classes, size, sensor, ask = run_answers(path, device)
     known = {frame.name: frame for frame in target_frames(path)}
     taught = trained_on(path)
-    listed = read_labels(answers, "--answers", classes, known)
+    listed = read_labels(answers, "`answers`", classes, known)
     rows = [(name, label) for name, label in listed if name not in taught]
     judged = [(known[name], label) for name, label in class_labels(rows).items()]
     if not judged:
         but = " but those that the run was trained with" if len(rows) < len(listed) else " yet"
-        raise DataError(f"--answers {answers}: no row has a label{but}. Classes: {', '.join(classes)}")
+        raise DataError(f"`answers={answers}`: no row has a label{but}. Classes: {', '.join(classes)}")
     side = resize_side(size)
     read = reader([frame for frame, _ in judged])
     codes = np.stack([encode(read(frame), sensor, side, str(frame.name)) for frame, _ in judged])
@@ -197,49 +195,10 @@ def _as_csv(rows: Sequence[tuple[str, str]]) -> str:
 
 def _sheet(pictures: dict[Path, str], classes: Sequence[str], table: str) -> str:
     """The page to label from: a click a frame, then a button that hands out the filled CSV. Works without a network."""
-    chips = [(name, name) for name in classes] + [(CANNOT_TELL, "cannot tell")]
-    figures = []
-    for number, (file, uri) in enumerate(pictures.items()):
-        choices = "".join(
-            f'<label class="chip"><input type="radio" name="f{number}" value="{escape(value)}">{escape(text)}</label>'
-            for value, text in chips
-        )
-        figures.append(
-            f'<figure class="card" data-frame="{escape(str(file))}"><img src="{uri}" alt="frame {number + 1}">'
-            f"<figcaption>{number + 1}: {escape(file.name)}</figcaption><div>{choices}</div></figure>"
-        )
-    return page(
-        "Label these frames",
-        f"<h1>Label these frames</h1><p>Choose what you see in each of the {len(pictures)} frames, in this order if "
-        f"you may not finish. Then save, and run <code>tgkt-edge audit RUN --answers {escape(table)}</code>. Or fill "
-        f"the column <code>label</code> of {escape(table)} by hand.</p>"
-        f'<p class="save"><button id="save">Save {escape(table)}</button> <span id="count"></span></p>'
-        f'<div class="label-grid">{"".join(figures)}</div>'
-        + _SCRIPT.replace("TABLE", json.dumps(table).replace("<", "\\u003c")),
+    return render_page(
+        "audit.html",
+        title="Label these frames",
+        table=table,
+        chips=[*((name, name) for name in classes), (CANNOT_TELL, "cannot tell")],
+        pictures=[{"frame": str(file), "name": file.name, "uri": uri} for file, uri in pictures.items()],
     )
-
-
-# Labels are kept in the browser as they are given: a closed page loses nothing.
-_SCRIPT = """<script>
-const figures = [...document.querySelectorAll("figure")], kept = "tgkt-edge-audit:" + location.pathname;
-const quoted = text => '"' + text.replaceAll('"', '""') + '"';
-const label = figure => figure.querySelector("input:checked")?.value ?? "";
-const row = figure => quoted(figure.dataset.frame) + "," + quoted(label(figure)) + "\\n";
-const table = () => "frame,label\\n" + figures.map(row).join("");
-const store = (() => { try { return window.localStorage; } catch { return null; } })();
-function count() {
-  document.getElementById("count").textContent = figures.filter(label).length + " of " + figures.length + " labelled";
-  store?.setItem(kept, JSON.stringify(Object.fromEntries(figures.map(f => [f.dataset.frame, label(f)]))));
-}
-const before = JSON.parse(store?.getItem(kept) ?? "{}");
-for (const figure of figures)
-  for (const input of figure.querySelectorAll("input")) input.checked = input.value === before[figure.dataset.frame];
-document.addEventListener("change", count);
-document.getElementById("save").addEventListener("click", () => {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([table()], { type: "text/csv" }));
-  link.download = TABLE;
-  link.click();
-});
-count();
-</script>"""

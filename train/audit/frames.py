@@ -31,7 +31,7 @@ class TargetFrame:
 
 def target_frames(path: Path) -> list[TargetFrame]:
     """All that the run was adapted to, as it read them, and those that it left out as bad."""
-    places = frame_places(Path(Run(path).read_config()[0].target), "--target")
+    places = frame_places(Path(Run(path).read_config()[0].target), "`target`")
     return [
         TargetFrame(Path(escape_name(str(file.resolve()))), file, None)
         if position is None

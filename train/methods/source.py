@@ -21,7 +21,7 @@ def load_pretrained(model: SceneClassifier, config: AdaptConfig, log: RunLog) ->
     divisor = load_imagenet(model, config.weights)
     if divisor != 1:
         log.say(
-            f"--weights {config.weights}: first convolution divided by {divisor:g}, its batch norm adjusted: the same "
+            f"`weights={config.weights}`: first convolution divided by {divisor:g}, its batch norm adjusted: the same "
             f"network at torchvision's scale, without which this layer hardly learns"
         )
 

@@ -210,27 +210,27 @@ def load_imagenet(model: SceneClassifier, weights: str) -> float:
             state = ResNet50_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
         except (OSError, RuntimeError) as error:
             raise UsageError(
-                f"--weights imagenet: the download failed: {error}. Give --weights FILE (safetensors with "
-                f"torchvision's ResNet-50 names), or --weights none to train from scratch."
+                f"`weights=imagenet`: the download failed: {error}. Give `weights=FILE` (safetensors with "
+                f"torchvision's ResNet-50 names), or `weights=none` to train from scratch."
             ) from error
     else:
         path = Path(weights)
         if not path.is_file():
             raise UsageError(
-                f"--weights {weights}: no such file. Expected imagenet, none, or a safetensors file."
+                f"`weights={weights}`: no such file. Expected imagenet, none, or a safetensors file."
             )
         try:
             state = load_file(path)
         except (safetensors.SafetensorError, OSError, ValueError) as error:
             raise UsageError(
-                f"--weights {weights}: expected a safetensors file of a ResNet-50; this {file_kind(path)}"
+                f"`weights={weights}`: expected a safetensors file of a ResNet-50; this {file_kind(path)}"
             ) from error
     expected = model.backbone.state_dict()
     state = _without_prefix(state)
     unused = sorted({name.partition(".")[0] for name in state if name not in expected})
     if unused and weights != "imagenet":
         note(
-            f"--weights {weights}: starts the backbone only; left out: {', '.join(map(_part, unused))}. The classifier "
+            f"`weights={weights}`: starts the backbone only; left out: {', '.join(map(_part, unused))}. The classifier "
             f"of this task is trained from scratch."
         )
     found = {name: tensor.float() for name, tensor in state.items() if name in expected}
@@ -239,7 +239,7 @@ def load_imagenet(model: SceneClassifier, weights: str) -> float:
     wrong = [name for name in found if found[name].shape != expected[name].shape]
     if missing or wrong:
         raise UsageError(
-            f"--weights {weights}: not a torchvision ResNet-50: {len(missing)} tensors missing, {len(wrong)} of other "
+            f"`weights={weights}`: not a torchvision ResNet-50: {len(missing)} tensors missing, {len(wrong)} of other "
             f"shapes, for example {(missing + wrong)[0]}"
         )
     divisor = 1.0

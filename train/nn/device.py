@@ -74,7 +74,7 @@ def open_compute(config: AdaptConfig) -> Compute:
             raise RuntimeError("torch sees no CUDA device")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {config.device}: {error}. Expected auto, cpu, cuda or cuda:N.") from error
+        raise UsageError(f"`device={config.device}`: {error}. Expected auto, cpu, cuda or cuda:N.") from error
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(device) else "fp32"
@@ -94,8 +94,8 @@ def oom_as_error(device: torch.device) -> Iterator[None]:
         yield
     except torch.cuda.OutOfMemoryError as error:
         raise TgktEdgeError(
-            f"--device {device}: its memory is too small: {str(error).partition('. ')[0]}. Give adapt a smaller "
-            f"--batch or --image-size, end what else runs there, or give --device cpu."
+            f"`device={device}`: its memory is too small: {str(error).partition('. ')[0]}. Give adapt a smaller "
+            f"`batch` or `image_size`, end what else runs there, or give `device=cpu`."
         ) from error
 
 

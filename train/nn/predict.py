@@ -16,8 +16,8 @@ from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, Translator, normalise
 
 ADVICE = (
-    "Lower the learning rate (--set STAGE.lr=...), bring more images, train the source model longer, or try "
-    "--precision fp32."
+    "Lower the learning rate (`set_=STAGE.lr=...`), bring more images, train the source model longer, or try "
+    "`precision=fp32`."
 )
 
 

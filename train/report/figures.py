@@ -1,10 +1,11 @@
-"""Charts of the report as inline SVG. Colours are CSS variables of the page, so they follow its light or dark."""
+"""Charts of the report as inline SVG, safe to put on a page. Colours are CSS variables of the page: light or dark."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
+
+from markupsafe import Markup, escape
 
 Points = Sequence[tuple[float, float]]
 
@@ -14,11 +15,11 @@ _SHAPES = 10
 """Colours a class can have; the next ten classes have the same ones with another mark."""
 
 
-def line_chart(series: Mapping[str, Points], x_label: str, *, share: bool = False) -> str:
+def line_chart(series: Mapping[str, Points], x_label: str, *, share: bool = False) -> Markup:
     """Lines over a common x axis. ``share``: y runs from 0 to 100 %. Empty text if there is no point."""
     points = [point for line in series.values() for point in line if math.isfinite(point[1])]
     if not points:
-        return ""
+        return Markup("")
     x0, x1 = min(x for x, _ in points), max(x for x, _ in points)
     y0, y1 = (0.0, 1.0) if share else (min(y for _, y in points), max(y for _, y in points))
     ticks = nice_ticks(y0, y1)
@@ -66,7 +67,7 @@ def nice_ticks(low: float, high: float, expected: int = 4) -> list[float]:
     return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 
 
-def whisker(value: float, low: float, high: float, limit: float, good_up: bool = True) -> str:
+def whisker(value: float, low: float, high: float, limit: float, good_up: bool = True) -> Markup:
     """A value with its interval on an axis from -limit to limit, zero marked; red on the bad side, green on the good.
 
     Grey where the interval holds zero. What lies outside the axis is cut off at its ends.
@@ -90,7 +91,7 @@ def whisker(value: float, low: float, high: float, limit: float, good_up: bool =
     )
 
 
-def scatter(points: Points, classes: Sequence[int], names: Sequence[str]) -> str:
+def scatter(points: Points, classes: Sequence[int], names: Sequence[str]) -> Markup:
     """Points coloured (and, after ten classes, shaped) by class. Axes mean nothing and are not drawn."""
     xs, ys = [x for x, _ in points], [y for _, y in points]
     scale_x, scale_y = (300 / ((max(v) - min(v)) or 1.0) for v in (xs, ys))
@@ -115,13 +116,13 @@ def mark(x: float, y: float, k: int, name: str, r: float = 3.6) -> str:
     return f'<polygon {tone} points="{spots}">{title}</polygon>'
 
 
-def swatch(k: int, name: str) -> str:
+def swatch(k: int, name: str) -> Markup:
     """A class's mark alone, for a legend."""
     return _svg(14, 14, [mark(7, 7, k, name, 5)], name, "swatch")
 
 
-def _svg(width: int, height: int, parts: Sequence[str], label: str, css: str = "chart") -> str:
-    return (
+def _svg(width: int, height: int, parts: Sequence[str], label: str, css: str = "chart") -> Markup:
+    return Markup(
         f'<svg class="{css}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
         f"{''.join(parts)}</svg>"
     )

@@ -1,10 +1,9 @@
-"""``report.html``: one self-contained page, nothing loaded from anywhere, no scripts."""
+"""``report.html``: one self-contained page, nothing loaded from anywhere, no scripts. The words are in the template."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 
 from tgkt_edge.train.report.figures import line_chart, scatter, swatch, whisker
 from tgkt_edge.train.report.material import Findings, Material
+from tgkt_edge.train.report.pages import render_page
 from tgkt_edge.train.report.strips import held_strip, target_strip
-from tgkt_edge.train.report.style import card, legend, page, section
 from tgkt_edge.train.report.words import headline, measure, spread
 
 MODEL_NAMES = {
@@ -32,127 +31,110 @@ TSNE_FRAMES = 300
 
 def render(material: Material, findings: Findings, report: Mapping[str, Any]) -> str:
     """The page. ``report``: what report.json holds."""
-    parts = [
-        _head(material, report),
-        _verdict(report),
-        _answers(report),
-        _translation(report),
-        held_strip(material, findings),
-        target_strip(material, findings),
-        _epochs(report),
-        _losses(findings.metrics),
-        _features(material, findings),
-        _costs(report),
-        _configuration(material),
-    ]
-    return page(f"{material.run.path.name}: {report['verdict']['verdict']}", "\n".join(filter(None, parts)))
+    return render_page(
+        "report.html",
+        title=f"{material.run.path.name}: {report['verdict']['verdict']}",
+        run=material.run.path.resolve().name,
+        facts=_facts(material, report),
+        verdict=_verdict(report["verdict"]),
+        predicted=_predicted(report),
+        translation=_translation(report),
+        held=held_strip(material, findings),
+        target=target_strip(material, findings),
+        epochs=_epoch_charts(report),
+        losses=_losses(findings.metrics),
+        features=_features(material, findings),
+        costs=[_cost(stage, cost) for stage, cost in report["stages"].items()],
+        configuration=yaml.safe_dump(dataclasses.asdict(material.config), sort_keys=False),
+    )
 
 
-def _head(material: Material, report: Mapping[str, Any]) -> str:
-    config = material.config
-    facts = [
+def _facts(material: Material, report: Mapping[str, Any]) -> list[str]:
+    return [
         f"method {report['method']}",
         f"{report['target_frames']} target frames",
         f"{report['pairs']} pairs, {report['held_out_pairs']} of them held out",
-        f"{config.image_size} pixels",
-        f"seed {config.seed}",
+        f"{material.config.image_size} pixels",
+        f"seed {material.config.seed}",
         f"tgkt-edge {report['tool']['version']}",
     ]
-    return (
-        f'<h1>{escape(material.run.path.resolve().name)}</h1><p class="soft">{escape(" · ".join(facts))}</p>'
-    )
 
 
-def _verdict(report: Mapping[str, Any]) -> str:
-    verdict = report["verdict"]
-    css, (word, meaning) = VERDICTS[verdict["verdict"]], headline(verdict["verdict"])
+def _verdict(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    word, meaning = headline(verdict["verdict"])
     rows = []
     for item in verdict["evidence"]:
-        drawn = whisker(item["value"], item["low"], item["high"], item["scale"])
-        number = f"{item['value']:+.3f}"
-        span = f"{item['low']:+.3f} to {item['high']:+.3f}"
         title, about = measure(item)
         rows.append(
-            f'<div><b>{escape(title)}</b><br><span class="soft">{escape(about)}</span></div>'
-            f'<div>{drawn}<div class="figures">{number} <span class="soft">{span}</span></div></div>'
+            {
+                "title": title,
+                "about": about,
+                "drawing": whisker(item["value"], item["low"], item["high"], item["scale"]),
+                **{key: f"{item[key]:+.3f}" for key in ("value", "low", "high")},
+            }
         )
-    warnings = "".join(f"<li>{escape(text)}</li>" for text in verdict["warnings"])
-    return (
-        f'<div class="verdict {css}"><b>{word}</b>{escape(meaning)}</div>\n'
-        + (f"<ul>{warnings}</ul>" if warnings else "")
-        + f'<p class="soft">{escape(verdict["sentence"])}</p>'
-        '<p class="soft">All of this compares with the source model used as it is ("source-only"), without a single '
-        "label. Labels beat it: <code>tgkt-edge audit RUN --frames 60</code> turns an hour of labelling into an "
-        "accuracy with an interval.</p>"
-        + section(
-            "Why",
-            "Each row compares the adapted network with source-only: right of the dashed line speaks for the adapted "
-            "one. A bar is the range that chance leaves open (90 %); where it crosses the line it is grey, and decides "
-            "nothing.",
-            card(f'<div class="why">{"".join(rows)}</div>') if rows else "",
-        )
-    )
+    return {
+        "css": VERDICTS[verdict["verdict"]],
+        "headline": word,
+        "meaning": meaning,
+        "warnings": verdict["warnings"],
+        "sentence": verdict["sentence"],
+        "evidence": rows,
+    }
 
 
-def _answers(report: Mapping[str, Any]) -> str:
+def _predicted(report: Mapping[str, Any]) -> dict[str, Any]:
+    """How many target frames each model puts into each class, as rows of a table."""
     predicted = report["predicted"]
-    models = list(predicted)
     most = max(max(counts.values()) for counts in predicted.values()) or 1
-    header = "".join(f"<th>{escape(MODEL_NAMES.get(m, m))}</th>" for m in models)
-    rows = []
-    for name in report["classes"]:
-        cells = []
-        for model in models:
-            count = predicted[model][name]
-            text = f"<span>{count}</span>" if count else '<span class="none">none</span>'
-            tone = {"source-only": 0, "tgmb": 1, "translate": 1, "target": 2}.get(model, 3)
-            bar = f'<i class="s{tone}" style="width:{60 * count / most:.1f}%"></i>'
-            cells.append(f'<td><div class="meter">{bar}{text}</div></td>')
-        rows.append(f"<tr><td>{escape(name)}</td>{''.join(cells)}</tr>")
-    facts = (
-        ("classes in use, as if used alike", "marginal"),
-        ("classes it wavers between on one frame", "conditional"),
-    )
-    for title, key in facts:
-        cells = [f"<td>{spread(report['entropy'][m][key]):.1f}</td>" for m in models]
-        rows.append(f'<tr class="soft"><td>{title}</td>{"".join(cells)}</tr>')
-    agreement = "; ".join(
-        f"{key.removeprefix('target_with_').replace('_', '-')} on {share:.0%} of the frames"
-        for key, share in report["agreement"].items()
-    )
-    table = f'<div class="scroll"><table><tr><th>class</th>{header}</tr>{"".join(rows)}</table></div>'
-    return section(
-        "Classes given to the target frames",
-        f"How many frames each network puts into each class; a class without frames is marked. Few classes in use, or "
-        f"many that it wavers between, are bad signs; good numbers alone prove nothing: training aims at them. The "
-        f"adapted network gives the same class as {agreement}.",
-        card(table),
-    )
+    tones = {"source-only": 0, "tgmb": 1, "translate": 1, "target": 2}
+    return {
+        "models": [MODEL_NAMES.get(model, model) for model in predicted],
+        "rows": [
+            {
+                "name": name,
+                "cells": [
+                    {"count": counts[name], "tone": tones.get(model, 3), "width": 60 * counts[name] / most}
+                    for model, counts in predicted.items()
+                ],
+            }
+            for name in report["classes"]
+        ],
+        "spread": [
+            (title, [spread(report["entropy"][model][key]) for model in predicted])
+            for title, key in (
+                ("classes in use, as if used alike", "marginal"),
+                ("classes it wavers between on one frame", "conditional"),
+            )
+        ],
+        "agreement": [
+            f"{key.removeprefix('target_with_').replace('_', '-')} on {share:.0%} of the frames"
+            for key, share in report["agreement"].items()
+        ],
+    }
 
 
-def _translation(report: Mapping[str, Any]) -> str:
-    told = report["translation"]
-    if told is None:
-        return ""
-    rows = "".join(
-        f"<tr><td>{escape(' and '.join(one['encodings']))}{' ◀' if same_choice(one, told['chosen']) else ''}</td>"
-        f"<td>{'identity' if one['identity'] else 'zero'}</td>"
-        f'<td class="n">{one["strength"]:g}</td><td class="n">{one["correlation"]:.3f}</td></tr>'
-        for one in told["tried"]
-    )
-    header = "<tr><th>frames</th><th>from</th><th>strength</th><th>correlation</th></tr>"
-    shares = ", ".join(
-        f"{escape(name)} {share:.0%}" for name, share in zip(report["classes"], told["prior"], strict=True)
-    )
-    unadapted = report["correlation"].get("source-only")
-    beside = f" Source-only, one view: {unadapted:.3f}." if unadapted is not None else ""
-    return section(
-        "Translation",
-        f"Tried on {told['pairs']} pairs, each left out once: the correlation of the source model's answers on the "
-        f"translated frame with those on its RGB, mean over classes; the largest was used.{beside} "
-        f"Expected shares: {shares}.",
-        card(f'<div class="scroll"><table>{header}{rows}</table></div>'),
-    )
+def _translation(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    found = report["translation"]
+    if found is None:
+        return None
+    return {
+        "pairs": found["pairs"],
+        "unadapted": report["correlation"].get("source-only"),
+        "shares": [
+            f"{name} {share:.0%}" for name, share in zip(report["classes"], found["prior"], strict=True)
+        ],
+        "rows": [
+            {
+                "encodings": one["encodings"],
+                "chosen": same_choice(one, found["chosen"]),
+                "start": "identity" if one["identity"] else "zero",
+                "strength": f"{one['strength']:g}",
+                "correlation": one["correlation"],
+            }
+            for one in found["tried"]
+        ],
+    }
 
 
 def same_choice(one: Mapping[str, Any], chosen: Mapping[str, Any]) -> bool:
@@ -160,8 +142,12 @@ def same_choice(one: Mapping[str, Any], chosen: Mapping[str, Any]) -> bool:
     return all(one[key] == value for key, value in chosen.items())
 
 
-def _epochs(report: Mapping[str, Any]) -> str:
-    cards = []
+def _chart(title: str, drawing: str, lines: Sequence[str] = ()) -> dict[str, Any]:
+    """What the template frames: ``lines`` are named beside their colours."""
+    return {"title": title, "drawing": drawing, "lines": list(lines)}
+
+
+def _epoch_charts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     epochs, notes = report["epochs"], report["pseudo_labels"]
     changed = {
         "answers changed since the epoch before": [
@@ -179,19 +165,16 @@ def _epochs(report: Mapping[str, Any]) -> str:
             (line["epoch"] - 1, line["teacher_agrees"]) for line in notes if "teacher_agrees" in line
         ],
     }
+    charts = []
     for title, series in (("Churn", changed), ("Agreement", agreeing)):
         shown = {name: points for name, points in series.items() if points}
-        chart = line_chart(shown, "epochs done", share=True)
-        if chart:
-            cards.append(card(legend(list(shown)) + chart, title))
-    return section(
-        "Epoch by epoch",
-        "Answers on all target frames before each epoch, and those of the network that ships.",
-        f'<div class="grid">{"".join(cards)}</div>' if cards else "",
-    )
+        drawing = line_chart(shown, "epochs done", share=True)
+        if drawing:
+            charts.append(_chart(title, drawing, list(shown)))
+    return charts
 
 
-def _losses(metrics: Sequence[Mapping[str, Any]]) -> str:
+def _losses(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     terms: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for line in metrics:
         if "step" in line:
@@ -199,37 +182,29 @@ def _losses(metrics: Sequence[Mapping[str, Any]]) -> str:
                 if name not in ("stage", "epoch", "step", "event"):
                     stage = terms.setdefault(line["stage"], {})
                     stage.setdefault(name, []).append((line["step"], float(value)))
-    cards = [
-        card(line_chart({name: points}, "step"), f"{stage}: {name}")
+    return [
+        _chart(f"{stage}: {name}", line_chart({name: points}, "step"))
         for stage, by_name in terms.items()
         for name, points in by_name.items()
     ]
-    return section(
-        "Losses",
-        "<code>loss</code> is the weighted sum; every other term is shown before its weight. "
-        "Averaged over the steps between two lines of metrics.jsonl.",
-        f'<div class="grid">{"".join(cards)}</div>' if cards else "",
-    )
 
 
-def _features(material: Material, findings: Findings) -> str:
+def _features(material: Material, findings: Findings) -> dict[str, Any] | None:
     before, after = findings.answers["source-only"], findings.answers["target"]
     n = len(before.features)
     if n < 8 or not all(np.isfinite(a.features).all() for a in (before, after)):
-        return ""
+        return None
     shown = np.unique(np.linspace(0, n - 1, min(n, TSNE_FRAMES)).round().astype(int))
-    cards = []
+    charts = []
     for title, answers in (("before: source-only", before), ("after: target network", after)):
         points = embed(answers.features[shown], material.config.seed)
         coloured = answers.named[shown].tolist()
-        cards.append(card(scatter(points.tolist(), coloured, material.classes), title))
-    names = "".join(f"<span>{swatch(k, c)}{escape(c)}</span>" for k, c in enumerate(material.classes))
-    return section(
-        "Features",
-        f"A map (t-SNE) of {len(shown)} target frames by what the network sees in them, coloured by the "
-        "class that it gives. Tidy clusters are not right ones: self-training makes them whatever the labels are.",
-        f'<div class="legend">{names}</div><div class="grid">{"".join(cards)}</div>',
-    )
+        charts.append(_chart(title, scatter(points.tolist(), coloured, material.classes)))
+    return {
+        "frames": len(shown),
+        "legend": [(swatch(k, name), name) for k, name in enumerate(material.classes)],
+        "charts": charts,
+    }
 
 
 def embed(features: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
@@ -250,18 +225,6 @@ def embed(features: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     return points
 
 
-def _costs(report: Mapping[str, Any]) -> str:
-    rows = ""
-    for stage, cost in report["stages"].items():
-        peak = "–" if cost["peak_bytes"] is None else f"{cost['peak_bytes'] / 2**30:.2f} GiB"
-        rows += f'<tr><td>{escape(stage)}</td><td class="n">{cost["seconds"]:.0f} s</td><td class="n">{peak}</td></tr>'
-    if not rows:
-        return ""
-    header = '<tr><th>stage</th><th class="n">time</th><th class="n">peak memory</th></tr>'
-    return section("Costs", "What each trained stage took.", card(f"<table>{header}{rows}</table>"))
-
-
-def _configuration(material: Material) -> str:
-    text = yaml.safe_dump(dataclasses.asdict(material.config), sort_keys=False)
-    inside = f"<details><summary>All options of this run</summary><pre>{escape(text)}</pre></details>"
-    return section("Configuration", "As in config.yaml.", card(inside))
+def _cost(stage: str, cost: Mapping[str, Any]) -> dict[str, str]:
+    peak = "–" if cost["peak_bytes"] is None else f"{cost['peak_bytes'] / 2**30:.2f} GiB"
+    return {"stage": stage, "seconds": f"{cost['seconds']:.0f}", "peak": peak}

@@ -37,7 +37,7 @@ def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int,
     *_, last = run.stages(config).values()
     if not last.is_file():
         raise IncompatibleError(
-            f"{path}: this run is not finished: {last} is missing. Go on with adapt --resume."
+            f"{path}: this run is not finished: {last} is missing. Go on with adapt `resume=True`."
         )
     compute = open_compute(dataclasses.replace(config, device=device, precision="fp32"))
     header = read_header(run.translator if config.method == "tgmb" else run.target)

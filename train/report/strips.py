@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from tgkt_edge.train.batches import Store, center_views
 from tgkt_edge.train.nn.model import IMAGENET_MEAN, IMAGENET_STD, Translator, normalise
 from tgkt_edge.train.report.images import frame_uri, rgb_uri
 from tgkt_edge.train.report.material import Answers, Findings, Material
-from tgkt_edge.train.report.style import section
 
 SIDE = 160
 """Width and height of a picture, pixels."""
@@ -24,10 +23,10 @@ SHOWN = 8
 """Pictures in a strip at most."""
 
 
-def held_strip(material: Material, findings: Findings) -> str:
-    """Held-out pairs: RGB, frame, translation, and each network's class with its probability."""
+def held_strip(material: Material, findings: Findings) -> list[dict[str, Any]]:
+    """Held-out pairs: RGB, frame, translation, and what is answered to each; see :func:`_figure`."""
     if findings.rgb is None:
-        return ""
+        return []
     rows = _spread(len(material.held))
     figures = []
     for i, translated in zip(rows, _translations(material, material.held.codes, rows), strict=True):
@@ -35,17 +34,12 @@ def held_strip(material: Material, findings: Findings) -> str:
         shots.append(("frame", _frame(material, material.held.codes[i])))
         shots += [("translated", translated)] if translated else []
         answers = [("RGB", findings.rgb), *findings.held.items()]
-        figures.append(_figure(shots, material.held.names[i], _class_lines(material, answers, i)))
-    return section(
-        "Held-out pairs",
-        "Other scenes, never trained on. The source model's answer on the photo is the reference that the others are "
-        "compared with; these scenes may belong to none of the classes.",
-        f'<div class="strip three">{"".join(figures)}</div>',
-    )
+        figures.append(_figure(shots, material.held.names[i], _lines(material, answers, i)))
+    return figures
 
 
-def target_strip(material: Material, findings: Findings) -> str:
-    """Target frames of all predicted classes, with their translations where there is a T."""
+def target_strip(material: Material, findings: Findings) -> list[dict[str, Any]]:
+    """Target frames of all predicted classes, with their translations where there is a T; see :func:`_figure`."""
     by_class = np.argsort(findings.answers["target"].named, kind="stable")
     rows = by_class[_spread(len(by_class))]
     figures = []
@@ -53,13 +47,8 @@ def target_strip(material: Material, findings: Findings) -> str:
         shots = [("frame", _frame(material, material.target.codes[i]))]
         shots += [("translated", translated)] if translated else []
         answers = list(findings.answers.items())
-        figures.append(_figure(shots, material.target.names[i], _class_lines(material, answers, i)))
-    return section(
-        "Target frames",
-        "As the network gets them, and through the translation net where there is one. A translation is made for the "
-        "source model, not for the eye.",
-        f'<div class="strip">{"".join(figures)}</div>',
-    )
+        figures.append(_figure(shots, material.target.names[i], _lines(material, answers, i)))
+    return figures
 
 
 def _spread(count: int) -> NDArray[np.int64]:
@@ -97,22 +86,14 @@ def translated(
     return rgb
 
 
-def _class_lines(material: Material, models: Sequence[tuple[str, Answers]], i: int) -> list[str]:
+def _lines(material: Material, by_model: Sequence[tuple[str, Answers]], i: int) -> list[str]:
     lines = []
-    for name, answers in models:
+    for name, answers in by_model:
         p = answers.probabilities[i]
         lines.append(f"{name}: {material.classes[int(p.argmax())]} {p.max():.0%}")
     return lines
 
 
-def _figure(shots: Sequence[tuple[str, str]], name: str, lines: Sequence[str]) -> str:
-    pictures = "".join(
-        f'<div><img src="{uri}" alt="{escape(title)}"><small>{escape(title)}</small></div>'
-        for title, uri in shots
-    )
-    below = "".join(f"<br>{escape(line)}" for line in lines)
-    short = "/".join(Path(name).parts[-2:])
-    return (
-        f'<figure class="card"><div class="shots">{pictures}</div>'
-        f"<figcaption><b>{escape(short)}</b>{below}</figcaption></figure>"
-    )
+def _figure(shots: Sequence[tuple[str, str]], name: str, answers: Sequence[str]) -> dict[str, Any]:
+    """What the template draws: (title, picture as a data address) of each shot, a short name, a line an answer."""
+    return {"shots": shots, "name": "/".join(Path(name).parts[-2:]), "answers": answers}

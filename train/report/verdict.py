@@ -172,7 +172,7 @@ def judge_translation(
         names = ", ".join(classes[k] for k in lost)
         sentence = (
             f"Nothing is called {names} any more, and the answers spread over {spread:.0%} of the classes that "
-            f"source-only's do: the class shares (--prior) may be wrong. This speaks of accuracy over classes."
+            f"source-only's do: the class shares (`prior`) may be wrong. This speaks of accuracy over classes."
         )
         return Verdict("hurt", sentence, over="classes")
     if lost:

@@ -101,7 +101,7 @@ class Run:
         _, _, config = self.read_config()
         if config.method == "tgmb":
             raise IncompatibleError(
-                f"{self.path}: adapted with --method tgmb, which has no target network. Expected another --method."
+                f"{self.path}: adapted with `method=tgmb`, which has no target network. Expected another `method`."
             )
         return self.target
 
@@ -194,7 +194,7 @@ def differences(run: Run, inputs: RunInputs, sensor: SensorSpec, config: AdaptCo
     if run.written_by() != __version__:
         raise IncompatibleError(
             f"{run.path}: begun by tgkt-edge {run.written_by()}, and this is {__version__}, which may compute other "
-            f"numbers. Finish it with that version, or begin again with another -o."
+            f"numbers. Finish it with that version, or begin again with another `out`."
         )
     removed = run.removed_options()
     if removed:

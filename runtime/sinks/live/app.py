@@ -35,9 +35,9 @@ def make_app(state: LiveState, metrics: Metrics, stopping: Callable[[], bool]) -
     Args:
         stopping: whether the server is about to end, so that streams must.
     """
-    responses = require("starlette.responses", "sinks", "--sink http://")
-    routing = require("starlette.routing", "sinks", "--sink http://")
-    applications = require("starlette.applications", "sinks", "--sink http://")
+    responses = require("starlette.responses", "sinks", "`sinks=http://`")
+    routing = require("starlette.routing", "sinks", "`sinks=http://`")
+    applications = require("starlette.applications", "sinks", "`sinks=http://`")
 
     def json(value: Any, status: int = 200) -> Any:
         return responses.Response(encode(value) + "\n", status, media_type="application/json")

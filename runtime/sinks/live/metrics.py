@@ -24,8 +24,8 @@ class Metrics:
     """
 
     def __init__(self, info: RunInfo) -> None:
-        prometheus = require("prometheus_client", "sinks", "--sink http://")
-        self._exposition = require("prometheus_client.exposition", "sinks", "--sink http://")
+        prometheus = require("prometheus_client", "sinks", "`sinks=http://`")
+        self._exposition = require("prometheus_client.exposition", "sinks", "`sinks=http://`")
         self._registry = prometheus.CollectorRegistry()
 
         def make(kind: Any, name: str, text: str, *labels: str, **more: Any) -> Any:

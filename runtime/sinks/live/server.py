@@ -17,7 +17,7 @@ from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.broker import load_certificate, reason_of
 from tgkt_edge.runtime.sinks.live.app import make_app
-from tgkt_edge.runtime.sinks.live.connection import MOST, bounded_protocol
+from tgkt_edge.runtime.sinks.live.connection import MOST, Connections
 from tgkt_edge.runtime.sinks.live.guard import Guard
 from tgkt_edge.runtime.sinks.live.metrics import Metrics
 from tgkt_edge.runtime.sinks.live.page import login_page
@@ -48,15 +48,15 @@ def open_live(uri: str, token: str | None) -> Sink:
     except ValueError:
         host, port = "", None
     if not host or port is None or parts.path.strip("/") or parts.username or parts.fragment:
-        raise UsageError(f"--sink {shown}: expected http://HOST:PORT, e.g. http://127.0.0.1:8080")
+        raise UsageError(f"`sinks={shown}`: expected http://HOST:PORT, e.g. http://127.0.0.1:8080")
     options = Options(shown, parts.query, (*OPTIONS, *(TLS_OPTIONS if secure else ())))
     if token is not None and len(token) < _TOKEN:
         raise UsageError(
-            f"--token: {len(token)} characters: expected at least {_TOKEN} that nobody can guess, "
+            f"`token`: {len(token)} characters: expected at least {_TOKEN} that nobody can guess, "
             f"e.g. from: openssl rand -hex 16"
         )
     for module in ("uvicorn", "starlette", "prometheus_client"):
-        require(module, "sinks", f"--sink {parts.scheme}://")
+        require(module, "sinks", f"`sinks={parts.scheme}://`")
     return LiveSink(
         host,
         port,
@@ -70,7 +70,7 @@ def open_live(uri: str, token: str | None) -> Sink:
 def _tls(shown: str, options: Options) -> tuple[str, str]:
     cert = options.text("cert")
     if cert is None:
-        raise UsageError(f"--sink {shown}: https needs a certificate: ?cert=FILE&key=FILE (PEM)")
+        raise UsageError(f"`sinks={shown}`: https needs a certificate: ?cert=FILE&key=FILE (PEM)")
     key = options.text("key")
     load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), shown, cert, key)
     return cert, key or cert
@@ -121,7 +121,7 @@ class LiveSink(Sink):
             UsageError: (exit 2) the port is in use or not allowed, the address is not this machine's, or others can
                 reach it and there is no token.
         """
-        uvicorn = require("uvicorn", "sinks", "--sink http://")
+        uvicorn = require("uvicorn", "sinks", "`sinks=http://`")
         bound = self._listen()
         self.url = self.name = self._address(bound.getsockname()[1])
         self.page = self.url.replace("0.0.0.0", socket.gethostname()).replace("[::]", socket.gethostname())
@@ -135,9 +135,10 @@ class LiveSink(Sink):
             secure=self._tls is not None,
             login=login_page(),
         )
+        connections = Connections()
         config = uvicorn.Config(
-            guard,
-            http=bounded_protocol(),
+            connections.watching(guard),
+            http=connections.protocol(),
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -163,7 +164,7 @@ class LiveSink(Sink):
             time.sleep(0.01)
         if not self._server.started:
             self.close()
-            raise UsageError(f"--sink {self.name}: the server did not start")
+            raise UsageError(f"`sinks={self.name}`: the server did not start")
 
     def write(self, message: Message) -> None:
         """Remember one message for viewers."""
@@ -188,11 +189,11 @@ class LiveSink(Sink):
                 self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
         except (OSError, UnicodeError) as error:
-            raise UsageError(f"--sink {self.name}: no such address: {reason_of(error)}") from error
+            raise UsageError(f"`sinks={self.name}`: no such address: {reason_of(error)}") from error
         family, _, _, _, address = found[0]
         if self._token is None and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
             raise UsageError(
-                f"--sink {self.name}: others can reach this address, so it needs --token (see it as a password). "
+                f"`sinks={self.name}`: others can reach this address, so it needs `token` (see it as a password). "
                 f"Or use http://127.0.0.1:{self._port}, which only this machine reaches."
             )
         bound = socket.socket(family, socket.SOCK_STREAM)
@@ -209,7 +210,7 @@ class LiveSink(Sink):
             bound.listen(128)
         except OSError as error:
             bound.close()
-            raise UsageError(f"--sink {self.name}: {_advice(error, self._port)}") from error
+            raise UsageError(f"`sinks={self.name}`: {_advice(error, self._port)}") from error
         return bound
 
 

@@ -37,15 +37,15 @@ def test_what_the_flags_cannot_mean(sun: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     cases: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("data set 'sun': expected one of sunrgbd, diml, rgbnir, nyuv2", "sun", {}),
-        ("--depth 'hha': expected one of filled, raw", "sunrgbd", {"depth": "hha"}),
-        ("give both --source-domain and --target-domain", "sunrgbd", {"source_domain": "kv1"}),
+        ("`depth` 'hha': expected one of filled, raw", "sunrgbd", {"depth": "hha"}),
+        ("give both `source_domain` and `target_domain`", "sunrgbd", {"source_domain": "kv1"}),
         (
-            "--source-domain 'kv3': expected one of kv1",
+            "`source_domain` 'kv3': expected one of kv1",
             "sunrgbd",
             {"source_domain": "kv3", "target_domain": "kv1"},
         ),
         (
-            "--source-domain kv1: diml has one camera",
+            "`source_domain` kv1: diml has one camera",
             "diml",
             {"source_domain": "kv1", "target_domain": "kv1"},
         ),
@@ -173,11 +173,11 @@ def test_moved_files_are_counted_and_named_by_adapt(sun: Path, tmp_path: Path) -
     sun.rename(tmp_path / "elsewhere")
     with pytest.raises(
         DataError,
-        match=rf"--target .*target\.csv: 3 listed files do not exist: .*NYU0009.*; there is no folder {sun}\. Were "
+        match=rf"`target` .*target\.csv: 3 listed files do not exist: .*NYU0009.*; there is no folder {sun}\. Were "
         r"they moved\? Bring them back",
     ):
         load_frames(out / "target.csv", load_sensor(str(out / "sensor.yaml")), 32)
-    with pytest.raises(DataError, match=r"--paired .*paired\.csv: 16 listed files do not exist"):
+    with pytest.raises(DataError, match=r"`paired` .*paired\.csv: 16 listed files do not exist"):
         load_pairs(out / "paired.csv", load_sensor(str(out / "sensor.yaml")), 32)
     # If it is one file and not its folder, there is no more to say than its name.
     (tmp_path / "elsewhere").rename(sun)

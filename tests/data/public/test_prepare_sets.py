@@ -264,7 +264,7 @@ def test_the_genuine_nyuv2_folder(data_dir: Path, tmp_path: Path) -> None:
     assert rows(tmp_path / "out" / "labels.csv")[1] == [
         str((data_dir / "nyuv2" / "depth" / "0000.png").resolve()), "kitchen",
     ]  # fmt: skip
-    with pytest.raises(DataError, match=r"--depth raw: .* holds filled depth only; the \.mat file has both"):
+    with pytest.raises(DataError, match=r"`depth=raw`: .* holds filled depth only; the \.mat file has both"):
         prepare("nyuv2", data_dir / "nyuv2", tmp_path / "raw", depth="raw")
 
 

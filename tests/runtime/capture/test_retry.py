@@ -237,7 +237,7 @@ def test_waits_double_up_to_a_limit_and_never_come_in_step() -> None:
 
 @pytest.mark.parametrize(
     ("more", "text"),
-    [({"limit": -1}, "--max-retries -1"), ({"wait": -0.5}, "--wait -0.5"), ({"stall": 0.0}, "--stall 0")],
+    [({"limit": -1}, "`max_retries=-1`"), ({"wait": -0.5}, "`wait=-0.5`"), ({"stall": 0.0}, "`stall=0.0`")],
 )
 def test_bad_patience_is_refused(more: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError, match=text):

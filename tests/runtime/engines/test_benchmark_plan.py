@@ -69,8 +69,8 @@ def test_a_plan_is_measured_beside_the_cpu_and_a_batch_over_its_maximum_says_so(
     refused = rows["tensorrt", 9]
     assert not refused["ran"]
     assert refused["exit_code"] == 2
-    assert refused["why"].startswith("--batch 9: ")
-    assert "8" in refused["why"].removeprefix("--batch 9: ")
+    assert refused["why"].startswith("`batches=9`: ")
+    assert "8" in refused["why"].removeprefix("`batches=9`: ")
     assert result["state"]["before"]["gpus"][0]["mhz"] == 624
     assert result["state"]["limited_by"] == ["GPU 0: power cap"]
     assert "slowed down meanwhile: GPU 0: power cap" in done.stderr

@@ -127,7 +127,7 @@ def test_a_plan_that_does_not_fit_is_passed_over_in_words_and_never_run(
     with pytest.raises(IncompatibleError, match=why) as caught:
         open_engine(made, engine="tensorrt")
     assert caught.value.exit_code == 4
-    assert "run with --rebuild" in str(caught.value)
+    assert "run with `rebuild=True`" in str(caught.value)
     assert fake.deserialised == 0
     assert fake.machine.alive == 0
 
@@ -273,6 +273,6 @@ def test_nothing_is_built_where_it_could_not_run(
         open_engine(bundle, engine="tensorrt", rebuild=lambda *_: pytest.fail("was built"))
     for engine in ("cpu", "cuda", "onnxruntime"):
         with pytest.raises(
-            UsageError, match=f"--rebuild builds a TensorRT plan, which --engine {engine} does not"
+            UsageError, match=f"`rebuild=True` builds a TensorRT plan, which `engine={engine}` does not"
         ):
             open_engine(bundle, engine=engine, rebuild=lambda *_: pytest.fail("was built"))

@@ -147,7 +147,7 @@ def test_a_batch_over_the_maximum_is_refused_with_what_to_do(subject: Subject, e
         assert engine.infer(unit(64))[0].shape == (64, 3)
         return
     assert engine.infer(unit(subject.most))[0].shape == (subject.most, 3)
-    with pytest.raises(ValueError, match=r"batch of 9 frames: .* takes 1 to 8.*--max-batch 9"):
+    with pytest.raises(ValueError, match=r"batch of 9 frames: .* takes 1 to 8.*`max_batch=9`"):
         engine.infer(unit(9))
     assert engine.infer(unit(1))[0].shape == (1, 3)
 

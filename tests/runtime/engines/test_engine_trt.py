@@ -228,7 +228,7 @@ def test_a_smaller_batch_than_the_plan_takes_is_filled_up(
     logits, probabilities = engine.infer(unit(1, seed=5))
     assert logits.shape == probabilities.shape == (1, 3)
     np.testing.assert_allclose(logits, reference.infer(unit(1, seed=5))[0], rtol=1e-6)
-    with pytest.raises(ValueError, match=r"batch of 5 frames: .*fp32-sm87.*takes 4 only.*--max-batch 5"):
+    with pytest.raises(ValueError, match=r"batch of 5 frames: .*fp32-sm87.*takes 4 only.*`max_batch=5`"):
         engine.infer(unit(5))
     engine.close()
 
@@ -264,7 +264,7 @@ def test_a_gpu_that_fails_is_an_error_in_words_and_the_engine_still_closes(
 
 def test_tensorrts_own_words_reach_the_user(fake: Fake, bundle: Bundle) -> None:
     with pytest.raises(
-        IncompatibleError, match=r"cannot be loaded by TensorRT 10.3.0, Orin: .*kMAGIC_TAG.*--rebuild"
+        IncompatibleError, match=r"cannot be loaded by TensorRT 10.3.0, Orin: .*kMAGIC_TAG.*`rebuild=True`"
     ):
         fake.open(bundle, damaged=True)
     with pytest.raises(TgktEdgeError, match="makes no context"):

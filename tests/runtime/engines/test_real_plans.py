@@ -233,7 +233,7 @@ def test_a_plan_is_built_again_as_it_was(real: Real, monkeypatch: pytest.MonkeyP
     [
         # The library refuses, without a GPU, to load what it has just built, and nothing is written that does not load.
         ("ada", TgktEdgeError, "the plan just built does not load here"),
-        (None, UsageError, "--target-sm"),
+        (None, UsageError, "`target_sm`"),
     ],
 )
 def test_a_build_that_fails_leaves_the_plan_it_should_replace(

@@ -82,7 +82,7 @@ def test_one_thread_gives_the_same_classes(depth_bundle: Bundle) -> None:
 
 def test_open_engine_refuses_what_does_not_exist(depth_bundle: Bundle) -> None:
     with pytest.raises(
-        UsageError, match="--engine tensorflow: unknown; expected one of auto, tensorrt, cuda, cpu"
+        UsageError, match="`engine=tensorflow`: unknown; expected one of auto, tensorrt, cuda, cpu"
     ):
         open_engine(depth_bundle, engine="tensorflow")
     with pytest.raises(BundleError, match="holds no fp16 model; it has: fp32"):

@@ -77,9 +77,9 @@ def test_an_unsure_answer_is_unknown() -> None:
 @pytest.mark.parametrize(
     ("more", "text"),
     [
-        ({"smooth": -1.0}, "--smooth -1.0"),
-        ({"smooth": math.nan}, "--smooth nan"),
-        ({"min_confidence": 1.5}, "--min-confidence 1.5"),
+        ({"smooth": -1.0}, "`smooth=-1.0`"),
+        ({"smooth": math.nan}, "`smooth=nan`"),
+        ({"min_confidence": 1.5}, "`min_confidence=1.5`"),
         ({"min_confidence": 0.5, "classes": ("a", "unknown")}, "a class named 'unknown'"),
     ],
 )

@@ -162,7 +162,7 @@ def test_whose_trouble_it_is_stands_in_front_once(error: OSError) -> None:
 def test_if_one_sink_refuses_the_others_are_closed_again() -> None:
     class Refuses(Kept):
         def open(self, info: RunInfo) -> None:
-            raise UsageError("--sink x: the port is in use")
+            raise UsageError("`sinks=x`: the port is in use")
 
     one = Kept()
     with pytest.raises(UsageError, match="port is in use"):

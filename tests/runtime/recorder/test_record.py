@@ -50,7 +50,7 @@ def test_odd_sizes_are_exact_as_png_and_refused_as_ffv1(tmp_path: Path) -> None:
     camera = save_frames(tmp_path / "in", frames)
     record_quietly(camera, tmp_path / "out", sensor="depth")
     np.testing.assert_array_equal([captured.frame for captured in replay(tmp_path / "out")], frames)
-    with pytest.raises(UsageError, match=r"63x47.*even sizes.*--format png"):
+    with pytest.raises(UsageError, match=r"63x47.*even sizes.*`form=png`"):
         record_quietly(camera, tmp_path / "video", sensor="depth", form="ffv1")
 
 
@@ -106,7 +106,7 @@ def test_bad_frames_are_left_out_and_counted(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     camera = save_frames(tmp_path / "in", noise(2, "uint8"))
-    with pytest.raises(SourceLostError, match=r"uint8 pixels, but the sensor is uint16.*--sensor"):
+    with pytest.raises(SourceLostError, match=r"uint8 pixels, but the sensor is uint16.*`sensor`"):
         record_quietly(camera, tmp_path / "out", sensor="depth")
     assert not (tmp_path / "out").exists()
 
@@ -114,14 +114,14 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("how", "text"),
     [
-        ({}, "--sensor is missing"),
-        ({"sensor": "depth", "form": "mp4"}, "--format mp4: expected png or ffv1"),
-        ({"sensor": "depth", "max_frames": 0}, "--max-frames 0"),
-        ({"sensor": "depth", "seconds": 0}, "--seconds 0"),
-        ({"sensor": "depth", "interval": -1}, "--interval -1"),
-        ({"sensor": "depth", "rgb": "0", "max_skew_ms": 0}, "--max-skew-ms 0"),
-        ({"sensor": "depth", "rgb": "0", "form": "ffv1"}, "--rgb: pairs are written as PNG"),
-        ({"sensor": "depth", "rgb": "0"}, "--rgb pairs two cameras by time"),
+        ({}, "`sensor` is missing"),
+        ({"sensor": "depth", "form": "mp4"}, "`form=mp4`: expected png or ffv1"),
+        ({"sensor": "depth", "max_frames": 0}, "`max_frames=0`"),
+        ({"sensor": "depth", "seconds": 0}, "`seconds=0`"),
+        ({"sensor": "depth", "interval": -1}, "`interval=-1`"),
+        ({"sensor": "depth", "rgb": "0", "max_skew_ms": 0}, "`max_skew_ms=0`"),
+        ({"sensor": "depth", "rgb": "0", "form": "ffv1"}, "`rgb`: pairs are written as PNG"),
+        ({"sensor": "depth", "rgb": "0"}, "`rgb` pairs two cameras by time"),
     ],
 )
 def test_bad_arguments(tmp_path: Path, how: dict[str, Any], text: str) -> None:

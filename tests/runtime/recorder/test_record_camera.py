@@ -76,7 +76,7 @@ def test_one_device_for_both_halves_of_a_pair_is_refused_by_name(tmp_path: Path,
     if rgb == "link":
         (tmp_path / "camera").symlink_to("/dev/video42")
         rgb = f"v4l2://{tmp_path}/camera"
-    with pytest.raises(UsageError, match=r"--camera .*video42 and --rgb .* are one device"):
+    with pytest.raises(UsageError, match=r"`camera=.*video42` and `rgb=.*` are one device"):
         record(CAMERA, tmp_path / "out", sensor="depth", rgb=rgb, live=False)
     assert not (tmp_path / "out").exists()
 

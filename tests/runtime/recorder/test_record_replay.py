@@ -76,7 +76,7 @@ def test_a_loop_at_recorded_pace_does_not_wait_for_the_past(tmp_path: Path) -> N
 
 def test_recorded_pace_needs_recorded_times(tmp_path: Path) -> None:
     save_frames(tmp_path / "plain", make_frames(1))
-    with pytest.raises(SourceLostError, match=r"replay:.*plain: holds no times.*--camera .*plain"):
+    with pytest.raises(SourceLostError, match=r"replay:.*plain: holds no times.*`camera=.*plain`"):
         open_source(f"replay:{tmp_path}/plain", DEPTH)
 
 

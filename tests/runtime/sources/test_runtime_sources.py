@@ -191,7 +191,7 @@ def test_missing_camera_names_the_device(uri: str) -> None:
 
 
 def test_camera_cannot_loop() -> None:
-    with pytest.raises(UsageError, match="--loop"):
+    with pytest.raises(UsageError, match="`loop=True`"):
         open_source("0", DEPTH, loop=True)
 
 

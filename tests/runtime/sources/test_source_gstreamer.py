@@ -111,7 +111,7 @@ def test_colour(read: Callable[..., Any]) -> None:
         (
             "videotestsrc ! video/x-raw,format=GRAY8",
             "depth",
-            ["uint8 pixels", "format=GRAY16_LE", "--sensor"],
+            ["uint8 pixels", "format=GRAY16_LE", "`sensor`"],
         ),
         ("videotestsrc ! video/x-raw,format=BGR", "nir8", ["(240, 320, 3)", "format=GRAY8"]),
         ("videotestsrc ! video/x-raw,format=GRAY8", "colour", ["expected colour", "format=BGR"]),

@@ -116,7 +116,7 @@ def test_sixteen_bits_and_odd_uris_are_refused() -> None:
     for uri in ("http:///x", "rtsp://host:port/x"):
         with pytest.raises(UsageError, match="expected a host"):
             open_source(uri, NIR8)
-    with pytest.raises(UsageError, match="--loop"):
+    with pytest.raises(UsageError, match="`loop=True`"):
         open_source("http://host/x", NIR8, loop=True)
 
 

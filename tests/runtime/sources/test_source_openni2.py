@@ -106,7 +106,7 @@ def test_devices_that_are_not_there() -> None:
         open_source("openni2://7", DEPTH)
     with pytest.raises(SourceLostError, match=r"openni2://nix: cannot be opened: .*'nix'"):
         open_source("openni2://nix", DEPTH)
-    with pytest.raises(UsageError, match="--loop"):
+    with pytest.raises(UsageError, match="`loop=True`"):
         open_source("openni2://Dummy", DEPTH, loop=True)
 
 

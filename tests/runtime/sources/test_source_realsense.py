@@ -188,7 +188,7 @@ def test_cameras_and_files_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "bad.db3").write_bytes(b"no recording" * 100)
     with pytest.raises(SourceLostError, match=r"bad\.db3: no uint16 depth stream"):
         open_source(f"realsense://{tmp_path}/bad.db3", DEPTH)
-    with pytest.raises(UsageError, match="--loop"):
+    with pytest.raises(UsageError, match="`loop=True`"):
         open_source("realsense://123456", DEPTH, loop=True)
 
 

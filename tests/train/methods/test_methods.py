@@ -86,7 +86,7 @@ def test_methods_that_learn_from_pairs_ask_for_them(
     method: str, tiny: Tiny, finished: Run, tmp_path: Path
 ) -> None:
     inputs = replace(with_source(tiny, finished), paired=None)
-    with pytest.raises(UsageError, match=f"--method {method} learns from pairs: give --paired"):
+    with pytest.raises(UsageError, match=f"`method={method}` learns from pairs: give `paired=SRC`"):
         adapt(inputs, DEPTH, tmp_path / "run", tiny.config(f"method={method}"))
     assert not (tmp_path / "run").exists()
 

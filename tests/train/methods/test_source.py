@@ -38,5 +38,5 @@ def test_weights_of_another_scale_are_told(
         with RunLog(None) as log:
             train_source(images, config, Compute(torch.device("cpu"), "fp32"), log, StageState(None, 60.0))
         logged = " ".join(capsys.readouterr().err.split())
-        about = f"--weights {large}: first convolution divided by "
+        about = f"`weights={large}`: first convolution divided by "
         assert (about in logged) == (weights == large)

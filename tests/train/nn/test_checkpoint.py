@@ -174,7 +174,7 @@ def test_nothing_is_filled_in_by_a_checkpoint_that_does_not_fit(tmp_path: Path) 
 def test_plain_weights_are_refused_with_advice(tmp_path: Path) -> None:
     path = tmp_path / "resnet50.safetensors"
     save_file({"conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
-    with pytest.raises(CheckpointError, match="Weights of a ResNet-50 go to --weights"):
+    with pytest.raises(CheckpointError, match="Weights of a ResNet-50 go to `weights`"):
         load_classifier(path)
 
 

@@ -161,7 +161,7 @@ def test_weights_that_would_be_deleted_before_they_are_read_are_refused(
     begin(tmp_path, {"config.yaml": "old"})
     inside = tmp_path / "resnet50.safetensors"
     inside.write_bytes(b"")
-    with pytest.raises(UsageError, match=r"--weights .*resnet50\.safetensors lies inside it"):
+    with pytest.raises(UsageError, match=r"`weights=.*resnet50\.safetensors` lies inside it"):
         source_only(tmp_path, finished.source, tiny, f"weights={inside}")
     assert inside.exists()
 

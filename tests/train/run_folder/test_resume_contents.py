@@ -65,10 +65,10 @@ def two_frames_exchanged(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("alter", "folders", "message"),
     [
-        (a_frame_more, ["target"], r"--target: then 12 with sha256 \w+, now 13 with sha256"),
-        (two_frames_exchanged, ["target"], r"--target: then 12 with sha256 \w+, now 12 with sha256"),
-        (a_frame_more, ["paired/rgb", "paired/frame"], r"--paired: then 10 with sha256 \w+, now 11 with"),
-        (two_frames_exchanged, ["paired/rgb"], r"--paired: then 10 with sha256 \w+, now 10 with sha256"),
+        (a_frame_more, ["target"], r"`target`: then 12 with sha256 \w+, now 13 with sha256"),
+        (two_frames_exchanged, ["target"], r"`target`: then 12 with sha256 \w+, now 12 with sha256"),
+        (a_frame_more, ["paired/rgb", "paired/frame"], r"`paired`: then 10 with sha256 \w+, now 11 with"),
+        (two_frames_exchanged, ["paired/rgb"], r"`paired`: then 10 with sha256 \w+, now 10 with sha256"),
     ],
 )
 def test_other_frames_at_the_same_path_are_refused_by_name(
@@ -119,7 +119,7 @@ def test_another_model_under_the_old_name_is_refused(paused: Paused) -> None:
     save_checkpoint(paused.model, network, header)
     with pytest.raises(ConfigError, match="holds another model than the run was started with") as caught:
         paused.go_on()
-    assert f"--source-model {paused.model}: " in str(caught.value)
+    assert f"`source_model={paused.model}`: " in str(caught.value)
 
 
 def test_a_run_from_before_contents_were_noted_goes_on(paused: Paused) -> None:

@@ -78,7 +78,7 @@ def check_data(
     pairs, bad = read_pairs(paired, spec)
     if not pairs:
         raise DataError(
-            f"--paired {paired}: none of {len(bad)} pairs can be used, the first: {bad[0].reason}"
+            f"`paired={paired}`: none of {len(bad)} pairs can be used, the first: {bad[0].reason}"
         )
     halves, names = [pair.half for pair in pairs], [pair.name for pair in pairs]
     found = [on.on_files(len(pairs), bad), on.on_sizes(pairs)]
@@ -98,7 +98,7 @@ def check_data(
         frames, bad_frames = read_target(target, spec)
         if not frames:
             raise DataError(
-                f"--target {target}: none of {len(bad_frames)} frames can be used: {bad_frames[0].reason}"
+                f"`target={target}`: none of {len(bad_frames)} frames can be used: {bad_frames[0].reason}"
             )
         target_names, target_halves = [name for name, _ in frames], [half for _, half in frames]
         found += [
@@ -126,7 +126,7 @@ def note_quickly(pairs: Pairs, target: Frames, paired: str) -> None:
         found = measure_alignment(photographs, frames, thorough=False)
         if found.off:
             note(
-                f"--paired {paired}: photographs fit their frames when enlarged by {found.across - 1:+.0%}, then moved "
+                f"`paired={paired}`: photographs fit their frames when enlarged by {found.across - 1:+.0%}, then moved "
                 f"by {found.right:+.0%} of the width and {found.below:+.0%} of the height: pairs should show the same "
                 f"pixels. 'tgkt-edge data check {paired}' measures it."
             )
@@ -136,7 +136,7 @@ def note_quickly(pairs: Pairs, target: Frames, paired: str) -> None:
         same = int((distance <= NEAR).sum())
         if same > 0.05 * len(distance):
             note(
-                f"--paired {paired}: {same} of {len(distance)} frames are also target frames, or nearly: the verdict "
+                f"`paired={paired}`: {same} of {len(distance)} frames are also target frames, or nearly: the verdict "
                 f"then rests on scenes of the task. Bring pairs of other scenes."
             )
 

@@ -166,7 +166,7 @@ def on_copies(halves: Sequence[Half], names: Sequence[str], what: str) -> Findin
             f"copies ({what})",
             "note",
             f"{near} of {len(halves)} frames hardly differ from an earlier one (a camera that stood still): "
-            f"{len(halves) - near} scenes count. Record with a longer --interval, or move the camera.",
+            f"{len(halves) - near} scenes count. Record with a longer `interval`, or move the camera.",
             figures,
         )
     return Finding(f"copies ({what})", "ok", f"{len(halves) - near} of {len(halves)} frames differ", figures)
@@ -275,6 +275,6 @@ def on_times(skews_ms: Sequence[float]) -> Finding:
     text = f"halves lie {np.median(away):.1f} ms apart, {away.max():.1f} at most"
     if np.quantile(away, 0.9) > SKEW_MS:
         return Finding(
-            "times", "note", f"{text}: what moves is elsewhere. Record with a smaller --max-skew-ms.", figures
+            "times", "note", f"{text}: what moves is elsewhere. Record with a smaller `max_skew_ms`.", figures
         )
     return Finding("times", "ok", text, figures)

@@ -68,7 +68,7 @@ def read_pairs(path: Path, spec: SensorSpec) -> tuple[list[Pair], list[Bad]]:
         DataError: there are none, or stems are unmatched or doubled.
     """
     if path.is_file():
-        columns = read_csv_columns(path, "--paired", ("rgb", "frame"))
+        columns = read_csv_columns(path, "`paired`", ("rgb", "frame"))
         files = list(zip(columns["rgb"], columns["frame"], strict=True))
     else:
         files = list(zip(*matched(path), strict=True))
@@ -93,7 +93,7 @@ def read_pairs(path: Path, spec: SensorSpec) -> tuple[list[Pair], list[Bad]]:
 
 def read_target(path: Path, spec: SensorSpec) -> tuple[list[tuple[str, Half]], list[Bad]]:
     """All target frames (as of ``adapt --target``) that can be read, and the rest. Raises DataError as that does."""
-    places = frame_places(path, "--target")
+    places = frame_places(path, "`target`")
     videos = {position: file for file, position in places if position is not None}
 
     def read(place: tuple[str, RawFrame | Path]) -> tuple[str, Half] | Bad:

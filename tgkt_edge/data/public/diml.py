@@ -52,7 +52,7 @@ def read(src: Path, depth: str) -> Found:
             f"{contents(src)}.{more}"
         )
     if depth == "raw":
-        raise DataError(f"--depth raw: {src} holds filled depth only (depth_filled/)")
+        raise DataError(f"`depth=raw`: {src} holds filled depth only (depth_filled/)")
     # Sizes may differ between train and test of other copies; each frame is resized on its own anyway.
     found = Found([], replace(PRESETS["depth"], size="any"))
     twins = _twins(src, scenes)

@@ -62,7 +62,7 @@ def read(src: Path, depth: str, out: Path) -> Found:
             f"found {contents(src)}."
         )
     if depth == "raw":
-        raise DataError(f"--depth raw: {src} holds filled depth only; the .mat file has both")
+        raise DataError(f"`depth=raw`: {src} holds filled depth only; the .mat file has both")
     found = Found([], PRESETS["nyuv2"])
     for entry in read_table(table, str(table), _COLUMNS, may_be_empty=_COLUMNS):
         line, row = entry.line, {name: clean(text) for name, text in entry.fields.items()}

@@ -38,8 +38,8 @@ _LOOKS_LIKE: dict[str, Callable[[Path], bool]] = {
 
 def prepare(
     name: str,
-    src: Path,
-    out: Path,
+    src: Path | str,
+    out: Path | str,
     *,
     source_domain: str | None = None,
     target_domain: str | None = None,
@@ -67,27 +67,28 @@ def prepare(
     Raises:
         UsageError: an unknown name, domain or depth, or ``out`` exists. DataError: not that data set.
     """
+    src, out = Path(src), Path(out)
     _one_of("data set", name, tuple(SPLITS))
-    _one_of("--depth", depth, ("filled", "raw"))
+    _one_of("`depth`", depth, ("filled", "raw"))
     if (source_domain is None) != (target_domain is None):
         raise UsageError(
-            "give both --source-domain and --target-domain, or neither for every pair of cameras"
+            "give both `source_domain` and `target_domain`, or neither for every pair of cameras"
         )
-    for flag, domain in (("--source-domain", source_domain), ("--target-domain", target_domain)):
+    for flag, domain in (("`source_domain`", source_domain), ("`target_domain`", target_domain)):
         if domain is not None and name != "sunrgbd":
             raise UsageError(f"{flag} {domain}: {name} has one camera only; this is for sunrgbd")
         if domain is not None:
             _one_of(flag, domain, sunrgbd.DOMAINS)
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise UsageError(
-            f"-o {out}: already exists and is not empty. Choose another folder; nothing is replaced."
+            f"`out={out}`: already exists and is not empty. Choose another folder; nothing is replaced."
         )
     with atomic_folder(out) as folder:
         found = _read(name, src.resolve(), depth, folder)
         if found.bad and not skip_bad:
             raise DataError(
                 f"{src}: {len(found.bad)} of {len(found.bad) + len(found.pairs)} cannot be used: "
-                f"{abbreviate(found.bad)}. Repair them, or give --skip-bad to go on without them."
+                f"{abbreviate(found.bad)}. Repair them, or give `skip_bad=True` to go on without them."
             )
         tasks = _tasks(found, source_domain, target_domain) if name == "sunrgbd" else [("", "")]
         several = len(tasks) > 1 or (name == "sunrgbd" and source_domain is None)
@@ -151,7 +152,7 @@ def _tasks(found: Found, source: str | None, target: str | None) -> list[tuple[s
     there = [domain for domain in sunrgbd.DOMAINS if any(pair.domain == domain for pair in found.pairs)]
     if source is None or target is None:
         return [(one, other) for one in there for other in there]
-    for flag, domain in (("--source-domain", source), ("--target-domain", target)):
+    for flag, domain in (("`source_domain`", source), ("`target_domain`", target)):
         if domain not in there:
             raise DataError(
                 f"{flag} {domain}: no sample of that camera; there are {', '.join(there) or 'none'}"

@@ -85,7 +85,7 @@ def read(src: Path, depth: str) -> Found:
         )
     other = "raw" if depth == "filled" else "filled"
     found.notes.append(
-        f"depth from {DEPTH[depth]}/; --depth {other} takes {DEPTH[other]}/. The paper does not say which it used."
+        f"depth from {DEPTH[depth]}/; `depth={other}` takes {DEPTH[other]}/. The paper does not say which it used."
     )
     return found
 

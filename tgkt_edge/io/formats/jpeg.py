@@ -24,7 +24,7 @@ _AHEAD = 8
 """Bytes that libjpeg takes in before it needs them, and does not count as too many."""
 _THERMAL = (
     "is a radiometric JPEG of a FLIR camera: its picture is for people, and the counts in its FLIR segment are not "
-    "read. Export 16-bit TIFF of linear temperature from the camera or its program, for --sensor flir-tiff or a "
+    "read. Export 16-bit TIFF of linear temperature from the camera or its program, for `sensor=flir-tiff` or a "
     "YAML file"
 )
 _LIMITED = (

@@ -34,10 +34,10 @@ def read_prior(text: str, classes: Sequence[str]) -> Reals | None:
     path = Path(text)
     if not path.is_file():
         raise ConfigError(
-            f"--prior {text}: neither a file nor one of {', '.join(NAMED)}. Expected a CSV with columns class,share."
+            f"`prior={text}`: neither a file nor one of {', '.join(NAMED)}. Expected a CSV with columns class,share."
         )
     try:
-        rows = read_table(path, f"--prior {text}", ("class", "share"))
+        rows = read_table(path, f"`prior={text}`", ("class", "share"))
     except DataError as error:
         raise ConfigError(str(error)) from error
     known = class_index(classes)
@@ -48,12 +48,12 @@ def read_prior(text: str, classes: Sequence[str]) -> Reals | None:
         twice = sorted({name for name in given if given.count(name) > 1})
         found = [("unknown", unknown), ("missing", missing), ("given twice", twice)]
         problems = "; ".join(f"{what}: {', '.join(map(repr, some))}" for what, some in found if some)
-        raise ConfigError(f"--prior {text}: {problems}. The source model's classes are {', '.join(classes)}.")
+        raise ConfigError(f"`prior={text}`: {problems}. The source model's classes are {', '.join(classes)}.")
     shares = dict(zip(given, rows, strict=True))
     values = np.array([_share(shares[clean(name)], text) for name in classes])
     if not abs(values.sum() - 1) <= TOLERANCE:
         raise ConfigError(
-            f"--prior {text}: the shares sum to {values.sum():g}; expected 1. Divide each by that sum."
+            f"`prior={text}`: the shares sum to {values.sum():g}; expected 1. Divide each by that sum."
         )
     result: Reals = values / values.sum()
     return result
@@ -97,7 +97,7 @@ def _share(row: Row, file: str) -> float:
         value = math.nan
     if not 0 <= value < math.inf:  # also if it is not a number
         raise ConfigError(
-            f"--prior {file}, line {row.line}: the share of {clean(row.fields['class'])!r} is {text!r}; expected a "
+            f"`prior={file}`, line {row.line}: the share of {clean(row.fields['class'])!r} is {text!r}; expected a "
             f"number from 0 to 1"
         )
     return value

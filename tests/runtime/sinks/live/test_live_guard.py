@@ -91,7 +91,7 @@ def test_a_port_in_use_and_addresses_without_a_token_exit_2(live: Live) -> None:
     with pytest.raises(UsageError, match=r"port \d+ is in use by another program. Choose another, or 0"):
         Live(live.url)
     for host in ("0.0.0.0", "[::]"):
-        with pytest.raises(UsageError, match=r"others can reach this address, so it needs --token"):
+        with pytest.raises(UsageError, match=r"others can reach this address, so it needs `token`"):
             Live(f"http://{host}:0")
     with pytest.raises(UsageError, match="this machine has no such address"):
         Live("http://192.0.2.1:0", token=Live.TOKEN)
@@ -111,7 +111,7 @@ def test_a_port_in_use_and_addresses_without_a_token_exit_2(live: Live) -> None:
         ("http://u:hunter2@127.0.0.1:80", None, r"\*\*\*@127.0.0.1:80: expected http://HOST:PORT"),
         ("http://127.0.0.1:80?stael=3", None, "Did you mean 'stale'"),
         ("http://127.0.0.1:80?stale=-1", None, "stale=-1"),
-        ("http://127.0.0.1:80", "hunter2", "--token: 7 characters: expected at least 12"),
+        ("http://127.0.0.1:80", "hunter2", "`token`: 7 characters: expected at least 12"),
         ("https://127.0.0.1:80", None, r"https needs a certificate: \?cert=FILE&key=FILE"),
         ("https://127.0.0.1:80?cert=/no/file", None, "cert=/no/file cannot be read: No such file"),
     ],

@@ -180,7 +180,7 @@ def test_a_bad_file_is_named_with_what_is_wrong(text: str, message: str, tmp_pat
 
 def test_neither_a_name_nor_a_file_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match="--prior halves: neither a file nor one of estimated, between, shares"
+        ConfigError, match="`prior=halves`: neither a file nor one of estimated, between, shares"
     ):
         read_prior("halves", CLASSES)
 

@@ -32,7 +32,7 @@ def test_answers_that_go_together_belong_together(
     doubt = belong_together(world(noise, 200, untrained))
     assert (doubt is None) == together
     if doubt:
-        assert doubt.startswith("--paired: of 200 pairs left out")
+        assert doubt.startswith("`paired`: of 200 pairs left out")
         assert "Check that each frame shows the scene of its RGB at the same moment" in doubt
 
 

@@ -1,0 +1,166 @@
+"""Records to sinks until there is a reason to stop; meanwhile the live line and the watchdog, then the summary."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TextIO
+
+from tgkt_edge.errors import TgktEdgeError
+from tgkt_edge.io.addresses import redacted
+from tgkt_edge.runtime.health.systemd import Notifier
+from tgkt_edge.runtime.infer.smoothing import UNKNOWN
+from tgkt_edge.runtime.model import Model
+from tgkt_edge.runtime.output.dispatcher import Fanout
+from tgkt_edge.runtime.output.live_line import LiveLine
+from tgkt_edge.runtime.output.metrics import Statistics
+from tgkt_edge.runtime.output.nonblocking import PATIENCE
+from tgkt_edge.runtime.output.shutdown import StopRequest
+from tgkt_edge.runtime.output.summary import RunSummary, Stopped
+from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent, StateEvent
+from tgkt_edge.runtime.sinks import Message, RunInfo, Sink
+from tgkt_edge.runtime.sinks.base import ReaderGoneError
+from tgkt_edge.runtime.stream import RecordStream
+
+_HURRY = (
+    0.7  # seconds for the source, then for the sinks, once a signal ended the run: it has two for everything
+)
+_POLL = 0.1  # seconds after which a wait for a frame looks at the stop request
+
+
+def deliver(
+    stream: RecordStream,
+    model: Model,
+    name: str,
+    *,
+    max_frames: int | None,
+    sinks: Sequence[Sink],
+    log: TextIO | None,
+    live: bool,
+    stop: StopRequest,
+) -> RunSummary:
+    """Hand all records of a stream to the sinks; see :func:`tgkt_edge.runtime.pipeline.run`.
+
+    Args:
+        name: of the camera or recording, as the records and the summary show it.
+    """
+    name = redacted(name)
+    line = LiveLine(sys.stderr if log is None else log, enabled=live, stopping=stop.asked)
+    fanout = Fanout(sinks, line.say)
+    info = RunInfo.of_run(name, model.engine, model.classes, model.sensor, model.size, model.digest)
+    fanout.open(info)
+    begin = time.perf_counter()
+    stopped: Stopped = "failed"
+    try:
+        with fanout, stream, Notifier() as notifier:
+            try:
+                stopped = _consume(stream, fanout, info, line, notifier, max_frames, stop)
+                fanout.finish(PATIENCE)
+            except ReaderGoneError:
+                stopped = "broken-pipe"
+            except Exception:
+                with suppress(ReaderGoneError, TgktEdgeError):
+                    fanout.finish(PATIENCE)
+                raise
+            if stop.reason is not None:
+                stream.hurry(_HURRY)
+                fanout.patience = _HURRY
+        if stopped in ("end", "max-frames") and stream.stats.frames == stream.stats.bad:
+            stopped = "failed"
+            stream.refuse_empty(name)
+    finally:
+        seconds = time.perf_counter() - begin
+        stats = stream.stats
+        summary = RunSummary(
+            source=name,
+            engine=model.engine.name,
+            frames=stats.frames,
+            bad=stats.bad,
+            dropped=stream.dropped,
+            seconds=seconds,
+            fps=stats.frames / seconds,
+            ms=stats.percentiles(),
+            labels={name: stats.labels[name] for name in (*model.classes, UNKNOWN) if stats.labels[name]},
+            stopped=stopped,
+            reconnects=stream.reconnects,
+            lost=stream.lost_frames,
+            format=stream.format,
+            sinks=fanout.counts(),
+            undelivered=fanout.undelivered(),
+        )
+        line.clear()
+        if stats.frames or stopped != "failed":
+            line.inform(summary.text())
+        line.finish(PATIENCE)
+    return summary
+
+
+def _consume(
+    stream: RecordStream,
+    fanout: Fanout,
+    info: RunInfo,
+    line: LiveLine,
+    notifier: Notifier,
+    max_frames: int | None,
+    stop: StopRequest,
+) -> Stopped:
+    """Hand records to the sinks until there is a reason to stop; return it.
+
+    The start event goes before the first, or when the source is open: one that cannot be opened is an error and no run.
+    """
+    stats, started = stream.stats, False
+
+    def waiting() -> str:
+        return f"{stream.state or 'waiting for a frame'} | {stats.rate.rate(time.perf_counter()):.1f} fps"
+
+    while stop.reason is None:
+        if max_frames is not None and stats.frames >= max_frames:
+            return "max-frames"
+        messages = stream.take(_POLL)
+        if not started and (messages or stream.opened):
+            started = True
+            fanout.write(Message(info.start_event()), patient=bool(messages) and not stream.live)
+        if not messages:
+            if stream.ended:
+                return "end"
+            notifier.waiting(waiting)
+            fanout.flush()
+            if line.due(waiting=True):
+                line.show(waiting())
+            continue
+        if fanout.on_terminal:
+            line.clear()
+        for message in messages:
+            # Files can wait for a reader, the world in front of a camera cannot.
+            fanout.write(message, patient=not stream.live)
+        for message in messages:
+            record = message.record
+            if isinstance(record, Decision | BadFrame):
+                notifier.answered(partial(_state, record, stats, stream.dropped))
+                if line.due():
+                    line.show(_state(record, stats, stream.dropped))
+            elif isinstance(record, HealthEvent):
+                why = f": {record.text}" if record.text else ""
+                line.say(
+                    f"{record.flag}: {'on' if record.active else 'off'} ({round(record.value, 4):g}){why}"
+                )
+            elif isinstance(record, StateEvent):
+                notifier.trying(waiting)
+                if record.state in ("stalled", "lost"):
+                    line.say(f"{record.state}: {record.detail}")
+                elif record.format:
+                    say = line.say if stream.reconnects else line.inform
+                    say(f"live: {record.detail} delivers {record.format}")
+    return stop.reason
+
+
+def _state(record: Decision | BadFrame, stats: Statistics, dropped: int) -> str:
+    """The live line's text: what counts first, since a narrow terminal cuts the end."""
+    rate = f"{stats.rate.rate(time.perf_counter()):.1f} fps"
+    counts = f"{stats.frames} frames, {stats.bad} bad, {dropped} dropped"
+    if isinstance(record, BadFrame):
+        return f"bad frame | {rate} | {counts} | {record.error}"
+    return f"{record.label} {record.probability:.2f} | {rate} | {record.ms['total']:.1f} ms | {counts}"

@@ -1,0 +1,143 @@
+"""``tgkt_edge.adapt``: from frames and a source model to a run folder with a network for the sensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tgkt_edge.config import build_config
+from tgkt_edge.optional_deps import require
+from tgkt_edge.sensor import SensorSpec, load_sensor
+
+_TRAINED = ("source", "student", "tgmb", "tgkt", "shot", "socket")
+"""Stages that ``epochs`` is for."""
+
+
+def adapt(
+    target: Path | str,
+    sensor: SensorSpec | str,
+    out: Path | str,
+    *,
+    paired: Path | str | None = None,
+    source_model: Path | str | None = None,
+    source_classes: Path | str | None = None,
+    map_: Path | str | None = None,
+    arch: str | None = None,
+    mean: Sequence[float] | str | None = None,
+    std: Sequence[float] | str | None = None,
+    bgr: bool = False,
+    size: int | None = None,
+    origin: str | None = None,
+    check_images: Path | str | None = None,
+    source: Path | str | None = None,
+    weights: str | None = None,
+    method: str | None = None,
+    translator: str | None = None,
+    prior: str | None = None,
+    labels: Path | str | None = None,
+    epochs: int | None = None,
+    image_size: int | None = None,
+    batch: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    config: str | None = None,
+    set_: Sequence[str] | Mapping[str, Any] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    skip_bad: bool = False,
+) -> dict[str, Any]:
+    """Train what the method needs (source unless given, TGMB, TGKT, or a baseline) and write the run folder ``out``.
+
+    What is None keeps the default of the configuration reference, or what ``config`` says.
+
+    Args:
+        target: unlabelled frames of the task: a folder, or a CSV with ``frame``.
+        sensor: what the target and the paired frames mean: a SensorSpec, a preset's name or a YAML file.
+        out: run folder to write.
+        paired: other scenes: a folder with ``rgb/`` and ``frame/``, or a CSV ``rgb,frame``. "shot" and "source-only"
+            need none.
+        source_model: source checkpoint, a run with one, or a model of another program; or instead of it ``source``.
+        source_classes, map_, arch, mean, std, bgr, size, origin, check_images: what a model of another program does not
+            say of itself: see :class:`tgkt_edge.train.source_import.options.ImportOptions`.
+        source: labelled RGB to train one: a folder of class folders, or a CSV ``image,label``.
+        weights: where training the source starts: "imagenet", "none", or a safetensors file.
+        method: "tgkt", "translate" (no training of a second network), or to compare with "tgmb", "socket", "shot",
+            "source-only".
+        translator: "features" (a translation in closed form) or "pixels" (the paper's T).
+        prior: expected class shares: "estimated", "shares" (the source's), "half", "between", "uniform", or a CSV
+            ``class,share``.
+        labels: CSV ``frame,label`` of a few target frames, as ``audit`` writes it: they correct the translation.
+        epochs: of every stage. image_size: side of the network's input, pixels. batch: frames a step.
+        seed: of everything random. device: "auto", "cpu", "cuda", "cuda:N". precision: "auto", "fp32" or "bf16".
+        config: YAML file of options, or "paper".
+        set_: further options, as ``{"tgmb.epochs": 30}`` or ``["tgmb.epochs=30"]``.
+        resume: go on with the run in ``out``, after the last epoch it saved.
+        overwrite: replace what is in ``out``, once all inputs have been read without an error.
+        skip_bad: go on without frames that cannot be used.
+
+    Returns:
+        What ``report.json`` holds.
+
+    Raises:
+        UsageError: (exit 2) ``out`` holds a run; bad data, device or configuration. CheckpointError: (exit 4) a bad
+            source model. MissingDependency: (exit 6) torch is not installed.
+        TgktEdgeError: (exit 1) training diverged, or the disk or the GPU's memory is full.
+    """
+    given = {
+        "method": method,
+        "translator": translator,
+        "translation.prior": _absolute(prior),
+        **{f"{stage}.epochs": epochs for stage in _TRAINED},
+        "image_size": image_size,
+        "batch": batch,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "weights": weights,
+        **(set_ if isinstance(set_, Mapping) else {}),
+    }
+    options = build_config(config, () if isinstance(set_, Mapping) else set_, given)
+    spec = sensor if isinstance(sensor, SensorSpec) else load_sensor(sensor)
+    require("torch", "train", "Adapting")
+    require("jinja2", "train", "Adapting")
+    from tgkt_edge.train.adapt import adapt as train
+    from tgkt_edge.train.run_folder.folder import RunInputs
+    from tgkt_edge.train.source_import.options import ImportOptions
+
+    inputs = RunInputs(
+        target=str(Path(target).resolve()),
+        paired=_resolved(paired),
+        source=_resolved(source),
+        source_model=_resolved(source_model),
+        labels=_resolved(labels),
+    )
+    about = ImportOptions(
+        _path(source_classes), _path(map_), arch, _three(mean, "`mean`"), _three(std, "`std`"), bgr, size, origin,
+        _path(check_images),
+    )  # fmt: skip
+    return train(
+        inputs, spec, Path(out), options,
+        resume=resume, overwrite=overwrite, skip_bad=skip_bad, source_options=about,
+    )  # fmt: skip
+
+
+def _three(values: Sequence[float] | str | None, name: str) -> tuple[float, float, float] | None:
+    from tgkt_edge.train.source_import.options import three_numbers
+
+    given = values if values is None or isinstance(values, str) else ",".join(map(str, values))
+    return three_numbers(given, name)
+
+
+def _path(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _resolved(path: Path | str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
+
+
+def _absolute(text: str | None) -> str | None:
+    """A file as an absolute path, so that a run can be resumed from elsewhere; a name as it is."""
+    return _resolved(text) if text is not None and Path(text).is_file() else text

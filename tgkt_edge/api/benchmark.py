@@ -1,0 +1,59 @@
+"""``tgkt_edge.benchmark``: all precisions of a bundle on all engines of this machine, timed in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tgkt_edge.benchmark import ROUNDS, SECONDS
+from tgkt_edge.notes import log_progress
+
+
+def benchmark(
+    bundle: Path | str,
+    *,
+    precisions: Sequence[str] | None = None,
+    engines: Sequence[str] | None = None,
+    batches: Sequence[int] | None = None,
+    frames: Path | str | None = None,
+    labels: Path | str | None = None,
+    rounds: int = ROUNDS,
+    seconds: float = SECONDS,
+    threads: int | None = None,
+    skip_bad: bool = False,
+) -> dict[str, Any]:
+    """Measure each precision on each engine at each batch, every one in a process of its own, in turns.
+
+    Args:
+        bundle: folder written by ``export``.
+        precisions: of those the bundle holds; default: all. fp32, which they are compared with, is always measured.
+        engines: names that ``run`` takes; default: all.
+        batches: frames a call; default: 1.
+        frames: real frames, to measure agreement with FP32. labels: labelled ones instead, to measure accuracy, too.
+        rounds, seconds: how often each row's turn comes, and how long it is timed in all.
+        threads: CPU threads of one inference; None: the engine's choice.
+        skip_bad: go on without frames that cannot be used.
+
+    Returns:
+        See :func:`tgkt_edge.benchmark.command.benchmark`; ``interrupted`` is true after Ctrl-C.
+
+    Raises:
+        BundleError: (exit 4) a damaged bundle, an altered file, or a precision it lacks.
+        UsageError, DataError: (exit 2) an argument, or frames that cannot be used.
+    """
+    from tgkt_edge.benchmark.command import benchmark as measure
+
+    return measure(
+        Path(bundle),
+        precisions=precisions,
+        engines=engines,
+        batches=batches,
+        frames=None if frames is None else Path(frames),
+        labels=None if labels is None else Path(labels),
+        rounds=rounds,
+        seconds=seconds,
+        threads=threads,
+        skip_bad=skip_bad,
+        say=log_progress,
+    )
