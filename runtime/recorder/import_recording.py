@@ -67,7 +67,7 @@ class _Pending:
 
 def import_recording(
     src: Path,
-    output: Path,
+    out: Path,
     *,
     topic: str | None = None,
     sensor: str | None = None,
@@ -80,7 +80,7 @@ def import_recording(
     """Write the frames of a topic, or pairs of two, with their times, SensorSpec and intrinsics.
 
     Args:
-        src: a .bag, .mcap or .db3 file, or a folder of ``ros2 bag record``. output: new or empty folder.
+        src: a .bag, .mcap or .db3 file, or a folder of ``ros2 bag record``. out: new or empty folder.
         topic: of the sensor's pictures; None: the only one of depth (or, with a NIR ``sensor``, of grey) pictures.
         sensor: preset or YAML file. None: of 16UC1 and 32FC1 depth, as ROS defines them (millimetres, metres), or in
             the unit that a RealSense camera wrote down.
@@ -90,7 +90,7 @@ def import_recording(
         form: as of ``record``.
 
     Raises:
-        UsageError: (exit 2) a bad argument, or ``output`` holds something. DataError: (exit 2) no such recording or
+        UsageError: (exit 2) a bad argument, or ``out`` holds something. DataError: (exit 2) no such recording or
             topic, or no frame of it fits. TgktEdgeError: (exit 1) the disk refuses. MissingDependency: (exit 6).
     """
     if clock not in CLOCKS:
@@ -114,7 +114,7 @@ def import_recording(
     colour = choose(bag, known, rgb_topic, _COLOUR, "--rgb-topic", str(src)) if pair else None
     bad = alone = 0
     nearest = float("inf")
-    with RecordingWriter(output, spec, form) as writer:
+    with RecordingWriter(out, spec, form) as writer:
         items = (
             _single(bag, stream, clock)
             if colour is None
@@ -136,7 +136,7 @@ def import_recording(
     if not writer.written:
         raise DataError(_nothing(src, stream, colour, bad, alone, nearest, max_skew_ms))
     name = colour.topic.name if colour is not None else None
-    return ImportSummary(output, stream.topic.name, name, writer.written, bad, alone, bag.problem)
+    return ImportSummary(out, stream.topic.name, name, writer.written, bad, alone, bag.problem)
 
 
 def _spec(stream: Stream, sensor: str | None, unit_m: float | None) -> SensorSpec:

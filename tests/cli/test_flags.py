@@ -121,14 +121,10 @@ def test_an_error_names_the_argument_in_python_and_the_flag_on_the_command_line(
 
 
 def test_what_is_logged_reads_so_too(
-    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handler = StderrHandler()
-    LOGGER.addHandler(handler)
-    try:
-        with caplog.at_level(logging.INFO, "tgkt_edge"):
-            LOGGER.warning("Give more with `calibrate`.")
-        assert caplog.messages == ["Give more with `calibrate`."]
-        assert capsys.readouterr().err == "note: Give more with --calibrate.\n"
-    finally:
-        LOGGER.removeHandler(handler)
+    monkeypatch.setattr(LOGGER, "handlers", [StderrHandler()])
+    with caplog.at_level(logging.INFO, "tgkt_edge"):
+        LOGGER.warning("Give more with `calibrate`.")
+    assert caplog.messages == ["Give more with `calibrate`."]
+    assert capsys.readouterr().err == "note: Give more with --calibrate.\n"
