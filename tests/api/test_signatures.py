@@ -17,7 +17,7 @@ from tgkt_edge.cli.main import app
 from tgkt_edge.export_options import CalibrationMethod
 from tgkt_edge.runtime import ENGINES
 
-# How a command prints its result and what it logs; and what only a program can give: streams, something that shows progress.
+# How a command prints its result and what it logs; and what only a program can give: streams, a way to show progress.
 PRINTED = {"as_json", "json_path", "debug", "verbose", "quiet"}
 FROM_PROGRAMS = {"run": {"out", "log", "progress"}, "export": {"progress"}, "record": {"log"}}
 # A repeatable option gives one of what the argument lists.

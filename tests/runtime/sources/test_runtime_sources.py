@@ -168,9 +168,9 @@ def test_unknown_scheme_suggests_the_nearest(uri: str) -> None:
         ("real-sense://1", "Did you mean 'realsense://SERIAL_OR_FILE'"),
         ("openni://0", "Did you mean 'openni2://0'"),
         ("rtps://host/x", r"Did you mean 'rtsps://HOST/PATH' or 'rtsp://HOST/PATH'\?"),
-        ("gst", r"gst is not complete\. Did you mean 'gst:PIPELINE'"),
+        ("gst", r"gst` is not complete\. Did you mean 'gst:PIPELINE'"),
         ("ftp://host/x", "unknown scheme 'ftp'.*Known: 0"),
-        ("rtsp:host", r"rtsp:\*\*\* is not complete\. Did you mean 'rtsp://HOST/PATH'"),
+        ("rtsp:host", r"rtsp:\*\*\*` is not complete\. Did you mean 'rtsp://HOST/PATH'"),
     ],
 )
 def test_other_schemes_and_their_nearest(uri: str, text: str) -> None:

@@ -108,7 +108,7 @@ def test_a_port_in_use_and_addresses_without_a_token_exit_2(live: Live) -> None:
         ("http://:80", None, "expected http://HOST:PORT"),
         ("http://127.0.0.1:99999", None, "expected http://HOST:PORT"),
         ("http://127.0.0.1:80/path", None, "expected http://HOST:PORT"),
-        ("http://u:hunter2@127.0.0.1:80", None, r"\*\*\*@127.0.0.1:80: expected http://HOST:PORT"),
+        ("http://u:hunter2@127.0.0.1:80", None, r"\*\*\*@127.0.0.1:80`: expected http://HOST:PORT"),
         ("http://127.0.0.1:80?stael=3", None, "Did you mean 'stale'"),
         ("http://127.0.0.1:80?stale=-1", None, "stale=-1"),
         ("http://127.0.0.1:80", "hunter2", "`token`: 7 characters: expected at least 12"),
