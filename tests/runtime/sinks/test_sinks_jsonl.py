@@ -111,7 +111,7 @@ def test_a_file_whose_beginning_a_power_cut_lost_is_put_aside(tmp_path: Path, ke
 def test_a_file_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("my notes without an end of line")
-    with pytest.raises(UsageError, match=r"notes\.txt: .*does not hold JSON lines"):
+    with pytest.raises(UsageError, match=r"notes\.txt`: .*does not hold JSON lines"):
         opened(path)
     assert path.read_text() == "my notes without an end of line"
 

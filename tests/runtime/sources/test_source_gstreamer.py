@@ -180,7 +180,7 @@ def test_the_csi_pipeline() -> None:
 def test_csi_refuses_sixteen_bits_and_odd_names() -> None:
     with pytest.raises(SourceLostError, match=r"8 bits, but the sensor is uint16.*v4l2:///dev/video0"):
         open_source("csi://0", PRESETS["nir"])
-    with pytest.raises(UsageError, match=r"csi://front: expected the camera's number"):
+    with pytest.raises(UsageError, match=r"csi://front`: expected the camera's number"):
         open_source("csi://front", PRESETS["nir8"])
 
 
