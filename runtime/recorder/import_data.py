@@ -13,7 +13,7 @@ from tgkt_edge.runtime.recorder.import_recording import ImportSummary, import_re
 
 def import_data(
     src: Path,
-    output: Path,
+    out: Path,
     *,
     topic: str | None = None,
     sensor: str | None = None,
@@ -29,7 +29,7 @@ def import_data(
     """Write frames, or pairs matched by time, to a folder that ``run`` replays and ``adapt`` reads; bit for bit.
 
     Args:
-        src: a .bag, .mcap or .db3 file, a folder of ``ros2 bag record``, or a folder of files. output: new or empty.
+        src: a .bag, .mcap or .db3 file, a folder of ``ros2 bag record``, or a folder of files. out: new or empty.
         topic: of the sensor's pictures, or their sub-folder; None: the only one that fits.
         sensor: preset or YAML file: what the counts mean. None: what the recording says (ROS's 16UC1 and 32FC1).
         pair: write pairs with the pictures of ``rgb_topic``; None: the only colour topic, or the folder named as such.
@@ -39,7 +39,7 @@ def import_data(
         form: "png" or "ffv1", as of ``record``.
 
     Raises:
-        UsageError: (exit 2) a bad argument, or ``output`` holds something. DataError: (exit 2) no such recording, topic
+        UsageError: (exit 2) a bad argument, or ``out`` holds something. DataError: (exit 2) no such recording, topic
             or folder, or no frame fits. TgktEdgeError: (exit 1) the disk refuses. MissingDependency: (exit 6).
     """
     folder = split_folder(src)[0]
@@ -49,12 +49,12 @@ def import_data(
         if clock != "header":
             raise UsageError(f"--clock {clock} is of recordings; {src} is a folder of files: see --times")
         return import_folder(
-            src, output, topic=topic, sensor=sensor, pair=pair, rgb_topic=rgb_topic, max_skew_ms=max_skew_ms,
+            src, out, topic=topic, sensor=sensor, pair=pair, rgb_topic=rgb_topic, max_skew_ms=max_skew_ms,
             times=times, confidence=confidence, min_confidence=min_confidence, form=form,
         )  # fmt: skip
     if times != "name" or confidence is not None or min_confidence is not None:
         raise UsageError(f"--times, --confidence and --min-confidence are of files; {src} is a recording")
     return import_recording(
-        src, output, topic=topic, sensor=sensor, pair=pair, rgb_topic=rgb_topic, max_skew_ms=max_skew_ms,
+        src, out, topic=topic, sensor=sensor, pair=pair, rgb_topic=rgb_topic, max_skew_ms=max_skew_ms,
         clock=clock, form=form,
     )  # fmt: skip

@@ -34,10 +34,11 @@ def commands() -> dict[str, Any]:
     top: Any = typer.main.get_command(app)
     found = dict(top.commands)
     data = found.pop("data")
+    found.pop("source")  # its options are one object of the function: ImportOptions
     return found | {
         "prepare": data.commands["prepare"],
         "check_data": data.commands["check"],
-        "import_recording": data.commands["import"],
+        "import_data": data.commands["import"],
     }
 
 

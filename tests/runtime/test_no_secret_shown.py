@@ -105,7 +105,9 @@ def test_no_message_shows_it() -> None:
     for said in (done.stdout, done.stderr):  # the second: what OpenCV, FFmpeg and GStreamer print themselves
         assert not [line for line in said.splitlines() if SECRET in line]
     assert "nothing answers at 127.0.0.1, port 9" in done.stdout
-    assert "rtsp://***`: an '@' behind the host. In a password write / ? # @ as %2F %3F %23 %40" in done.stdout
+    assert (
+        "rtsp://***`: an '@' behind the host. In a password write / ? # @ as %2F %3F %23 %40" in done.stdout
+    )
 
 
 def test_no_output_of_a_run_holds_it(bundle: Path, camera: str, tmp_path: Path) -> None:

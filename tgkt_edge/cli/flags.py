@@ -12,7 +12,6 @@ _OTHER_NAMES = {
     "out": "-o",
     "output": "-o",
     "form": "--format",
-    "set_": "--set",
     "batches": "--batch",
     "precisions": "--precision",
     "engines": "--engine",
@@ -26,7 +25,7 @@ _ARGUMENT = re.compile(r"(?<!`)`([a-z]\w*)(?:=([^`]*))?`(?!`)")
 
 def flag_of(argument: str) -> str:
     """``--max-drop`` of ``max_drop``, as :mod:`tgkt_edge.cli` declares it."""
-    return _OTHER_NAMES.get(argument, "--" + argument.replace("_", "-"))
+    return _OTHER_NAMES.get(argument, "--" + argument.rstrip("_").replace("_", "-"))
 
 
 def as_flags(text: str) -> str:
