@@ -114,7 +114,9 @@ def test_labels_are_not_overwritten(finished: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("frames", [0, 13])
 def test_no_more_frames_than_there_are(frames: int, finished: Run, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"`frames={frames}`: expected 1 to 12, the target frames of the run"):
+    with pytest.raises(
+        UsageError, match=f"`frames={frames}`: expected 1 to 12, the target frames of the run"
+    ):
         pick(finished.path, frames, tmp_path / "a.csv")
     assert list(tmp_path.iterdir()) == []
 
