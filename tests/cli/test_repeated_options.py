@@ -1,4 +1,4 @@
-"""An option that takes one value and is given twice is refused, for every command; those that repeat are not."""
+"""An option of one value that is given twice, or is empty, is refused by every command; repeating ones repeat."""
 
 from __future__ import annotations
 
@@ -45,6 +45,23 @@ def test_one_value_given_twice_is_refused_before_anything_else(words: tuple[str,
     assert done.exit_code == 2
     last = "" if flag == "--token" else " (the last was '2')"  # a secret is not repeated
     assert f"given 2 times{last}, and it takes one value" in done.stderr
+
+
+@pytest.mark.parametrize(("words", "flag"), OPTIONS)
+def test_an_empty_value_is_refused_before_it_means_the_current_folder(
+    words: tuple[str, ...], flag: str
+) -> None:
+    for given in ([flag, ""], [f"{flag}="] if flag.startswith("--") else [flag, ""]):
+        done = RUNNER.invoke(app, [*words, *given])
+        assert done.exit_code == 2
+        assert ": empty. Is a variable of the shell not set?" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("inspect", ""), ("run", "", "--camera", "x"), ("export", "", "-o", "x")])
+def test_an_empty_argument_is_refused_too(words: tuple[str, ...]) -> None:
+    done = RUNNER.invoke(app, words)
+    assert done.exit_code == 2
+    assert ": empty. Is a variable" in done.stderr
 
 
 def test_two_spellings_and_equal_values_count_alike() -> None:

@@ -144,6 +144,13 @@ def test_anything_else_is_refused_by_name(tmp_path: Path) -> None:
         inspect(tmp_path / "nothing")
     with pytest.raises(IncompatibleError, match=r"neither a bundle \(manifest\.json\) nor a run"):
         inspect(tmp_path)
+    damaged = tmp_path / "source.safetensors"
+    for data in (bytes(range(256)) * 9, (2**62).to_bytes(8, "little") + b"{}", bytes(64)):
+        damaged.write_bytes(data)  # whatever it was, nothing says that it was ONNX
+        with pytest.raises(
+            IncompatibleError, match=r"is no model file that is known here.* Expected a bundle"
+        ):
+            inspect(damaged)
 
 
 @pytest.mark.slow

@@ -47,9 +47,12 @@ def inspect(path: Path | str) -> dict[str, Any]:
         return inspect_weights(path, found)
     if found.name == "plan":
         return inspect_plan(path)
-    if found.name in ("onnx", "unknown"):
+    if found.name == "onnx" or (found.name == "unknown" and path.suffix == ".onnx"):
         return _onnx(path)
-    raise IncompatibleError(f"{path}: {found}")
+    expected = ""
+    if found.name == "unknown":
+        expected = " Expected a bundle, a run, an ONNX file, a TensorRT plan or safetensors."
+    raise IncompatibleError(f"{path}: {found}{expected}")
 
 
 def _bundle(path: Path) -> dict[str, Any]:

@@ -38,15 +38,22 @@ class CommandGroup(typer.core.TyperGroup):
             raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that ``args`` begin with. Raises UsageError (exit 2) where an option is repeated."""
+        """The command that ``args`` begin with. Raises UsageError (exit 2) where an option is repeated or empty."""
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and not ctx.resilient_parsing:
-            _refuse_repeated(command.context_class(command, info_name=name, parent=ctx), command, rest)
+            _refuse(command.context_class(command, info_name=name, parent=ctx), command, rest)
         return name, command, rest
 
 
-def _refuse_repeated(ctx: Any, command: Any, args: list[str]) -> None:
+def _refuse(ctx: Any, command: Any, args: list[str]) -> None:
+    """Raise UsageError where one value is given twice, or is empty: a path of no characters is the current folder."""
     values, _, order = command.make_parser(ctx).parse_args(list(args))
+    for parameter in order:
+        value = values[parameter.name]
+        if value == "" or (isinstance(value, list | tuple) and "" in value):
+            option = parameter.param_type_name == "option"
+            flag = max(parameter.opts, key=len) if option else str(parameter.name).upper()
+            raise UsageError(f"{flag}: empty. Is a variable of the shell not set?")
     for parameter, times in Counter(order).items():
         one_value = parameter.param_type_name == "option" and not (parameter.multiple or parameter.count)
         # --overwrite twice means what it means once; --live and --no-live contradict each other.
