@@ -67,6 +67,15 @@ class Program(nn.Module):
         return found.clamp_min(SMALLEST).log() if self.interface.probabilities else found
 
 
+def _raised(kind: str) -> tuple[type[Exception], ...]:
+    """What a program's library raises; ONNX Runtime's own exceptions have no common base but Exception."""
+    if kind != "onnx":
+        return (RuntimeError, ValueError, OSError)
+    state = require("onnxruntime", "export", "An ONNX model as the source").capi.onnxruntime_pybind11_state
+    own = [one for one in vars(state).values() if isinstance(one, type) and issubclass(one, Exception)]
+    return (RuntimeError, ValueError, OSError, *own)
+
+
 def open_program(kind: str, content: bytes) -> Any:
     """A function from (B, 3, H, W) float32 to the (B, S) output, on the CPU. Raises CheckpointError."""
     try:
@@ -79,7 +88,7 @@ def open_program(kind: str, content: bytes) -> Any:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except (RuntimeError, ValueError, OSError) as error:
+    except _raised(kind) as error:
         raise CheckpointError(f"the {kind} program cannot be loaded: {error}") from error
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
@@ -131,7 +140,7 @@ def probe(kind: str, content: bytes, side: int | None) -> Interface:
     parts = [images] if batch else list(images.split(1))
     try:
         found = torch.cat([run(part) for part in parts])
-    except (RuntimeError, ValueError) as error:
+    except _raised(kind) as error:
         raise CheckpointError(
             f"it fails on {shown} x {shown} pixels: {' '.join(str(error).split())[:200]}. Give the side it was "
             f"made for with --size."
