@@ -247,7 +247,7 @@ def _unknown(
     first = [
         p for p in problems if " is (" in p and re.search(r", [124], \d+, \d+\), expected \(\d+, 3, ", p)
     ]
-    if first:
+    if first and len(first) == len(problems):
         channels = re.search(r"is \(\d+, (\d+)", first[0])
         assert channels is not None
         return (
@@ -256,7 +256,7 @@ def _unknown(
             f"repeat its first layer where it comes from: w = w.repeat(1, 3, 1, 1) / 3"
         )
     lost = [p for p in problems if p.endswith(("running_mean is missing", "running_var is missing"))]
-    if lost:
+    if lost and len(lost) == len(problems):
         return (
             f"{file}: a {near} whose BatchNorm has no running statistics ({len(lost)} tensors missing, first "
             f"{lost[0].removesuffix(' is missing')}): with track_running_stats=False its answer to an image "
