@@ -210,7 +210,7 @@ def test_what_is_made_for_cpus_runs_there_without_a_word_on_others(fake: Fake, b
     made = add_plan(all_precisions(bundle))
     assert chosen(made, "int8-cpu") == [f"{CPU}model.int8-cpu.onnx, int8-cpu"]
     with pytest.raises(
-        UsageError, match="int8-cpu is made for ONNX Runtime on CPUs; plans are fp32, fp16, int8"
+        UsageError, match="`precision=int8-cpu` is made for ONNX Runtime on CPUs; plans are fp32, fp16, int8"
     ):
         open_engine(made, "int8-cpu", "tensorrt")
 
