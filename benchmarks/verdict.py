@@ -34,21 +34,13 @@ from cells import Workshop
 from datasets import DataSet, open_data
 from paper_figures import Row
 from verdict_closed import closed_runs
-from verdict_store import load_evidence, save_evidence
+from verdict_store import evidence_of, load_evidence, save_evidence
 
 from tgkt_edge.data.discovery import read_csv_columns
-from tgkt_edge.data.loading import load_frames, load_pairs
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.io.atomic import write_json, write_text
-from tgkt_edge.preprocess import resize_side
-from tgkt_edge.train.holdout import no_pairs, split_pairs
-from tgkt_edge.train.nn.checkpoint import load_classifier, load_into, load_tensors
-from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.model import Translator
 from tgkt_edge.train.report.comparison import Evidence
-from tgkt_edge.train.report.material import Material, Model
-from tgkt_edge.train.report.summary import evidence, gather
 from tgkt_edge.train.report.verdict import judge
 from tgkt_edge.train.run_folder.folder import Run
 
@@ -127,35 +119,6 @@ def find_cases(
     for run, labels in runs:
         cases.append(Case(f"{run.parent.name}/{run.name}", run, labels=labels))
     return cases
-
-
-def evidence_of(run: Run) -> Evidence:
-    """What a finished run's verdict is made from, asked of its models again."""
-    inputs, sensor, config = run.read_config()
-    side = resize_side(config.image_size)
-    compute = Compute(torch.device("cpu"), "fp32")
-    source, header = load_classifier(run.source)
-    source = compute.place(source)
-    models = {"source-only": Model(source)}
-    if config.method in ("tgmb", "tgkt"):
-        translator = Translator().eval()
-        load_into(translator, load_tensors(run.translator)[0], run.translator)
-        models["tgmb"] = Model(source, compute.place(translator))
-    if config.method == "tgmb":
-        models["target"] = models["tgmb"]
-    else:
-        models["target"] = Model(compute.place(load_classifier(run.target, "target")[0]))
-    target, pinned = load_frames(Path(inputs.target), sensor, side, skip_bad=True)
-    held, count = no_pairs(side), 0
-    held_runs: list[int] = []
-    if inputs.paired is not None:
-        pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=True)
-        _, held, held_runs = split_pairs(pairs, config.holdout, config.seed)
-        count = len(pairs)
-    material = Material(
-        run, config, pinned, header.classes, target, count, held, held_runs, models, compute.device
-    )
-    return evidence(material, gather(material))
 
 
 def kept_evidence(run: Path, folder: Path) -> Evidence:

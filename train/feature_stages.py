@@ -116,16 +116,14 @@ def train_by_features(
     # Made now, it is the very network that was checked, whose answers to all target frames are known.
     network = frozen(checked if checked is not None else compute.place(loaded))
     shutil.rmtree(run.features, ignore_errors=True)  # they are of no more use, and larger than all else
-    values: dict[str, Any] = {"unadapted": None}
-    values |= {name: tensor.numpy() for name, tensor in kept.beside.items()}
-    known = Translation(network, **values, about=kept.extra["translation"])
+    known = kept_translation(network, kept)
     doubt = belong_together(known)
     for line in [*_notes(known.about, about.classes), *([doubt] if doubt else [])]:
         log.say(line)
     rows = known.rows
     runs = neighbour_runs(len(rows))
     story = {**known.about, "belong_together": doubt is None}
-    left_out = LeftOut(known.rgb, known.unadapted, known.translated, doubt is None)
+    left_out = left_out_pairs(known)
     if config.method == "translate":
         return Translated({"target": Model(network)}, rows, runs, story, left_out)
     if doubt and not config.translation.force:
@@ -138,6 +136,18 @@ def train_by_features(
     )
     student = train("tgkt", learn)
     return Translated({"translate": Model(network), "target": Model(student)}, rows, runs, story, left_out)
+
+
+def kept_translation(network: Classifier, kept: Header) -> Translation:
+    """What a run kept of its translation, beside the network that it gave."""
+    values: dict[str, Any] = {"unadapted": None}
+    values |= {name: tensor.numpy() for name, tensor in kept.beside.items()}
+    return Translation(network, **values, about=kept.extra["translation"])
+
+
+def left_out_pairs(known: Translation) -> LeftOut:
+    """What the verdict hears of the pairs, each of which was left out once."""
+    return LeftOut(known.rgb, known.unadapted, known.translated, belong_together(known) is None)
 
 
 def _backbone(source: Classifier, config: AdaptConfig, compute: Compute, log: RunLog) -> nn.Module:

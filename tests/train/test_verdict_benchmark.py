@@ -18,7 +18,7 @@ from datasets import DataSet
 from tests.support.training import Tiny
 from tgkt_edge.data.discovery import matched, read_csv_columns
 from tgkt_edge.evaluation.evaluate import evaluate
-from tgkt_edge.train.report.verdict import judge
+from tgkt_edge.train.report.verdict import Verdict, judge
 from tgkt_edge.train.run_folder.folder import Run
 
 
@@ -60,13 +60,44 @@ def test_a_verdict_is_right_silent_or_wrong(verdict: str, truth: str, rate: str)
 def test_totals_by_hand() -> None:
     rates = ["right", "right", "right", "silent", "wrong"]
     rows: list[dict[str, Any]] = [
-        {"accuracy": {"rate": rate}, "balanced_accuracy": {"rate": "right"}} for rate in rates
+        {
+            "accuracy": {"rate": rate},
+            "balanced_accuracy": {"rate": "right"},
+            "own": {"rate": rate},
+            "verdict": "no evidence" if rate == "silent" else "helped",
+        }
+        for rate in rates
     ]
     found = bench.summarise(rows)
     assert found["accuracy"] == {
-        "right": 3, "silent": 1, "wrong": 1, "runs": 5, "right_of_all": 0.6, "right_where_it_spoke": 0.75,
+        "right": 3, "silent": 1, "wrong": 1, "runs": 5, "spoke": 0.8, "right_of_all": 0.6,
+        "right_where_it_spoke": 0.75,
     }  # fmt: skip
+    assert found["own"] == found["accuracy"]
     assert found["balanced_accuracy"]["right_of_all"] == 1
+
+
+@pytest.mark.parametrize(
+    ("over", "changes", "rate"),
+    [
+        ("frames", (0.1, -0.1), "right"),
+        ("classes", (0.1, -0.1), "wrong"),
+        ("classes", (-0.1, 0.1), "right"),
+        ("", (0.01, 0.0), "right"),  # nothing changed, and it says so
+        ("", (0.01, 0.1), "silent"),
+    ],
+)
+def test_a_verdict_is_measured_by_what_it_speaks_of(
+    over: str, changes: tuple[float, float], rate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged = Verdict("helped" if over else "no evidence", "", over=over)  # type: ignore[arg-type]
+    monkeypatch.setattr(bench, "judge", lambda _: logged)
+    measures = ("accuracy", "balanced_accuracy")
+    before = dict.fromkeys(measures, 0.5)
+    after = {name: 0.5 + change for name, change in zip(measures, changes, strict=True)}
+    nothing: Any = None
+    row = bench.row_of("one", nothing, {"source-only": before, "target": after}, 0.02)
+    assert row["own"]["rate"] == rate
 
 
 # Runs
