@@ -20,6 +20,8 @@ from tgkt_edge.train.batches import Store
 from tgkt_edge.train.nn.predict import predict_target
 from tgkt_edge.train.report import summary
 
+pytestmark = pytest.mark.slow  # each trains
+
 CHILD = """
 import json, sys
 from collections import Counter
