@@ -258,7 +258,7 @@ def bad_inputs(tiny: Tiny, tmp_path: Path) -> dict[str, tuple[RunInputs, AdaptCo
         "bad model": (
             replace(good, source=None, source_model=model),
             config,
-            "expected a checkpoint that .*; this is no model file",
+            "expected a classifier: .*; this is no model file",
         ),
         "one pair left": (
             replace(good, paired=str(few_pairs(tiny, tmp_path / "few", 1))),

@@ -104,12 +104,14 @@ def test_more_than_64_formats_are_listed(read: Callable[..., Any]) -> None:
     ("spec", "pinned", "names"),
     [
         (PRESETS["depth"], None, ["Z16 ", "Y16 ", "Y14 ", "Y12 ", "Y10 ", "Y16 >"]),
-        (PRESETS["nir"], None, ["Y16 ", "Y14 ", "Y12 ", "Y10 ", "Y16 >"]),
-        (PRESETS["nir8"], None, ["GREY"]),
+        (PRESETS["nir"], None, ["Y16 ", "Y14 ", "Y12 ", "Y10 ", "Y16 >", "Y12P", "Y10P", "Y10B", "Y12I"]),
+        (PRESETS["lepton"], None, ["Y16 ", "Y14 ", "Y12 ", "Y10 ", "Y16 >", "Y12P", "Y10P", "Y10B", "Y12I"]),
+        (PRESETS["nir8"], None, ["GREY", "Y8I "]),
+        (PRESETS["nir"], StreamFormat("Y10P", 64, 48), ["Y10P"]),
         (PRESETS["nir"], StreamFormat("Y12", 64, 48), ["Y12 "]),
         (PRESETS["nir"], StreamFormat("Y16_BE", 64, 48), ["Y16 >"]),
         (SensorSpec("nir", black=0, white=1023, pixel_format="Y10"), None, ["Y10 "]),
-        (SensorSpec("nir", "uint8", black=0, white=255, pixel_format="GRAY8"), None, ["GREY"]),
+        (SensorSpec("nir", "uint8", black=0, white=255, pixel_format="GRAY8"), None, ["GREY", "Y8I "]),
     ],
 )  # fmt: skip
 def test_what_a_camera_is_asked_for(spec: SensorSpec, pinned: StreamFormat | None, names: list[str]) -> None:
