@@ -246,5 +246,5 @@ def unnamed(file: str, outputs: int) -> UsageError:
         f"{file}: its {outputs} outputs have no names. Give --source-classes FILE: a text file with one name a "
         f"line, JSON "
         f"or CSV, in the order in which the model was trained (torchvision's ImageFolder: the folders' names, sorted). "
-        f"They are not guessed: a wrong order would give wrong answers with the best accuracy."
+        f"They are not guessed: in a wrong order every class gets the name of another, and nothing shows it."
     )
