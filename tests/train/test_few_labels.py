@@ -166,7 +166,7 @@ def test_audit_draws_none_of_them_and_scores_none_of_them(taught: Run, labels: P
     known = {frame_name(str(file)) for file in read_csv_columns(labels, "--data", ("frame",))["frame"]}
     assert not drawn & known
     with pytest.raises(
-        UsageError, match="--frames 6: the run has 5 target frames beside the 7 that it was trained"
+        UsageError, match="expected 1 to 5, the target frames of the run beside the 7 that it was trained on"
     ):
         pick(taught.path, 6, tmp_path / "more.csv")
     with pytest.raises(DataError, match="no row has a label but those that the run was trained with"):
@@ -198,7 +198,7 @@ def test_other_labels_are_not_resumed(taught: Run, tiny: Tiny, labels: Path, tmp
     before = labels.read_bytes()
     labels.write_bytes(b"\n".join(before.splitlines()[:-1]) + b"\n")
     try:
-        with pytest.raises(ConfigError, match="--labels: then sha256"):
+        with pytest.raises(ConfigError, match="labels`: then sha256"):
             adapt(inputs, sensor, taught.path, config, resume=True)
     finally:
         labels.write_bytes(before)
