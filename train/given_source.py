@@ -26,7 +26,7 @@ def source_checkpoint(path: Path) -> Path:
         return Run(path).source
     if path.is_dir() and not (path / PARTS[0]).is_file():
         raise CheckpointError(
-            f"--source-model {path}: expected a source checkpoint, the run folder that it lies in, or a classifier of "
+            f"`source_model={path}`: expected a source checkpoint, the run folder that it lies in, or a classifier of "
             f"another program; this {found} A bundle holds no source model."
         )
     return path
@@ -49,7 +49,7 @@ def source_model(file: Path, kept: Path | None, options: ImportOptions) -> tuple
         one, other = _named(*begun), _named(now.model, now.header)
         if (one, begun[1].classes) != (other, now.header.classes):
             raise ConfigError(
-                f"--source-model {file}: holds another model than the run was started with, which lies in {kept}: then "
+                f"`source_model={file}`: holds another model than the run was started with, which lies in {kept}: then "
                 f"{one}, now {other}. Give that one, or another -o."
             )
     return begun

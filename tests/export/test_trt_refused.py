@@ -182,7 +182,9 @@ def test_a_terminal_that_is_gone_does_not_end_a_build(tmp_path: Path) -> None:
 
 def test_precisions_that_cannot_be_built_are_refused_first(tmp_path: Path) -> None:
     bundle = tiny(tmp_path / "bundle")
-    with pytest.raises(UsageError, match="int8-cpu: it is made for ONNX Runtime on CPUs; plans are fp32"):
+    with pytest.raises(
+        UsageError, match="`precisions=int8-cpu`: it is made for ONNX Runtime on CPUs; plans are fp32"
+    ):
         build_plans(bundle.path, ["int8-cpu"], ADA_ONLY)
     with pytest.raises(UsageError, match="fp4; plans are fp32"):
         build_plans(bundle.path, ["fp4"], ADA_ONLY)

@@ -173,7 +173,7 @@ def test_a_run_folder_is_taken_for_its_source_model(
     config = yaml.safe_load((tmp_path / "new" / "config.yaml").read_text())
     assert config["inputs"]["source_model"] == str(run / "checkpoints" / "source.safetensors")
     for place, words_of_it in (
-        (tmp_path, "expected a source checkpoint or the run folder that it lies in"),
+        (tmp_path, "expected a source checkpoint, the run folder that it lies in, or a classifier of"),
         (tmp_path / "none", "none"),
     ):
         code, messages = logged(*words, "-o", tmp_path / "other", "--source-model", place, *sets)

@@ -52,7 +52,7 @@ def test_each_method_leaves_a_run_that_can_be_asked(
     if method == "source-only":
         assert asked["models"]["target"] == asked["models"]["source-only"]
     if method == "tgmb":
-        with pytest.raises(IncompatibleError, match="tgmb, which has no target network"):
+        with pytest.raises(IncompatibleError, match="`method=tgmb`, which has no target network"):
             Run(out).target_checkpoint()
         assert (
             differing_weights(Run(out).translator, finished.translator) == []
@@ -94,7 +94,9 @@ def test_methods_that_learn_from_pairs_ask_for_them(
 def test_shot_with_a_feature_loss_asks_for_pairs(tiny: Tiny, finished: Run, tmp_path: Path) -> None:
     inputs = replace(with_source(tiny, finished), paired=None)
     config = tiny.config("method=shot", "shot.f=0.5")
-    with pytest.raises(UsageError, match=r"shot with shot\.f = 0\.5 learns from pairs: .* or shot\.f = 0$"):
+    with pytest.raises(
+        UsageError, match=r"`method=shot` with shot\.f = 0\.5 learns from pairs: .* or shot\.f = 0$"
+    ):
         adapt(inputs, DEPTH, tmp_path / "run", config)
     assert not (tmp_path / "run").exists()
 

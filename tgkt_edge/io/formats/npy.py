@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import tokenize
 import zipfile
 import zlib
 from typing import IO, Any
@@ -19,6 +20,9 @@ _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+_HEADER_ERRORS = (
+    ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError, tokenize.TokenError
+)  # fmt: skip
 
 
 def decode_npy(file: IO[bytes], page: int | None = None) -> Picture:
@@ -80,7 +84,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         if version not in _HEADERS:
             raise DataError(f"is a NumPy file of version {version[0]}.{version[1]}, which is not read")
         shape, transposed, dtype = _HEADERS[version](file)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+    except _HEADER_ERRORS as error:
         raise DataError("is damaged: its NumPy header is not one") from error
     if any(not 0 <= length < 1 << 40 for length in shape) or math.prod(shape) > 1 << 44:
         raise DataError(f"is damaged: its shape is {shape}")

@@ -84,10 +84,9 @@ def test_frames_are_the_raw_counts_of_every_nth_pixel(live: Live) -> None:
     assert b"expected one of 160, 320, 640" in body
 
 
-def test_frames_of_eight_bits_are_sent_as_sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Live, "INFO", replace(Live.INFO, sensor=PRESETS["nir8"]))
+def test_frames_of_eight_bits_are_sent_as_sixteen() -> None:
     eight = np.arange(48 * 64, dtype=np.uint32).reshape(48, 64).astype(np.uint8)
-    with closing(Live()) as live:
+    with closing(Live(sensor=PRESETS["nir8"])) as live:
         live.write(Message(Live.decision(8).record, eight))
         body = live.ask("/api/frame?width=160")[2]
     assert np.array_equal(np.frombuffer(body, "<u2").reshape(48, 64), eight)
