@@ -186,7 +186,7 @@ def test_precisions_that_cannot_be_built_are_refused_first(tmp_path: Path) -> No
         UsageError, match="`precisions=int8-cpu`: it is made for ONNX Runtime on CPUs; plans are fp32"
     ):
         build_plans(bundle.path, ["int8-cpu"], ADA_ONLY)
-    with pytest.raises(UsageError, match="fp4; plans are fp32"):
+    with pytest.raises(UsageError, match="`precisions=fp4`; plans are fp32"):
         build_plans(bundle.path, ["fp4"], ADA_ONLY)
     with pytest.raises(BundleError, match="holds no fp16 model to build from; it has: fp32"):
         build_plans(bundle.path, ["fp32", "fp16"], ADA_ONLY)

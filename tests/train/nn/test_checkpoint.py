@@ -221,7 +221,7 @@ def test_weights_that_are_no_safetensors(tmp_path: Path) -> None:
     path = tmp_path / "resnet50.pth"
     torch.save(nn.Linear(2, 2).state_dict(), path)
     with pytest.raises(
-        UsageError, match=r"resnet50\.pth: .*is a PyTorch file, as torch\.save writes it.*[Cc]onvert"
+        UsageError, match=r"resnet50\.pth`: .*is a PyTorch file, as torch\.save writes it.*Convert"
     ):
         load_imagenet(SceneClassifier(3), str(path))
 
