@@ -41,6 +41,7 @@ def load_evidence(file: Path) -> Evidence:
         values["last_churn"] = float(values["last_churn"])
     if "belong" in values:
         values["belong"] = bool(values["belong"])
+    values["scratch"] = bool(values.get("scratch", False))
     return Evidence(**values)
 
 

@@ -42,6 +42,8 @@ class Evidence:
         held_runs: lengths of the runs of neighbouring pairs, summing to M. last_churn: share of the answers that the
             last epoch changed, or None. belong: of a translation of features, whether pairs left out go together more
             than shuffled ones; held_target is then the translation's, fitted and chosen without the pair.
+        scratch: whether ``features`` are of a network that was trained on the task's RGB alone, without pretrained
+            weights.
     """
 
     classes: tuple[str, ...]
@@ -55,6 +57,7 @@ class Evidence:
     held_runs: Sequence[int] = ()
     last_churn: float | None = None
     belong: bool | None = None
+    scratch: bool = False
 
 
 @dataclass(frozen=True)

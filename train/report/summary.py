@@ -282,4 +282,5 @@ def evidence(material: Material, findings: Findings) -> Evidence:
         held_runs=material.held_runs,
         last_churn=churn[-1] if churn else None,
         belong=None if pairs is None else pairs.belong,
+        scratch=material.config.weights == "none",
     )

@@ -278,3 +278,22 @@ def test_a_translation_of_features_is_judged_by_what_can_speak(
             "Nothing is called b any more" in found.sentence
             or "nothing is called b any more" in found.sentence
         )
+
+
+@pytest.mark.parametrize(
+    ("blind", "scratch", "gain", "verdict"),
+    [
+        (True, True, (0.55, 0.7), "helped"),
+        (True, True, (0.3, 0.7), "no evidence"),  # shuffled pairs of few scenes reach that
+        (True, True, (-0.2, 0.1), "no evidence"),
+        (True, False, (0.55, 0.7), "hurt"),  # generic features tell scenes apart, whoever does not know them
+        (False, True, (0.55, 0.7), "hurt"),
+    ],
+)
+def test_neighbours_in_features_trained_from_scratch_count_where_they_know_the_frames(
+    blind: bool, scratch: bool, gain: tuple[float, float], verdict: str
+) -> None:
+    found = judge_translation(
+        CLASSES, True, blind, interval(-0.2, -0.1), interval(*gain), (), 1.0, scratch=scratch
+    )
+    assert found.verdict == verdict
