@@ -25,9 +25,9 @@ from tgkt_edge.optional_deps import require
 # image instead of four, and depth as surface normals alone, which this network reads best: five minutes have to do on
 # two cores that compute in float32. At 48 pixels accuracy is eight points lower.
 SIZE = 64
-SOURCE_PER_CLASS, PAIRS_PER_CLASS = 100, 60
+SOURCE_PER_CLASS, PAIRS_PER_CLASS = 150, 80
 SETTINGS = (
-    "source.epochs=4",
+    "source.epochs=5",
     "source.lr=0.02",
     "source.head_lr=0.02",
     "translation.views=2",
