@@ -160,8 +160,9 @@ def _load(
     if inputs.labels is not None:
         if not config.by_features:
             raise UsageError(
-                f"--labels {inputs.labels}: only a translation of features learns from them (--method tgkt or "
-                f"translate, --translator features); leave them out, and measure with tgkt-edge audit or evaluate"
+                f"`labels={inputs.labels}`: only a translation of features learns from them (`method=tgkt` or "
+                f"`method=translate`, `translator=features`); leave them out, and measure with tgkt-edge audit or "
+                f"evaluate"
             )
         labelled = load_labels(Path(inputs.labels), target.names, classes)
     pairs, held = no_pairs(side), no_pairs(side)

@@ -1,4 +1,4 @@
-"""``adapt --labels``: a few target frames whose classes a person gave, as ``tgkt-edge audit`` writes them."""
+"""``labels`` of ``adapt``: a few target frames whose classes a person gave, as ``tgkt-edge audit`` writes them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def load_labels(file: Path, names: Sequence[str], classes: Sequence[str]) -> Lab
         DataError: as :func:`read_labels`; or no row has a label.
     """
     number = {frame_name(name): i for i, name in enumerate(names)}
-    told = class_labels(read_labels(file, "--labels", classes, number))
+    told = class_labels(read_labels(file, "labels", classes, number))
     if not told:
-        raise DataError(f"--labels {file}: no row has a label yet. Classes: {', '.join(classes)}")
+        raise DataError(f"`labels={file}`: no row has a label yet. Classes: {', '.join(classes)}")
     rows = sorted((number[frame], classes.index(label)) for frame, label in told.items())
     return Labelled(*(np.array(column, np.int64) for column in zip(*rows, strict=True)))
 
@@ -51,13 +51,13 @@ def label_remarks(labelled: Labelled | None, classes: Sequence[str]) -> list[str
     found = ", ".join(f"{name} {n}" for name, n in zip(classes, counts, strict=True))
     lines = [
         (
-            f"--labels: {len(labelled)} frames ({found}); audit and evaluate leave them out, since they prove nothing "
+            f"`labels`: {len(labelled)} frames ({found}); audit and evaluate leave them out, since they prove nothing "
             f"about a network that learnt them"
         )
     ]
     none = [name for name, n in zip(classes, counts, strict=True) if not n]
     if none:
         lines.append(
-            f"--labels: no frame of {', '.join(none)}: nothing corrects the answers to such frames; label one or two"
+            f"`labels`: no frame of {', '.join(none)}: nothing corrects the answers to such frames; label one or two"
         )
     return lines

@@ -50,7 +50,7 @@ def source_model(file: Path, kept: Path | None, options: ImportOptions) -> tuple
         if (one, begun[1].classes) != (other, now.header.classes):
             raise ConfigError(
                 f"`source_model={file}`: holds another model than the run was started with, which lies in {kept}: then "
-                f"{one}, now {other}. Give that one, or another -o."
+                f"{one}, now {other}. Give that one, or another `out`."
             )
     return begun
 
@@ -69,19 +69,19 @@ def refuse_unfit(model: Classifier, config: AdaptConfig) -> None:
     if config.by_features:
         if config.weights == "none" and resnet50_in(model) is None:
             raise UsageError(
-                f"--weights none: the source model is a network of another kind ({arch}), and the target network, a "
-                f"ResNet-50, has nothing to start from. Give --weights imagenet or FILE."
+                f"`weights=none`: the source model is a network of another kind ({arch}), and the target network, a "
+                f"ResNet-50, has nothing to start from. Give `weights=imagenet` or `weights=FILE`."
             )
         return
-    name = f"--method {config.method}" + (" --translator pixels" if config.method == "tgkt" else "")
+    name = f"`method={config.method}`" + (" `translator=pixels`" if config.method == "tgkt" else "")
     if model.teacher_only:
         raise UsageError(
             f"{name}: needs the gradients or a copy of the source model, and this one is a program ({arch}) that only "
-            f"answers. Give --method tgkt or translate with --translator features, or the model's weights."
+            f"answers. Give `method=tgkt` or `method=translate` with `translator=features`, or the model's weights."
         )
     matched = {"shot": config.shot.bns, "socket": config.socket.bns}.get(config.method, 0)
     if matched and not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         raise UsageError(
             f"{name}: matches statistics of BatchNorm layers, and the source model ({arch}) has none. Give "
-            f"--set {config.method}.bns=0."
+            f"`set_={config.method}.bns=0`."
         )

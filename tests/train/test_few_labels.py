@@ -1,4 +1,4 @@
-"""``adapt --labels``: what is learnt from a few labelled frames, what is refused, and who leaves them out then."""
+"""``labels`` of ``adapt``: what is learnt from a few labelled frames, what is refused, and who leaves them out then."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_bad_table_is_named_with_what_is_wrong(
     file = table(tmp_path / "labels.csv", *rows)
     with pytest.raises(DataError, match=message) as caught:
         load_labels(file, [str(tmp_path / "0.png"), str(tmp_path / "1.png")], CLASSES)
-    assert f"--labels {file}" in str(caught.value)
+    assert str(caught.value).startswith(f"`labels={file}`")
 
 
 def test_a_class_without_a_label_is_said() -> None:

@@ -114,7 +114,7 @@ def adapt(
         labels=_resolved(labels),
     )
     about = ImportOptions(
-        _path(source_classes), _path(map_), arch, _three(mean, "`mean`"), _three(std, "`std`"), bgr, size, origin,
+        _path(source_classes), _path(map_), arch, _three(mean, "mean"), _three(std, "std"), bgr, size, origin,
         _path(check_images),
     )  # fmt: skip
     return train(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tgkt_edge.cli.flags import as_flags
 from tgkt_edge.optional_deps import require
 
 source_app = typer.Typer(help="Source models that another program trained.", no_args_is_help=True)
@@ -56,7 +57,7 @@ def import_options(
     from tgkt_edge.train.source_import.options import ImportOptions, three_numbers
 
     return ImportOptions(
-        classes, map_, arch, three_numbers(mean, "--mean"), three_numbers(std, "--std"), bgr, size, origin,
+        classes, map_, arch, three_numbers(mean, "mean"), three_numbers(std, "std"), bgr, size, origin,
         check_images,
     )  # fmt: skip
 
@@ -90,4 +91,4 @@ def import_command(
 
     options = import_options(source_classes, map_, arch, mean, std, bgr, size, origin, check_images)
     for line in import_source(file, out, options, overwrite=overwrite):
-        typer.echo(line, err=True)
+        typer.echo(as_flags(line), err=True)

@@ -113,7 +113,7 @@ def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
     classes, size, sensor, ask = run_answers(path, device)
     known = {frame.name: frame for frame in target_frames(path)}
     taught = trained_on(path)
-    listed = read_labels(answers, "`answers`", classes, known)
+    listed = read_labels(answers, "answers", classes, known)
     rows = [(name, label) for name, label in listed if name not in taught]
     judged = [(known[name], label) for name, label in class_labels(rows).items()]
     if not judged:

@@ -21,17 +21,17 @@ def frame_name(name: str) -> Path:
 
 
 def read_labels(
-    file: Path, flag: str, classes: Sequence[str], known: Collection[Path]
+    file: Path, name: str, classes: Sequence[str], known: Collection[Path]
 ) -> list[tuple[Path, str]]:
     """(frame, class or "" or CANNOT_TELL) of each row of a CSV ``frame,label``; case and blanks do not matter.
 
     Args:
-        flag: what an error calls ``file``. known: the target frames, as :func:`frame_name` calls them.
+        name: of the argument that ``file`` was given as. known: the target frames, as :func:`frame_name` calls them.
 
     Raises:
         DataError: no such file; a frame that is none of ``known``, or is listed twice; a label that is no class.
     """
-    where = f"{flag} {file}"
+    where = f"`{name}={file}`"
     if not file.is_file():
         raise DataError(
             f"{where}: no such file. Write one with: tgkt-edge audit RUN --frames {min(60, len(known))}"

@@ -98,7 +98,7 @@ def train_student(
     log.say(
         f"tgkt: after {cfg.epochs} epochs the network is further from its teacher's labels ({after:.3f} nats a frame) "
         f"than the translation's network that it started from ({before:.3f}), which is kept. A lower rate may help: "
-        f"--set student.lr={cfg.lr / 10:g} --set student.head_lr={cfg.head_lr / 10:g}"
+        f"`set_=student.lr={cfg.lr / 10:g}` `set_=student.head_lr={cfg.head_lr / 10:g}`"
     )
     return copy.deepcopy(start)
 

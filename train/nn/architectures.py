@@ -89,7 +89,7 @@ def build(name: str, outputs: int, *, memory: bool = True) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if name.startswith(TIMM):
-            timm = require("timm", "timm", f"--arch {name}")
+            timm = require("timm", "timm", f"`arch={name}`")
             try:
                 create = lambda: timm.create_model(  # noqa: E731
                     name.removeprefix(TIMM), pretrained=False, num_classes=outputs
@@ -97,13 +97,13 @@ def build(name: str, outputs: int, *, memory: bool = True) -> nn.Module:
                 return _made(create, memory)
             except (RuntimeError, ValueError) as error:
                 raise UsageError(
-                    f"--arch {name}: timm {timm.__version__} knows no such network: {error}. Its names: python -c "
+                    f"`arch={name}`: timm {timm.__version__} knows no such network: {error}. Its names: python -c "
                     f"\"import timm; print(timm.list_models('*resnet*'))\""
                 ) from error
         if plain not in known or (name != plain and not plain.startswith(("resnet", "resnext", "wide_"))):
             near = ", ".join(one for one in known if one[:4] == name[:4]) or ", ".join(known[:8]) + ", ..."
             raise UsageError(
-                f"--arch {name}: torchvision {torchvision.__version__} has no such classifier; near are: "
+                f"`arch={name}`: torchvision {torchvision.__version__} has no such classifier; near are: "
                 f"{near}. One of timm's is written {TIMM}NAME."
             )
         options: dict[str, Any] = {"aux_logits": False} if plain in _AUXILIARY else {}

@@ -143,7 +143,7 @@ def probe(kind: str, content: bytes, side: int | None) -> Interface:
     except _raised(kind) as error:
         raise CheckpointError(
             f"it fails on {shown} x {shown} pixels: {' '.join(str(error).split())[:200]}. Give the side it was "
-            f"made for with --size."
+            f"made for with `size`."
         ) from error
     if found.dim() > 2 and found[0].numel() == found.shape[1]:
         found = found.flatten(1)

@@ -200,7 +200,7 @@ def differences(run: Run, inputs: RunInputs, sensor: SensorSpec, config: AdaptCo
     if removed:
         raise IncompatibleError(
             f"{run.path / 'config.yaml'}: begun with {', '.join(removed)}, which was removed in this version of "
-            f"tgkt-edge. Finish the run with the version that began it, or begin again with another -o, without "
+            f"tgkt-edge. Finish the run with the version that began it, or begin again with another `out`, without "
             f"{'it' if len(removed) == 1 else 'them'}."
         )
     now = _flat(_plain(inputs, sensor, config))

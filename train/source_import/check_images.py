@@ -24,17 +24,17 @@ BATCH = 32
 CAFFE = (103.939 / 255, 116.779 / 255, 123.68 / 255)
 
 USUAL = {
-    "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225": (IMAGENET_MEAN, IMAGENET_STD),
-    "--mean 0.5 --std 0.5": ((0.5,) * 3, (0.5,) * 3),
-    "--mean 0 --std 1": ((0.0,) * 3, (1.0,) * 3),
-    "--mean 0 --std 0.00392157": ((0.0,) * 3, (1 / 255,) * 3),
-    "--mean 103.939,116.779,123.68 --std 1": (CAFFE, (1 / 255,) * 3),
-    "--mean 0.48145466,0.4578275,0.40821073 --std 0.26862954,0.26130258,0.27577711": (
+    "`mean=0.485,0.456,0.406` `std=0.229,0.224,0.225`": (IMAGENET_MEAN, IMAGENET_STD),
+    "`mean=0.5` `std=0.5`": ((0.5,) * 3, (0.5,) * 3),
+    "`mean=0` `std=1`": ((0.0,) * 3, (1.0,) * 3),
+    "`mean=0` `std=0.00392157`": ((0.0,) * 3, (1 / 255,) * 3),
+    "`mean=103.939,116.779,123.68` `std=1`": (CAFFE, (1 / 255,) * 3),
+    "`mean=0.48145466,0.4578275,0.40821073` `std=0.26862954,0.26130258,0.27577711`": (
         (0.48145466, 0.4578275, 0.40821073),
         (0.26862954, 0.26130258, 0.27577711),
     ),
 }
-"""What networks are usually trained on: torchvision's, -1 to 1, 0 to 1, 0 to 255, Caffe's, CLIP's. As flags."""
+"""What networks are usually trained on: torchvision's, -1 to 1, 0 to 1, 0 to 255, Caffe's, CLIP's. As arguments."""
 
 TRIED_ON = 64
 """Images at most that other settings are tried on."""
@@ -49,7 +49,7 @@ class Checked:
 
     Attributes:
         accuracy: as given. images: how many. tried: accuracy of the other settings, on some of the images; of_tried: as
-            given on these. better: the flags of a setting that is clearly better, or None.
+            given on these. better: the arguments of a setting that is clearly better, or None.
     """
 
     accuracy: float
@@ -69,7 +69,7 @@ class Checked:
         if self.better is not None:
             found.append(
                 f"{flag}: with {self.better} accuracy would be {self.tried[self.better]:.1%} instead of "
-                f"{self.of_tried:.1%}. The model was most likely trained so: give these flags."
+                f"{self.of_tried:.1%}. The model was most likely trained so: give these."
             )
         return found
 
@@ -112,7 +112,7 @@ def check(
     Args:
         whole: (B, 3, S, S) as the network wants it -> (B, S) logits. merge: of these to the task's (B, K).
         labels: (N,) numbers of the task's classes. size: of the images' central crop, pixels.
-        others: networks that the file might hold as well, by the flag that asks for each.
+        others: networks that the file might hold as well, by the argument that asks for each.
     """
 
     def right(setting: Pixels, network: Any = whole) -> NDArray[np.bool_]:
@@ -133,12 +133,12 @@ def check(
         tried[name] = float(answers.mean())
         if best is None or tried[name] > best[0]:
             best = tried[name], name, answers
-    for flags, (mean, std) in USUAL.items():
+    for arguments, (mean, std) in USUAL.items():
         for bgr in (False, True):
             setting = replace(pixels, mean=mean, std=std, bgr=bgr)
             if np.allclose([*mean, *std], [*pixels.mean, *pixels.std], atol=2e-3) and bgr == pixels.bgr:
                 continue
-            name = f"{flags}{' --bgr' if bgr else ''}"
+            name = f"{arguments}{' `bgr=True`' if bgr else ''}"
             answers = right(setting)
             tried[name] = float(answers.mean())
             if best is None or tried[name] > best[0]:

@@ -59,7 +59,7 @@ def read_names(path: Path, outputs: int) -> tuple[str, ...]:
     Raises:
         DataError: not such a file; another number of names; a name twice; numbers that are not 0 to ``outputs`` - 1.
     """
-    what = f"--source-classes {path}"
+    what = f"`source_classes={path}`"
     if not path.is_file():
         raise DataError(
             f"{what}: no such file. Expected {outputs} names, one for each output of the model, in the order in "
@@ -78,7 +78,7 @@ def read_names(path: Path, outputs: int) -> tuple[str, ...]:
         raise DataError(
             f"{what}: {len(names)} names ({abbreviate(names)}), and the model has {outputs} outputs. Expected a "
             f"name for "
-            f"each, in the order in which it was trained; to use some of them alone, name all and select with --map."
+            f"each, in the order in which it was trained; to use some of them alone, name all and select with `map_`."
         )
     empty = [str(number) for number, name in enumerate(names) if not name]
     if empty:
@@ -154,7 +154,7 @@ def read_shares(path: Path, classes: Classes) -> tuple[float, ...] | None:
     Raises:
         DataError: numbers that are no counts, or a class without images.
     """
-    what = f"--source-classes {path}"
+    what = f"`source_classes={path}`"
     if path.suffix.lower() not in (".csv", ".tsv"):
         return None
     rows = read_table(path, what, ("class",))
@@ -196,7 +196,7 @@ def read_map(path: Path, names: Sequence[str]) -> Classes:
         DataError: a name that no output has, one of two classes, a task class without a source class, fewer than two
             classes, or an index that is another output's.
     """
-    what = f"--map {path}"
+    what = f"`map_={path}`"
     if not path.is_file():
         raise DataError(f"{what}: no such file. Expected a CSV with the columns source_class,task_class.")
     known = {name: number for number, name in enumerate(names)}
@@ -213,14 +213,14 @@ def read_map(path: Path, names: Sequence[str]) -> Classes:
             near = ", ".join(difflib.get_close_matches(name, known, SHOWN_NEAR))
             others = f"near are {near}" if near else f"it has {abbreviate(list(names))}"
             raise DataError(
-                f"{where}: {name!r} is no class of the source model; {others}. Write it as --source-classes has it."
+                f"{where}: {name!r} is no class of the source model; {others}. Write it as `source_classes` has it."
             )
         number = known[name]
         given = clean({key.casefold(): value for key, value in row.fields.items()}.get("index", ""))
         if given and given != str(number):
             raise DataError(
-                f"{where}: {name!r} is given index {given}, and in --source-classes it is output {number}: one "
-                f"of the two files has another order. Bring that of the training into --source-classes."
+                f"{where}: {name!r} is given index {given}, and in `source_classes` it is output {number}: one "
+                f"of the two files has another order. Bring that of the training into `source_classes`."
             )
         if number in seen:
             before = "" if seen[number] == task else f", now as {task!r}, before as {seen[number]!r}"
@@ -241,9 +241,9 @@ def read_map(path: Path, names: Sequence[str]) -> Classes:
 
 
 def unnamed(file: str, outputs: int) -> UsageError:
-    """What a person without ``--source-classes`` is told."""
+    """What a person without ``source_classes`` is told."""
     return UsageError(
-        f"{file}: its {outputs} outputs have no names. Give --source-classes FILE: a text file with one name a "
+        f"{file}: its {outputs} outputs have no names. Give `source_classes=FILE`: a text file with one name a "
         f"line, JSON "
         f"or CSV, in the order in which the model was trained (torchvision's ImageFolder: the folders' names, sorted). "
         f"They are not guessed: in a wrong order every class gets the name of another, and nothing shows it."

@@ -67,8 +67,8 @@ def import_source(
         MissingDependency: timm or ONNX Runtime is needed and not installed.
     """
     if out.suffix != ".safetensors":
-        raise UsageError(f"-o {out}: expected a file name that ends in .safetensors")
-    refuse_existing(out, overwrite=overwrite, hint="--overwrite")
+        raise UsageError(f"`out={out}`: expected a file name that ends in .safetensors")
+    refuse_existing(out, overwrite=overwrite)
     found = read_source(file, options or ImportOptions())
     out.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(out, found.model, found.header)
@@ -85,7 +85,7 @@ def read_source(file: Path, options: ImportOptions) -> Imported:
         UsageError, CheckpointError, MissingDependency: as :func:`import_source`.
     """
     if not file.exists():
-        raise CheckpointError(f"--source-model {file}: no such file")
+        raise CheckpointError(f"`source_model={file}`: no such file")
     if not file.is_dir() and file_kind(file).name == "checkpoint":
         return _own(file, options)
     found = read_model(file)
@@ -99,10 +99,10 @@ def read_source(file: Path, options: ImportOptions) -> Imported:
     pixels = Pixels(mean, std, options.bgr, side)
     size = options.size or side or _size_beside(found.config) or USUAL_SIZE
     if side is not None and options.size not in (None, side):
-        raise UsageError(f"--size {options.size}: {model.arch} takes images of {side} pixels, and no others")
+        raise UsageError(f"`size={options.size}`: {model.arch} takes images of {side} pixels, and no others")
     images = None
     if options.check_images is not None:
-        images = load_images(options.check_images, resize_side(size), flag="--check-images")
+        images = load_images(options.check_images, resize_side(size), flag="`check_images`")
     network = assemble(model, classes, pixels)
     rgb = generated_images(size) if images is None else images.rgb[spread(len(images), 8)]
     of = "generated" if images is None else "check images"
@@ -137,7 +137,7 @@ def read_source(file: Path, options: ImportOptions) -> Imported:
 
 def _own(file: Path, options: ImportOptions) -> Imported:
     """A checkpoint of this program says all of itself."""
-    wrong = [flag for flag in options.given if flag != "--check-images"]
+    wrong = [flag for flag in options.given if flag != "`check_images`"]
     if wrong:
         raise UsageError(
             f"{', '.join(wrong)}: {file} is a source checkpoint of tgkt-edge, which holds classes, input and "
@@ -147,10 +147,10 @@ def _own(file: Path, options: ImportOptions) -> Imported:
     model, header = load_classifier(file, "source")
     lines: list[str] = []
     if options.check_images is not None:
-        images = load_images(options.check_images, resize_side(header.image_size), flag="--check-images")
-        labels = task_labels(images, header.classes, f"--check-images {options.check_images}")
+        images = load_images(options.check_images, resize_side(header.image_size), flag="`check_images`")
+        labels = task_labels(images, header.classes, "`check_images`")
         found = check(model, Pixels(), lambda logits: logits, images, labels, header.image_size)
-        lines = dataclasses.replace(found, better=None).lines("--check-images")
+        lines = dataclasses.replace(found, better=None).lines("`check_images`")
     return Imported(model, header, lines)
 
 
@@ -170,7 +170,7 @@ def _checked(
 ) -> Checked | None:
     if images is None:
         return None
-    labels = task_labels(images, classes.names, "--check-images")
+    labels = task_labels(images, classes.names, "`check_images`")
     rows = torch.tensor(classes.outputs)
     return check(
         model.whole, pixels, lambda logits: network.classifier.merge(logits[:, rows]), images, labels, size,
@@ -179,11 +179,11 @@ def _checked(
 
 
 def _other_strides(model: Model) -> dict[str, Whole]:
-    """ResNets of before v1.5 and after look alike: the other one, by the flag that asks for it."""
+    """ResNets of before v1.5 and after look alike: the other one, by the argument that asks for it."""
     if model.other is None:
         return {}
     plain = model.arch.removesuffix(V1_STRIDES)
-    return {f"--arch {plain if model.arch != plain else plain + V1_STRIDES}": model.other}
+    return {f"`arch={plain if model.arch != plain else plain + V1_STRIDES}`": model.other}
 
 
 def _lines(
@@ -205,10 +205,10 @@ def _lines(
         f"  the same answers: {_proof_line(about['proof'])}",
     ]
     if checked is not None:
-        lines += [f"  {line}" for line in checked.lines("--check-images")]
+        lines += [f"  {line}" for line in checked.lines("`check_images`")]
     elif options.mean is None:
         lines.append(
-            "  mean, std and channel order are taken to be the usual ones: --check-images FOLDER (a few labelled RGB "
+            "  mean, std and channel order are taken to be the usual ones: `check_images=FOLDER` (a few labelled RGB "
             "images) shows whether they are"
         )
     return lines

@@ -40,23 +40,23 @@ class ImportOptions:
 
     @property
     def given(self) -> list[str]:
-        """Flags that were given."""
-        flags = {
-            "--source-classes": self.classes, "--map": self.map, "--arch": self.arch, "--mean": self.mean,
-            "--std": self.std, "--bgr": self.bgr or None, "--size": self.size, "--origin": self.origin,
-            "--check-images": self.check_images,
+        """The arguments of ``adapt`` that were given, as messages name them."""
+        arguments = {
+            "`source_classes`": self.classes, "`map_`": self.map, "`arch`": self.arch, "`mean`": self.mean,
+            "`std`": self.std, "`bgr=True`": self.bgr or None, "`size`": self.size, "`origin`": self.origin,
+            "`check_images`": self.check_images,
         }  # fmt: skip
-        return [flag for flag, value in flags.items() if value is not None]
+        return [name for name, value in arguments.items() if value is not None]
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 32:
             raise UsageError(
-                f"--size {self.size}: expected the side of the training images, at least 32 pixels"
+                f"`size={self.size}`: expected the side of the training images, at least 32 pixels"
             )
 
 
-def three_numbers(text: str | None, flag: str) -> tuple[float, float, float] | None:
-    """``--mean`` and ``--std``: "0.485,0.456,0.406", or one number for all channels. Raises UsageError."""
+def three_numbers(text: str | None, name: str) -> tuple[float, float, float] | None:
+    """``mean`` or ``std``, whichever ``name`` is: "0.485,0.456,0.406", or one number for all. Raises UsageError."""
     if text is None:
         return None
     try:
@@ -67,7 +67,7 @@ def three_numbers(text: str | None, flag: str) -> tuple[float, float, float] | N
         values *= 3
     if len(values) != 3 or not all(math.isfinite(value) for value in values):
         raise UsageError(
-            f"{flag} {text}: expected three numbers, one for each channel, such as 0.485,0.456,0.406"
+            f"`{name}={text}`: expected three numbers, one for each channel, such as 0.485,0.456,0.406"
         )
     return values[0], values[1], values[2]
 
@@ -84,11 +84,11 @@ def pixels_of(
         UsageError: one of the two alone, or a spread that is not positive.
     """
     if (options.mean is None) != (options.std is None):
-        raise UsageError("--mean and --std belong together: give both, or neither for ImageNet's")
+        raise UsageError("`mean` and `std` belong together: give both, or neither for ImageNet's")
     if options.mean is not None and options.std is not None:
         mean, std = options.mean, options.std
         if not all(value > 0 for value in std):
-            raise UsageError(f"--std {','.join(f'{v:g}' for v in std)}: expected three positive numbers")
+            raise UsageError(f"`std={','.join(f'{v:g}' for v in std)}`: expected three positive numbers")
         if max(abs(value) for value in mean) > 1 or max(std) > 1:  # of pixels from 0 to 255
             return tuple(v / 255 for v in mean), tuple(v / 255 for v in std)
         return mean, std

@@ -63,7 +63,7 @@ def recognize(state: Mapping[str, Tensor], file: str, arch: str | None = None) -
     """Find the architecture, or check the one that is named.
 
     Args:
-        arch: as ``--arch`` has it; None: one of torchvision's is looked for.
+        arch: as the person named it; None: one of torchvision's is looked for.
 
     Raises:
         CheckpointError: no classifier, or one whose function names and shapes do not tell.
@@ -76,7 +76,7 @@ def recognize(state: Mapping[str, Tensor], file: str, arch: str | None = None) -
             if arch is None:
                 continue
             raise UsageError(
-                f"--arch {arch}: does not end with a linear layer. Export the model to ONNX: it can be a teacher then."
+                f"`arch={arch}`: does not end with a linear layer. Export the model to ONNX: it can be a teacher then."
             )
         fitting = [one for prefix in prefixes(state, layout.anchor) if (one := layout.fit(state, prefix))]
         for one in fitting:
@@ -182,7 +182,7 @@ def _with_head(state: Mapping[str, Tensor], fit: _Fit, layout: _Layout, arch: st
         raise CheckpointError(
             f"{file}: is the {arch} of a classifier without its last layer: no {layout.head}.weight. It answers "
             f"nothing. "
-            f"Start the training of a source model from it: --weights (a ResNet-50) with --source; or bring the whole "
+            f"Start the training of a source model from it: `weights` (a ResNet-50) with `source`; or bring the whole "
             f"model."
         )
     if len(heads) > 1 or linear[heads[0]].shape[1] != width:
@@ -230,7 +230,7 @@ def _refuse_other_tasks(state: Mapping[str, Tensor], file: str) -> None:
         if named:
             raise CheckpointError(
                 f"{file}: holds {what} ({abbreviate(named)}). Expected a classifier: one answer for the whole image. "
-                f"Train a source model from labelled RGB images with --source instead."
+                f"Train a source model from labelled RGB images with `source` instead."
             )
 
 
@@ -239,7 +239,7 @@ def _unknown(
 ) -> str:
     start = f"{file}: {len(state)} tensors ({abbreviate(sorted(state))})"
     ask = (
-        f"Name the architecture with --arch: one of torchvision's, or {TIMM}NAME; any other network: export it "
+        f"Name the architecture with `arch`: one of torchvision's, or {TIMM}NAME; any other network: export it "
         f"to ONNX, which can be a teacher."
     )
     if not near or share > 0.5:

@@ -180,4 +180,4 @@ def test_a_network_that_left_its_labels_is_not_kept(
     assert not any(moved(start, kept, kind) for kind in ("weight", "bias", "running"))
     told = " ".join(capfd.readouterr().err.split())
     assert "further from its teacher's labels" in told
-    assert "--set student.lr=1e-07 --set student.head_lr=1" in told
+    assert "`set_=student.lr=1e-07` `set_=student.head_lr=1`" in told

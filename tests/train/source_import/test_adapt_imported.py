@@ -145,7 +145,7 @@ def test_a_program_teaches(files: Path, tiny: Tiny, tmp_path: Path) -> None:
     report = run(tiny, file, tmp_path / "run", options, *FEATURES, "method=translate")
     assert tuple(report["classes"]) == CLASSES
     assert set(report["predicted"]) >= {"source-only", "target"}
-    with pytest.raises(UsageError, match="--method shot: needs the gradients"):
+    with pytest.raises(UsageError, match="`method=shot`: needs the gradients"):
         run(tiny, file, tmp_path / "shot", options, "method=shot")
     assert not (tmp_path / "shot").exists()
 
@@ -168,7 +168,7 @@ def test_resumed_with_the_same_model_only(files: Path, tiny: Tiny, tmp_path: Pat
 
 def test_options_of_a_model_without_a_model_are_refused(files: Path, tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match="--source-classes: of a `source_model` that another program trained"
+        UsageError, match="`source_classes`: of a `source_model` that another program trained"
     ):
         adapt(
             tiny.inputs, load_sensor("depth"), tmp_path / "run", tiny.config(),

@@ -88,7 +88,7 @@ def test_strides_of_before_v1_5_are_had_by_name() -> None:
 
 
 def test_an_unknown_name_is_refused_with_near_ones() -> None:
-    with pytest.raises(UsageError, match=re.escape("--arch resnet51: torchvision")) as caught:
+    with pytest.raises(UsageError, match=re.escape("`arch=resnet51`: torchvision")) as caught:
         build("resnet51", 2)
     assert "resnet50" in str(caught.value)
 
@@ -121,7 +121,7 @@ def test_timm_by_name(name: str, names: Path, tmp_path: Path) -> None:
 
 def test_without_a_name_timm_asks_for_one(names: Path, tmp_path: Path) -> None:
     file = saved(timm_state("efficientnet_lite0"), tmp_path / "model.pth")
-    with pytest.raises(CheckpointError, match=r"Name the architecture with --arch: .*timm:NAME"):
+    with pytest.raises(CheckpointError, match=r"Name the architecture with `arch`: .*timm:NAME"):
         read_source(file, ImportOptions(names))
 
 

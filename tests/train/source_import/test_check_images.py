@@ -43,7 +43,7 @@ def caffe(images: Path) -> dict[str, Tensor]:
     return trained(images, CAFFE_PIXELS)
 
 
-FLAGS = "--mean 103.939,116.779,123.68 --std 1 --bgr"
+ARGUMENTS = "`mean=103.939,116.779,123.68` `std=1` `bgr=True`"
 
 
 def test_other_pixels_are_pointed_out(
@@ -52,8 +52,8 @@ def test_other_pixels_are_pointed_out(
     file = saved(caffe, tmp_path / "model.pth")
     found = read_source(file, ImportOptions(names, size=64, check_images=images))
     (line,) = [line for line in found.lines if "accuracy would be" in line]
-    assert FLAGS in line
-    assert found.header.extra["import"]["check_images"]["better"] == FLAGS
+    assert ARGUMENTS in line
+    assert found.header.extra["import"]["check_images"]["better"] == ARGUMENTS
 
 
 def test_the_right_pixels_are_left_alone(
@@ -64,7 +64,7 @@ def test_the_right_pixels_are_left_alone(
         names, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0), bgr=True, size=64, check_images=images
     )
     found = read_source(file, options)
-    assert "  --check-images: 20 of 20 images classified correctly (100.0%)" in found.lines
+    assert "  `check_images`: 20 of 20 images classified correctly (100.0%)" in found.lines
     assert not any("accuracy would be" in line for line in found.lines)
     about = found.header.extra["import"]
     assert about["check_images"] == {"accuracy": 1.0, "images": 20, "better": None}
@@ -75,7 +75,7 @@ def test_images_of_other_classes_are_refused(
     caffe: dict[str, Tensor], images: Path, names: Path, tmp_path: Path
 ) -> None:
     names.write_text("\n".join(["cellar", *NAMES[1:]]))
-    with pytest.raises(DataError, match="--check-images: classes that the model does not have: 'bath'"):
+    with pytest.raises(DataError, match="`check_images`: classes that the model does not have: 'bath'"):
         read_source(saved(caffe, tmp_path / "model.pth"), ImportOptions(names, size=64, check_images=images))
 
 
@@ -99,4 +99,4 @@ def test_strides_of_before_v1_5_are_pointed_out(
     found = read_source(
         saved(state, tmp_path / "model.pth"), ImportOptions(names, size=64, check_images=images)
     )
-    assert any("with --arch resnet18_v1 accuracy would be 100.0%" in line for line in found.lines)
+    assert any("with `arch=resnet18_v1` accuracy would be 100.0%" in line for line in found.lines)

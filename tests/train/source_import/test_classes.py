@@ -56,7 +56,7 @@ def test_bad_names(name: str, text: str, words: str, tmp_path: Path) -> None:
     file = written(tmp_path, name, text)
     with pytest.raises(DataError, match=words) as caught:
         read_names(file, 3)
-    assert str(caught.value).startswith(f"--source-classes {file}")
+    assert str(caught.value).startswith(f"`source_classes={file}`")
 
 
 def test_no_file_of_names(tmp_path: Path) -> None:
@@ -92,14 +92,14 @@ HEAD = "source_class,task_class\nkitchen,cook\n"
         (HEAD, "1 classes of the task, expected at least 2"),
         ("kitchen,cook\n", "has no column"),
         ("source_class,task_class,index\nkitchen,cook,0\nbedroom,bed,3\n",
-         "'bedroom' is given index 3, and in --source-classes it is output 2: one of the two files has another order"),
+         "'bedroom' is given index 3, and in `source_classes` it is output 2: one of the two files has another order"),
     ],
 )  # fmt: skip
 def test_bad_maps(text: str, words: str, tmp_path: Path) -> None:
     file = written(tmp_path, "map.csv", text)
     with pytest.raises(DataError, match=words) as caught:
         read_map(file, SOURCE)
-    assert str(caught.value).startswith(f"--map {file}")
+    assert str(caught.value).startswith(f"`map_={file}`")
 
 
 def test_shares_are_those_of_the_images_that_it_was_trained_on(tmp_path: Path) -> None:

@@ -71,14 +71,14 @@ def test_it_answers_as_the_program_did(kind: str, softmax: bool, names: Path, tm
 def test_methods_that_need_more_are_refused(method: str, names: Path, tmp_path: Path) -> None:
     model = read_source(program("onnx", small_resnet(), tmp_path), ImportOptions(names)).model
     with pytest.raises(
-        UsageError, match=f"--method {method}: needs the gradients or a copy of the source model"
+        UsageError, match=f"`method={method}`: needs the gradients or a copy of the source model"
     ):
         refuse_unfit(model, build_config(None, (), {"method": method}))
-    with pytest.raises(UsageError, match="--method tgkt --translator pixels: needs the gradients"):
+    with pytest.raises(UsageError, match="`method=tgkt` `translator=pixels`: needs the gradients"):
         refuse_unfit(model, build_config(None, (), {"translator": "pixels"}))
     refuse_unfit(model, build_config(None, (), {"weights": "imagenet"}))
     with pytest.raises(
-        UsageError, match=r"--weights none: the source model is a network of another kind \(onnx\)"
+        UsageError, match=r"`weights=none`: the source model is a network of another kind \(onnx\)"
     ):
         refuse_unfit(model, build_config(None, ["source.mode=finetune"], {"weights": "none"}))
 

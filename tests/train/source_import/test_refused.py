@@ -29,7 +29,7 @@ def refused(state: State, words: str, names: Path, folder: Path, options: Import
 def test_a_detector(names: Path, tmp_path: Path) -> None:
     build = torchvision.models.detection.fasterrcnn_mobilenet_v3_large_320_fpn
     state = build(weights=None, weights_backbone=None, num_classes=3).state_dict()
-    assert "--source" in refused(state, "holds an object detector", names, tmp_path)
+    assert "`source`" in refused(state, "holds an object detector", names, tmp_path)
 
 
 def test_a_segmentation_network(names: Path, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_segmentation_network(names: Path, tmp_path: Path) -> None:
 
 def test_a_backbone_without_classifier(state: State, names: Path, tmp_path: Path) -> None:
     body = {name: value for name, value in state.items() if not name.startswith("fc.")}
-    assert "--weights" in refused(body, "resnet18 of a classifier without its last layer", names, tmp_path)
+    assert "`weights`" in refused(body, "resnet18 of a classifier without its last layer", names, tmp_path)
 
 
 def test_a_head_of_several_layers(state: State, names: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_an_extended_network_is_not_taken_for_the_plain_one(
         names,
         tmp_path,
     )
-    assert "--arch" in text
+    assert "`arch`" in text
 
 
 def test_two_copies_of_the_network(state: State, names: Path, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_tensors_of_something_else(names: Path, tmp_path: Path) -> None:
     text = refused(
         {"a.weight": torch.zeros(3, 3), "b": torch.zeros(2)}, "are those of no classifier", names, tmp_path
     )
-    assert "--arch" in text
+    assert "`arch`" in text
     assert "ONNX" in text
 
 
@@ -121,21 +121,21 @@ def test_another_number_of_names(state: State, names: Path, tmp_path: Path) -> N
 
 def test_pixels_that_cannot_be(state: State, names: Path, tmp_path: Path) -> None:
     file = saved(state, tmp_path / "model.pth")
-    with pytest.raises(UsageError, match="--mean and --std belong together"):
+    with pytest.raises(UsageError, match="`mean` and `std` belong together"):
         read_source(file, ImportOptions(names, mean=(0.5, 0.5, 0.5)))
-    with pytest.raises(UsageError, match="--std 0,1,1: expected three positive numbers"):
+    with pytest.raises(UsageError, match="`std=0,1,1`: expected three positive numbers"):
         read_source(file, ImportOptions(names, mean=(0.5, 0.5, 0.5), std=(0, 1, 1)))
-    with pytest.raises(UsageError, match="--size 8"):
+    with pytest.raises(UsageError, match="`size=8`"):
         ImportOptions(names, size=8)
     for text in ("0.5,0.5", "a,b,c", "nan"):
-        with pytest.raises(UsageError, match=f"--mean {text}: expected three numbers"):
-            three_numbers(text, "--mean")
-    assert three_numbers("0.5", "--std") == (0.5, 0.5, 0.5)
+        with pytest.raises(UsageError, match=f"`mean={text}`: expected three numbers"):
+            three_numbers(text, "mean")
+    assert three_numbers("0.5", "std") == (0.5, 0.5, 0.5)
 
 
 def test_a_size_that_the_network_does_not_take(names: Path, tmp_path: Path) -> None:
     state = torchvision.models.vit_b_32(weights=None, num_classes=5).state_dict()
-    with pytest.raises(UsageError, match="--size 112: vit_b_32 takes images of 224 pixels"):
+    with pytest.raises(UsageError, match="`size=112`: vit_b_32 takes images of 224 pixels"):
         read_source(saved(state, tmp_path / "model.pth"), ImportOptions(names, size=112))
 
 
@@ -147,7 +147,7 @@ def test_the_output_is_a_safetensors_file_and_is_not_overwritten(
         import_source(file, tmp_path / "source.pth", ImportOptions(names))
     out = tmp_path / "source.safetensors"
     import_source(file, out, ImportOptions(names, size=64))
-    with pytest.raises(UsageError, match="--overwrite"):
+    with pytest.raises(UsageError, match="`overwrite=True`"):
         import_source(file, out, ImportOptions(names, size=64))
 
 
@@ -155,5 +155,7 @@ def test_a_checkpoint_of_this_program_needs_nothing_said(state: State, names: Pa
     out = tmp_path / "source.safetensors"
     import_source(saved(state, tmp_path / "model.pth"), out, ImportOptions(names, size=64))
     assert read_source(out, ImportOptions()).header.classes == NAMES
-    with pytest.raises(UsageError, match=r"--source-classes, --bgr: .* is a source checkpoint of tgkt-edge"):
+    with pytest.raises(
+        UsageError, match=r"`source_classes`, `bgr=True`: .* is a source checkpoint of tgkt-edge"
+    ):
         read_source(out, ImportOptions(names, bgr=True))
