@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from torch import nn
@@ -37,6 +38,10 @@ def source_model(file: Path, kept: Path | None, options: ImportOptions) -> tuple
 
     Args:
         kept: where a run that goes on has its copy, if it has one already. options: of a model of another program.
+
+    Raises:
+        ConfigError: (exit 2) another model than the run began with, or the same weights read with other options.
+        UsageError, CheckpointError, MissingDependency: as :func:`read_source`.
     """
     if kept is None or not kept.is_file():
         given = read_source(file, options)
@@ -47,12 +52,30 @@ def source_model(file: Path, kept: Path | None, options: ImportOptions) -> tuple
     if file.exists():
         now = read_source(file, options)
         one, other = _named(*begun), _named(now.model, now.header)
-        if (one, begun[1].classes) != (other, now.header.classes):
+        changed = _differing_options(begun[0], now.model)
+        if changed or (one, begun[1].classes) != (other, now.header.classes):
             raise ConfigError(
-                f"`source_model={file}`: holds another model than the run was started with, which lies in {kept}: then "
-                f"{one}, now {other}. Give that one, or another `out`."
+                f"`source_model={file}`: holds another model than the run was started with, which lies in {kept}, or "
+                f"is read with other options: {'; '.join([f'then {one}, now {other}', *changed])}. Give the same, or "
+                f"another `out`."
             )
     return begun
+
+
+_OPTIONS = {"arch": "`arch`", "groups": "`map_`", "pixels": "`mean`, `std`, `bgr`, `size`"}
+"""What a checkpoint keeps of an imported model beside its weights, and the arguments that it comes from."""
+
+
+def _differing_options(begun: Classifier, now: Classifier) -> list[str]:
+    """The same weights, read as another network: other strides, classes merged otherwise, or other pixels."""
+    if not (isinstance(begun, ImportedClassifier) and isinstance(now, ImportedClassifier)):
+        return []
+    then, given = (json.loads(json.dumps(model.about)) for model in (begun, now))  # one was JSON already
+    return [
+        f"{name}: then {then.get(key)}, now {given.get(key)}"
+        for key, name in _OPTIONS.items()
+        if then.get(key) != given.get(key)
+    ]
 
 
 def _named(model: Classifier, header: Header) -> str:
