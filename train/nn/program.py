@@ -132,6 +132,11 @@ def probe(kind: str, content: bytes, side: int | None) -> Interface:
     fixed = getattr(run, "fixed", [None] * 4)
     if fixed[2] is not None and fixed[2] != fixed[3]:
         raise CheckpointError(f"its input is {fixed[2]} x {fixed[3]} pixels; expected a square")
+    if fixed[0] not in (None, 1):
+        raise CheckpointError(
+            f"its input takes {fixed[0]} images at once, and no other number; expected one, or any number: export it "
+            f"with a free first dimension"
+        )
     inside = fixed[2]
     batch = fixed[0] is None
     shown = side or inside or 224

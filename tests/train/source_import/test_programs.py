@@ -105,6 +105,11 @@ def test_programs_that_are_no_classifiers_of_rgb(names: Path, tmp_path: Path) ->
     refused(flat, r"its inputs are x tensor\(float\) \[1, 12\]; expected one", names, tmp_path, (1, 12))
 
 
+def test_a_program_for_a_number_of_images_other_than_one(names: Path, tmp_path: Path) -> None:
+    words = "its input takes 4 images at once, and no other number"
+    refused(small_resnet(), words, names, tmp_path, (4, 3, 64, 64))
+
+
 def test_a_damaged_program(names: Path, tmp_path: Path) -> None:
     file = program("onnx", small_resnet(), tmp_path)
     model = onnx.load(file)
