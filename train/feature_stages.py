@@ -26,7 +26,7 @@ from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.methods.translation.translate import Of, Translation, translate
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_imagenet, save_checkpoint
 from tgkt_edge.train.nn.device import Compute
-from tgkt_edge.train.nn.imported import ImportedClassifier, resnet50_in
+from tgkt_edge.train.nn.imported import resnet50_in
 from tgkt_edge.train.nn.model import Classifier, SceneClassifier, frozen
 from tgkt_edge.train.nn.predict import refuse_diverged
 from tgkt_edge.train.report.material import LeftOut, Model
@@ -153,9 +153,7 @@ def left_out_pairs(known: Translation) -> LeftOut:
 def _backbone(source: Classifier, config: AdaptConfig, compute: Compute, log: RunLog) -> nn.Module:
     """Whose features describe the frames: the source's own where they are generic, or nothing better is at hand."""
     if source.pooled or config.weights == "none":
-        own: nn.Module | None = source.backbone
-        if isinstance(source, ImportedClassifier):
-            own = resnet50_in(source)
+        own = resnet50_in(source)
         assert own is not None  # refused before anything was written
         return own
     generic = SceneClassifier(2)

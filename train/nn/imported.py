@@ -206,8 +206,11 @@ def rebuild(about: dict[str, Any]) -> ImportedClassifier:
     return ImportedClassifier(Trunk(body, pixels), about["width"], about["groups"], about)
 
 
-def resnet50_in(model: ImportedClassifier) -> nn.Module | None:
-    """The ResNet-50 that an imported model is, if it takes images as every network here gets them; else None."""
-    network = model.backbone.network
+def resnet50_in(model: Classifier) -> nn.Module | None:
+    """The ResNet-50 in a classifier, if it takes images as every network here gets them; None of another network."""
+    if not isinstance(model, ImportedClassifier):
+        backbone: nn.Module = model.backbone
+        return backbone
+    network: nn.Module = model.backbone.network
     usual = model.backbone.entry.pixels.usual
     return network if usual and model.about.get("arch") == "resnet50" else None

@@ -42,6 +42,7 @@ from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.imported import ImportedClassifier
 from tgkt_edge.train.nn.predict import checked_answers, predict_target
 from tgkt_edge.train.report.comparison import Evidence
 from tgkt_edge.train.report.html import render
@@ -270,6 +271,7 @@ def evidence(material: Material, findings: Findings) -> Evidence:
     if pairs is not None:
         rgb, target = pairs.rgb.astype(np.float32), pairs.translated.astype(np.float32)
         source = source if pairs.source is None else pairs.source.astype(np.float32)
+    source_network = material.models["source-only"].network
     return Evidence(
         classes=material.classes,
         features=answers["source-only"].features,
@@ -282,5 +284,5 @@ def evidence(material: Material, findings: Findings) -> Evidence:
         held_runs=material.held_runs,
         last_churn=churn[-1] if churn else None,
         belong=None if pairs is None else pairs.belong,
-        scratch=material.config.weights == "none",
+        scratch=material.config.weights == "none" and not isinstance(source_network, ImportedClassifier),
     )

@@ -25,6 +25,8 @@ from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.nn.checkpoint import load_classifier
 from tgkt_edge.train.nn.imported import ImportedClassifier
+from tgkt_edge.train.report.comparison import Evidence
+from tgkt_edge.train.report.verdict import Verdict, judge
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 from tgkt_edge.train.source_import.options import ImportOptions
 
@@ -89,6 +91,25 @@ def test_the_default_way(files: Path, tiny: Tiny, tmp_path: Path) -> None:
     bundle = Bundle.open(tmp_path / "bundle")
     assert bundle.provenance["source"]["origin"] == "CC BY 4.0, somebody"
     assert bundle.provenance["source"]["arch"] == "resnet50"
+
+
+def test_without_imagenet_weights_its_own_features_describe_the_frames(
+    files: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ResNet-50 can; the report says so. Whoever trained it may have had more than the task's RGB."""
+    judged: list[Evidence] = []
+
+    def kept(evidence: Evidence) -> Verdict:
+        judged.append(evidence)
+        return judge(evidence)
+
+    monkeypatch.setattr("tgkt_edge.train.report.summary.judge", kept)
+    options = ImportOptions(files / "classes.txt", size=SIDE)
+    sets = (*FEATURES, "method=translate", "weights=none")
+    report = run(tiny, files / "model.pth", tmp_path / "run", options, *sets)
+    assert report["translation"]["own_backbone"]
+    assert not report["translation"]["generic"]
+    assert [one.scratch for one in judged] == [False]
 
 
 def test_a_factor_in_the_last_layer_gives_the_same_labels(files: Path, tiny: Tiny, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ from tgkt_edge.train.methods.translation.source_features import (
     needs_spread,
     source_features,
 )
-from tgkt_edge.train.nn.imported import ImportedClassifier
+from tgkt_edge.train.nn.imported import ImportedClassifier, resnet50_in
 from tgkt_edge.train.nn.model import Classifier
 
 Floats = NDArray[np.float32]
@@ -226,7 +226,7 @@ def translate(
         "pairs": len(rows),
         "prior": taught.prior.tolist(),
         "own_spread": seen.own,
-        "own_backbone": backbone is source.backbone,
+        "own_backbone": backbone is resnet50_in(source),
         "generic": source.pooled != (),
         "imported": isinstance(source, ImportedClassifier),
         "unanswered": [k for k in range(rgb_answers.shape[1]) if not (rgb_answers.argmax(1) == k).any()],
