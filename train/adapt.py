@@ -74,15 +74,16 @@ def adapt(
     if inputs.source_model is not None:
         inputs = dataclasses.replace(inputs, source_model=str(source_checkpoint(Path(inputs.source_model))))
     restore(out)  # of a run that was killed before it wrote its first file
+    options = source_options or ImportOptions()
     if resume:
         _check_resume(inputs, sensor, out, config)
     else:
         refuse_existing(out, overwrite=overwrite, hint="`resume=True` to go on with it or `overwrite=True`")
         refuse_foreign(out, "config.yaml", "an earlier run")
-        _refuse_inside(out, inputs, config)
+        _refuse_inside(out, inputs, config, options)
     compute = open_compute(config)
     run = Run(out)
-    options, digests = source_options or ImportOptions(), DataDigests()
+    digests = DataDigests()
     loaded = _load(inputs, sensor, config, skip_bad, run.source if resume else None, options, digests)
     now = digests.contents()
     if inputs.labels is not None:
@@ -138,6 +139,11 @@ def _load(
         raise UsageError(
             "give either `source_model=FILE` (a source checkpoint) or `source=SRC` (labelled RGB)"
         )
+    if inputs.labels is not None and not config.by_features:
+        raise UsageError(
+            f"`labels={inputs.labels}`: only a translation of features learns from them (`method=tgkt` or "
+            f"`method=translate`, `translator=features`); leave them out, and measure with tgkt-edge audit or evaluate"
+        )
     if inputs.source_model is not None:
         source = source_model(Path(inputs.source_model), kept, options)
         refuse_unfit(source[0], config)
@@ -158,12 +164,6 @@ def _load(
     prior = read_prior(config.translation.prior, classes) if config.by_features else None
     labelled = None
     if inputs.labels is not None:
-        if not config.by_features:
-            raise UsageError(
-                f"`labels={inputs.labels}`: only a translation of features learns from them (`method=tgkt` or "
-                f"`method=translate`, `translator=features`); leave them out, and measure with tgkt-edge audit or "
-                f"evaluate"
-            )
         labelled = load_labels(Path(inputs.labels), target.names, classes)
     pairs, held = no_pairs(side), no_pairs(side)
     held_runs: list[int] = []
@@ -214,9 +214,10 @@ def _check_contents(run: Run, now: dict[str, str]) -> None:
         )
 
 
-def _refuse_inside(out: Path, inputs: RunInputs, config: AdaptConfig) -> None:
+def _refuse_inside(out: Path, inputs: RunInputs, config: AdaptConfig, options: ImportOptions) -> None:
     """Refuse to write where data lies: ``--overwrite`` would delete it. A source model is read before, and copied."""
-    places: dict[str, str | None] = {**dataclasses.asdict(inputs), "source_model": None}
+    places: dict[str, str | Path | None] = {**dataclasses.asdict(inputs), "source_model": None}
+    places |= {"source_classes": options.classes, "map_": options.map, "check_images": options.check_images}
     if config.weights not in ("imagenet", "none"):
         places["weights"] = config.weights
     if config.translation.prior not in NAMED:

@@ -19,6 +19,7 @@ from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 from tgkt_edge.train.run_folder.swap import restore, swap_run_folder
+from tgkt_edge.train.source_import.options import ImportOptions
 
 DEPTH = load_sensor("depth")
 OLD = {"config.yaml": "old", "checkpoints/source.safetensors": "old model", "metrics.jsonl": "old"}
@@ -164,6 +165,19 @@ def test_weights_that_would_be_deleted_before_they_are_read_are_refused(
     with pytest.raises(UsageError, match=r"`weights=.*resnet50\.safetensors` lies inside it"):
         source_only(tmp_path, finished.source, tiny, f"weights={inside}")
     assert inside.exists()
+
+
+@pytest.mark.parametrize("name", ["source_classes", "map_", "check_images"])
+def test_what_says_how_to_read_a_source_model_is_not_deleted(name: str, tiny: Tiny, tmp_path: Path) -> None:
+    """A run that goes on reads it again."""
+    begin(tmp_path, {"config.yaml": "old", "classes.txt": "a"})
+    field = {"source_classes": "classes", "map_": "map"}.get(name, name)
+    options = ImportOptions(**{field: tmp_path / "classes.txt"})  # type: ignore[arg-type]
+    inputs = RunInputs(tiny.inputs.target, None, source_model=str(tmp_path.parent / "model.pth"))
+    config = tiny.config("method=source-only")
+    with pytest.raises(UsageError, match=rf"`{name}=.*classes\.txt` lies inside it"):
+        adapt(inputs, DEPTH, tmp_path, config, overwrite=True, source_options=options)
+    assert everything(tmp_path) == {"config.yaml": "old", "classes.txt": "a"}
 
 
 def test_an_empty_folder_is_written_into_and_never_removed(
