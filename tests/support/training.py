@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +12,16 @@ from typing import Any, Literal
 
 import torch
 import torchvision
+import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
 from tgkt_edge.config import AdaptConfig, build_config
+from tgkt_edge.data.discovery import in_folder, labelled, matched, read_csv_columns
 from tgkt_edge.data.loading import load_images
 from tgkt_edge.demo.write import write_demo_data
+from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.batches import Store
 from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.nn.model import normalise
@@ -90,6 +94,24 @@ def write_small_data(folder: Path, sensor: Literal["depth", "nir"] = "depth") ->
         width=40,
         height=30,
     )
+    return folder
+
+
+def write_prepared(data: Path, folder: Path) -> Path:
+    """Demo data of a depth sensor in the form that ``data prepare`` writes, in the same order."""
+    folder.mkdir()
+
+    def write(name: str, header: str, *columns: list[Any]) -> None:
+        with (folder / name).open("w", newline="") as file:
+            csv.writer(file).writerows([header.split(","), *zip(*columns, strict=True)])
+
+    write("source.csv", "image,label", *labelled(data / "source", "--source", "image"))
+    write("target.csv", "frame", in_folder(data / "target", "--target"))
+    write("paired.csv", "rgb,frame", *matched(data / "paired"))
+    truth = read_csv_columns(data / "target_labels.csv", "--data", ("frame",), ("label",))
+    write("labels.csv", "frame,label", truth["frame"], truth["label"])
+    (folder / "sensor.yaml").write_text(yaml.safe_dump(load_sensor("depth").to_dict()))
+    (folder / "prepare.json").write_text("{}")
     return folder
 
 

@@ -7,22 +7,19 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import protocol_tables
 import pytest
 import tables
-import yaml
 from datasets import DataSet
 from feature_bench import Bench, Draw, scores
 from protocols import as_data_set, closed_rows, resampled, reverse, variants
 from verdict_closed import evidence_of, made
 from verdict_store import load_evidence, save_evidence
 
-from tests.support.training import Tiny
-from tgkt_edge.data.discovery import in_folder, labelled, matched, read_csv_columns
-from tgkt_edge.sensor import load_sensor
+from tests.support.training import Tiny, write_prepared
+from tgkt_edge.data.discovery import read_csv_columns
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.nn.model import frozen
 from tgkt_edge.train.nn.predict import predict_target
@@ -32,21 +29,7 @@ from tgkt_edge.train.report.verdict import judge
 @pytest.fixture(scope="module")
 def data(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     """The tiny set as ``data prepare`` writes it; the files lie beside a labels.csv that has a split."""
-    folder = tmp_path_factory.mktemp("prepared") / "rooms"
-    folder.mkdir()
-
-    def write(name: str, header: str, *columns: list[Any]) -> None:
-        with (folder / name).open("w", newline="") as file:
-            csv.writer(file).writerows([header.split(","), *zip(*columns, strict=True)])
-
-    write("source.csv", "image,label", *labelled(tiny.data / "source", "--source", "image"))
-    write("target.csv", "frame", in_folder(tiny.data / "target", "--target"))
-    write("paired.csv", "rgb,frame", *matched(tiny.data / "paired"))
-    truth = read_csv_columns(tiny.data / "target_labels.csv", "--data", ("frame",), ("label",))
-    write("labels.csv", "frame,label", truth["frame"], truth["label"])
-    (folder / "sensor.yaml").write_text(yaml.safe_dump(load_sensor("depth").to_dict()))
-    (folder / "prepare.json").write_text("{}")
-    return DataSet("rooms", folder)
+    return DataSet("rooms", write_prepared(tiny.data, tmp_path_factory.mktemp("prepared") / "rooms"))
 
 
 @pytest.fixture(scope="module")

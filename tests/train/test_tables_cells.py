@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 import sys
@@ -14,16 +13,13 @@ from typing import Any
 import pytest
 import tables
 import torch
-import yaml
 from cells import Workshop
 from datasets import DataSet
 from paper_figures import Row
 
-from tests.support.training import Tiny, differing_tensors
+from tests.support.training import Tiny, differing_tensors, write_prepared
 from tgkt_edge.config import AdaptConfig, build_config
-from tgkt_edge.data.discovery import in_folder, labelled, matched, read_csv_columns
 from tgkt_edge.errors import ConfigError
-from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.logger import StageLog
 from tgkt_edge.train.nn.checkpoint import load_classifier
 from tgkt_edge.train.run_folder.folder import Run
@@ -34,21 +30,7 @@ TGKT, NO_SELF = Row("tgkt", "tgkt"), Row("no self", "tgkt", ("tgkt.self_training
 @pytest.fixture(scope="module")
 def data(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     """The data of ``finished`` in the form that ``data prepare`` writes, in the same order."""
-    folder = tmp_path_factory.mktemp("prepared") / "rooms"
-    folder.mkdir()
-
-    def write(name: str, header: str, *columns: list[Any]) -> None:
-        with (folder / name).open("w", newline="") as file:
-            csv.writer(file).writerows([header.split(","), *zip(*columns, strict=True)])
-
-    write("source.csv", "image,label", *labelled(tiny.data / "source", "--source", "image"))
-    write("target.csv", "frame", in_folder(tiny.data / "target", "--target"))
-    write("paired.csv", "rgb,frame", *matched(tiny.data / "paired"))
-    truth = read_csv_columns(tiny.data / "target_labels.csv", "--data", ("frame",), ("label",))
-    write("labels.csv", "frame,label", truth["frame"], truth["label"])
-    (folder / "sensor.yaml").write_text(yaml.safe_dump(load_sensor("depth").to_dict()))
-    (folder / "prepare.json").write_text("{}")
-    return DataSet("rooms", folder)
+    return DataSet("rooms", write_prepared(tiny.data, tmp_path_factory.mktemp("prepared") / "rooms"))
 
 
 def workshop(tiny: Tiny, work: Path, **more: Any) -> Workshop:
