@@ -6,6 +6,7 @@ Paper, section 4.1 and appendix D. Inputs of the ResNets are ImageNet-normalised
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -105,7 +106,7 @@ class FloatLinear(nn.Linear):
             return super().forward(x.float())
 
 
-class Classifier(nn.Module):
+class Classifier(nn.Module, ABC):
     """C(F(x)): what every stage asks of a network, whoever made it.
 
     Attributes:
@@ -123,9 +124,9 @@ class Classifier(nn.Module):
     pooled: tuple[int, ...] = ()
     normals: bool = False
 
+    @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """F(x): (B, 3, H, W) normalised RGB -> (B, ``width``)."""
-        raise NotImplementedError
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Of what lies between backbone and classifier."""

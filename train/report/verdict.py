@@ -51,15 +51,15 @@ believed; below lies "slight" agreement (Landis and Koch, 1977)."""
 SAME = 0.02
 """Share of changed answers up to which there is nothing to judge."""
 
-NARROWED = 0.6
-"""The same for a translation of features that also lost a class; chosen on development runs with a wrong prior."""
-
 SURE = 0.5
 """Gain of the correlation on pairs left out that outweighs neighbourhoods in features trained from scratch: shuffled
 pairs of few scenes, which can be learnt, reached 0.47 (lower end of the interval) in runs of benchmarks/verdict.py."""
 
 COLLAPSED = 0.5
 """Hurt if the target network uses fewer than this share of source-only's effective number of classes."""
+
+NARROWED = 0.6
+"""The same for a translation of features that also lost a class; chosen on development runs with a wrong prior."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tgkt_edge.data.loading import Images, spread
 from tgkt_edge.data.names import class_index
 from tgkt_edge.errors import DataError
 from tgkt_edge.train.nn.imported import Entry, Pixels
-from tgkt_edge.train.nn.model import IMAGENET_MEAN, IMAGENET_STD, normalise
+from tgkt_edge.train.nn.model import IMAGENET_MEAN, IMAGENET_STD, Classifier, normalise
 
 BATCH = 32
 
@@ -98,6 +98,22 @@ def batches_of(rgb: NDArray[np.uint8], size: int, batch: int = BATCH) -> Iterato
 
 
 @torch.inference_mode()
+def classified(
+    whole: Any, pixels: Pixels, merge: Any, images: Images, labels: NDArray[np.int64], size: int
+) -> NDArray[np.bool_]:
+    """(N,) whether each image is classified correctly; arguments as of :func:`check`."""
+    entry = Entry(pixels)
+    answers = [merge(whole(entry(x))).argmax(1).numpy() for x in batches_of(images.rgb, size)]
+    found: NDArray[np.bool_] = np.concatenate(answers) == labels
+    return found
+
+
+def check_as_it_is(model: Classifier, images: Images, labels: NDArray[np.int64], size: int) -> Checked:
+    """Accuracy of a source model whose settings are known: nothing else is tried. Arguments as of :func:`check`."""
+    accuracy = float(classified(model, Pixels(), lambda logits: logits, images, labels, size).mean())
+    return Checked(accuracy, len(labels), {}, None, accuracy)
+
+
 def check(
     whole: Any,
     pixels: Pixels,
@@ -114,14 +130,7 @@ def check(
         labels: (N,) numbers of the task's classes. size: of the images' central crop, pixels.
         others: networks that the file might hold as well, by the argument that asks for each.
     """
-
-    def right(setting: Pixels, network: Any = whole) -> NDArray[np.bool_]:
-        entry = Entry(setting)
-        answers = [merge(network(entry(x))).argmax(1).numpy() for x in batches_of(images.rgb, size)]
-        found: NDArray[np.bool_] = np.concatenate(answers) == labels
-        return found
-
-    given, count = right(pixels), len(labels)
+    given, count = classified(whole, pixels, merge, images, labels, size), len(labels)
     accuracy = float(given.mean())
     few = np.array(spread(len(labels), TRIED_ON))
     images = dataclasses.replace(images, rgb=images.rgb[few])
@@ -129,7 +138,7 @@ def check(
     tried: dict[str, float] = {}
     best: tuple[float, str, NDArray[np.bool_]] | None = None
     for name, network in (others or {}).items():
-        answers = right(pixels, network)
+        answers = classified(network, pixels, merge, images, labels, size)
         tried[name] = float(answers.mean())
         if best is None or tried[name] > best[0]:
             best = tried[name], name, answers
@@ -139,7 +148,7 @@ def check(
             if np.allclose([*mean, *std], [*pixels.mean, *pixels.std], atol=2e-3) and bgr == pixels.bgr:
                 continue
             name = f"{arguments}{' `bgr=True`' if bgr else ''}"
-            answers = right(setting)
+            answers = classified(whole, setting, merge, images, labels, size)
             tried[name] = float(answers.mean())
             if best is None or tried[name] > best[0]:
                 best = tried[name], name, answers

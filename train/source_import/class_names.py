@@ -50,10 +50,8 @@ def read_names(path: Path, outputs: int) -> tuple[str, ...]:
 
     Args:
         path: text, one name a line; JSON, a list, {name: number} or {number: name}; or a CSV with the columns class
-        and,
-            if the rows are not in the order of the outputs, index. Of Places365's own list ("/k/kitchen 203") the
-            number
-            at the end is the output's, and the letter in front goes.
+            and, if the rows are not in the order of the outputs, index. Of Places365's own list ("/k/kitchen 203") the
+            number at the end is the output's, and the letter in front goes.
         outputs: of the model.
 
     Raises:
@@ -149,7 +147,7 @@ def read_shares(path: Path, classes: Classes) -> tuple[float, ...] | None:
 
     Args:
         path: that of :func:`read_names`, which could read it; a CSV's column ``images`` has how many there were of
-        each.
+            each.
 
     Raises:
         DataError: numbers that are no counts, or a class without images.
@@ -186,8 +184,7 @@ def read_map(path: Path, names: Sequence[str]) -> Classes:
     """Select and merge: a CSV ``source_class,task_class``, and perhaps ``index``, which must be the output's number.
 
     A source class without a row, or with an empty task_class, is left out. Classes of the task are in the order in
-    which
-    they first stand there.
+    which they first stand there.
 
     Args:
         names: of all outputs.

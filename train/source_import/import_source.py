@@ -19,7 +19,7 @@ from tgkt_edge.train.nn.checkpoint import Header, digest, load_classifier, save_
 from tgkt_edge.train.nn.imported import ImportedClassifier, Pixels
 from tgkt_edge.train.nn.model import Classifier
 from tgkt_edge.train.source_import.assemble import Model, Whole, assemble, model_of
-from tgkt_edge.train.source_import.check_images import Checked, check, task_labels
+from tgkt_edge.train.source_import.check_images import Checked, check, check_as_it_is, task_labels
 from tgkt_edge.train.source_import.class_names import (
     Classes,
     all_classes,
@@ -95,7 +95,7 @@ def read_source(file: Path, options: ImportOptions) -> Imported:
     names = read_names(options.classes, model.outputs)
     classes = read_map(options.map, names) if options.map is not None else all_classes(names)
     mean, std = pixels_of(options, model.arch, found.config)
-    side = model.side if model.side is not None or "program" not in model.about else options.size
+    side = model.side
     pixels = Pixels(mean, std, options.bgr, side)
     size = options.size or side or _size_beside(found.config) or USUAL_SIZE
     if side is not None and options.size not in (None, side):
@@ -149,8 +149,7 @@ def _own(file: Path, options: ImportOptions) -> Imported:
     if options.check_images is not None:
         images = load_images(options.check_images, resize_side(header.image_size), flag="`check_images`")
         labels = task_labels(images, header.classes, "`check_images`")
-        found = check(model, Pixels(), lambda logits: logits, images, labels, header.image_size)
-        lines = dataclasses.replace(found, better=None).lines("`check_images`")
+        lines = check_as_it_is(model, images, labels, header.image_size).lines("`check_images`")
     return Imported(model, header, lines)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tgkt_edge.errors import CheckpointError
 from tgkt_edge.train.nn.imported import ImportedClassifier, Pixels
+from tgkt_edge.train.nn.model import IMAGENET_MEAN, IMAGENET_STD
 from tgkt_edge.train.source_import.assemble import Whole
 from tgkt_edge.train.source_import.check_images import batches_of
 from tgkt_edge.train.source_import.class_names import Classes
@@ -33,8 +34,7 @@ def generated_images(size: int) -> NDArray[np.uint8]:
 
 
 def reference_logits(logits: Tensor, classes: Classes) -> Tensor:
-    """(N, S) of the model as it was -> (N, K) float64: logarithms of the summed exponentials of each class's "
-    "members."""
+    """(N, S) of the model as it was -> (N, K) float64: log of the summed exponentials of each class's members."""
     wide = logits.double()
     return torch.stack([wide[:, list(group)].logsumexp(1) for group in classes.groups], 1)
 
@@ -81,8 +81,6 @@ def prove(
 
 def own_pixels(x: Tensor, pixels: Pixels) -> Tensor:
     """(B, 3, S, S) ImageNet-normalised RGB as the model was trained on it, by the plainest way."""
-    from tgkt_edge.train.nn.model import IMAGENET_MEAN, IMAGENET_STD
-
     unit = x.double() * torch.tensor(IMAGENET_STD).double().view(3, 1, 1)
     unit = unit + torch.tensor(IMAGENET_MEAN).double().view(3, 1, 1)
     if pixels.side is not None and x.shape[-1] != pixels.side:

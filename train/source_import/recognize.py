@@ -78,7 +78,7 @@ def recognize(state: Mapping[str, Tensor], file: str, arch: str | None = None) -
             raise UsageError(
                 f"`arch={arch}`: does not end with a linear layer. Export the model to ONNX: it can be a teacher then."
             )
-        fitting = [one for prefix in prefixes(state, layout.anchor) if (one := layout.fit(state, prefix))]
+        fitting = [layout.fit(state, prefix) for prefix in prefixes(state, layout.anchor)]
         for one in fitting:
             if one.share < nearest[0]:
                 nearest = one.share, name, one.problems
@@ -138,8 +138,8 @@ class _Layout:
     def root(self) -> str:
         return self.head.partition(".")[0]
 
-    def fit(self, state: Mapping[str, Tensor], prefix: str) -> _Fit | None:
-        """How well ``state`` has these tensors after ``prefix``; None: hardly any."""
+    def fit(self, state: Mapping[str, Tensor], prefix: str) -> _Fit:
+        """How well ``state`` has these tensors after ``prefix``."""
         missing, wrong = [], []
         for name, shape in self.expected.items():
             tensor = state.get(prefix + name)

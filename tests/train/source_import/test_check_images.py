@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.support.training import rows_seen
 from tests.train.source_import.conftest import NAMES, saved, small_resnet
 from tgkt_edge.data.loading import load_images
 from tgkt_edge.errors import DataError
 from tgkt_edge.train.nn.imported import Entry, Pixels
-from tgkt_edge.train.source_import.check_images import CAFFE, batches_of
-from tgkt_edge.train.source_import.import_source import read_source
+from tgkt_edge.train.source_import.check_images import CAFFE, batches_of, check_as_it_is
+from tgkt_edge.train.source_import.import_source import import_source, read_source
 from tgkt_edge.train.source_import.options import ImportOptions
 
 CAFFE_PIXELS = Pixels(CAFFE, (1 / 255,) * 3, bgr=True)
@@ -69,6 +70,21 @@ def test_the_right_pixels_are_left_alone(
     about = found.header.extra["import"]
     assert about["check_images"] == {"accuracy": 1.0, "images": 20, "better": None}
     assert about["proof"]["of"] == "check images"
+
+
+def test_a_source_checkpoint_is_asked_once(
+    caffe: dict[str, Tensor], images: Path, names: Path, tmp_path: Path
+) -> None:
+    """Its pixels are known: no other settings are tried."""
+    options = ImportOptions(names, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0), bgr=True, size=64)
+    out = tmp_path / "source.safetensors"
+    import_source(saved(caffe, tmp_path / "model.pth"), out, options)
+    found = read_source(out, ImportOptions(check_images=images))
+    assert found.lines == ["`check_images`: 20 of 20 images classified correctly (100.0%)"]
+    asked = rows_seen(found.model)
+    loaded = load_images(images, 73)
+    assert check_as_it_is(found.model, loaded, loaded.labels, 64).accuracy == 1.0
+    assert sum(asked) == 20
 
 
 def test_images_of_other_classes_are_refused(

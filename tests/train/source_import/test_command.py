@@ -1,0 +1,36 @@
+"""``tgkt-edge source import``: what it prints names flags, as a person types them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+from typer.testing import CliRunner
+
+from tests.train.source_import.conftest import saved
+from tgkt_edge.cli.main import app
+
+
+def run(*words: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["source", "import", *map(str, words)])
+    return done.exit_code, done.stderr
+
+
+def test_what_was_found_names_flags(state: dict[str, Tensor], names: Path, tmp_path: Path) -> None:
+    file, out = saved(state, tmp_path / "model.pth"), tmp_path / "source.safetensors"
+    code, text = run(file, "-o", out, "--source-classes", names, "--size", 64)
+    assert code == 0
+    assert out.is_file()
+    assert "are taken to be the usual ones: --check-images FOLDER" in text
+    assert f"Next: tgkt-edge adapt --source-model {out}" in text
+    assert "`" not in text
+
+
+def test_what_is_refused_names_flags(state: dict[str, Tensor], names: Path, tmp_path: Path) -> None:
+    file, out = saved(state, tmp_path / "model.pth"), tmp_path / "source.safetensors"
+    code, text = run(file, "-o", out, "--map", names)
+    assert code == 2
+    assert "its 5 outputs have no names. Give --source-classes FILE" in text
+    code, text = run(file, "-o", out, "--source-classes", names, "--mean", "1,2")
+    assert code == 2
+    assert "error: --mean 1,2: expected three numbers" in text
