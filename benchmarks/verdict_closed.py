@@ -6,9 +6,11 @@ Each is a translation of features as ``adapt --method translate`` makes it, from
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from datasets import open_data
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from protocols import Variant, variants
 from verdict_store import load_evidence, save_evidence
 
-from tgkt_edge.config import build_config
+from tgkt_edge.config import AdaptConfig, build_config
 from tgkt_edge.io.atomic import write_json
 from tgkt_edge.train.holdout import neighbour_runs
 from tgkt_edge.train.logger import RunLog
@@ -95,10 +97,18 @@ def evidence_of(bench: Bench, one: Made) -> tuple[Evidence, dict[str, dict[str, 
     return evidence, models
 
 
+def kept_in(out: Path, config: AdaptConfig) -> Path:
+    """Where runs with these options are kept: others in the same OUT are not taken for them."""
+    return out / "closed" / hashlib.sha256(repr(config).encode()).hexdigest()[:12]
+
+
 def closed_runs(
     args: argparse.Namespace,
 ) -> Iterator[tuple[str, Evidence, dict[str, dict[str, float]]]]:
-    """Name, evidence and accuracies of every run of ``--closed`` and ``--seeds``; those in OUT are taken from there."""
+    """Name, evidence and accuracies of every run of ``--closed`` and ``--seeds``.
+
+    Those that OUT holds with the same options are taken from there.
+    """
     flags = {"image_size": args.size, "weights": args.weights, "batch": args.batch}
     config = build_config(None, args.set, flags)
     for text in args.closed:
@@ -107,11 +117,8 @@ def closed_runs(
             lines = variants(data, bench, "abcd")
             for seed in args.seeds:
                 for one in made(bench, lines, seed):
-                    file = (
-                        args.out
-                        / "closed"
-                        / f"{data.name}-{one.name.replace(' ', '-').replace(',', '')}-{seed}.npz"
-                    )
+                    name = one.name.replace(" ", "-").replace(",", "")
+                    file = kept_in(args.out, config) / f"{data.name}-{name}-{seed}.npz"
                     truth = file.with_suffix(".json")
                     if not truth.is_file():
                         file.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ import tables
 from datasets import DataSet
 from feature_bench import Bench, Draw, scores
 from protocols import as_data_set, closed_rows, resampled, reverse, variants
-from verdict_closed import evidence_of, made
+from verdict_closed import evidence_of, kept_in, made
 from verdict_store import load_evidence, save_evidence
 
 from tests.support.training import Tiny, write_prepared
@@ -104,7 +104,7 @@ def test_drawn_rows_are_a_data_set(data: DataSet, tmp_path: Path) -> None:
     drawn = as_data_set(data, draw, tmp_path / "drawn")
 
     def lines(file: Path) -> list[list[str]]:
-        return [*csv.reader(file.open(newline=""))]
+        return [*csv.reader(file.read_text(encoding="utf-8").splitlines())]
 
     for rows, before, after in (
         ([0, 5], data.source, drawn.source),
@@ -147,6 +147,13 @@ def run_tables(
         return capsys.readouterr().out
 
     return run
+
+
+def test_runs_to_judge_are_kept_apart_where_options_differ(tiny: Tiny, tmp_path: Path) -> None:
+    folder = kept_in(tmp_path, tiny.config())
+    assert kept_in(tmp_path, tiny.config()) == folder
+    assert kept_in(tmp_path, tiny.config("translation.rounds=3")) != folder
+    assert kept_in(tmp_path, tiny.config("image_size=64")) != folder
 
 
 def test_runs_to_judge_are_made_and_kept(data: DataSet, bench: Bench, tmp_path: Path) -> None:
