@@ -18,7 +18,7 @@ import pytest
 @pytest.mark.slow
 def test_mutated_files_never_end_the_process(tmp_path: Path) -> None:
     count, seed = int(os.environ.get("TGKT_EDGE_FUZZ", "600")), os.environ.get("TGKT_EDGE_FUZZ_SEED", "1")
-    program = str(Path(__file__).with_name("fuzz_images.py"))
+    program = str(Path(__file__).parents[1] / "support/fuzz_images.py")
     done = subprocess.run(
         [sys.executable, program, str(tmp_path), str(count), seed],
         capture_output=True,

@@ -1,53 +1,18 @@
-"""Videos: every combination that is read arrives exactly; every other is refused by its name, before it is decoded."""
+"""Videos: every combination that is read arrives exactly."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from tgkt_edge.errors import DataError, SourceLostError
+from tests.support.videos import FRAMES, decoded, encode, ffmpeg, needs_ffmpeg
 from tgkt_edge.io.containers import video_tracks
-from tgkt_edge.io.video import ExactVideo, pixel_format_name
 from tgkt_edge.runtime.sources import open_source
 from tgkt_edge.sensor import PRESETS
-
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg program")
-
-FRAMES = np.random.default_rng(4).integers(0, 65536, (4, 48, 64)).astype(np.uint16)
-
-
-def ffmpeg(*words: object) -> None:
-    subprocess.run(["ffmpeg", "-v", "error", "-y", *map(str, words)], check=True, capture_output=True)
-
-
-def encode(path: Path, frames: NDArray[Any], *words: str, pixels: str | None = None) -> Path:
-    """``frames`` as ffmpeg writes them with ``words``; ``pixels`` is what their bytes are."""
-    raw = path.with_suffix(".raw")
-    raw.write_bytes(frames.tobytes())
-    given = pixels or ("gray16le" if frames.dtype == np.uint16 else "gray")
-    size = f"{frames.shape[2]}x{frames.shape[1]}"
-    ffmpeg("-f", "rawvideo", "-pix_fmt", given, "-s", size, "-r", "5", "-i", raw, *words, path)
-    raw.unlink()
-    return path
-
-
-def decoded(path: Path) -> list[tuple[NDArray[Any] | None, str]]:
-    video = ExactVideo(path)
-    try:
-        return list(iter(video.read, None))
-    finally:
-        video.close()
 
 
 @pytest.mark.slow
@@ -108,97 +73,6 @@ def test_a_video_s_orientation_is_obeyed_as_ffmpeg_does(degrees: int, tmp_path: 
     assert frame.tobytes() == (tmp_path / "first").read_bytes() != FRAMES[0].tobytes()
 
 
-REFUSED = [
-    ("mkv", ("-c:v", "ffv1", "-pix_fmt", "gray10le"), "pixel format gray10le"),
-    ("mkv", ("-c:v", "ffv1", "-pix_fmt", "gray12le"), "pixel format gray12le"),
-    ("mkv", ("-c:v", "ffv1", "-pix_fmt", "yuv420p"), r"pixel format yuv420p.*16\.\.235"),
-    ("mkv", ("-c:v", "ffv1", "-pix_fmt", "yuv422p"), "pixel format yuv422p"),
-    ("mkv", ("-c:v", "ffv1", "-pix_fmt", "yuv444p16le"), "pixel format yuv444p16le"),
-    ("mkv", ("-c:v", "ffv1", "-pix_fmt", "yuva420p"), "pixel format yuva420p"),
-    ("mkv", ("-c:v", "ffv1", "-pix_fmt", "bgr0"), "pixel format bgr0"),
-    ("mkv", ("-c:v", "ffv1", "-pix_fmt", "gbrp16le"), "pixel format gbrp16le"),
-    ("mov", ("-c:v", "png", "-pix_fmt", "gray16be"), "gray16be.*Its 16 bits are all there"),
-    ("mkv", ("-c:v", "png", "-pix_fmt", "rgb24"), "pixel format rgb24"),
-    ("mkv", ("-c:v", "png", "-pix_fmt", "monob"), "pixel format"),
-    ("mov", ("-c:v", "rawvideo", "-pix_fmt", "gray16be"), "b16g.*Nothing of it is lost"),
-    ("mov", ("-c:v", "rawvideo", "-pix_fmt", "gray"), "encoded as raw RGB"),
-    ("avi", ("-c:v", "rawvideo", "-pix_fmt", "gray16le"), "encoded as 'RGB of 16 bits'"),
-    ("avi", ("-c:v", "rawvideo", "-pix_fmt", "monow"), "encoded as 'RGB of 1 bits'"),
-    ("avi", ("-c:v", "rawvideo", "-pix_fmt", "pal8"), "encoded as 'RGB of 8 bits'"),
-    ("avi", ("-c:v", "rawvideo", "-pix_fmt", "yuyv422"), "encoded as raw yuyv422"),
-    ("mkv", ("-c:v", "rawvideo", "-pix_fmt", "nv12"), "encoded as raw nv12"),
-    ("mov", ("-c:v", "rawvideo", "-pix_fmt", "uyvy422"), "encoded as raw uyvy422"),
-    ("mp4", ("-c:v", "libx264", "-pix_fmt", "yuv420p10le"), "encoded as H.264"),
-    ("mkv", ("-c:v", "libx264", "-pix_fmt", "gray"), "encoded as H.264"),
-    ("mp4", ("-c:v", "libx265", "-pix_fmt", "gray"), "encoded as H.265"),
-    ("mkv", ("-c:v", "libx265", "-pix_fmt", "gray12le"), "encoded as H.265"),
-    ("mov", ("-c:v", "prores_ks", "-pix_fmt", "yuv422p10le"), "encoded as ProRes"),
-    ("avi", ("-c:v", "mjpeg", "-pix_fmt", "yuvj420p"), "encoded as MJPEG"),
-    ("mkv", ("-c:v", "mjpeg", "-pix_fmt", "yuvj422p"), "encoded as MJPEG"),
-    ("mp4", ("-c:v", "mpeg4", "-pix_fmt", "yuv420p"), "encoded as MPEG-4"),
-    ("mkv", ("-c:v", "jpeg2000", "-pix_fmt", "gray16le"), "encoded as JPEG 2000"),
-    ("mkv", ("-c:v", "libvpx-vp9", "-pix_fmt", "yuv444p"), "encoded as VP9"),
-    ("avi", ("-c:v", "huffyuv", "-pix_fmt", "rgb24"), "encoded as HuffYUV"),
-]
-
-
-@pytest.mark.slow
-@needs_ffmpeg
-@pytest.mark.parametrize(("suffix", "words", "told"), REFUSED, ids=lambda value: str(value)[:60])
-def test_everything_else_is_refused_by_its_name(
-    suffix: str, words: tuple[str, ...], told: str, tmp_path: Path
-) -> None:
-    path = tmp_path / f"a.{suffix}"
-    try:
-        encode(path, (FRAMES >> 8).astype(np.uint8), *words)
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"this ffmpeg cannot write it: {error.stderr[-200:]!r}")
-    with pytest.raises(SourceLostError, match=rf"a\.{suffix}: .*{told}.*ffmpeg -i IN .*-c:v ffv1 OUT\.mkv"):
-        open_source(str(path), PRESETS["nir8"])
-
-
-@pytest.mark.slow
-@needs_ffmpeg
-@pytest.mark.parametrize("suffix", ["mov", "mkv"])
-def test_the_command_that_a_refusal_gives_keeps_every_count(suffix: str, tmp_path: Path) -> None:
-    """Big-endian 16 bits, as an Azure Kinect records them: nothing is lost."""
-    codec = "rawvideo" if suffix == "mov" else "png"
-    path = encode(tmp_path / f"IN.{suffix}", FRAMES, "-c:v", codec, "-pix_fmt", "gray16be")
-    with pytest.raises(DataError) as refused:
-        ExactVideo(path)
-    command = str(refused.value)[str(refused.value).index("ffmpeg -i IN") :]
-    ffmpeg(*command.replace("IN ", f"{path} ", 1).replace("OUT.mkv", str(tmp_path / "OUT.mkv")).split()[1:])
-    for (frame, _), truth in zip(decoded(tmp_path / "OUT.mkv"), FRAMES, strict=True):
-        np.testing.assert_array_equal(frame, truth)
-
-
-@pytest.mark.slow
-@needs_ffmpeg
-def test_the_command_for_ten_bits_keeps_every_count(tmp_path: Path) -> None:
-    ten = FRAMES >> 6
-    path = encode(tmp_path / "IN.mkv", ten, "-c:v", "ffv1", pixels="gray10le")
-    with pytest.raises(DataError) as refused:
-        ExactVideo(path)
-    command = str(refused.value)[str(refused.value).index("ffmpeg -i IN") :].replace("WxH", "64x48")
-    command = command.replace("-i IN ", f"-i {path} ").replace("OUT.mkv", str(tmp_path / "OUT.mkv"))
-    subprocess.run(["sh", "-c", command], check=True, capture_output=True)
-    for (frame, _), truth in zip(decoded(tmp_path / "OUT.mkv"), ten, strict=True):
-        np.testing.assert_array_equal(frame, truth)
-
-
-@pytest.mark.slow
-@needs_ffmpeg
-def test_several_tracks_are_refused_with_their_names(tmp_path: Path) -> None:
-    """FFmpeg would take the largest without a word."""
-    one = encode(tmp_path / "one.mkv", FRAMES, "-c:v", "ffv1")
-    other = encode(tmp_path / "other.mkv", FRAMES, "-c:v", "ffv1")
-    path = tmp_path / "IN.mkv"
-    ffmpeg("-i", one, "-i", other, "-map", "0", "-map", "1", "-c", "copy",
-           "-metadata:s:v:0", "title=COLOR", "-metadata:s:v:1", "title=DEPTH", path)  # fmt: skip
-    with pytest.raises(DataError, match=r"holds 2 video tracks: 0 COLOR \((V_)?FFV1\), 1 DEPTH .*-map 0:v:N"):
-        ExactVideo(path)
-
-
 @pytest.mark.slow
 @needs_ffmpeg
 @pytest.mark.parametrize("suffix", [".mkv", ".mov"])
@@ -208,66 +82,6 @@ def test_sound_beside_the_video_is_no_second_track(suffix: str, tmp_path: Path) 
     ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-i", video, "-c:v", "copy", path)
     assert len(video_tracks(path)) == 1
     np.testing.assert_array_equal(decoded(path)[0][0], FRAMES[0])
-
-
-@pytest.mark.slow
-@needs_ffmpeg
-@pytest.mark.parametrize("where", [0.4, 0.5, 0.7])
-@pytest.mark.parametrize("damage", ["a flipped bit", "zeros"])
-def test_from_damage_on_no_frame_is_invented(where: float, damage: str, tmp_path: Path) -> None:
-    """FFmpeg takes damaged parts from the frame before and goes on."""
-    frames = np.random.default_rng(5).integers(0, 4096, (8, 120, 160)).astype(np.uint16)
-    path = encode(tmp_path / "a.mkv", frames, "-c:v", "ffv1", "-level", "3", "-slices", "4", "-slicecrc", "1")
-    data = path.read_bytes()
-    at = int(where * len(data))
-    hurt = bytes((data[at] ^ 1,)) if damage == "a flipped bit" else bytes(64)
-    path.write_bytes(data[:at] + hurt + data[at + len(hurt) :])
-    with open_source(str(path), PRESETS["nir"]) as source:
-        found = list(iter(source.read, None))
-    assert 0 < sum(captured.frame is not None for captured in found) < 8
-    for captured in found:
-        if captured.frame is not None:
-            np.testing.assert_array_equal(captured.frame, frames[captured.number])
-        else:
-            assert "is damaged at or before frame" in str(captured.error)
-
-
-@pytest.mark.slow
-@needs_ffmpeg
-def test_settings_that_send_complaints_to_stdout_are_void(tmp_path: Path) -> None:
-    frames = np.random.default_rng(5).integers(0, 4096, (6, 120, 160)).astype(np.uint16)
-    path = encode(tmp_path / "a.mkv", frames, "-c:v", "ffv1", "-level", "3", "-slices", "4", "-slicecrc", "1")
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2] + bytes(64) + data[len(data) // 2 + 64 :])
-    program = (
-        "import sys, pathlib; from tgkt_edge.io.video import ExactVideo\n"
-        "video = ExactVideo(pathlib.Path(sys.argv[1])); print([bool(read[1]) for read in iter(video.read, None)])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(path)],
-        env={**os.environ, "OPENCV_FFMPEG_LOGLEVEL": "-8"}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert "True" in done.stdout
-    assert "FFMPEG" not in done.stdout
-
-
-@needs_ffmpeg
-def test_fields_are_handed_out_exactly_or_refused_with_the_command_that_helps(tmp_path: Path) -> None:
-    """OpenCV 5 cannot convert interlaced frames, and hands out what was in its buffer."""
-    path = encode(tmp_path / "a.mkv", FRAMES, "-c:v", "ffv1", "-flags", "+ilme+ildct", "-top", "1")
-    whole = tmp_path / "whole.mkv"
-    ffmpeg("-i", path, "-vf", "setfield=prog", "-pix_fmt", "gray16le", "-c:v", "ffv1", whole)
-    for file, refused in ((path, True), (whole, False)):
-        with open_source(str(file), PRESETS["nir"]) as source:
-            found = list(iter(source.read, None))
-        assert len(found) == 4
-        for captured, frame in zip(found, FRAMES, strict=True):
-            if captured.frame is not None:
-                np.testing.assert_array_equal(captured.frame, frame)
-            else:
-                assert refused
-                assert "(interlaced)" in str(captured.error)
-                assert "-vf setfield=prog -pix_fmt gray16le -c:v ffv1" in str(captured.error)
 
 
 def test_a_video_of_opencv_s_own_writer_loops(tmp_path: Path) -> None:
@@ -293,66 +107,3 @@ def test_the_content_decides_not_the_name(tmp_path: Path) -> None:
         captured = source.read()
         assert captured is not None
         np.testing.assert_array_equal(captured.frame, FRAMES[0])
-
-
-CONTENTS = {
-    "a.hdr": (b"#?RADIANCE\n", "a Radiance HDR"),
-    "a.gif": (b"GIF89a" + bytes(99), "a GIF"),
-    "a.jp2": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99), "a JPEG 2000"),
-    "a.m3u8": (b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n", "neither an image"),
-    "a.ffconcat": (b"ffconcat version 1.0\nfile /etc/passwd\n", "neither an image"),
-    "a.sdp": (b"v=0\no=- 0 0 IN IP4 127.0.0.1\n", "neither an image"),
-    "a.y4m": (b"YUV4MPEG2 W64 H48 F5:1 Cmono\nFRAME\n" + bytes(64 * 48), "neither an image"),
-    "a.ts": (b"G" + bytes(187), "neither an image"),
-    "a.raw": (bytes(640 * 480 * 2), "neither an image"),
-    "a.mkv": (b"something else " * 9, "neither an image"),
-    "empty.mkv": (b"", "neither an image"),
-    "nothing": (b"x", "neither an image"),
-    "cut.mkv": (b"\x1a\x45\xdf\xa3\x9f", "holds no video|damaged"),
-    "cut.avi": (b"RIFF\0\0\0\0AVI LIST", "holds no video"),
-    "cut.mp4": (b"\0\0\0\x18ftypisom" + bytes(12) + b"\0\0\1\0mdat", "holds no video"),
-}
-
-
-@pytest.mark.slow
-def test_files_of_any_name_and_content_end_with_a_word(tmp_path: Path) -> None:
-    """In a process of its own: what OpenCV and FFmpeg make of some of these ends the process."""
-    for name, (content, _) in CONTENTS.items():
-        (tmp_path / name).write_bytes(content)
-    program = """if True:
-        import json, sys
-        from tgkt_edge.errors import SourceLostError
-        from tgkt_edge.runtime.sources import open_source
-        from tgkt_edge.sensor import PRESETS
-        told = {}
-        for name in sys.argv[1:]:
-            try:
-                open_source(name, PRESETS["nir"])
-            except SourceLostError as error:
-                told[name] = str(error)
-        print(json.dumps(told))
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", program, *CONTENTS], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    for name, (_, expected) in CONTENTS.items():
-        assert re.match(f"{re.escape(name)}: .*({expected})", told[name]), told[name]
-
-
-@pytest.mark.parametrize(
-    ("code", "name"),
-    [
-        (b"Y1\0\x0a", "gray10le"),
-        (b"\x10\x001Y", "gray16be"),
-        (b"Y3\x0b\x0a", "yuv420p10le"),
-        (b"Y4\x00\x08", "yuva444p"),
-        (b"G3\0\x10", "gbrp16le"),
-        (b"NV12", "nv12"),
-        (bytes(4), "one without a name"),
-        (b"\xff\xff\xff\xff", r"code b'\xff\xff\xff\xff'"),
-    ],
-)
-def test_pixel_formats_have_ffmpeg_s_names(code: bytes, name: str) -> None:
-    assert pixel_format_name(int.from_bytes(code, "little")) == name

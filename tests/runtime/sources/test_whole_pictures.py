@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.runtime.sources.rtsp_server import Loses, rtsp_camera
+from tests.support.rtsp_server import Loses, rtsp_camera
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime import open_source
 from tgkt_edge.runtime.sources.base import Captured
@@ -143,7 +143,7 @@ def test_a_video_opened_after_and_beside_a_network_camera_is_heard(
     damaged_video: Callable[[], Path],
 ) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom tests.runtime.sources.rtsp_server import rtsp_camera\n"
+        "import sys\nfrom pathlib import Path\nfrom tests.support.rtsp_server import rtsp_camera\n"
         "from tgkt_edge.io.video import ExactVideo\nfrom tgkt_edge.runtime import open_source\n"
         "from tgkt_edge.sensor import PRESETS\n"
         "def heard():\n    video = ExactVideo(Path(sys.argv[1]))\n"
