@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag1 import Writer as Rosbag1Writer
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as Rosbag2Writer
 from rosbags.typesys import Stores, get_typestore
+
+from tgkt_edge.io.bags.open_bag import open_bag
+from tgkt_edge.io.bags.pictures import read_picture
+
+RANDOM = np.random.default_rng(8)
+DEPTH = RANDOM.integers(0, 65536, (24, 34)).astype(np.uint16)
+METRES = RANDOM.normal(2, 1, (24, 34)).astype(np.float32)
+METRES[0, :3] = [np.nan, np.inf, 0]
+GREY = RANDOM.integers(0, 256, (24, 34)).astype(np.uint8)
+BGR = RANDOM.integers(0, 256, (24, 34, 3)).astype(np.uint8)
+HOLED = np.where(RANDOM.random(DEPTH.shape) < 0.4, 0, DEPTH).astype(np.uint16)
+MATRIX, DISTORTION = [30, 0, 16.5, 0, 31, 11.5, 0, 0, 1], [0.1, -0.2, 0.01, 0.02, 0.3]
 
 KINDS = ("bag", "bag.bz2", "bag.lz4", "db3", "mcap")
 
@@ -94,3 +108,16 @@ class BagMaker:
             return path
         (found,) = (folder / "rec").glob(f"*.{self.kind}")
         return found
+
+
+def pictures(path: Path, topic: str) -> list[Any]:
+    """All pictures of a topic of a recording that is whole."""
+    bag = open_bag(path)
+    found = [read_picture(message) for message in bag.messages([topic])]
+    assert bag.problem == ""
+    return found
+
+
+def compressed_depth(counts: NDArray[Any], a: float = 0.0, b: float = 0.0) -> bytes:
+    """uint16 counts as compressed_depth_image_transport sends them, with its parameters A and B."""
+    return struct.pack("<iff", 0, a, b) + cv2.imencode(".png", counts)[1].tobytes()

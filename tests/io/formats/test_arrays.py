@@ -191,6 +191,26 @@ def test_arrays_are_found_as_frames_and_are_no_photographs(tmp_path: Path) -> No
             read_rgb(path)
 
 
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_a_header_that_claims_more_pages_than_the_file_holds_costs_no_memory(
+    name: str, tmp_path: Path
+) -> None:
+    """2**35 pages would be as many paths. Those that are there are read, and the one after them is truncated."""
+    header = io.BytesIO()
+    shape = (1 << 35, 9, 9)
+    np.lib.format.write_array_header_1_0(header, {"descr": "<u2", "fortran_order": False, "shape": shape})
+    data = header.getvalue() + COUNTS.astype("<u2").tobytes()[: 2 * 81 + 7]
+    if name == "a.npy":
+        (tmp_path / name).write_bytes(data)
+    else:
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("arr_0.npy", data)
+    first, second = with_pages(tmp_path / name)
+    np.testing.assert_array_equal(read_frame(first), COUNTS.ravel()[:81].reshape(9, 9))
+    with pytest.raises(DataError, match=r"is truncated \(7 of 162 bytes"):
+        read_frame(second)
+
+
 def test_words_behind_a_question_mark_must_be_known(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", COUNTS)
     for question, words in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,20 @@ def test_tiles_and_parts_are_refused_by_name(tmp_path: Path) -> None:
     OpenEXR.File(parts).write(str(tmp_path / "parts.exr"))
     with pytest.raises(DataError, match="an OpenEXR with several parts"):
         read_frame(tmp_path / "parts.exr")
+
+
+def test_a_header_whose_compression_says_nothing_is_refused(tmp_path: Path) -> None:
+    def attribute(name: bytes, kind: bytes, value: bytes) -> bytes:
+        return name + b"\0" + kind + b"\0" + struct.pack("<i", len(value)) + value
+
+    window = struct.pack("<4i", 0, 0, 1, 1)
+    header = (
+        attribute(b"dataWindow", b"box2i", window) + attribute(b"displayWindow", b"box2i", window)
+        + attribute(b"compression", b"compression", b"")
+    )  # fmt: skip
+    (tmp_path / "a.exr").write_bytes(b"\x76\x2f\x31\x01" + struct.pack("<I", 2) + header + b"\0")
+    with pytest.raises(DataError, match="compressed with method 255, which is not read"):
+        read_frame(tmp_path / "a.exr")
 
 
 def test_a_file_cut_off_anywhere_is_named(tmp_path: Path) -> None:

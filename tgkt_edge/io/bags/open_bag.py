@@ -16,7 +16,7 @@ from tgkt_edge.io.bags.rosbag2 import MCAP, SQLITE, McapFile, Rosbag2Sqlite
 from tgkt_edge.io.images import natural_key
 from tgkt_edge.sensor import Intrinsics
 
-Role = Literal["depth", "infrared", "colour", "other"]
+Role = Literal["depth", "infrared", "color", "other"]
 
 _DEPTH, _GREY = ("16UC1", "32FC1"), ("mono16", "mono8", "8UC1")
 _REALSENSE = re.compile(r"/device_\d+/")
@@ -61,7 +61,7 @@ def open_bag(path: Path) -> Bag:
         parts = _parts(path)
         if not parts:
             raise DataError(f"{path}: is no recording: expected files named {' or '.join(_SUFFIXES)} in it")
-        return _Parts([open_bag(part) for part in parts])
+        return _Parts(parts)
     try:
         with path.open("rb") as file:
             head = file.read(16)
@@ -133,12 +133,12 @@ def realsense_unit(bag: Bag) -> float | None:
 
 
 def choose(
-    bag: Bag, known: list[Stream], asked: str | None, roles: Collection[Role], flag: str, where: str
+    bag: Bag, known: list[Stream], asked: str | None, roles: Collection[Role], argument: str, where: str
 ) -> Stream:
     """The topic that ``asked`` names, or the only one of ``roles``.
 
     Args:
-        flag: what names a topic, for messages. where: what to call the recording.
+        argument: what names a topic, for messages. where: what to call the recording.
 
     Raises:
         DataError: it is not there, or holds no pictures that are read; or several fit. Lists what is there.
@@ -166,13 +166,13 @@ def choose(
     if not raw:
         raise DataError(f"{where}: holds no topic of {what} pictures. Topics of pictures: {listed}.")
     raise DataError(
-        f"{where}: holds {len(raw)} topics of {what} pictures: {', '.join(map(str, raw))}. Name one with {flag}."
+        f"{where}: holds {len(raw)} topics of {what} pictures: {', '.join(map(str, raw))}. Name one with {argument}."
     )
 
 
 def _role(encoding: str, axes: int, name: str) -> Role:
     if axes == 3:
-        return "colour"
+        return "color"
     if encoding in _DEPTH or (encoding == "mono16" and "depth" in name.lower()):
         return "depth"
     return "infrared" if encoding in _GREY else "other"
@@ -201,20 +201,30 @@ def _parts(folder: Path) -> list[Path]:
 
 
 class _Parts(Bag):
-    """A recording that was split into several files, one after the other."""
+    """A recording that was split into several files, one after the other. Of some that were cut off before their first
+    message, as the last one is when the power goes, the others are read."""
 
-    def __init__(self, bags: list[Bag]) -> None:
-        self._bags = bags
+    def __init__(self, files: list[Path]) -> None:
+        self._bags: list[Bag] = []
+        self._topics: dict[str, Topic] = {}
+        self._unreadable: list[DataError] = []
+        for file in files:
+            try:
+                bag = open_bag(file)
+                for name, topic in bag.topics().items():
+                    self._topics.setdefault(name, topic)
+                self._bags.append(bag)
+            except DataError as error:
+                self._unreadable.append(error)
+        if not self._bags:
+            raise self._unreadable[0]
 
     def topics(self) -> dict[str, Topic]:
-        found: dict[str, Topic] = {}
-        for bag in self._bags:
-            for name, topic in bag.topics().items():
-                found.setdefault(name, topic)
-        return found
+        return self._topics
 
     def messages(self, names: Collection[str]) -> Iterator[Message]:
-        problems = []
+        self.problem = ""
+        problems = [str(error) for error in self._unreadable]
         for bag in self._bags:
             yield from bag.messages(names)
             if bag.problem:

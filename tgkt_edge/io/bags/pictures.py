@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.errors import DataError
+from tgkt_edge.errors import ConfigError, DataError
 from tgkt_edge.io.bags.message import Message
 from tgkt_edge.io.bags.rvl import decode_rvl
 from tgkt_edge.io.formats.picture import check_size
@@ -76,7 +76,11 @@ def stamp_of(content: Any) -> float:
 
 
 def read_intrinsics(message: Message) -> tuple[Intrinsics, tuple[int, int]] | None:
-    """Intrinsics of a CameraInfo, and the (width, height) that they are for; None: the camera is not calibrated."""
+    """Intrinsics of a CameraInfo, and the (width, height) that they are for; None: the camera is not calibrated.
+
+    Raises:
+        DataError: the message is damaged, or says what no camera has, such as one coefficient of no model.
+    """
     content = deserialized(message)
     matrix = np.asarray(content.k if hasattr(content, "k") else content.K, np.float64).reshape(3, 3)
     distortion = np.asarray(content.d if hasattr(content, "d") else content.D, np.float64)
@@ -87,10 +91,13 @@ def read_intrinsics(message: Message) -> tuple[Intrinsics, tuple[int, int]] | No
         or not np.isfinite(distortion).all()
     ):
         return None
-    camera = Intrinsics(
-        float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2]),
-        tuple(map(float, distortion)), str(content.distortion_model) or None,
-    )  # fmt: skip
+    try:
+        camera = Intrinsics(
+            float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2]),
+            tuple(map(float, distortion)), str(content.distortion_model) or None,
+        )  # fmt: skip
+    except ConfigError as error:
+        raise DataError(f"{message.topic.name}: {error}") from error
     return camera, (int(content.width), int(content.height))
 
 

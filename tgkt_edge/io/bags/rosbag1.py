@@ -37,12 +37,11 @@ class Rosbag1(Bag):
         with self._path.open("rb") as file:
             file.seek(len(MAGIC))
             try:
-                fields, _ = _record(file)
-                index = struct.unpack("<Q", fields.get(b"index_pos", bytes(8)))[0]
-                if index:
+                fields, _ = _record(file) or ({}, b"")
+                if index := _index(fields):
                     file.seek(index)
                     _connections(file, found)
-            except (_CutOff, struct.error, OSError):
+            except (_CutOff, struct.error, OSError, ValueError, OverflowError):
                 found = {}
         if not found:
             for _ in self._walk(found, frozenset()):
@@ -56,19 +55,23 @@ class Rosbag1(Bag):
         return self._walk({}, frozenset(names))
 
     def _walk(self, connections: dict[int, Topic], names: frozenset[str]) -> Iterator[Message]:
-        self.problem = ""
+        self.problem, index = "", 0
         with self._path.open("rb") as file:
             file.seek(len(MAGIC))
             try:
-                while (record := _record(file)) != ({}, b""):
+                while (record := _record(file)) is not None:
                     fields, data = record
                     kind = _kind(fields)
-                    if kind == _CONNECTION:
+                    if kind == _BAG_HEADER:
+                        index = _index(fields)
+                    elif kind == _CONNECTION:
                         _connect(fields, data, connections)
                     elif kind == _MESSAGE:
                         yield from _message(fields, memoryview(data), connections, names)
                     elif kind == _CHUNK:
                         yield from _chunk(fields, data, connections, names)
+                if not 0 < index < file.tell():
+                    self.problem = f"{self._path}: is cut off before its index; what is whole is read"
             except (_CutOff, struct.error, ValueError) as error:
                 at = file.tell()
                 self.problem = (
@@ -76,11 +79,11 @@ class Rosbag1(Bag):
                 )
 
 
-def _record(file: IO[bytes]) -> tuple[_Fields, bytes]:
-    """The next record's fields and data; nothing at the end."""
+def _record(file: IO[bytes]) -> tuple[_Fields, bytes] | None:
+    """The next record's fields and data; None at the end."""
     length = file.read(4)
     if not length:
-        return {}, b""
+        return None
     fields = _fields(_sized(file, length, 1 << 20))
     return fields, _sized(file, file.read(4), MAX_BYTES)
 
@@ -103,11 +106,16 @@ def _fields(header: bytes | memoryview) -> _Fields:
     while at + 4 <= len(header):
         size = struct.unpack_from("<I", header, at)[0]
         name, equals, value = bytes(header[at + 4 : at + 4 + size]).partition(b"=")
-        if not equals:
+        if not equals or at + 4 + size > len(header):
             raise _CutOff("a record's header is none")
         found[name] = value
         at += 4 + size
     return found
+
+
+def _index(fields: _Fields) -> int:
+    """The byte at which a bag's index begins; 0: none was written, for the recording was not ended."""
+    return int(struct.unpack("<Q", fields.get(b"index_pos", bytes(8)))[0])
 
 
 def _kind(fields: _Fields) -> int:
@@ -135,7 +143,7 @@ def _message(
 
 def _connections(file: IO[bytes], found: dict[int, Topic]) -> None:
     """Those of the index, where the file stands."""
-    while (record := _record(file)) != ({}, b""):
+    while (record := _record(file)) is not None:
         fields, data = record
         if _kind(fields) != _CONNECTION:
             return
@@ -146,7 +154,7 @@ def _chunk(
     fields: _Fields, data: bytes, connections: dict[int, Topic], names: frozenset[str]
 ) -> Iterator[Message]:
     """Messages and connections of one chunk, which is in memory as a whole."""
-    plain = memoryview(_unpacked(fields.get(b"compression", b"none"), data))
+    plain = memoryview(_unpacked(fields, data))
     at = 0
     while at + 8 <= len(plain):
         header = struct.unpack_from("<I", plain, at)[0]
@@ -166,16 +174,25 @@ def _chunk(
             yield from _message(inner, body, connections, names)
 
 
-def _unpacked(packing: bytes, data: bytes) -> bytes:
+def _unpacked(fields: _Fields, data: bytes) -> bytes:
+    """A chunk's records: as many bytes as its header says, and no more are unpacked."""
+    packing = fields.get(b"compression", b"none")
     if packing == b"none":
         return data
+    decompressor: Any
+    if packing == b"bz2":
+        decompressor = bz2.BZ2Decompressor()
+    elif packing == b"lz4":
+        decompressor = require("lz4.frame", "ros", "Unpacking this bag").LZ4FrameDecompressor()
+    else:
+        raise _CutOff(f"chunks are packed with {packing.decode('latin-1')}")
+    size = struct.unpack("<I", fields.get(b"size", b""))[0]
+    if size > MAX_BYTES:
+        raise _CutOff(f"a chunk of {size} bytes")
     try:
-        if packing == b"bz2":
-            return bz2.decompress(data)
-        if packing == b"lz4":
-            lz4: Any = require("lz4.frame", "ros", "Unpacking this bag")
-            plain: bytes = lz4.decompress(data)
-            return plain
+        plain: bytes = decompressor.decompress(data, size + 1)
     except (OSError, RuntimeError, EOFError) as error:
         raise _CutOff(f"a chunk cannot be unpacked: {error}") from error
-    raise _CutOff(f"chunks are packed with {packing.decode('latin-1')}")
+    if len(plain) != size:
+        raise _CutOff(f"a chunk holds another number of bytes than the {size} that its header says")
+    return plain

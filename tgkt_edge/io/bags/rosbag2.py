@@ -53,12 +53,18 @@ class Rosbag2Sqlite(Bag):
                     f"messages.topic_id = topics.id where topics.name in ({marks}) order by messages.timestamp",
                     [*names],
                 ):
-                    yield Message(topics[name], int(time), data)
+                    if not isinstance(time, int) or not isinstance(data, bytes):
+                        raise sqlite3.DataError(f"a message of {name} has no time or no bytes")
+                    yield Message(topics[name], time, data)
         except sqlite3.Error as error:
             self.problem = f"{self._path}: is cut off or damaged ({error}); what is whole is read"
 
     def _open(self) -> Any:
-        return _closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro&immutable=1", uri=True))
+        """What was not yet moved from the log beside the file (-wal, after a power cut) is read with it, which SQLite
+        does by a file of its own in the folder; a recording without one may lie where nothing can be written."""
+        log = self._path.with_name(f"{self._path.name}-wal")
+        how = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+        return _closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?{how}", uri=True))
 
 
 class _closing:  # noqa: N801
@@ -83,7 +89,6 @@ class McapFile(Bag):
 
     def topics(self) -> dict[str, Topic]:
         """From the summary at the end, or, of a file that was cut off, from all of it."""
-        from mcap.exceptions import McapError
         from mcap.reader import SeekingReader
 
         found: dict[str, Topic] = {}
@@ -95,7 +100,7 @@ class McapFile(Bag):
                 for number, channel in summary.channels.items():
                     schema = summary.schemas.get(channel.schema_id)
                     found[channel.topic] = _topic(channel, schema, counts.get(number))
-        except (*_BROKEN, McapError):
+        except _broken():
             found = {}
         if not found:
             for _ in self._walk(found, frozenset()):
@@ -109,7 +114,6 @@ class McapFile(Bag):
         return self._walk({}, frozenset(names))
 
     def _walk(self, found: dict[str, Topic], names: frozenset[str]) -> Iterator[Message]:
-        from mcap.exceptions import McapError
         from mcap.records import Channel, DataEnd, Schema
         from mcap.records import Message as Record
         from mcap.stream_reader import StreamReader
@@ -134,7 +138,7 @@ class McapFile(Bag):
                         topic = channels[record.channel_id]
                         if topic.name in names:
                             yield Message(topic, record.log_time, record.data)
-        except (*_BROKEN, McapError) as error:
+        except _broken() as error:
             self.problem = f"{self._path}: is cut off or damaged ({_words(error)}); what is whole is read"
         if not ended and not self.problem:
             self.problem = f"{self._path}: is cut off; what is whole is read"
@@ -150,6 +154,14 @@ _BROKEN = (
     RuntimeError,
     MemoryError,
 )
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """What mcap and the libraries that unpack its chunks raise for damaged files."""
+    from mcap.exceptions import McapError
+    from zstandard import ZstdError
+
+    return (*_BROKEN, McapError, ZstdError)
 
 
 def _words(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import DataError
 
-_MOST_GROUPS = 6  # of three bits: more than 17 bits no difference needs
+_MOST_GROUPS = 10  # of three bits: 30 bits, for a run may be as long as the picture (MAX_PIXELS is 2**28)
 
 
 def decode_rvl(data: bytes | memoryview, pixels: int) -> NDArray[np.uint16]:
@@ -24,8 +24,10 @@ def decode_rvl(data: bytes | memoryview, pixels: int) -> NDArray[np.uint16]:
         raise DataError("is damaged: its RVL stream ends too early")
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
+    if lengths.max() > _MOST_GROUPS:
+        raise DataError("is damaged: its RVL stream holds a number that no picture needs")
     values = np.zeros(len(ends), np.int64)
-    for place in range(min(int(lengths.max()), _MOST_GROUPS)):
+    for place in range(int(lengths.max())):
         longer = lengths > place
         values[longer] |= (groups[starts[longer] + place].astype(np.int64) & 7) << (3 * place)
     out = np.zeros(pixels, np.uint16)

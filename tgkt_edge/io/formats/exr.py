@@ -43,7 +43,7 @@ def decode_exr(data: bytes, channel: str | None = None) -> Picture:
     left, top, right, bottom = window
     width, height = right - left + 1, bottom - top + 1
     check_size(width, height)
-    packing = attributes.get(b"compression", b"\xff")[0]
+    packing = (attributes.get(b"compression") or b"\xff")[0]
     if packing not in _ROWS:
         raise DataError(
             f"is an OpenEXR compressed with {_PACKINGS.get(packing, f'method {packing}')}, which is not read. {_REPACK}"

@@ -62,20 +62,34 @@ def decode_npz(data: bytes, array: str | None = None, page: int | None = None) -
     Raises:
         DataError: see :func:`decode_npy`; it holds no array of that name, or several and none is named.
     """
-    return decode_npy(_array_of(data, array, _MOST), page)
+    return decode_npy(_array_of(data, array, _MOST)[0], page)
 
 
 def count_npy_pages(file: IO[bytes]) -> int:
-    """How many frames a .npy holds. Raises DataError if it is none that is read."""
-    return _pages(_header(file)[0])[0]
+    """How many frames a .npy holds: of a truncated one those that are whole, and the one within which it ends.
+
+    Raises:
+        DataError: it is none that is read.
+    """
+    shape, _, dtype = _header(file)
+    start = file.tell()
+    return _whole_pages(shape, dtype, file.seek(0, io.SEEK_END) - start)
 
 
 def count_npz_pages(data: bytes, array: str | None = None) -> int:
     """As :func:`count_npy_pages`, of the array in an archive."""
-    return count_npy_pages(_array_of(data, array, 1 << 16))
+    file, size = _array_of(data, array, 1 << 16)
+    shape, _, dtype = _header(file)
+    return _whole_pages(shape, dtype, min(size, _MOST) - file.tell())
 
 
 _MOST = 8 * MAX_PIXELS + (1 << 16)
+
+
+def _whole_pages(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> int:
+    """Pages that ``size`` bytes of numbers may hold, and one more: a damaged header would claim any number."""
+    count, height, width = _pages(shape)
+    return min(count, size // max(1, height * width * dtype.itemsize) + 1)
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -107,8 +121,8 @@ def _pages(shape: tuple[int, ...]) -> tuple[int, int, int]:
     )
 
 
-def _array_of(data: bytes, array: str | None, at_most: int) -> IO[bytes]:
-    """The one array of an archive, or that named: the first ``at_most`` bytes of its file."""
+def _array_of(data: bytes, array: str | None, at_most: int) -> tuple[IO[bytes], int]:
+    """The one array of an archive, or that named: the first ``at_most`` bytes of its file, and how many it has."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
@@ -118,8 +132,9 @@ def _array_of(data: bytes, array: str | None, at_most: int) -> IO[bytes]:
             raise DataError(f"holds the arrays {', '.join(names)}. Name one: FILE?array={names[0]}")
         if array is not None and array not in names:
             raise DataError(f"holds no array '{array}'. It holds {', '.join(names)}.")
-        with archive.open(f"{array or names[0]}.npy") as file:
-            return io.BytesIO(file.read(at_most))
+        about = archive.getinfo(f"{array or names[0]}.npy")
+        with archive.open(about) as file:
+            return io.BytesIO(file.read(at_most)), about.file_size
     except _ZIP_ERRORS as error:
         raise DataError(f"is damaged: it is no whole archive of arrays ({error})") from error
 
