@@ -8,7 +8,8 @@ from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.io.bags.open_bag import is_bag
 from tgkt_edge.io.parts import split_folder
 from tgkt_edge.runtime.recorder.import_folder import import_folder
-from tgkt_edge.runtime.recorder.import_recording import ImportSummary, import_recording
+from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
+from tgkt_edge.runtime.recorder.import_recording import import_recording
 
 
 def import_data(
@@ -32,7 +33,7 @@ def import_data(
         src: a .bag, .mcap or .db3 file, a folder of ``ros2 bag record``, or a folder of files. out: new or empty.
         topic: of the sensor's pictures, or their sub-folder; None: the only one that fits.
         sensor: preset or YAML file: what the counts mean. None: what the recording says (ROS's 16UC1 and 32FC1).
-        pair: write pairs with the pictures of ``rgb_topic``; None: the only colour topic, or the folder named as such.
+        pair: write pairs with the pictures of ``rgb_topic``; None: the only one in color, or so named.
         max_skew_ms: milliseconds that the halves of a pair may lie apart.
         clock: of recordings: "header" (of the camera) or "received". times: of files: "name", "mtime" or a CSV.
         confidence, min_confidence: of files: see :func:`tgkt_edge.runtime.recorder.import_folder.import_folder`.
@@ -42,19 +43,16 @@ def import_data(
         UsageError: (exit 2) a bad argument, or ``out`` holds something. DataError: (exit 2) no such recording, topic
             or folder, or no frame fits. TgktEdgeError: (exit 1) the disk refuses. MissingDependency: (exit 6).
     """
+    options = ImportOptions(topic, sensor, pair, rgb_topic, max_skew_ms, form)
     folder = split_folder(src)[0]
     if not folder.exists():
         raise DataError(f"{src}: does not exist")
     if folder.is_dir() and not is_bag(folder):
         if clock != "header":
-            raise UsageError(f"--clock {clock} is of recordings; {src} is a folder of files: see --times")
+            raise UsageError(f"`clock={clock}` is of recordings; {src} is a folder of files: see `times`")
         return import_folder(
-            src, out, topic=topic, sensor=sensor, pair=pair, rgb_topic=rgb_topic, max_skew_ms=max_skew_ms,
-            times=times, confidence=confidence, min_confidence=min_confidence, form=form,
-        )  # fmt: skip
+            src, out, options, times=times, confidence=confidence, min_confidence=min_confidence
+        )
     if times != "name" or confidence is not None or min_confidence is not None:
-        raise UsageError(f"--times, --confidence and --min-confidence are of files; {src} is a recording")
-    return import_recording(
-        src, out, topic=topic, sensor=sensor, pair=pair, rgb_topic=rgb_topic, max_skew_ms=max_skew_ms,
-        clock=clock, form=form,
-    )  # fmt: skip
+        raise UsageError(f"`times`, `confidence` and `min_confidence` are of files; {src} is a recording")
+    return import_recording(src, out, options, clock=clock)

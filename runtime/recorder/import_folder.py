@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +18,14 @@ from tgkt_edge.io.file_times import times_of
 from tgkt_edge.io.images import find_images, read_frame, read_rgb
 from tgkt_edge.io.parts import split_folder, split_part, with_pages
 from tgkt_edge.notes import note
-from tgkt_edge.runtime.recorder.import_recording import ImportSummary
+from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
 from tgkt_edge.runtime.recorder.pair_matcher import Pairing
-from tgkt_edge.runtime.recorder.writer import FORMATS, RecordingWriter
+from tgkt_edge.runtime.recorder.writer import RecordingWriter
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
 
-FRAMES = ("depth", "frame", "frames", "ir", "nir", "infrared", "thermal")
-COLOURS = ("rgb", "color", "colour", "image", "images")
+FRAME_FOLDERS = ("depth", "frame", "frames", "ir", "nir", "infrared", "thermal")
+RGB_FOLDERS = ("rgb", "color", "colour", "image", "images")
 """Names of sub-folders that need not be named."""
 
 
@@ -40,53 +41,53 @@ class _File:
 def import_folder(
     src: Path,
     output: Path,
+    options: ImportOptions,
     *,
-    topic: str | None = None,
-    sensor: str | None = None,
-    pair: bool = False,
-    rgb_topic: str | None = None,
-    max_skew_ms: float = 20.0,
     times: str = "name",
     confidence: Path | None = None,
     min_confidence: float | None = None,
-    form: str = "png",
 ) -> ImportSummary:
     """Write frames that lie in files, with their times, or pairs of the files of two folders that are nearest in time.
 
     Args:
         src: a folder with the frames, or with a sub-folder of them. output: new or empty folder.
-        topic: the sub-folder of the sensor's frames; None: the one that is named as such (:data:`FRAMES`), or ``src``.
-        sensor: preset or YAML file. pair: write pairs with the photographs of the sub-folder ``rgb_topic``; None: the
-            one that is named as such (:data:`COLOURS`). max_skew_ms: milliseconds that the halves may lie apart.
+        options: ``topic`` and ``rgb_topic`` are sub-folders; None: the one that is named as such
+            (:data:`FRAME_FOLDERS`, or ``src`` itself; :data:`RGB_FOLDERS`). ``sensor`` is needed.
         times: as of :func:`tgkt_edge.io.file_times.times_of`.
         confidence: a folder with an image of the size of its frame for each, of equal stem.
         min_confidence: pixels whose confidence is below it become no measurement. Needed with ``confidence``.
-        form: as of ``record``.
 
     Raises:
         UsageError, DataError, TgktEdgeError: as of ``data import``.
     """
-    pair = pair or rgb_topic is not None
-    _check(sensor, pair, max_skew_ms, confidence, min_confidence, form)
-    assert sensor is not None
-    spec = load_sensor(sensor)
-    folder = _sub_folder(src, topic, FRAMES, "--topic", required=False)
-    frames = _files(folder, times, pages=not pair and confidence is None)
-    colours, photographs = [], src
-    if pair:
-        photographs = _sub_folder(src, rgb_topic, COLOURS, "--rgb-topic", required=True)
-        colours = _files(photographs, times, pages=False)
-    mask = _Mask(confidence, min_confidence, spec, folder)
+    if options.sensor is None:
+        raise UsageError(
+            f"`sensor` is missing: it says what the frames' counts mean. Expected a preset ({', '.join(PRESETS)}) or a "
+            f"YAML file."
+        )
+    spec = load_sensor(options.sensor)
+    folder = _sub_folder(src, options.topic, FRAME_FOLDERS, "topic", required=False)
+    frames = _files(folder, times, pages=not options.pairs and confidence is None)
+    images: list[_File] = []
+    rgb_folder = None
+    if options.pairs:
+        rgb_folder = _sub_folder(src, options.rgb_topic, RGB_FOLDERS, "rgb_topic", required=True)
+        images = _files(rgb_folder, times, pages=False)
+    mask = _mask(confidence, min_confidence, spec)
     bad = alone = 0
-    with RecordingWriter(output, spec, form) as writer:
+    with RecordingWriter(output, spec, options.form) as writer:
         for frame, partner in (
-            _matched(frames, colours, max_skew_ms) if pair else ((one, None) for one in frames)
+            _matched(frames, images, options.max_skew_ms)
+            if options.pairs
+            else ((one, None) for one in frames)
         ):
-            if pair and partner is None:
+            if options.pairs and partner is None:
                 alone += 1
                 continue
             try:
-                pixels = mask.applied(read_frame(frame.path), frame.path)
+                pixels = read_frame(frame.path)
+                if mask is not None:
+                    pixels = mask.applied(pixels, frame.path)
                 rgb = None if partner is None else _captured(partner, _bgr(partner.path))
                 writer.add(_captured(frame, pixels), rgb)
             except (DataError, FrameError) as error:
@@ -94,50 +95,28 @@ def import_folder(
                     note(f"{src}: a file is left out: {error}")
                 bad += 1
     if not writer.written:
-        raise DataError(_nothing(src, frames, colours, bad, alone, max_skew_ms))
-    return ImportSummary(
-        output, str(folder), str(photographs) if pair else None, writer.written, bad, alone, ""
-    )
+        raise DataError(_nothing(src, frames, images, bad, alone, options.max_skew_ms))
+    rgb_name = None if rgb_folder is None else str(rgb_folder)
+    return ImportSummary(output, str(folder), rgb_name, writer.written, bad, alone, "")
 
 
-def _check(
-    sensor: str | None,
-    pair: bool,
-    max_skew_ms: float,
-    confidence: Path | None,
-    min_confidence: float | None,
-    form: str,
-) -> None:
-    if form not in FORMATS:
-        raise UsageError(f"--format {form}: expected {' or '.join(FORMATS)}")
-    if not max_skew_ms > 0:
-        raise UsageError(f"--max-skew-ms {max_skew_ms:g}: expected more than 0")
-    if pair and form != "png":
-        raise UsageError(
-            "--pair: pairs are written as PNG, which 'adapt --paired' reads. Leave --format out."
-        )
-    if (confidence is None) != (min_confidence is None):
-        raise UsageError("--confidence FOLDER and --min-confidence N belong together: give both")
-    if sensor is None:
-        raise UsageError(
-            f"--sensor is missing: it says what the frames' counts mean. Expected a preset ({', '.join(PRESETS)}) or a "
-            f"YAML file."
-        )
-
-
-def _sub_folder(src: Path, name: str | None, known: tuple[str, ...], flag: str, *, required: bool) -> Path:
+def _sub_folder(
+    src: Path, name: str | None, known: tuple[str, ...], argument: str, *, required: bool
+) -> Path:
     """The sub-folder called ``name``, or the one with a name that is known; else ``src`` itself unless ``required``."""
     folder, query = split_folder(src)
     here = sorted(path.name for path in folder.iterdir() if path.is_dir())
     fitting = [name] if name is not None else [one for one in here if one.lower() in known]
     if name is not None and name not in here:
-        raise DataError(f"{flag} {name}: {folder} has no such folder. It has {', '.join(here) or 'none'}.")
+        raise DataError(
+            f"`{argument}={name}`: {folder} has no such folder. It has {', '.join(here) or 'none'}."
+        )
     if len(fitting) > 1:
-        raise DataError(f"{folder}: has the folders {', '.join(fitting)}. Name one with {flag}.")
+        raise DataError(f"{folder}: has the folders {', '.join(fitting)}. Name one with `{argument}`.")
     if not fitting:
         if required:
             raise DataError(
-                f"{folder}: has no folder of photographs ({', '.join(known)}). Name one with {flag}."
+                f"{folder}: has no folder of RGB images ({', '.join(known)}). Name one with `{argument}`."
             )
         return src
     return folder / (f"{fitting[0]}?{query}" if query else fitting[0])
@@ -155,29 +134,29 @@ def _files(folder: Path, times: str, *, pages: bool) -> list[_File]:
 
 def _read_list(table: Path) -> dict[str, float]:
     known: dict[str, float] = {}
-    for row in read_table(table, f"--times {table}", ("file", "time")):
+    for row in read_table(table, f"`times={table}`", ("file", "time")):
         try:
             time = float(row.fields["time"])
-        except ValueError as error:
+        except ValueError:
+            time = math.nan
+        if not math.isfinite(time):
             raise DataError(
-                f"--times {table}, line {row.line}: {row.fields['time']!r} is no number of seconds"
-            ) from error
+                f"`times={table}`, line {row.line}: {row.fields['time']!r} is no number of seconds"
+            )
         file = locate(table.parent, row.fields["file"])
         known[str(file.absolute())] = known[file.name] = time
     return known
 
 
 def _matched(
-    frames: list[_File], colours: list[_File], max_skew_ms: float
+    frames: list[_File], images: list[_File], max_skew_ms: float
 ) -> Iterator[tuple[_File, _File | None]]:
     pairing: Pairing[_File] = Pairing(max_skew_ms / 1e3)
-    both = [(frame, pairing.add_frame) for frame in frames] + [
-        (colour, pairing.add_colour) for colour in colours
-    ]
+    both = [(frame, pairing.add_frame) for frame in frames] + [(image, pairing.add_color) for image in images]
     for file, add in sorted(both, key=lambda one: one[0].time):
         add(file)
         yield from pairing.resolve()
-    pairing.add_colour(_File(Path(), -1, float("inf")))  # none comes any more
+    pairing.add_color(_File(Path(), -1, float("inf")))  # none comes any more
     yield from pairing.resolve()
 
 
@@ -189,35 +168,51 @@ def _bgr(path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(read_rgb(path)[..., ::-1])
 
 
+def _mask(folder: Path | None, least: float | None, spec: SensorSpec) -> _Mask | None:
+    if folder is None and least is None:
+        return None
+    if folder is None or least is None:
+        raise UsageError("`confidence=FOLDER` and `min_confidence=N` belong together: give both")
+    return _Mask(folder, least, spec)
+
+
 class _Mask:
     """Takes out what the sensor itself was not sure of."""
 
-    def __init__(self, folder: Path | None, least: float | None, spec: SensorSpec, frames: Path) -> None:
-        self._least, self._frames = least, split_folder(frames)[0]
-        self._files: dict[str, Path] = {}
-        if folder is None:
-            return
+    def __init__(self, folder: Path, least: float, spec: SensorSpec) -> None:
+        if not math.isfinite(least):
+            raise UsageError(f"`min_confidence={least:g}`: expected a finite number")
         if not spec.is_float and not spec.invalid:
             raise UsageError(
-                "--confidence: the SensorSpec names no 'invalid' count, which would mark what is masked. Name one."
+                "`confidence`: the SensorSpec names no 'invalid' count, which would mark what is masked. Name one."
             )
+        self._least = least
         self._nothing = np.nan if spec.is_float else int(spec.invalid[0])
-        root = split_folder(folder)[0]
-        self._files = {split_part(file)[0].relative_to(root).stem: file for file in find_images(folder)}
+        self._files: dict[str, Path] = {}
+        for file in find_images(folder):
+            before = self._files.setdefault(split_part(file)[0].stem, file)
+            if before != file:
+                raise DataError(
+                    f"`confidence={folder}`: {before} and {file} have one name, and one frame can have one only. "
+                    f"Keep one, or import folder by folder."
+                )
         if not self._files:
-            raise DataError(f"--confidence {folder}: holds no image")
+            raise DataError(f"`confidence={folder}`: holds no image")
 
     def applied(self, frame: NDArray[Any], path: Path) -> NDArray[Any]:
-        """(H, W) with the pixels below the least confidence marked as no measurements."""
-        if self._least is None:
-            return frame
+        """(H, W) with the pixels below the least confidence marked as no measurements.
+
+        Raises:
+            DataError: the frame has no image of confidences, or one of another size or none that can be read.
+        """
         file = self._files.get(split_part(path)[0].stem)
         if file is None:
-            raise DataError(f"{path}: --confidence has no image of this name")
+            raise DataError(f"{path}: `confidence` has no image of this name")
         sure = read_frame(file)
         if sure.shape != frame.shape:
             raise DataError(
-                f"{file}: confidence of {sure.shape[1]}x{sure.shape[0]} for a frame of {frame.shape[::-1]}"
+                f"{file}: confidence of {sure.shape[1]}x{sure.shape[0]} for a frame of {frame.shape[1]}x"
+                f"{frame.shape[0]}"
             )
         masked = frame.copy()
         masked[~(sure >= self._least)] = self._nothing
@@ -225,12 +220,12 @@ class _Mask:
 
 
 def _nothing(
-    src: Path, frames: list[_File], colours: list[_File], bad: int, alone: int, max_skew_ms: float
+    src: Path, frames: list[_File], images: list[_File], bad: int, alone: int, max_skew_ms: float
 ) -> str:
     if alone and not bad:
-        apart = min(abs(frame.time - colour.time) for frame in frames[:200] for colour in colours[:200])
+        apart = min(abs(frame.time - image.time) for frame in frames[:200] for image in images[:200])
         return (
-            f"{src}: no frame has a photograph within {max_skew_ms:g} ms; the nearest lie about {apart:.3g} s apart. "
-            f"Do the clocks differ? Raise --max-skew-ms, or correct the times (--times CSV)."
+            f"{src}: no frame has an RGB image within {max_skew_ms:g} ms; the nearest lie about {apart:.3g} s apart. "
+            f"Do the clocks differ? Raise `max_skew_ms`, or correct the times (`times=CSV`)."
         )
     return f"{src}: none of {len(frames)} frames can be used ({bad} bad)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -222,7 +223,7 @@ def _paired(
         while (colour := colours.take(0)) is not None:
             arrived = True
             if colour.frame is not None:
-                pairing.add_colour(colour)
+                pairing.add_color(colour)
         for frame, partner in pairing.resolve():
             if partner is None:
                 tally.alone += 1
@@ -261,8 +262,8 @@ def _check(
         raise UsageError(f"`seconds={seconds}`: expected more than 0")
     if not interval >= 0:
         raise UsageError(f"`interval={interval}`: expected 0 or more seconds")
-    if not max_skew_ms > 0:
-        raise UsageError(f"`max_skew_ms={max_skew_ms}`: expected more than 0")
+    if not 0 < max_skew_ms < math.inf:
+        raise UsageError(f"`max_skew_ms={max_skew_ms:g}`: expected a finite number above 0")
     if rgb is not None and form != "png":
         raise UsageError(
             "`rgb`: pairs are written as PNG, which 'adapt' reads with `paired`. Leave `form` out."

@@ -35,13 +35,13 @@ def times_of(files: Sequence[Path], way: str, read_list: Callable[[Path], dict[s
         return [file.stat().st_mtime for file in files]
     table = Path(way)
     if not table.is_file():
-        raise DataError(f"--times {way}: expected {WAYS}")
+        raise DataError(f"`times={way}`: expected {WAYS}")
     known = read_list(table)
     found = []
     for file in files:
         time = known.get(str(file.absolute()), known.get(file.name))
         if time is None:
-            raise DataError(f"--times {way}: lists no time of {file}")
+            raise DataError(f"`times={way}`: lists no time of {file}")
         found.append(time)
     return found
 
@@ -62,13 +62,13 @@ def _of_name(file: Path) -> float:
     if len(numbers) == 1:
         number = numbers[0]
         whole = number.partition(".")[0]
-        if "." in number:
-            return float(number)
         for digits, unit in _UNITS:
             if len(whole) in (digits - 1, digits):
-                return int(whole) / unit
+                return (float(number) if "." in number else int(whole)) / unit
+        if "." in number and len(whole) < _UNITS[0][0]:
+            return float(number)
     raise DataError(
-        f"--times name: {file}: its name holds no time that is known: expected seconds (1305031102.175304), whole "
-        f"seconds, milli-, micro- or nanoseconds since 1970, or a date and time (20260131_235959). Else give --times "
-        f"mtime, or a CSV with columns file,time."
+        f"`times=name`: {file}: its name holds no time that is known: expected seconds (1305031102.175304), whole "
+        f"seconds, milli-, micro- or nanoseconds since 1970, or a date and time (20260131_235959). Else give "
+        f"`times=mtime`, or a CSV with columns file,time."
     )

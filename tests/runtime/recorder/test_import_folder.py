@@ -39,8 +39,8 @@ def tum(folder: Path, depth: list[NDArray[Any]], shift: float = 0.0) -> Path:
     for number, frame in enumerate(depth):
         at = 1305031102.160407 + number / 30
         assert cv2.imwrite(str(folder / f"depth/{at:.6f}.png"), frame)
-        colour = np.full((24, 32, 3), (number, 0, 255), np.uint8)
-        assert cv2.imwrite(str(folder / f"rgb/{at + 0.015 + shift:.6f}.png"), colour)
+        color = np.full((24, 32, 3), (number, 0, 255), np.uint8)
+        assert cv2.imwrite(str(folder / f"rgb/{at + 0.015 + shift:.6f}.png"), color)
     return folder
 
 
@@ -59,14 +59,14 @@ def test_tum_s_folders_become_pairs_by_the_times_in_their_names(tmp_path: Path) 
     assert len(load_pairs(tmp_path / "out", load_sensor(str(tmp_path / "out/sensor.yaml")), 16)) == 7
 
 
-def test_frames_without_a_photograph_in_time_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_frames_without_an_rgb_image_in_time_are_left_out_and_counted(tmp_path: Path) -> None:
     src = tum(tmp_path / "in", frames(7))
     for file in sorted((src / "rgb").iterdir())[2:4]:
         file.unlink()
     summary = import_data(src, tmp_path / "out", sensor="tum", pair=True)
     assert (summary.frames, summary.alone) == (5, 2)
     with pytest.raises(
-        DataError, match=r"no frame has a photograph within 20 ms; the nearest lie about 50 s apart"
+        DataError, match=r"no frame has an RGB image within 20 ms; the nearest lie about 50 s apart"
     ):
         import_data(
             tum(tmp_path / "late", frames(3), shift=50.05), tmp_path / "none", sensor="tum", pair=True
@@ -79,6 +79,7 @@ def test_frames_without_a_photograph_in_time_are_left_out_and_counted(tmp_path: 
     [
         ("1305031102.175304", 1305031102.175304),
         ("frame-12.25", 12.25),
+        ("1700000000123.456", 1_700_000_000.123456),  # milliseconds, of which a part
         ("1700000000", 1_700_000_000),
         ("depth_1700000000123", 1_700_000_000.123),
         ("1700000000123456_d", 1_700_000_000.123456),
@@ -93,7 +94,8 @@ def test_a_name_says_a_time_in_one_way_only(name: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["000123", "frame", "1700000000_1700000001", "2023-11-14", "99999999999999_1.5_2.5"]
+    "name",
+    ["000123", "frame", "1700000000_1700000001", "2023-11-14", "99999999999999_1.5_2.5", "12345678901.5"],
 )
 def test_a_name_that_says_no_time_is_refused_with_what_would(name: str) -> None:
     with pytest.raises(
@@ -119,11 +121,13 @@ def test_times_of_the_file_system_and_of_a_list(tmp_path: Path) -> None:
     for text, words in (
         ("file,time\nin/0.png,7.5\n", "lists no time of .*1.png"),
         ("file,time\nin/0.png,noon\n", "line 2: 'noon' is no number of seconds"),
+        ("file,time\nin/0.png,nan\n", "line 2: 'nan' is no number of seconds"),
+        ("file,time\nin/0.png,inf\n", "line 2: 'inf' is no number of seconds"),
     ):
         (tmp_path / "list.csv").write_text(text)
         with pytest.raises(DataError, match=words):
             import_data(tmp_path / "in", tmp_path / "c", sensor="depth", times=str(tmp_path / "list.csv"))
-    with pytest.raises(DataError, match="--times clock: expected name, mtime, or a CSV"):
+    with pytest.raises(DataError, match="`times=clock`: expected name, mtime, or a CSV"):
         import_data(tmp_path / "in", tmp_path / "c", sensor="depth", times="clock")
 
 
@@ -153,7 +157,8 @@ def test_what_the_sensor_is_not_sure_of_becomes_no_measurement(kind: str, tmp_pa
     with pytest.raises(DataError, match=r"none of 1 frames can be used \(1 bad\)"):
         import_data(tmp_path / "depth", tmp_path / "b", **how)
     for wrong, words in (
-        ({"min_confidence": None}, "--confidence FOLDER and --min-confidence N belong together"),
+        ({"min_confidence": None}, "`confidence=FOLDER` and `min_confidence=N` belong together"),
+        ({"min_confidence": float("nan")}, "`min_confidence=nan`: expected a finite number"),
         ({"sensor": "nir"}, "the SensorSpec names no 'invalid' count"),
         ({"confidence": tmp_path / "nothing"}, "nothing"),
     ):
@@ -161,19 +166,39 @@ def test_what_the_sensor_is_not_sure_of_becomes_no_measurement(kind: str, tmp_pa
             import_data(tmp_path / "depth", tmp_path / "c", **{**how, **wrong})
 
 
+def test_two_images_of_confidence_for_one_frame_are_refused(tmp_path: Path) -> None:
+    """Which of them belongs to it cannot be known."""
+    for place in ("depth", "confidence/a", "confidence/b"):
+        (tmp_path / place).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / place / "1.50.png"), frames(1)[0])
+    with pytest.raises(DataError, match=r"a/1\.50\.png and .*b/1\.50\.png have one name"):
+        import_data(
+            tmp_path / "depth",
+            tmp_path / "out",
+            sensor="depth",
+            confidence=tmp_path / "confidence",
+            min_confidence=1,
+        )
+
+
 def test_folders_that_are_not_clear_are_named(tmp_path: Path) -> None:
     src = tum(tmp_path / "in", frames(2))
     (src / "ir").mkdir()
     for how, words in (
-        ({"sensor": "tum"}, r"has the folders depth, ir\. Name one with --topic"),
-        ({"sensor": "tum", "topic": "deep"}, r"--topic deep: .* has no such folder\. It has depth, ir, rgb"),
-        ({"sensor": "tum", "topic": "depth", "rgb_topic": "b"}, "--rgb-topic b: .* has no such folder"),
+        ({"sensor": "tum"}, r"has the folders depth, ir\. Name one with `topic`"),
+        ({"sensor": "tum", "topic": "deep"}, r"`topic=deep`: .* has no such folder\. It has depth, ir, rgb"),
+        ({"sensor": "tum", "topic": "depth", "rgb_topic": "b"}, "`rgb_topic=b`: .* has no such folder"),
         ({"sensor": "tum", "topic": "ir"}, "ir: holds no image"),
-        ({"topic": "depth"}, "--sensor is missing"),
-        ({"sensor": "tum", "clock": "received"}, "--clock received is of recordings"),
+        ({"topic": "depth"}, "`sensor` is missing"),
+        ({"sensor": "tum", "clock": "received"}, "`clock=received` is of recordings"),
+        (
+            {"sensor": "tum", "max_skew_ms": float("inf")},
+            "`max_skew_ms=inf`: expected a finite number above 0",
+        ),
+        ({"sensor": "tum", "form": "gif"}, "`form=gif`: expected png or ffv1"),
         (
             {"sensor": "tum", "topic": "depth", "pair": True, "form": "ffv1"},
-            "--pair: pairs are written as PNG",
+            "`pair`: pairs are written as PNG",
         ),
     ):
         with pytest.raises((UsageError, DataError), match=words):
@@ -181,7 +206,7 @@ def test_folders_that_are_not_clear_are_named(tmp_path: Path) -> None:
         assert not (tmp_path / "out").exists()
     with pytest.raises(DataError, match="does not exist"):
         import_data(tmp_path / "missing", tmp_path / "out", sensor="tum")
-    with pytest.raises(DataError, match="has no folder of photographs"):
+    with pytest.raises(DataError, match="has no folder of RGB images"):
         import_data(src / "depth", tmp_path / "out", sensor="tum", pair=True)
 
 

@@ -21,7 +21,7 @@ from tgkt_edge.cli.main import app
 from tgkt_edge.data.loading import load_pairs
 from tgkt_edge.errors import DataError, SourceLostError, UsageError
 from tgkt_edge.runtime import open_source
-from tgkt_edge.runtime.recorder.import_recording import import_recording
+from tgkt_edge.runtime.recorder.import_data import import_data
 from tgkt_edge.runtime.recorder.record import record
 from tgkt_edge.sensor import PRESETS, load_sensor
 
@@ -59,7 +59,7 @@ def index(folder: Path) -> list[dict[str, Any]]:
 def test_frames_come_out_bit_for_bit_with_their_times_and_their_camera(kind: str, tmp_path: Path) -> None:
     frames = depth_frames(5)
     path = rgbd(BagMaker(kind), tmp_path / "in", frames)
-    summary = import_recording(path, tmp_path / "out")
+    summary = import_data(path, tmp_path / "out")
     assert (summary.topic, summary.frames, summary.bad, summary.problem) == (DEPTH_TOPIC, 5, 0, "")
     spec = load_sensor(str(tmp_path / "out/sensor.yaml"))
     assert (spec.kind, spec.dtype, spec.unit_m, spec.size) == ("depth", "uint16", 0.001, (64, 48))
@@ -76,7 +76,7 @@ def test_metres_stay_floating_point_numbers(tmp_path: Path) -> None:
     metres = RANDOM.normal(2, 1, (3, 48, 64)).astype(np.float32)
     metres[:, 0] = np.nan
     sent = [("/zed/depth", 1.0 + n, maker.image(frame, "32FC1", 1.0 + n)) for n, frame in enumerate(metres)]
-    summary = import_recording(maker.write(tmp_path / "in", sent), tmp_path / "out")
+    summary = import_data(maker.write(tmp_path / "in", sent), tmp_path / "out")
     assert summary.frames == 3
     spec = load_sensor(str(tmp_path / "out/sensor.yaml"))
     assert (spec.dtype, spec.unit_m) == ("float32", 1.0)
@@ -88,7 +88,7 @@ def test_metres_stay_floating_point_numbers(tmp_path: Path) -> None:
 def test_pairs_are_matched_by_time_and_adapt_reads_them(kind: str, tmp_path: Path) -> None:
     frames = depth_frames(6)
     path = rgbd(BagMaker(kind), tmp_path / "in", frames)
-    summary = import_recording(path, tmp_path / "out", pair=True)
+    summary = import_data(path, tmp_path / "out", pair=True)
     assert (summary.frames, summary.alone, summary.rgb_topic) == (6, 0, RGB_TOPIC)
     lines = index(tmp_path / "out")
     assert [line["skew_ms"] for line in lines] == [2.0] * 6
@@ -109,9 +109,9 @@ def test_clocks_that_differ_are_said_and_the_recording_s_own_matches(tmp_path: P
     with pytest.raises(
         DataError, match=r"within 20 ms; the nearest lie 3\.6e\+03 s apart\. Do their clocks differ"
     ):
-        import_recording(path, tmp_path / "out", pair=True)
+        import_data(path, tmp_path / "out", pair=True)
     assert not (tmp_path / "out").exists()
-    summary = import_recording(path, tmp_path / "out", pair=True, clock="received")
+    summary = import_data(path, tmp_path / "out", pair=True, clock="received")
     assert (summary.frames, summary.alone) == (6, 0)
     assert [line["skew_ms"] for line in index(tmp_path / "out")] == [-1.0] * 6
 
@@ -124,7 +124,7 @@ def test_what_was_cut_off_is_imported_as_far_as_it_is_whole(
     sent = [(DEPTH_TOPIC, 1.0 + n, maker.image(frame, "16UC1", 1.0 + n)) for n, frame in enumerate(noise)]
     path = maker.write(tmp_path / "in", sent)
     path.write_bytes(path.read_bytes()[:-2_000_000])
-    summary = import_recording(path, tmp_path / "out")
+    summary = import_data(path, tmp_path / "out")
     assert 10 < summary.frames < 30
     assert "is cut off or damaged before byte" in summary.problem
     assert "what is whole is read" in caplog.text
@@ -146,21 +146,21 @@ def test_topics_and_sensors_that_do_not_fit_are_refused_with_what_is_there(tmp_p
         ),
         (
             {"topic": "/left/ir"},
-            r"--sensor is missing.*Only 16UC1 \(millimetres\) and 32FC1 \(metres\) are defined by ROS",
+            r"`sensor` is missing.*Only 16UC1 \(millimetres\) and 32FC1 \(metres\) are defined by ROS",
         ),
-        ({"sensor": "nir8"}, "holds 2 topics of infrared pictures: .*Name one with --topic"),
-        ({"pair": True}, "holds no topic of colour pictures"),
+        ({"sensor": "nir8"}, "holds 2 topics of infrared pictures: .*Name one with `topic`"),
+        ({"pair": True}, "holds no topic of color pictures"),
         ({"sensor": "depth-m"}, r"no message of /camera/depth/image_raw can be used \(2 bad\)"),
-        ({"clock": "mine"}, "--clock mine: expected header or received"),
-        ({"max_skew_ms": 0.0}, "--max-skew-ms 0: expected more than 0"),
-        ({"pair": True, "form": "ffv1"}, "--pair: pairs are written as PNG"),
+        ({"clock": "mine"}, "`clock=mine`: expected header or received"),
+        ({"max_skew_ms": 0.0}, "`max_skew_ms=0`: expected a finite number above 0"),
+        ({"pair": True, "form": "ffv1"}, "`pair`: pairs are written as PNG"),
     ):
         with pytest.raises((DataError, UsageError), match=words):
-            import_recording(path, out, **how)
+            import_data(path, out, **how)
         assert not out.exists()
-    assert import_recording(path, out, topic="/left/ir", sensor="nir8").frames == 1
+    assert import_data(path, out, topic="/left/ir", sensor="nir8").frames == 1
     with pytest.raises(DataError, match="does not exist"):
-        import_recording(tmp_path / "missing.bag", tmp_path / "b")
+        import_data(tmp_path / "missing.bag", tmp_path / "b")
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -216,8 +216,8 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
             sent.append((RGB_TOPIC, at + 0.001, maker.image(colour, "bgr8", at + 0.001)))
         path = maker.write(tmp_path / str(count), sent)
         program = (
-            "import resource, sys; from pathlib import Path; from tgkt_edge.runtime.recorder.import_recording import "
-            "import_recording; import_recording(Path(sys.argv[1]), Path(sys.argv[2]), pair=True); "
+            "import resource, sys; from pathlib import Path; from tgkt_edge.runtime.recorder.import_data import "
+            "import_data; import_data(Path(sys.argv[1]), Path(sys.argv[2]), pair=True); "
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
         done = subprocess.run(

@@ -99,7 +99,7 @@ def match(frames: list[Captured], colours: list[Captured], skew: float) -> list[
     pairing: Pairing[Captured] = Pairing(skew)
     decided = []
     for captured in sorted([*frames, *colours], key=lambda one: one.time):
-        (pairing.add_colour if any(captured is c for c in colours) else pairing.add_frame)(captured)
+        (pairing.add_color if any(captured is c for c in colours) else pairing.add_frame)(captured)
         decided += pairing.resolve()
     return [(frame.time, colour.time if colour else None) for frame, colour in decided]
 

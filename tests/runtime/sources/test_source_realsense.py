@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tests.support.cli import cli_environment
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime import FrameSource, open_source
-from tgkt_edge.runtime.recorder.import_recording import import_recording
+from tgkt_edge.runtime.recorder.import_data import import_data
 from tgkt_edge.runtime.sources.base import StreamFormat
 from tgkt_edge.runtime.sources.realsense import RealSenseSource
 from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
@@ -114,7 +114,7 @@ def test_its_recordings_are_told_from_ros_s_by_their_content(depth: Path) -> Non
 
 
 def test_import_takes_frames_unit_and_intrinsics_from_its_recording(depth: Path, tmp_path: Path) -> None:
-    summary = import_recording(depth, tmp_path / "out")
+    summary = import_data(depth, tmp_path / "out")
     assert summary.frames == COUNT
     spec = load_sensor(str(tmp_path / "out/sensor.yaml"))
     assert spec.unit_m == UNIT
@@ -124,7 +124,7 @@ def test_import_takes_frames_unit_and_intrinsics_from_its_recording(depth: Path,
         found = [captured.frame for captured in iter(source.read, None)]
     np.testing.assert_array_equal(found, counts("uint16"))
     with pytest.raises(UsageError, match=r"--sensor tum says unit_m: 0\.0002, but the camera wrote down"):
-        import_recording(depth, tmp_path / "other", sensor="tum")
+        import_data(depth, tmp_path / "other", sensor="tum")
 
 
 @pytest.mark.slow
