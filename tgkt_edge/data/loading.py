@@ -20,6 +20,7 @@ from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import Reader, read_rgb
 from tgkt_edge.io.parts import read_bytes
 from tgkt_edge.io.recording_format import video_frames
+from tgkt_edge.notes import note
 from tgkt_edge.preprocess import encode, encode_rgb, invalid_share
 from tgkt_edge.sensor import SensorSpec
 
@@ -295,7 +296,9 @@ def _from_video(
     found: list[_Read] = []
     names: list[str] = []
     bad: list[tuple[str, str]] = []
+    ended = 0
     for position, (frame, damage) in enumerate(video_frames(path)):
+        ended = position + 1
         if position not in positions:
             continue
         name = f"{path}:{position}"
@@ -314,4 +317,8 @@ def _from_video(
     report_bad(bad, bool(found), len(bad) + len(found), skip_bad, what)
     if not found:
         raise DataError(f"{what}: {path.name} holds no frame: the recording was cut off")
+    if missing := sum(position >= ended for position in positions):
+        note(
+            f"{what}: {path.name} ends before {missing} of {len(positions)} frames that are listed: it was cut off"
+        )
     return _frames(found, names, spec, what), spec

@@ -17,7 +17,10 @@ from typer.testing import CliRunner
 from tests.support.pairs import finding, moved, scenes, states
 from tgkt_edge.cli.main import app
 from tgkt_edge.data.check.check import check_data
+from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import DataError
+from tgkt_edge.runtime.recorder.writer import RecordingWriter
+from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
 
@@ -137,3 +140,27 @@ def test_the_page_shows_named_pairs_first_and_the_edges_before_and_after(
         assert image.shape == (240, 320, 3)
         red.append(int(((image[..., 2] > 180) & (image[..., :2] < 110).all(-1)).sum()))
     assert min(red[2:]) > 500
+
+
+def test_frames_that_an_index_lists_beyond_the_end_of_its_video_are_missed(
+    write: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A power cut leaves a video that ends before its index does."""
+    pairs = scenes(3)
+    folder = tmp_path / "target"
+    with RecordingWriter(folder, PRESETS["depth"], "ffv1") as writer:
+        for number, (_, depth) in enumerate(scenes(4, seed=5)):
+            writer.add(Captured(depth, number, float(number), f"{number}"))
+    lines = (folder / "frames.jsonl").read_text().splitlines()
+    beyond = json.loads(lines[-1])
+    beyond.update(number=4, video=4)
+    (folder / "frames.jsonl").write_text("\n".join([*lines, json.dumps(beyond)]) + "\n")
+    report = check_data(write(pairs), "depth", folder)
+    found = finding(report, "files (target)")
+    assert found.state == "fix"
+    assert "1 of 5 cannot be used" in found.text
+    assert found.text.endswith(":4: is listed, but the video ends before it")
+    assert finding(report, "files").state == "ok"
+    frames, _ = load_frames(folder, PRESETS["depth"], 16)
+    assert len(frames) == 4
+    assert "ends before 1 of 5 frames that are listed" in caplog.text

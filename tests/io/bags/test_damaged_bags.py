@@ -191,7 +191,7 @@ def test_packed_chunks_of_mcap_that_are_damaged_end_with_a_word(tmp_path: Path) 
     message = bytes(maker.store.serialize_cdr(maker.image(DEPTH, "16UC1", 1.0), "sensor_msgs/msg/Image"))
     path = tmp_path / "a.mcap"
     with path.open("wb") as file:
-        writer = Writer(file, compression=CompressionType.ZSTD)
+        writer: Any = Writer(file, compression=CompressionType.ZSTD)
         writer.start()
         schema = writer.register_schema("sensor_msgs/msg/Image", "ros2msg", b"")
         channel = writer.register_channel("/depth", "cdr", schema)

@@ -102,7 +102,7 @@ def check_data(
             )
         target_names, target_halves = [name for name, _ in frames], [half for _, half in frames]
         found += [
-            on.on_files(len(frames), bad_frames),
+            on.on_files(len(frames), bad_frames, "files (target)"),
             on.on_copies(target_halves, target_names, "target"),
             on.on_holes(target_halves, target_names, "target"),
             on.on_range(target_halves, target_names, spec, "target"),

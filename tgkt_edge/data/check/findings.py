@@ -59,13 +59,13 @@ class Finding:
         return {**asdict(self), "figures": dict(self.figures), "names": list(self.names)}
 
 
-def on_files(total: int, bad: Sequence[Bad]) -> Finding:
+def on_files(total: int, bad: Sequence[Bad], question: str = "files") -> Finding:
     """Can all files be used?"""
     if not bad:
-        return Finding("files", "ok", f"all {total} can be read and fit the sensor")
+        return Finding(question, "ok", f"all {total} can be read and fit the sensor")
     first = bad[0].reason
     return Finding(
-        "files",
+        question,
         "fix",
         f"{len(bad)} of {total + len(bad)} cannot be used, the first: {first}",
         {"bad": len(bad)},

@@ -106,10 +106,14 @@ def read_target(path: Path, spec: SensorSpec) -> tuple[list[tuple[str, Half]], l
     if videos:
         file = next(iter(videos.values()))
         found: list[tuple[str, Half] | Bad] = []
+        ended = 0
         for position, (frame, damage) in enumerate(video_frames(file)):
+            ended = position + 1
             if position in videos:
                 name = f"{file}:{position}"
                 found.append(Bad(name, damage) if frame is None or damage else read((name, frame)))
+        missing = sorted(position for position in videos if position >= ended)
+        found += [Bad(f"{file}:{n}", f"{file}:{n}: is listed, but the video ends before it") for n in missing]
     else:
         found = _in_threads(read, [(str(file), file) for file, _ in places])
     return [one for one in found if not isinstance(one, Bad)], [one for one in found if isinstance(one, Bad)]
