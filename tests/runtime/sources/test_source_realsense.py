@@ -123,7 +123,7 @@ def test_import_takes_frames_unit_and_intrinsics_from_its_recording(depth: Path,
     with open_source(str(tmp_path / "out"), spec) as source:
         found = [captured.frame for captured in iter(source.read, None)]
     np.testing.assert_array_equal(found, counts("uint16"))
-    with pytest.raises(UsageError, match=r"--sensor tum says unit_m: 0\.0002, but the camera wrote down"):
+    with pytest.raises(UsageError, match=r"`sensor=tum` says unit_m: 0\.0002, but the camera wrote down"):
         import_data(depth, tmp_path / "other", sensor="tum")
 
 
