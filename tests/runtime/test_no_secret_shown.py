@@ -110,6 +110,21 @@ def test_no_message_shows_it() -> None:
     )
 
 
+def test_nothing_is_printed_of_it_where_ffmpeg_is_not_heard() -> None:
+    """As with musl, whose C library lets nobody listen."""
+    deaf = "import platform\nplatform.libc_ver = lambda *_: ('', '')\n"
+    with http_camera([PLAYLIST], "application/vnd.apple.mpegurl") as server:
+        uri = f"http://admin:{SECRET}@127.0.0.1:{port_of(server)}/playlist.m3u8?token={SECRET}"
+        done = subprocess.run(
+            [sys.executable, "-c", deaf + TRY, json.dumps([uri])], capture_output=True, text=True, timeout=300,
+            env=cli_environment(), check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
+    assert "SourceLostError" in done.stdout
+    assert SECRET not in done.stdout + done.stderr
+
+
 def test_no_output_of_a_run_holds_it(bundle: Path, camera: str, tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]

@@ -94,6 +94,8 @@ class DecoderWatch:
             self._listener.hold(1, stream=library == "stream")
             self._before = self._listener.collect(library)[0]
             self._received = self._listener.collect("receiver")[0]
+        elif library == "stream":
+            ffmpeg_log.silence()
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:

@@ -60,6 +60,12 @@ def speak(level: int) -> bool:
     return bool(libraries)
 
 
+def silence() -> None:
+    """Have FFmpeg write nothing from OpenCV's first video on, where nobody listens: its lines show addresses with their
+    passwords. What the user chose stays."""
+    os.environ.setdefault(_SETTINGS[0], "-8")
+
+
 @lru_cache(maxsize=1)
 def _libraries() -> tuple[ctypes.CDLL, ...]:
     """All copies of libavutil in this process: a package beside OpenCV may have brought another."""
