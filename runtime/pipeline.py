@@ -54,37 +54,12 @@ def run(
 ) -> RunSummary:
     """Classify every frame of a camera or recording until it ends, ``max_frames`` or a signal.
 
+    Arguments, result and errors are those of :func:`tgkt_edge.api.run.run`, except for these.
+
     Args:
-        bundle: folder that ``tgkt-edge export`` wrote.
-        camera: see :func:`tgkt_edge.runtime.sources.open_source`.
-        precision: one of the bundle's, or "auto".
-        engine, rebuild: see :func:`tgkt_edge.runtime.engines.select.open_engine`. What was chosen and why goes to
-        ``log``.
-        sensor: preset or YAML file, if this camera writes its frames differently than the one that the bundle was
-            adapted with. The range stays the bundle's.
-        top_k: classes listed a frame; more than there are means all.
-        loop: repeat a recording indefinitely.
-        max_frames: stop after so many answers, bad frames included.
-        drop: "latest": a frame that arrives while another waits replaces it; "none": every frame is answered.
-            None: "latest" for cameras, "none" for recordings.
+        rebuild: builds a TensorRT plan where none loads, see :func:`tgkt_edge.runtime.engines.select.open_engine`.
         retry: what happens when a camera is lost; None: it is opened again indefinitely.
-        sinks: URIs for :func:`tgkt_edge.runtime.sinks.open_sink`. None given, or ``jsonl:-`` among them: JSON lines on
-            stdout. token: what viewers of an ``http://`` sink must present.
         smooth, min_confidence: see :class:`tgkt_edge.runtime.infer.smoothing.Decider`.
-        out: takes the JSON lines instead of stdout.
-        log: takes the live line and the summary; None: stderr. While the logger ``tgkt_edge`` is above INFO, it
-            takes only what a person should know: losses, flags, sinks that fail.
-        live: show the live line.
-
-    Returns:
-        What was done, also after SIGINT and SIGTERM; see ``stopped``.
-
-    Raises:
-        UsageError: (exit 2) a bad argument. ConfigError: ``sensor`` is none, or of another kind.
-        IncompatibleError: (exit 4) the bundle or its model cannot be used.
-        SourceLostError: (exit 5) the source is missing, was lost, contradicts the SensorSpec in its first frame, or
-            gave not one frame that could be classified. The summary of what was answered until then is written.
-        MissingDependency: (exit 6) OpenCV or the engine's library is not installed.
     """
     _check_max(max_frames)
     check_choices(top_k, drop)

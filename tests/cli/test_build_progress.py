@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests.support.cli import read_terminal
 from tgkt_edge.cli import build_progress as module
 from tgkt_edge.cli.build_progress import build_progress
 
@@ -41,14 +42,7 @@ def test_in_a_terminal_there_is_a_bar_that_goes_away(monkeypatch: pytest.MonkeyP
         progress("Building engine", 0, 3)
         progress("Building engine", 2, 3)
     sys.stderr.close()
-    shown = b""
-    try:
-        while part := os.read(ours, 4096):
-            shown += part
-    except OSError:  # how Linux tells the end of a terminal
-        pass
-    finally:
-        os.close(ours)
+    shown = read_terminal(ours)
     assert b"Building engine" in shown
     assert b"2/3" in shown
     assert shown.rstrip().endswith((b"\x1b[2K", b"\x1b[?25h"))  # the line is erased, the cursor back

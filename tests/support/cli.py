@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,16 @@ def run_cli(*arguments: object, **env: str) -> Finished:
     )
     start, records = split_start(done.stdout)
     return Finished(done.returncode, records, done.stderr, start)
+
+
+def read_terminal(ours: int) -> bytes:
+    """All that is written to a terminal (``pty.openpty()``) until its other end is closed; closes this one."""
+    with os.fdopen(ours, "rb", 0) as terminal:
+        shown = b""
+        with suppress(OSError):  # EIO: how Linux tells the end of a terminal
+            while piece := terminal.read(4096):
+                shown += piece
+    return shown
 
 
 def split_start(text: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.cli import read_terminal
 from tests.support.training import Tiny
 from tgkt_edge.config import build_config
 from tgkt_edge.train.logger import RunLog
@@ -182,12 +183,7 @@ def test_a_run_shows_one_time_that_is_left_in_lines_of_80_columns(tiny: Tiny, tm
         env={**one_thread, "TERM": "xterm", "COLUMNS": "80"},
     )  # fmt: skip
     os.close(slave)
-    shown = b""
-    try:
-        while piece := os.read(master, 4096):
-            shown += piece
-    except OSError:  # EIO: the process has closed its end
-        pass
+    shown = read_terminal(master)
     assert process.wait(60) == 0
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
     bars = [line for line in re.split(r"[\r\n]+", text) if "━" in line]

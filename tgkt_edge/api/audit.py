@@ -31,8 +31,9 @@ def audit(
         overwrite: replace an earlier CSV and page.
 
     Returns:
-        With ``frames``: ``table`` and ``sheet``, the files written, ``frames`` in them, ``of`` how many, and
-        ``unreadable`` ones that were left out.
+        With ``frames``: ``table`` and ``sheet``, the files written, ``frames`` in them, ``of`` how many,
+        ``unreadable`` ones that were left out, and how many the run was ``trained_on`` with labels, which are not
+        drawn.
         With ``answers``: what :func:`tgkt_edge.train.audit.audit.score` measured.
 
     Raises:

@@ -61,7 +61,9 @@ def run(
         loop: repeat a recording indefinitely.
         max_frames: stop after so many frames, bad ones included.
         live: show label, fps and latency while running.
-        out: takes the JSON lines instead of stdout. log: takes the live line and the summary instead of stderr.
+        out: takes the JSON lines instead of stdout.
+        log: takes the live line and the summary instead of stderr; while the logger ``tgkt_edge`` is above INFO, only
+            what a person should know: losses, flags, sinks that fail.
         progress: entered around a TensorRT build; gives what is called with a phase, steps done and steps in all.
 
     Returns:

@@ -141,7 +141,11 @@ for _name, _panel, _function, _short in (
         _name, short_help=_short, rich_help_panel=_panel, epilog=SINK_OPTIONS if _name == "run" else None
     )(_function)
 app.add_typer(
-    data_app, name="data", cls=CommandGroup, short_help="Prepare public data sets.", rich_help_panel="Adapt"
+    data_app,
+    name="data",
+    cls=CommandGroup,
+    short_help="Prepare, import and check data; list presets.",
+    rich_help_panel="Adapt",
 )
 app.add_typer(
     source_app,

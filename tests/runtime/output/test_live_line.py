@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.support.cli import cli_command, cli_environment
+from tests.support.cli import cli_command, cli_environment, read_terminal
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.runtime.output.live_line import LiveLine
 
@@ -36,12 +36,7 @@ def test_a_camera_of_four_frames_a_second_does_not_flicker(shim: str, depth_bund
         env=cli_environment(LD_PRELOAD=shim, SHIM_FPS="4"), stdout=subprocess.DEVNULL, stderr=slave,
     )  # fmt: skip
     os.close(slave)
-    shown = b""
-    try:
-        while piece := os.read(master, 4096):
-            shown += piece
-    except OSError:  # EIO: the process has closed its end
-        pass
+    shown = read_terminal(master)
     assert process.wait(30) == 0
     lines = [line for line in shown.decode().split("\r") if " fps | " in line or line.endswith("fps\x1b[K")]
     answers = [" ms | " in line for line in lines]
