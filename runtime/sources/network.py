@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -86,7 +87,7 @@ def open_network(
         if mjpeg is not None:
             return OpenCvStream(mjpeg, name, spec, **how)
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, open_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, read_ms]
-    with _receiver_options():
+    with receiver_options():
         capture = WholePictures(uri, backend, timeouts, name)
     if not capture.isOpened():
         capture.release()
@@ -100,16 +101,27 @@ def open_network(
     return OpenCvStream(capture, name, spec, **how)
 
 
+_turn = threading.Lock()
+_opening = 0  # streams that are being opened, each in a thread of its own
+_users: str | None = None  # what the variable said before the first of them
+
+
 @contextmanager
-def _receiver_options() -> Iterator[None]:
-    """What OpenCV hands to FFmpeg when it opens a stream; of the user's own options each keeps its value."""
-    before = os.environ.get(_VARIABLE)
-    given = dict(option.partition(";")[::2] for option in (before or "").split("|") if option)
-    os.environ[_VARIABLE] = "|".join(f"{name};{value}" for name, value in (_OPTIONS | given).items())
+def receiver_options() -> Iterator[None]:
+    """What OpenCV hands to FFmpeg while any thread opens a stream; of the user's own options each keeps its value."""
+    global _opening, _users
+    with _turn:
+        if not _opening:
+            _users = os.environ.get(_VARIABLE)
+            given = dict(option.partition(";")[::2] for option in (_users or "").split("|") if option)
+            os.environ[_VARIABLE] = "|".join(f"{name};{value}" for name, value in (_OPTIONS | given).items())
+        _opening += 1
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[_VARIABLE]
-        else:
-            os.environ[_VARIABLE] = before
+        with _turn:
+            _opening -= 1
+            if not _opening and _users is None:
+                del os.environ[_VARIABLE]
+            elif not _opening:
+                os.environ[_VARIABLE] = str(_users)

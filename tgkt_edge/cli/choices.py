@@ -1,7 +1,7 @@
 """What options with a fixed set of words take, so that the parser checks, completes and lists them.
 
-Typer takes a ``Literal`` for one value; a repeatable option needs an ``Enum``. tests/api/test_signatures.py compares both
-with what the functions accept.
+Typer takes a ``Literal`` for one value; a repeatable option needs an ``Enum``. tests/api/test_signatures.py compares
+both with what the functions accept.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from tests.support.http_camera import MULTIPART, http_camera, jpeg, part
 from tgkt_edge.errors import MissingDependency, SourceLostError, TgktEdgeError, UsageError
 from tgkt_edge.runtime import open_source
 from tgkt_edge.runtime.sources import open_colour
-from tgkt_edge.runtime.sources.network import open_network
+from tgkt_edge.runtime.sources.network import open_network, receiver_options
 from tgkt_edge.runtime.sources.obsensor import open_obsensor
 from tgkt_edge.runtime.sources.stream_format import PinnedOpener
 from tgkt_edge.sensor import PRESETS
@@ -206,3 +207,23 @@ def test_a_camera_that_comes_back_in_another_size_is_refused_with_both() -> None
         moved.format = opener.format
         with pytest.raises(SourceLostError, match=r"delivered BGR 64x48 when.*now delivers BGR 32x48"):
             moved()
+
+
+@pytest.mark.parametrize("own", [None, "rtsp_transport;udp|stimeout;9"])
+def test_of_two_streams_that_are_opened_at_once_each_has_its_receiver_s_options(
+    own: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+    monkeypatch.delenv(name, raising=False)
+    if own is not None:
+        monkeypatch.setenv(name, own)
+    first, second = receiver_options(), receiver_options()
+    first.__enter__()
+    meant = os.environ[name]
+    assert "reorder_queue_size;16" in meant
+    assert ("rtsp_transport;udp" in meant, "stimeout;9" in meant) == (own is not None, own is not None)
+    second.__enter__()
+    first.__exit__(None, None, None)  # as a camera that refuses at once
+    assert os.environ[name] == meant
+    second.__exit__(None, None, None)
+    assert os.environ.get(name) == own
