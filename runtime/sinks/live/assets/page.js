@@ -103,6 +103,7 @@ function showDecision(latest) {
   byId("probability").textContent = typeof latest.probability === "number" ? percent(latest.probability) : "";
   const list = byId("top");
   const top = (latest.top || []).slice(0, 6);
+  byId("alone").hidden = !top.length || top[0].probability === latest.probability;  // else smoothed over several
   while (list.children.length > top.length) list.lastChild.remove();
   top.forEach((entry, at) => {
     let line = list.children[at];

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.live import Live, Tab
+from tgkt_edge.runtime.records import Candidate
 from tgkt_edge.runtime.sinks import Message
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
@@ -42,6 +43,18 @@ def test_it_shows_decision_figures_health_and_events(tab: Tab, live: Live) -> No
     live.write(Live.ramp(4, "kitchen"))
     tab.wait("document.getElementById('label').textContent === 'kitchen'")
     assert "Last minute: " in tab.page.locator("#timeline").get_attribute("aria-label")
+
+
+@pytest.mark.slow
+def test_bars_of_one_frame_are_told_from_a_decision_over_several(tab: Tab, live: Live) -> None:
+    live.write(Live.ramp(0))
+    tab.wait("document.getElementById('label').textContent === 'bedroom'")
+    assert tab.page.locator("#alone").is_hidden()  # the decision is this frame's
+    live.write(Live.decision(1, label="kitchen", probability=0.4, top=(Candidate("bedroom", 0.9),)))
+    tab.wait("document.getElementById('label').textContent === 'kitchen'")
+    assert tab.text("#probability") == "40 %"
+    assert tab.text("#alone") == "This frame alone:"
+    assert tab.text("#top li").split("\n") == ["bedroom", "90 %"]
 
 
 @pytest.mark.slow
