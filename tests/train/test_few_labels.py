@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tests.support.training import Tiny
+from tgkt_edge.cli.main import app
 from tgkt_edge.data.discovery import read_csv_columns
 from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import ConfigError, DataError, UsageError
@@ -177,6 +179,17 @@ def test_audit_draws_none_of_them_and_scores_none_of_them(taught: Run, labels: P
     found = score(taught.path, both, "cpu")
     assert (found["labelled"], found["trained_on"]) == (1, 7)
     assert "left out, the run was trained with their labels: 7 frames" in describe(found)
+
+
+def test_audit_says_how_many_it_does_not_draw_from(taught: Run, tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["audit", str(taught.path), "--frames", "5", "-o", str(tmp_path / "drawn.csv")]
+    )
+    assert done.exit_code == 0
+    assert done.stderr.splitlines()[:2] == [
+        "left out, the run was trained with their labels: 7 frames",
+        f"5 of 5 frames, drawn at random: {tmp_path / 'drawn.csv'}",
+    ]
 
 
 def test_evaluate_leaves_them_out_and_says_so(

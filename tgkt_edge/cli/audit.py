@@ -46,8 +46,9 @@ def _measured(result: dict[str, Any]) -> list[str]:
 
 
 def _picked(run: Path, result: dict[str, Any]) -> list[str]:
-    lost = len(result["unreadable"])
+    lost, known = len(result["unreadable"]), result["trained_on"]
     return [
+        *([f"left out, the run was trained with their labels: {known} frames"] if known else []),
         *([f"skipped {lost} frames that cannot be read"] if lost else []),
         f"{result['frames']} of {result['of']} frames, drawn at random: {result['table']}",
         f"label them in a browser: {result['sheet']} (or fill the column 'label' by hand)",
