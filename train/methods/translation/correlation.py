@@ -23,6 +23,7 @@ def correlation(one: Reals, other: Reals, weights: Reals | None = None) -> Reals
     Returns:
         (R,)
     """
+    one, other = _scaled(one), _scaled(other)
     w = np.ones((1, len(one))) if weights is None else weights
     w = w / w.sum(1, keepdims=True)
     mean_a, mean_b = w @ one, w @ other  # (R, K)
@@ -32,4 +33,11 @@ def correlation(one: Reals, other: Reals, weights: Reals | None = None) -> Reals
     both = w @ (one * other) - mean_a * mean_b
     each = np.where(known, both / np.sqrt(np.where(known, var_a * var_b, 1)), 0.0)
     result: Reals = each.sum(1) / np.maximum(known.sum(1), 1)
+    return result
+
+
+def _scaled(answers: Reals) -> Reals:
+    """Each column times the power of two that brings its largest value to 0.5 to 1: the correlation stays, bit for bit,
+    and the products of small probabilities do not underflow."""
+    result: Reals = np.ldexp(answers, -np.frexp(answers.max(0))[1])
     return result

@@ -142,3 +142,10 @@ def softmaxed(z: Reals) -> Reals:
     e = np.exp(2 * z)
     p: Reals = e / e.sum(1, keepdims=True)
     return p
+
+
+def test_correlation_of_classes_hardly_ever_given_is_finite_and_that_of_their_multiples() -> None:
+    random = np.random.default_rng(5)
+    one, other = random.random((40, 3)), random.random((40, 3))
+    small = one * np.array([1.0, 1e-200, 1e-300]), other * np.array([1.0, 1e-190, 1e-170])
+    assert correlation(*small) == pytest.approx(correlation(one, other), rel=1e-12)
