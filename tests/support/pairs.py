@@ -33,7 +33,7 @@ def scenes(count: int, seed: int = 0, size: tuple[int, int] = (240, 320)) -> lis
 
 
 def moved(rgb: NDArray[Any], across: float, down: float, right: float, below: float) -> NDArray[Any]:
-    """The photograph enlarged about its centre, then moved by pixels."""
+    """The RGB image enlarged about its centre, then moved by pixels."""
     height, width = rgb.shape[:2]
     x, y = (width - 1) / 2, (height - 1) / 2
     matrix = np.array([[across, 0, x - across * x + right], [0, down, y - down * y + below]])

@@ -91,7 +91,7 @@ def check_command(
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option(help="HTML file to write: pairs with the frame's edges over the photograph."),
+        typer.Option(help="HTML file to write: pairs with the frame's edges over the RGB image."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Every finding with its figures, as JSON.")] = False,
 ) -> None:

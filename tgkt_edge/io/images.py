@@ -157,7 +157,7 @@ def read_frame(path: Path, read: Reader = read_bytes) -> NDArray[Any]:
 
 
 def read_rgb(path: Path, read: Reader = read_bytes) -> NDArray[np.uint8]:
-    """Decode a photograph to (H, W, 3) uint8 RGB, turned upright by its orientation tag: see :func:`read_frame`.
+    """Decode an RGB image to (H, W, 3) uint8 RGB, turned upright by its orientation tag: see :func:`read_frame`.
 
     16 bits are brought to 8, other maxima (PGM, PNG of 1, 2 and 4 bits) to 255; grey becomes three equal channels;
     transparency is left out.
@@ -168,7 +168,7 @@ def read_rgb(path: Path, read: Reader = read_bytes) -> NDArray[np.uint8]:
     picture = _decode(path, read)
     if picture.frame_only:
         raise DataError(
-            f"{path}: is {picture.frame_only}; a photograph has 8 or 16 bits: PNG, JPEG, TIFF, ..."
+            f"{path}: is {picture.frame_only}; an RGB image has 8 or 16 bits: PNG, JPEG, TIFF, ..."
         )
     pixels = turn_upright(picture.pixels, picture.orientation)
     if picture.top == 65535:

@@ -36,7 +36,7 @@ def test_good_pairs_are_good(write: Callable[..., Path]) -> None:
 
 
 @pytest.mark.slow
-def test_copies_dark_photographs_and_empty_frames_are_named(write: Callable[..., Path]) -> None:
+def test_copies_dark_rgb_images_and_empty_frames_are_named(write: Callable[..., Path]) -> None:
     pairs = scenes(12)
     pairs[4] = pairs[3]
     pairs[7] = (np.zeros_like(pairs[7][0]), pairs[7][1])
@@ -65,7 +65,7 @@ def test_a_wrong_unit_and_files_of_another_kind_are_to_mend(write: Callable[...,
 
 
 @pytest.mark.slow
-def test_a_wider_photograph_is_noted(write: Callable[..., Path]) -> None:
+def test_a_wider_rgb_image_is_noted(write: Callable[..., Path]) -> None:
     pairs = [(cv2.resize(rgb, (640, 360)), depth) for rgb, depth in scenes(6)]
     found = finding(check_data(write(pairs), "depth"), "sizes")
     assert found.state == "note"

@@ -27,7 +27,7 @@ def test_adapt_notes_what_its_quick_look_sees(
     bad = load_pairs(write([(moved(rgb, 1, 1, 14, 0), depth) for rgb, depth in scenes(12)], "bad"), spec, 128)
     note_quickly(bad, nothing, "bad")
     assert (
-        "`paired=bad`: photographs fit their frames when enlarged by +0%, then moved by -4% of the width"
+        "`paired=bad`: RGB images fit their frames when enlarged by +0%, then moved by -4% of the width"
         in caplog.text
     )
     caplog.clear()

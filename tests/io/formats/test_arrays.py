@@ -187,7 +187,7 @@ def test_arrays_are_found_as_frames_and_are_no_photographs(tmp_path: Path) -> No
     cv2.imwrite(str(tmp_path / "a.pfm"), METRES)
     assert [path.name for path in find_images(tmp_path)] == ["a.pfm", "b.npy"]
     for path in find_images(tmp_path):
-        with pytest.raises(DataError, match="a photograph has 8 or 16 bits"):
+        with pytest.raises(DataError, match="an RGB image has 8 or 16 bits"):
             read_rgb(path)
 
 

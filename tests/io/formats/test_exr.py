@@ -112,6 +112,6 @@ def test_a_file_cut_off_anywhere_is_named(tmp_path: Path) -> None:
 def test_a_photograph_is_none(tmp_path: Path) -> None:
     path = write(tmp_path / "a.exr", {"Z": SMOOTH}, OpenEXR.ZIP_COMPRESSION)
     with pytest.raises(
-        DataError, match="is an OpenEXR of floating-point numbers; a photograph has 8 or 16 bits"
+        DataError, match="is an OpenEXR of floating-point numbers; an RGB image has 8 or 16 bits"
     ):
         read_rgb(path)

@@ -178,7 +178,7 @@ def test_floating_point_numbers_are_those_that_tifffile_wrote(
     assert read.dtype == dtype
     assert read.tobytes() == metres.tobytes()
     with pytest.raises(
-        DataError, match=r"a\.tif: is a TIFF of floating-point numbers; a photograph has 8 or 16 bits"
+        DataError, match=r"a\.tif: is a TIFF of floating-point numbers; an RGB image has 8 or 16 bits"
     ):
         read_rgb(path)
 

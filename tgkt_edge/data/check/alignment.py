@@ -1,4 +1,4 @@
-"""Do photograph and frame of a pair show the same pixels at the same places? Measured by edges, over many pairs."""
+"""Do RGB image and frame of a pair show the same pixels at the same places? Measured by edges, over many pairs."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _FINE = (1 / 1.03, 1.0, 1.03)
 
 @dataclass(frozen=True)
 class Alignment:
-    """How the photographs lie against the frames.
+    """How the RGB images lie against the frames.
 
     Attributes:
-        right, below: share of the width and height by which the photograph must be moved to lie on the frame.
+        right, below: share of the width and height by which the RGB image must be moved to lie on the frame.
         across, down: factors by which it must be enlarged about its centre, before.
         score: mean correlation of edges there; ``as_is``: of the pairs as they are. 0: nothing in common, 1: equal.
         certainty: by how many deviations of its mean ``score`` is above ``as_is``.
@@ -51,7 +51,7 @@ class Alignment:
 
     @property
     def off(self) -> bool:
-        """Whether the photographs lie elsewhere than the frames, beyond doubt and by enough to matter."""
+        """Whether the RGB images lie elsewhere than the frames, beyond doubt and by enough to matter."""
         far = max(abs(self.right), abs(self.below)) >= SHIFT
         other = max(abs(np.log(self.across)), abs(np.log(self.down))) >= SCALE
         certain = self.certainty >= CERTAIN and self.score >= VISIBLE and self.pairs >= MIN_PAIRS
@@ -59,7 +59,7 @@ class Alignment:
 
 
 def measure_alignment(
-    photographs: Sequence[Floats],
+    rgb_images: Sequence[Floats],
     frames: Sequence[Floats],
     solid: Sequence[NDArray[np.bool_]] | None = None,
     *,
@@ -68,7 +68,7 @@ def measure_alignment(
     """Search for the place and size at which edges agree best over all pairs.
 
     Args:
-        photographs, frames: (SIDE, SIDE) luminance, and values on a scale on which steps compare.
+        rgb_images, frames: (SIDE, SIDE) luminance, and values on a scale on which steps compare.
         solid: where each frame was measured.
         thorough: sizes of either axis, too; else one size for both.
     """
@@ -76,11 +76,11 @@ def measure_alignment(
     sizes = [(size, size) for size in _COARSE]
     if thorough:
         sizes = [(size * aspect**0.5, size / aspect**0.5) for size, aspect in product(_COARSE, _ASPECTS)]
-    tried = {size: _surfaces(photographs, fixed, size) for size in {*sizes, (1.0, 1.0)}}
+    tried = {size: _surfaces(rgb_images, fixed, size) for size in {*sizes, (1.0, 1.0)}}
     best = max(tried, key=lambda size: tried[size].mean(0).max())
     for across, down in product(_FINE, _FINE) if thorough else ((size, size) for size in _FINE):
         near = (best[0] * across, best[1] * down)
-        tried.setdefault(near, _surfaces(photographs, fixed, near))
+        tried.setdefault(near, _surfaces(rgb_images, fixed, near))
     plain = tried[1.0, 1.0][:, REACH, REACH]
     best = max(tried, key=lambda size: tried[size].mean(0).max())
     mean = tried[best].mean(0)
@@ -100,12 +100,12 @@ def measure_alignment(
 
 
 def _surfaces(
-    photographs: Sequence[Floats], fixed: Sequence[Floats], size: tuple[float, float]
+    rgb_images: Sequence[Floats], fixed: Sequence[Floats], size: tuple[float, float]
 ) -> NDArray[np.float32]:
-    """(N, 2 REACH + 1, 2 REACH + 1) correlations of each pair, its photograph enlarged by ``size``."""
+    """(N, 2 REACH + 1, 2 REACH + 1) correlations of each pair, its RGB image enlarged by ``size``."""
     return np.stack(
         [
             correlations(edge_map(image if size == (1.0, 1.0) else warped(image, *size)), frame)
-            for image, frame in zip(photographs, fixed, strict=True)
+            for image, frame in zip(rgb_images, fixed, strict=True)
         ]
     )

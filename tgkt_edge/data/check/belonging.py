@@ -1,4 +1,4 @@
-"""Do the two halves of a pair belong together? A photograph's edges fit those of its own frame better than others'."""
+"""Do the two halves of a pair belong together? An RGB image's edges fit those of its own frame better than others'."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Belonging:
     """How well the halves of pairs fit.
 
     Attributes:
-        own: (N,) correlation of edges of each pair's halves. others: (N,) median of its photograph with others' frames.
+        own: (N,) correlation of edges of each pair's halves. others: (N,) median of its RGB image with others' frames.
         better: mean share of the other frames that fit less well than the own one: 1 all of them, 0.5 chance.
         step: places in the order by which frames must move to fit best; 0: they are where they belong.
     """
@@ -42,7 +42,7 @@ class Belonging:
 
 
 def measure_belonging(
-    photographs: Sequence[Floats],
+    rgb_images: Sequence[Floats],
     frames: Sequence[Floats],
     solid: Sequence[NDArray[np.bool_]] | None = None,
     place: tuple[float, float, float, float] = (1.0, 1.0, 0.0, 0.0),
@@ -50,13 +50,13 @@ def measure_belonging(
     """Compare every pair's halves with each other and with those of other pairs.
 
     Args:
-        photographs, frames, solid: as of :func:`tgkt_edge.data.check.alignment.measure_alignment`; at least 3.
-        place: factors across and down, and shares right and below, at which photographs lie on frames.
+        rgb_images, frames, solid: as of :func:`tgkt_edge.data.check.alignment.measure_alignment`; at least 3.
+        place: factors across and down, and shares right and below, at which RGB images lie on frames.
     """
     across, down, right, below = place
-    side = len(photographs[0])
+    side = len(rgb_images[0])
     moved = [
-        _small(edge_map(warped(image, across, down, right * side, below * side))) for image in photographs
+        _small(edge_map(warped(image, across, down, right * side, below * side))) for image in rgb_images
     ]
     fixed = [_small(edge_map(frame, None if solid is None else solid[i])) for i, frame in enumerate(frames)]
     count = len(frames)

@@ -114,19 +114,19 @@ def check_data(
 
 
 def note_quickly(pairs: Pairs, target: Frames, paired: str) -> None:
-    """Note what is plainly wrong with pairs that are in memory anyway: displaced photographs, scenes of the task.
+    """Note what is plainly wrong with pairs that are in memory anyway: displaced RGB images, scenes of the task.
 
     Args:
         paired: what an error calls the pairs.
     """
     if len(pairs) >= MIN_PAIRS:
         chosen = spread(len(pairs), QUICKLY)
-        photographs = [_sized(luminance(pairs.rgb[i])) for i in chosen]
+        rgb_images = [_sized(luminance(pairs.rgb[i])) for i in chosen]
         frames = [_sized(compressed(pairs.codes[i])) for i in chosen]
-        found = measure_alignment(photographs, frames, thorough=False)
+        found = measure_alignment(rgb_images, frames, thorough=False)
         if found.off:
             note(
-                f"`paired={paired}`: photographs fit their frames when enlarged by {found.across - 1:+.0%}, then moved "
+                f"`paired={paired}`: RGB images fit their frames when enlarged by {found.across - 1:+.0%}, then moved "
                 f"by {found.right:+.0%} of the width and {found.below:+.0%} of the height: pairs should show the same "
                 f"pixels. 'tgkt-edge data check {paired}' measures it."
             )

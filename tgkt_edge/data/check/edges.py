@@ -1,4 +1,4 @@
-"""Edges of photographs and frames: what the two show alike, whatever an intensity means in either."""
+"""Edges of RGB images and frames: what the two show alike, whatever an intensity means in either."""
 
 from __future__ import annotations
 

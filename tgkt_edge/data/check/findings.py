@@ -24,7 +24,7 @@ MANY_HOLES, NEARLY_NOTHING = 0.5, 0.9
 """Mean share of pixels without a measurement that is noted; of one frame, from which it shows nothing."""
 
 SHOWS_NOTHING = 0.6
-"""Share of a photograph at an end of its range from which it is too dark, or too bright."""
+"""Share of an RGB image at an end of its range from which it is too dark, or too bright."""
 
 CHANCE = 0.7
 """Mean share of other frames that fit less well than the own, at and below which pairs hardly belong together."""
@@ -83,7 +83,7 @@ def on_alignment(found: Alignment, size: tuple[int, int]) -> Finding:
         return Finding(
             "alignment",
             "note",
-            f"edges of photographs and frames have so little in common ({found.score:.2f}) that it cannot be measured",
+            f"edges of RGB images and frames have so little in common ({found.score:.2f}) that it cannot be measured",
             figures,
         )
     if not found.off:
@@ -97,9 +97,9 @@ def on_alignment(found: Alignment, size: tuple[int, int]) -> Finding:
     return Finding(
         "alignment",
         "fix",
-        f"photographs fit when enlarged by {larger}, then moved by {right:+d} pixels to the right and {below:+d} down "
+        f"RGB images fit when enlarged by {larger}, then moved by {right:+d} pixels to the right and {below:+d} down "
         f"(of {size[0]}x{size[1]}): edges correlate by {found.score:.2f} instead of {found.as_is:.2f}. Register colour "
-        f"to the frames in the camera's own software, or crop and move the photographs so.",
+        f"to the frames in the camera's own software, or crop and move the RGB images so.",
         figures,
     )
 
@@ -112,7 +112,7 @@ def on_belonging(found: Belonging, pairs: Sequence[Pair]) -> Finding:
         return Finding(
             "belonging",
             "fix",
-            f"each photograph fits the frame {abs(found.step)} place{'s' if abs(found.step) > 1 else ''} "
+            f"each RGB image fits the frame {abs(found.step)} place{'s' if abs(found.step) > 1 else ''} "
             f"{'below' if found.step > 0 else 'above'} its own: one list has an entry too many at its beginning, or "
             f"the clocks of the cameras differ. Match them by time again.",
             figures,
@@ -121,7 +121,7 @@ def on_belonging(found: Belonging, pairs: Sequence[Pair]) -> Finding:
         return Finding(
             "belonging",
             "fix",
-            f"a photograph fits its own frame hardly better than another's (better than {found.better:.0%} of them; "
+            f"an RGB image fits its own frame hardly better than another's (better than {found.better:.0%} of them; "
             f"chance is 50%): the pairs do not belong together, or the two cameras see different places.",
             figures,
         )
@@ -138,7 +138,7 @@ def on_belonging(found: Belonging, pairs: Sequence[Pair]) -> Finding:
     return Finding(
         "belonging",
         "ok",
-        f"a photograph fits its own frame better than {found.better:.0%} of others",
+        f"an RGB image fits its own frame better than {found.better:.0%} of others",
         figures,
         names,
     )
@@ -209,16 +209,16 @@ def on_range(halves: Sequence[Half], names: Sequence[str], spec: SensorSpec, wha
 
 
 def on_exposure(pairs: Sequence[Pair]) -> Finding:
-    """Do the photographs show anything?"""
+    """Do the RGB images show anything?"""
     dark = [pair.name for pair in pairs if pair.dark >= SHOWS_NOTHING]
     bright = [pair.name for pair in pairs if pair.bright >= SHOWS_NOTHING]
     figures = {"dark": len(dark), "bright": len(bright)}
     if not dark and not bright:
-        return Finding("exposure", "ok", "no photograph is black or white for the most part", figures)
+        return Finding("exposure", "ok", "no RGB image is black or white for the most part", figures)
     return Finding(
         "exposure",
         "fix" if len(dark) + len(bright) > FEW_STRANGERS * len(pairs) else "note",
-        f"of {len(pairs)} photographs {len(dark)} are black and {len(bright)} white for the most part, and teach "
+        f"of {len(pairs)} RGB images {len(dark)} are black and {len(bright)} white for the most part, and teach "
         f"nothing: {abbreviate([*dark, *bright])}. Light the scene, or take them out.",
         figures,
         (*dark, *bright),
@@ -230,7 +230,7 @@ def on_sizes(pairs: Sequence[Pair]) -> Finding:
     shapes = Counter((pair.rgb_size, pair.half.size) for pair in pairs)
     (rgb, frame), _ = shapes.most_common(1)[0]
     ratio = (rgb[0] / rgb[1]) / (frame[0] / frame[1])
-    text = f"photographs of {rgb[0]}x{rgb[1]}, frames of {frame[0]}x{frame[1]}"
+    text = f"RGB images of {rgb[0]}x{rgb[1]}, frames of {frame[0]}x{frame[1]}"
     figures = {"kinds": len(shapes), "ratio": round(ratio, 4)}
     if abs(ratio - 1) > 0.03:
         return Finding(

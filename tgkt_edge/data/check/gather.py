@@ -26,7 +26,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 DARK, BRIGHT = 8, 247
-"""Luminance at and below, or above, which a photograph shows nothing."""
+"""Luminance at and below, or above, which an RGB image shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Half:
 
 @dataclass(frozen=True)
 class Pair:
-    """A frame and its photograph: (SIDE, SIDE, 3) uint8, (width, height), shares that are too dark and too bright."""
+    """A frame and its RGB image: (SIDE, SIDE, 3) uint8, (width, height), shares that are too dark and too bright."""
 
     name: str
     half: Half

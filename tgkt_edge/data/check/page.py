@@ -1,4 +1,4 @@
-"""A page on which a person sees what ``data check`` found: pairs with the frame's edges over the photograph."""
+"""A page on which a person sees what ``data check`` found: pairs with the frame's edges over the RGB image."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def write_page(
     )
     off = alignment if alignment is not None and alignment.off else None
     shown = "".join(_section(pairs[i], off) for i in _chosen(findings, pairs))
-    legend = "Red: edges of the frame, over the photograph" + (
+    legend = "Red: edges of the frame, over the RGB image" + (
         " as it is, and as it should lie." if off else "."
     )
     write_text(
@@ -73,17 +73,17 @@ def _chosen(findings: Sequence[Finding], pairs: Sequence[Pair]) -> list[int]:
 def _section(pair: Pair, off: Alignment | None) -> str:
     import cv2
 
-    photograph = np.ascontiguousarray(pair.rgb[..., ::-1])
+    rgb_image = np.ascontiguousarray(pair.rgb[..., ::-1])
     grey = (pair.half.codes >> 8).astype(np.uint8)
     frame = cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS)
     frame[~pair.half.solid] = (56, 46, 48)
-    pictures = [("photograph", photograph), ("frame", frame), ("edges", _overlaid(photograph, pair))]
+    pictures = [("RGB image", rgb_image), ("frame", frame), ("edges", _overlaid(rgb_image, pair))]
     if off is not None:
-        side = len(photograph)
+        side = len(rgb_image)
         moved = np.stack(
             [
                 warped(
-                    photograph[..., channel].astype(np.float32),
+                    rgb_image[..., channel].astype(np.float32),
                     off.across,
                     off.down,
                     off.right * side,
@@ -101,8 +101,8 @@ def _section(pair: Pair, off: Alignment | None) -> str:
     return f"<section><h2>{escape(pair.name)}</h2>{figures}</section>\n"
 
 
-def _overlaid(photograph: NDArray[Any], pair: Pair) -> NDArray[Any]:
-    drawn = photograph.copy()
+def _overlaid(rgb_image: NDArray[Any], pair: Pair) -> NDArray[Any]:
+    drawn = rgb_image.copy()
     drawn[edge_map(compressed(pair.half.codes), pair.half.solid) > _EDGE] = _RED
     return drawn
 

@@ -25,7 +25,7 @@ class Picture:
         top: the count that the format calls white: 255, 65535, or what a PGM names and a PNG of 1, 2 or 4 bits implies.
         orientation: of EXIF and TIFF, 1 to 8.
         not_counts: why the pixels are not what a sensor counted, although they are a picture. Empty: they may be.
-        frame_only: what it is instead of a photograph, although a sensor may have written it. Empty: it may be one.
+        frame_only: what it is instead of an RGB image, although a sensor may have written it. Empty: it may be one.
     """
 
     pixels: NDArray[Any]
