@@ -95,7 +95,7 @@ def adapt(
         "seed": seed,
         "device": device,
         "precision": precision,
-        "weights": weights,
+        "weights": weights if weights in ("imagenet", "none") else _absolute(weights),
         **(set_ if isinstance(set_, Mapping) else {}),
     }
     options = build_config(config, () if isinstance(set_, Mapping) else set_, given)
