@@ -125,6 +125,7 @@ def export(
             return _build(run, precisions or (), plans, progress)
         check_library(plans)
     _need_libraries(of_bundle)
+    from tgkt_edge.export.export import describe
     from tgkt_edge.export.export import export as write_bundle
 
     assert out is not None
@@ -144,6 +145,8 @@ def export(
     )
     if not trt:
         return bundle
+    for line in describe(bundle):  # before the plans, whose build may fail: the bundle is there
+        log_progress(line)
     asked = [name for name in precisions or () if name in PRECISIONS and name in bundle.precisions]
     return _build(bundle.path, asked, plans, progress)
 

@@ -143,7 +143,7 @@ def export_command(
         hardware_compatible=hardware_compatible,
         progress=build_progress,
     )
-    if out is not None:
+    if out is not None and not trt:
         from tgkt_edge.export.export import describe
 
         for line in describe(bundle):
