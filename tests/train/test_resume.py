@@ -251,7 +251,7 @@ def test_a_run_begun_with_a_removed_option_is_not_resumed_but_can_be_evaluated(
     assert str(caught.value).startswith(
         f"{out / 'config.yaml'}: begun with tgkt.ema = 2.0, tgkt.kd_frames = confident, which was removed in this "
     )
-    assert "begin again with another -o, without them." in str(caught.value)
+    assert "begin again with another `out`, without them." in str(caught.value)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     labels = tiny.data / "target_labels.csv"
     asked, expected = (evaluate(run, labels, device="cpu")["models"] for run in (out, finished.path))

@@ -136,5 +136,5 @@ def test_answers_that_cannot_be_read(finished: Run, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no such file\. Write one with: tgkt-edge audit RUN --frames 12"):
         score(finished.path, table, "cpu")
     table.symlink_to("/proc/self/mem")  # a file that opens, and whose first byte cannot be read
-    with pytest.raises(DataError, match=r"`answers`.* .*a\.csv: cannot be read: Input/output error"):
+    with pytest.raises(DataError, match=r"`answers=.*a\.csv`: cannot be read: Input/output error"):
         score(finished.path, table, "cpu")
