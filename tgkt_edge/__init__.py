@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tgkt_edge.evaluation.evaluate import evaluate
     from tgkt_edge.evaluation.verify import verify
     from tgkt_edge.runtime.model import Model, load
+    from tgkt_edge.runtime.predict.predict import predict
     from tgkt_edge.runtime.recorder.import_data import import_data
     from tgkt_edge.runtime.recorder.record import record
     from tgkt_edge.runtime.records import BadFrame, Decision, Event
@@ -71,6 +72,7 @@ __all__ = [
     "inspect",
     "load",
     "load_sensor",
+    "predict",
     "prepare",
     "record",
     "run",
@@ -94,6 +96,7 @@ _HOMES = {
     "inspect": "tgkt_edge.bundle.inspect_bundle",
     "load": "tgkt_edge.runtime.model",
     "load_sensor": "tgkt_edge.sensor",
+    "predict": "tgkt_edge.runtime.predict.predict",
     "prepare": "tgkt_edge.data.public.prepare",
     "record": "tgkt_edge.runtime.recorder.record",
     "run": "tgkt_edge.api.run",

@@ -105,6 +105,11 @@ class TensorRtEngine:
         """1: its buffers hold one batch."""
         return 1
 
+    @property
+    def max_batch(self) -> int:
+        """Frames that the plan takes at once."""
+        return self._profile.max
+
     def infer(self, batch: NDArray[np.float32]) -> Answer:
         """Classify a batch; see :meth:`tgkt_edge.runtime.engines.base.Engine.infer`.
 

@@ -46,11 +46,17 @@ class FormatCheck:
     """Every frame's one check against the SensorSpec. For one thread at a time, in the order of the frames.
 
     The first frame pins the size where the SensorSpec leaves it open, so that a later one of another is a bad frame.
+
+    Args:
+        size: (width, height) of an earlier first frame, where the frames go on; None: these begin.
+
+    Attributes:
+        pinned: the SensorSpec with the size of the first frame; None: there was none yet.
     """
 
-    def __init__(self, spec: SensorSpec) -> None:
+    def __init__(self, spec: SensorSpec, size: tuple[int, int] | None = None) -> None:
         self._spec = spec
-        self._pinned: SensorSpec | None = None
+        self.pinned = None if size is None else spec.with_size(*size)
 
     def problem_of(self, captured: Captured) -> str:
         """Why the frame cannot be used; empty if it can.
@@ -60,11 +66,11 @@ class FormatCheck:
         """
         if captured.frame is None:
             return captured.error or "the source gave no frame and no reason"
-        if self._pinned is None:
-            self._pinned = self._pin(captured.frame, captured.name)
+        if self.pinned is None:
+            self.pinned = self._pin(captured.frame, captured.name)
             return ""
         try:
-            self._pinned.check(captured.frame, captured.name)
+            self.pinned.check(captured.frame, captured.name)
         except FrameError as error:
             return str(error)
         return ""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -99,10 +101,13 @@ class FrameSource(ABC):
     Attributes:
         live: frames arrive at the source's own pace, so that a late reader misses some.
         format: what a live source delivers; None: it is not live.
+        files: of a recording in a file a frame, these files in order: :meth:`read_at` reads any of them, in any
+            thread. None: its frames come only one after the other.
     """
 
     live: bool = False
     format: StreamFormat | None = None
+    files: Sequence[Path] | None = None
 
     @abstractmethod
     def read(self) -> Captured | None:
@@ -111,6 +116,10 @@ class FrameSource(ABC):
         Raises:
             SourceLostError: (exit 5) a camera stopped delivering.
         """
+
+    def read_at(self, number: int) -> Captured:
+        """Frame ``number``, from 0, as :meth:`read` gives it; only where there are ``files``. Any thread may call."""
+        raise NotImplementedError(f"{type(self).__name__} reads its frames in order")
 
     @abstractmethod
     def close(self) -> None:

@@ -35,7 +35,7 @@ class ImageSource(FrameSource):
         if not paths:
             raise ValueError("expected at least one path")
         opencv()  # a missing library shall end the run now, not make every file a bad one
-        self._paths = [page for path in paths for page in with_pages(path)]
+        self.files = self._paths = [page for path in paths for page in with_pages(path)]
         self._loop = loop
         self._number = 0
         self._readable_in_pass = 0
@@ -47,14 +47,21 @@ class ImageSource(FrameSource):
             if not self._loop or not self._readable_in_pass:
                 return None
             self._readable_in_pass = 0
-        path, number = self._paths[position], self._number
+        captured = self._read(self._paths[position], self._number)
         self._number += 1
+        self._readable_in_pass += captured.frame is not None
+        return captured
+
+    def read_at(self, number: int) -> Captured:
+        """See :meth:`FrameSource.read_at`."""
+        return self._read(self._paths[number], number)
+
+    def _read(self, path: Path, number: int) -> Captured:
         began, clock = time.time(), time.perf_counter()
         try:
             frame = images.read_frame(path)
         except DataError as error:
             return Captured(None, number, began, str(path), str(error), time.perf_counter() - clock)
-        self._readable_in_pass += 1
         return Captured(frame, number, began, str(path), None, time.perf_counter() - clock)
 
     def close(self) -> None:

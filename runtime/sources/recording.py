@@ -47,6 +47,8 @@ class RecordingSource(FrameSource):
         self._folder, self._loop, self._spec = folder, loop, spec
         self._number = self._position = self._readable = 0
         self._video: VideoSource | None = None
+        if all(entry.video is None for entry in self._entries):
+            self.files = [folder / entry.file for entry in self._entries]
 
     def read(self) -> Captured | None:
         """The next frame; see :meth:`FrameSource.read`."""
@@ -58,6 +60,15 @@ class RecordingSource(FrameSource):
         entry, number = self._entries[self._position], self._number
         self._position += 1
         self._number += 1
+        captured = self._read(entry, number)
+        self._readable += captured.frame is not None
+        return captured
+
+    def read_at(self, number: int) -> Captured:
+        """See :meth:`FrameSource.read_at`."""
+        return self._read(self._entries[number], number)
+
+    def _read(self, entry: Entry, number: int) -> Captured:
         clock = time.perf_counter()
         path = self._folder / entry.file
         name = str(path) if entry.video is None else f"{path}:{entry.video}"
@@ -71,7 +82,6 @@ class RecordingSource(FrameSource):
                 None,
                 f"{name}: is not what was recorded (its checksum differs); the disk or a copy lost bits",
             )
-        self._readable += frame is not None
         return Captured(frame, number, entry.time, name, trouble, time.perf_counter() - clock)
 
     def close(self) -> None:

@@ -19,7 +19,12 @@ from tgkt_edge.runtime import ENGINES
 
 # How a command prints its result and what it logs; and what only a program can give: streams, a way to show progress.
 PRINTED = {"as_json", "json_path", "debug", "verbose", "quiet"}
-FROM_PROGRAMS = {"run": {"out", "log", "progress"}, "export": {"progress"}, "record": {"log"}}
+FROM_PROGRAMS = {
+    "run": {"out", "log", "progress"},
+    "export": {"progress"},
+    "record": {"log"},
+    "predict": {"log"},
+}
 # A repeatable option gives one of what the argument lists.
 PLURALS = {
     "precision": "precisions",
@@ -57,7 +62,7 @@ def plain(value: Any) -> Any:
 
 def test_every_command_has_a_function() -> None:
     assert set(commands()) <= set(tgkt_edge.__all__)
-    assert len(commands()) == 14
+    assert len(commands()) == 15
 
 
 @pytest.mark.parametrize("name", sorted(commands()))

@@ -15,7 +15,7 @@ GROUPS = {
     "Adapt": ["demo", "record", "adapt", "data", "source"],
     "Check": ["evaluate", "audit"],
     "Export": ["export", "verify"],
-    "Run": ["run"],
+    "Run": ["run", "predict"],
     "Look after": ["doctor", "inspect", "benchmark"],
 }
 

@@ -27,6 +27,7 @@ from tgkt_edge.cli.flags import as_flags
 from tgkt_edge.cli.groups import CommandGroup
 from tgkt_edge.cli.inspect import inspect_command
 from tgkt_edge.cli.log import configure, wants_traceback
+from tgkt_edge.cli.predict import predict_command
 from tgkt_edge.cli.record import record_command
 from tgkt_edge.cli.run import SINK_OPTIONS, run_command
 from tgkt_edge.cli.source import source_app
@@ -133,6 +134,7 @@ for _name, _panel, _function, _short in (
     ("export", "Export", export_command, "Write a verified bundle, or build its TensorRT plans."),
     ("verify", "Export", verify_command, "Check a bundle and its precisions on this machine."),
     ("run", "Run", run_command, "Classify the frames of a camera or recording."),
+    ("predict", "Run", predict_command, "Classify recorded frames into a table."),
     ("doctor", "Look after", doctor_command, "Report what is installed here and what works."),
     ("inspect", "Look after", inspect_command, "Show what a bundle, an ONNX file or a plan holds."),
     ("benchmark", "Look after", benchmark_command, "Time all precisions on all engines of this machine."),
