@@ -148,7 +148,8 @@ def variants(data: DataSet, bench: Bench, protocols: str) -> list[Variant]:
     return found
 
 
-ROWS = ("source-only", "BN statistics", "translate", "default", "labels")
+ROWS = ("source-only", "BN statistics", "translate", "known shares", "default", "labels")
+"""``known shares``: translate with the class shares of the frames given as ``--prior``; what estimating them loses."""
 
 
 def closed_rows(bench: Bench, draw: Draw, seed: int, names: tuple[str, ...]) -> Iterator[tuple[str, Reals]]:
@@ -163,6 +164,10 @@ def closed_rows(bench: Bench, draw: Draw, seed: int, names: tuple[str, ...]) -> 
         yield "source-only", bench.answers(source, draw.scored)
     if "BN statistics" in names:
         yield "BN statistics", bench.bn_answers(source, draw.frames, draw.scored)
+    if "known shares" in names:
+        counts = np.bincount(bench.labels[draw.frames], minlength=len(bench.classes))
+        known = bench.translate(source, beside, draw, prior=counts / counts.sum())
+        yield "known shares", bench.answers(known.network, draw.scored)
     if not {"translate", "default"} & {*names}:
         return
     found = bench.translate(source, beside, draw)

@@ -84,7 +84,12 @@ def test_other_scenes_share_nothing(data: DataSet, bench: Bench, monkeypatch: py
 def test_rows_from_features_are_what_the_networks_answer(bench: Bench, data: DataSet) -> None:
     draw = variants(data, bench, "a")[0].draw(0)
     found = dict(
-        closed_rows(bench, draw, 0, ("source-only", "BN statistics", "translate", "default", "labels"))
+        closed_rows(
+            bench,
+            draw,
+            0,
+            ("source-only", "BN statistics", "translate", "known shares", "default", "labels"),
+        )
     )
     assert all(rows.shape == (12, 6) and np.allclose(rows.sum(1), 1) for rows in found.values())
     source, beside = bench.source(draw.source)
@@ -95,6 +100,10 @@ def test_rows_from_features_are_what_the_networks_answer(bench: Bench, data: Dat
             found[name], logits.softmax(1).numpy(), atol=2e-3
         )  # features are in half precision
     assert not np.allclose(found["BN statistics"], found["source-only"], atol=0.01)
+    # Two frames of each class: the shares are the source's, and nothing is left to estimate.
+    known = bench.translate(source, beside, draw, prior=np.full(6, 1 / 6))
+    np.testing.assert_allclose(known.labels.mean(0), 1 / 6, atol=0.02)
+    np.testing.assert_array_equal(found["known shares"], bench.answers(known.network, draw.scored))
     accuracy, balanced = scores(found["labels"], bench.labels)
     assert accuracy == pytest.approx(balanced)  # two frames a class
 
