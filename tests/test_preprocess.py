@@ -269,6 +269,7 @@ def test_the_frame_itself_is_not_touched() -> None:
     np.testing.assert_array_equal(encode(frame[:, ::-1], DEPTH, 16), encode(frame[:, ::-1].copy(), DEPTH, 16))
 
 
+@pytest.mark.slow
 def test_real_16_bit_depth_frames_agree_with_the_reference(data_dir: Path) -> None:
     files = sorted((data_dir / "sensor16" / "depth").glob("*.png"))
     assert len(files) == 6

@@ -33,6 +33,7 @@ def test_a_row_counts_frames_beyond_the_limit_and_says_whether_the_flag_is_on() 
     assert row("even", known, even, [0.0] * 50, answers[:50]).split(" | ")[2:6] == ["100.0%", "on", "-", "-"]
 
 
+@pytest.mark.slow
 def test_a_row_counts_frames_that_are_upside_down() -> None:
     seen, answers = units(100, 0), np.full((100, 2), 0.5, np.float32)
     for unit in seen:
@@ -54,6 +55,7 @@ def test_spoilt_frames_keep_their_shape_and_change() -> None:
         assert not np.array_equal(np.rint(found), frame), what
 
 
+@pytest.mark.slow
 def test_temperatures_without_labels_and_the_table() -> None:
     rng = np.random.default_rng(0)
     honest = rng.normal(0, 2, (4000, 4)).astype(np.float32)

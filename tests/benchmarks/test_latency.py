@@ -72,6 +72,7 @@ def test_every_frame_of_a_run_is_measured() -> None:
     assert all(0 < one < whole - 50 for one in added)  # the engine's 50 ms are in none of them
 
 
+@pytest.mark.slow
 def test_every_part_takes_time() -> None:
     table = parts(SPEC, ("a", "b"), 8, FRAMES, 5)
     assert set(table) >= {"hand-over between threads", "health", "preprocess", "decide", "encode, write"}

@@ -16,6 +16,7 @@ pytest.importorskip("uvicorn")
 
 
 @pytest.mark.parametrize("watching", [0, 3])
+@pytest.mark.slow
 def test_every_frame_is_decided_with_and_without_viewers(
     monkeypatch: pytest.MonkeyPatch, watching: int
 ) -> None:

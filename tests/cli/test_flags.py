@@ -83,6 +83,7 @@ def texts(tree: ast.Module) -> Iterator[str]:
             yield "".join(str(one.value) if isinstance(one, ast.Constant) else "{}" for one in node.values)
 
 
+@pytest.mark.slow
 def test_no_message_of_the_library_names_a_flag_except_in_a_command_to_type(layout: Any) -> None:
     known = {
         flag

@@ -20,6 +20,7 @@ GROUPS = {
 }
 
 
+@pytest.mark.slow
 def test_every_command_stands_under_what_it_is_for() -> None:
     shown = CliRunner().invoke(app, ["--help"], terminal_width=80).output
     found: dict[str, list[str]] = {}

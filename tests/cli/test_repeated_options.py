@@ -40,6 +40,7 @@ def test_every_command_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize(("words", "flag"), OPTIONS)
+@pytest.mark.slow
 def test_one_value_given_twice_is_refused_before_anything_else(words: tuple[str, ...], flag: str) -> None:
     done = RUNNER.invoke(app, [*words, flag, "1", flag, "2"])
     assert done.exit_code == 2
@@ -48,6 +49,7 @@ def test_one_value_given_twice_is_refused_before_anything_else(words: tuple[str,
 
 
 @pytest.mark.parametrize(("words", "flag"), OPTIONS)
+@pytest.mark.slow
 def test_an_empty_value_is_refused_before_it_means_the_current_folder(
     words: tuple[str, ...], flag: str
 ) -> None:

@@ -23,6 +23,7 @@ from tgkt_edge.errors import TgktEdgeError
         (["--weights", __file__], "this is no model file that is known here"),
     ],
 )
+@pytest.mark.slow
 def test_what_adapt_would_refuse_is_refused_at_once(words: list[str], message: str, tmp_path: Path) -> None:
     for name in ("data/clip_labels.csv", "run/config.yaml", "bundle/manifest.json", "run.jsonl"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -16,6 +16,7 @@ NOTEBOOKS = REPOSITORY / "docs" / "notebooks"
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in NOTEBOOKS.glob("*.ipynb")))
+@pytest.mark.slow
 def test_a_notebook_runs_and_its_saved_answers_have_no_error(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

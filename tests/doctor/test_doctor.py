@@ -66,6 +66,7 @@ def test_tensorrt_makes_a_builder_where_it_is_installed(jetson: Path) -> None:
     assert (finding.level, finding.text) == ("ok", f"{trt.find().text} made a builder.")
 
 
+@pytest.mark.slow
 def test_whether_plans_can_run_is_told_where_there_is_a_gpu_and_tensorrt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +129,7 @@ def test_a_library_that_crashes_at_import_is_a_finding_and_exit_code_6(tmp_path:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_probes_that_hang_fail_or_say_nonsense() -> None:
     assert probe("import time; time.sleep(600)", 1).error == "gave no answer in 1 s"
     assert probe("raise SystemExit(3)").error == "ended with exit code 3"

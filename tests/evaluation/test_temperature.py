@@ -71,6 +71,7 @@ def test_frames_are_softened_by_a_temperature_that_others_fitted() -> None:
     assert not np.array_equal(again, found)
 
 
+@pytest.mark.slow
 def test_it_helps_an_overconfident_network_and_is_not_claimed_to_help_a_good_one() -> None:
     found = measure(*drawn(500, 3.0))
     assert found["temperature"] == pytest.approx(3, rel=0.25)

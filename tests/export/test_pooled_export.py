@@ -60,6 +60,7 @@ def answers(path: Path, inputs: Any) -> Any:
         engine.close()
 
 
+@pytest.mark.slow
 def test_the_file_answers_as_the_network(exported: tuple[Deployed, Path], codes: Any) -> None:
     deployed, path = exported
     result = verify_fp32(deployed, path, CLASSES, codes, SIZE)
@@ -71,6 +72,7 @@ def test_the_file_answers_as_the_network(exported: tuple[Deployed, Path], codes:
     assert "BatchNormalization" not in kinds
 
 
+@pytest.mark.slow
 def test_half_precision_and_eight_bits_go_with_it(
     exported: tuple[Deployed, Path], inputs: Any, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def test_the_largest_window_there_is_enough_for_counts_and_of_it_the_newest_view
     assert windows.excess([*[a] * 40, *[a, b] * 8]) == 0
 
 
+@pytest.mark.slow
 def test_windows_of_new_views_are_beyond_a_limit_as_rarely_as_promised() -> None:
     descriptions, answers = some(600)
     windows = AnswerWindows.of(descriptions, WEIGHTS, answers)
@@ -70,6 +71,7 @@ def test_the_limit_of_unsure_leaves_room_for_what_training_on_the_frames_brought
         assert unsure > 0.5 + OPTIMISM
 
 
+@pytest.mark.slow
 def test_what_the_frames_showed_in_their_own_order_is_no_drift() -> None:
     descriptions, answers = some(600)
     one = np.array([0.97, 0.01, 0.01, 0.01], np.float32)

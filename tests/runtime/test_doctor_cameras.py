@@ -11,6 +11,7 @@ import pytest
 from tgkt_edge.doctor.machine import cameras
 
 
+@pytest.mark.slow
 def test_a_cameras_formats_and_which_are_raw(shim: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_PRELOAD", shim)
     monkeypatch.setenv("SHIM_FORMATS", "Z16 ,YUYV")
@@ -19,6 +20,7 @@ def test_a_cameras_formats_and_which_are_raw(shim: str, monkeypatch: pytest.Monk
     assert "offers Z16, YUYV; usable raw: Z16." in finding.text
 
 
+@pytest.mark.slow
 def test_nodes_that_capture_no_pictures_are_no_cameras(shim: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_PRELOAD", shim)
     monkeypatch.setenv("SHIM_METADATA", "1")
@@ -34,6 +36,7 @@ def test_all_formats_of_a_long_list(shim: str, monkeypatch: pytest.MonkeyPatch) 
     assert "81xx, Y16; usable raw: Y16." in finding.text
 
 
+@pytest.mark.slow
 def test_an_input_without_a_signal(shim: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LD_PRELOAD", shim)
     monkeypatch.setenv("SHIM_INPUT", "1")
@@ -51,6 +54,7 @@ def test_an_input_without_a_signal(shim: str, monkeypatch: pytest.MonkeyPatch, t
         ("0660", "0", r"belongs to root:root with mode 0660.*udev rule"),
     ],
 )
+@pytest.mark.slow
 def test_what_helps_who_may_not_open_a_node(
     shim: str, monkeypatch: pytest.MonkeyPatch, mode: str, group: str, advice: str
 ) -> None:
@@ -63,6 +67,7 @@ def test_what_helps_who_may_not_open_a_node(
     assert ("usermod -aG root" in finding.advice) is False
 
 
+@pytest.mark.slow
 def test_a_node_that_is_not_there() -> None:
     (finding,) = cameras(["/dev/video-none"])
     assert "No such file" in finding.text

@@ -191,6 +191,7 @@ def test_a_file_is_not_overwritten_by_a_run(tiny: Tiny, tmp_path: Path) -> None:
     assert (tmp_path / "run").read_text() == "notes"
 
 
+@pytest.mark.slow
 def test_training_that_diverges_is_stopped_and_said_so(tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(
         TgktEdgeError, match=r"source: loss became infinite or not a number.*Lower the learning rate"

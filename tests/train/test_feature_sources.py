@@ -48,6 +48,7 @@ def without_early(source: Path, out: Path) -> str:
     return str(out)
 
 
+@pytest.mark.slow
 def test_frames_that_look_like_rgb_are_translated_both_ways_where_the_source_has_all_layers(
     tiny: Tiny, tmp_path: Path
 ) -> None:
@@ -82,6 +83,7 @@ def test_depth_does_not_depend_on_the_early_layers(tiny: Tiny, translated: Run, 
     assert differing_tensors(Run(tmp_path / "run").target, translated.translated) == []
 
 
+@pytest.mark.slow
 def test_no_features_of_the_source_are_kept_where_none_are_asked_for(tiny: Tiny, tmp_path: Path) -> None:
     report = adapt(tiny.inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE, "source.keep=0"))
     assert load_classifier(Run(tmp_path / "run").source)[1].beside.keys() == {SHARES}

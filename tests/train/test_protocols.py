@@ -81,6 +81,7 @@ def test_other_scenes_share_nothing(data: DataSet, bench: Bench, monkeypatch: py
         assert {split[stems(file, column)[i]] for i in rows} == {"train"}
 
 
+@pytest.mark.slow
 def test_rows_from_features_are_what_the_networks_answer(bench: Bench, data: DataSet) -> None:
     draw = variants(data, bench, "a")[0].draw(0)
     found = dict(
@@ -125,6 +126,7 @@ def test_drawn_rows_are_a_data_set(data: DataSet, tmp_path: Path) -> None:
         assert lines(after) == [header, *(all_[i] for i in rows)]
 
 
+@pytest.mark.slow
 def test_finished_rows_are_not_computed_again(
     data: DataSet, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_tables: Callable[..., str]
 ) -> None:
@@ -165,6 +167,7 @@ def test_runs_to_judge_are_kept_apart_where_options_differ(tiny: Tiny, tmp_path:
     assert kept_in(tmp_path, tiny.config("image_size=64")) != folder
 
 
+@pytest.mark.slow
 def test_runs_to_judge_are_made_and_kept(data: DataSet, bench: Bench, tmp_path: Path) -> None:
     lines = variants(data, bench, "a")
     draw = lines[0].draw(0)

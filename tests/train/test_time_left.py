@@ -159,6 +159,7 @@ def adapt_words(tiny: Tiny, out: Path) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_shows_one_time_that_is_left_in_lines_of_80_columns(tiny: Tiny, tmp_path: Path) -> None:
     """Without a terminal: plain lines; with one of 80 columns: bars that are not cut off before their time."""
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -157,6 +157,7 @@ def test_nothing_to_judge_is_said(tmp_path: Path) -> None:
 # Broken on purpose
 
 
+@pytest.mark.slow
 def test_shuffled_pairs_match_nowhere(tiny: Tiny, tmp_path: Path) -> None:
     rgb, frames = matched(tiny.data / "paired")
     with (tmp_path / "paired.csv").open("w", newline="") as file:

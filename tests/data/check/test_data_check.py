@@ -118,6 +118,7 @@ def test_the_command_prints_findings_and_ends_with_3_where_something_is_to_mend(
     assert done.exit_code == 2
 
 
+@pytest.mark.slow
 def test_the_page_shows_named_pairs_first_and_the_edges_before_and_after(
     write: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_the_page_shows_named_pairs_first_and_the_edges_before_and_after(
     assert min(red[2:]) > 500
 
 
+@pytest.mark.slow
 def test_frames_that_an_index_lists_beyond_the_end_of_its_video_are_missed(
     write: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -41,6 +41,7 @@ def rgbnir(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sunrgbd", "diml", "rgbnir"])
+@pytest.mark.slow
 def test_system_files_change_nothing(name: str, sun: Path, tmp_path: Path) -> None:
     root = sun
     if name != "sunrgbd":

@@ -73,6 +73,7 @@ def test_a_stack_is_a_frame_a_page(name: str, tmp_path: Path) -> None:
         read_frame(tmp_path / f"{name}{'&' if '?' in name else '?'}page=12")
 
 
+@pytest.mark.slow
 def test_a_page_of_a_stack_needs_no_more_memory_than_a_frame(tmp_path: Path) -> None:
     """16 GiB that nobody wrote: a file with a hole."""
     with (tmp_path / "a.npy").open("wb") as file:

@@ -165,6 +165,7 @@ def test_a_driver_that_hangs_is_left_behind_and_the_camera_opened_anew() -> None
     release.set()
 
 
+@pytest.mark.slow
 def test_hung_threads_are_bounded() -> None:
     release, camera = threading.Event(), Camera(sessions=99, frames=0)
 

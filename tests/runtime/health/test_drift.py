@@ -146,6 +146,7 @@ def sloping(by: float) -> Statistics:
 
 
 @pytest.mark.parametrize("by", [0.15, -0.15])
+@pytest.mark.slow
 def test_upside_down_goes_on_with_half_of_the_window_and_off_with_a_quarter(by: float) -> None:
     drift = Drift(sloping(by), live=False)
     good = [(slope(1000 + n, by), EVEN, 0.0) for n in range(WINDOW)]
@@ -161,6 +162,7 @@ def test_upside_down_goes_on_with_half_of_the_window_and_off_with_a_quarter(by: 
     assert changes(few, turned[: MIN_FRAMES - 1]) == []
 
 
+@pytest.mark.slow
 def test_where_frames_tilt_both_ways_nothing_is_called_upside_down(known: Statistics) -> None:
     assert sloping(0.0).upright is None
     drift = Drift(sloping(0.0), live=False)

@@ -86,6 +86,7 @@ CORRUPTED: dict[str, Callable[[RawFrame], RawFrame]] = {
 }
 
 
+@pytest.mark.slow
 def test_real_frames_of_other_places_raise_nothing_and_rarely_pass_the_limit(real: Any) -> None:
     _, spec, seen, new = real
     known = learn(spec, seen)
@@ -95,6 +96,7 @@ def test_real_frames_of_other_places_raise_nothing_and_rarely_pass_the_limit(rea
 
 
 @pytest.mark.parametrize("what", CORRUPTED)
+@pytest.mark.slow
 def test_real_frames_that_are_spoilt_raise_input_drift(real: Any, what: str) -> None:
     _, spec, seen, new = real
     known = learn(spec, seen)
@@ -103,6 +105,7 @@ def test_real_frames_that_are_spoilt_raise_input_drift(real: Any, what: str) -> 
     assert flagged(known, spec, frames)
 
 
+@pytest.mark.slow
 def test_inverted_depth_and_another_sensor_raise_input_drift(real: Any, data_dir: Path) -> None:
     kind, spec, seen, new = real
     known = learn(spec, seen)
@@ -116,6 +119,7 @@ def test_inverted_depth_and_another_sensor_raise_input_drift(real: Any, data_dir
     assert flagged(known, spec, frames)
 
 
+@pytest.mark.slow
 def test_depth_upside_down_is_told_and_nir_photographs_cannot_tell(real: Any) -> None:
     kind, spec, seen, new = real
     known = learn(spec, seen)

@@ -212,6 +212,7 @@ def resident() -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+@pytest.mark.slow
 def test_memory_stays_flat_however_many_frames_come(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a hung sink of each kind, which is where what nobody takes could pile up."""
     queue = 300

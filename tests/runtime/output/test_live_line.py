@@ -14,6 +14,7 @@ from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.runtime.output.live_line import LiveLine
 
 
+@pytest.mark.slow
 def test_an_answer_stays_for_two_seconds_while_no_other_comes() -> None:
     _, slave = pty.openpty()
     with os.fdopen(slave, "w") as terminal:

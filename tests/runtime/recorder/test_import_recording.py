@@ -203,6 +203,7 @@ def test_run_and_record_read_a_recording_as_a_camera(kind: str, tmp_path: Path) 
             np.testing.assert_array_equal(captured.frame, frames[number % 4])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
     """Pairs of 60 and of 600 frames; the colour camera's clock is off, so that all that could wait waits."""
 

@@ -89,6 +89,7 @@ def test_parts_that_are_no_pictures_are_skipped() -> None:
         assert len(frames_of(uri)) == 6
 
 
+@pytest.mark.slow
 def test_a_stream_that_begins_with_halves_opens_with_its_first_whole_picture() -> None:
     with http_camera([part(HALF)] * 3 + [part(data) for data in WHOLE]) as uri:
         found = frames_of(uri)

@@ -142,6 +142,7 @@ def test_every_row_of_the_papers_tables_is_the_papers_configuration_but_for_its_
         assert build_config("paper", row.sets, {"method": row.method}) == expected, row.name
 
 
+@pytest.mark.slow
 def test_the_paper_gives_rows_of_one_configuration_nearly_one_figure() -> None:
     """So a row cannot stand beside another's figures. Six stand in it twice, one up to 0.9 points apart."""
     rows = [row for rows in TABLES.values() for row in rows if row.paper]

@@ -27,6 +27,7 @@ def large(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_weights_of_another_scale_are_told(
     tiny: Tiny, large: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

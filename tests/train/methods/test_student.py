@@ -76,6 +76,7 @@ def moved(one: Classifier, other: Classifier, kind: str) -> bool:
     return any(kind in name and not torch.equal(value, after[name]) for name, value in before.items())
 
 
+@pytest.mark.slow
 def test_it_learns_the_labels_with_norms_frozen_or_not(
     start: Classifier, four: tuple[Store, Store, Store]
 ) -> None:
@@ -90,12 +91,14 @@ def test_it_learns_the_labels_with_norms_frozen_or_not(
     assert float(start.classifier.weight.abs().max()) == 0  # the start is left alone
 
 
+@pytest.mark.slow
 def test_an_average_lags_behind_the_last_weights(start: Classifier, four: tuple[Store, Store, Store]) -> None:
     last, average = learnt(start, four[0]), learnt(start, four[0], ema=1.0)
     far, near = (float(model.classifier.bias.detach().abs().max()) for model in (last, average))
     assert 0 < near < far
 
 
+@pytest.mark.slow
 def test_the_result_is_the_average_of_the_weights_after_each_step(
     start: Classifier, four: tuple[Store, Store, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +127,7 @@ def test_the_result_is_the_average_of_the_weights_after_each_step(
     assert all(torch.equal(value, seen[-1][key]) for key, value in last.items())
 
 
+@pytest.mark.slow
 def test_an_interrupted_average_goes_on_bit_for_bit(
     start: Classifier,
     four: tuple[Store, Store, Store],
@@ -149,6 +153,7 @@ def test_an_interrupted_average_goes_on_bit_for_bit(
     assert [key for key, value in whole.items() if not torch.equal(value, resumed[key])] == []
 
 
+@pytest.mark.slow
 def test_labels_are_renewed_when_it_is_time(
     start: Classifier, four: tuple[Store, Store, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +168,7 @@ def test_labels_are_renewed_when_it_is_time(
     assert asked == [(4, 3), (4, 3)]  # before the third and the fourth epoch
 
 
+@pytest.mark.slow
 def test_mixup_changes_what_is_learnt(start: Classifier, four: tuple[Store, Store, Store]) -> None:
     assert moved(learnt(start, four[0]), learnt(start, four[0], mixup=0.4), "classifier.weight")
 
@@ -172,6 +178,7 @@ def test_every_norm_is_of_the_kind_that_is_frozen(start: Classifier) -> None:
     assert {type(module) for module in norms} == {nn.BatchNorm2d}
 
 
+@pytest.mark.slow
 def test_a_network_that_left_its_labels_is_not_kept(
     start: SceneClassifier, four: tuple[Store, Store, Store], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from tests.support.training import Stores, tgkt_options
@@ -36,6 +37,7 @@ def test_frames_may_enter_as_they_are(untrained: Classifier, translator: Transla
         assert torch.equal(teacher.logits(cropped(four[0])), untrained(cropped(four[0])))
 
 
+@pytest.mark.slow
 def test_rgb_is_seen_by_the_source_itself(
     untrained: Classifier, translator: Translator, four: Stores
 ) -> None:

@@ -74,6 +74,7 @@ def test_label_shares_by_hand() -> None:
 
 
 @pytest.mark.parametrize("prior", ["teacher", "start", "pseudo"])
+@pytest.mark.slow
 def test_the_prior_is_what_its_name_says(
     prior: str, untrained: Classifier, translator: Translator, four: Stores, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -112,6 +113,7 @@ def test_the_prior_is_what_its_name_says(
 # Distillation from frames that the pseudo-labels agree on
 
 
+@pytest.mark.slow
 def test_the_teacher_is_followed_only_where_it_gives_the_pseudo_label(
     untrained: Classifier, translator: Translator, four: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +150,7 @@ def test_the_teacher_is_followed_only_where_it_gives_the_pseudo_label(
     assert [weight for _, weight in weights[3:]] == [None] * 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_stage_goes_on_bit_for_bit(
     untrained: Classifier, translator: Translator, four: Stores, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

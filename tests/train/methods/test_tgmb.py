@@ -93,6 +93,7 @@ def test_minmax_adversary_is_the_likelihood_that_the_discriminators_raise() -> N
     assert first.item() + second.item() + math.log(0.8) == pytest.approx(-d_loss, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_step_of_the_translator_fools_both_discriminators(source: SceneClassifier) -> None:
     torch.manual_seed(3)
     translator, d1, d2 = Translator(), discriminator(), discriminator()
@@ -129,6 +130,7 @@ def test_flipped_second_adversary_moves_only_the_translated_target_frames() -> N
 # Training
 
 
+@pytest.mark.slow
 def test_training_leaves_the_source_model_bit_identical(source: SceneClassifier, tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in source.state_dict().items()}
     assert any(name.endswith("running_mean") for name in before)
@@ -144,6 +146,7 @@ def test_training_leaves_the_source_model_bit_identical(source: SceneClassifier,
         assert not torch.equal(value, start[name]), f"{name} did not change"
 
 
+@pytest.mark.slow
 def test_the_first_recorded_step_is_the_papers_loss_computed_plainly(
     source: SceneClassifier, tmp_path: Path
 ) -> None:
@@ -184,6 +187,7 @@ def test_the_first_recorded_step_is_the_papers_loss_computed_plainly(
         assert recorded[name] == pytest.approx(value.item(), rel=1e-5, abs=1e-5), name
 
 
+@pytest.mark.slow
 def test_a_weight_of_zero_takes_a_term_out(source: SceneClassifier) -> None:
     """The ablations of Table 4 by configuration alone: reconstruction only does not depend on the source model."""
 

@@ -58,6 +58,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 # Round trip
 
 
+@pytest.mark.slow
 def test_a_classifier_comes_back_with_its_header(model: SceneClassifier, saved: Path) -> None:
     loaded, header = load_classifier(saved, "target")
     assert header == Header("target", CLASSES, 96, PRESETS["depth"])

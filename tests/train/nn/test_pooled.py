@@ -30,6 +30,7 @@ def frames() -> torch.Tensor:
     return torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(5))
 
 
+@pytest.mark.slow
 def test_pooled_layers_are_the_networks_own(network: SceneClassifier, frames: torch.Tensor) -> None:
     x = normalise(frames)
     two, four = pooled_layers(network.backbone, x, (2, 4))
@@ -62,6 +63,7 @@ def test_the_head_is_in_float32_under_autocast(network: SceneClassifier, frames:
         assert network(normalise(frames)).dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_the_network_turns_depth_into_normals_itself(network: SceneClassifier, frames: torch.Tensor) -> None:
     seeing = SceneClassifier(3, (2, 3, 4), normals=True)
     seeing.load_state_dict(network.state_dict())
@@ -73,6 +75,7 @@ def test_the_network_turns_depth_into_normals_itself(network: SceneClassifier, f
 
 
 @pytest.mark.parametrize("normals", [False, True])
+@pytest.mark.slow
 def test_a_file_keeps_the_architecture_and_what_lies_beside(
     normals: bool, network: SceneClassifier, tmp_path: Path
 ) -> None:
@@ -87,6 +90,7 @@ def test_a_file_keeps_the_architecture_and_what_lies_beside(
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in again.state_dict().items())
 
 
+@pytest.mark.slow
 def test_the_papers_network_is_written_as_before(untrained: SceneClassifier, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "x.safetensors", untrained, Header("source", ("a", "b", "c"), 32))
     _, about = load_tensors(tmp_path / "x.safetensors")

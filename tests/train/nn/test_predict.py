@@ -37,6 +37,7 @@ def central(frames: Store) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("batch", [1, 4, 32])
+@pytest.mark.slow
 def test_predictions_are_those_of_one_batch_in_order(
     model: SceneClassifier, frames: Store, batch: int
 ) -> None:
@@ -49,6 +50,7 @@ def test_predictions_are_those_of_one_batch_in_order(
     assert not features.requires_grad
 
 
+@pytest.mark.slow
 def test_with_a_translator_frames_go_through_it(model: SceneClassifier, frames: Store) -> None:
     translator = Translator().eval()
     _, logits = predict_target(model, frames, SIZE, N, CPU, translator)
@@ -56,6 +58,7 @@ def test_with_a_translator_frames_go_through_it(model: SceneClassifier, frames: 
         torch.testing.assert_close(logits, model(translator(central(frames))), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_new_statistics_are_the_means_and_variances_of_the_frames(
     model: SceneClassifier, frames: Store
 ) -> None:
@@ -72,6 +75,7 @@ def test_new_statistics_are_the_means_and_variances_of_the_frames(
     assert all(m.momentum == 0.1 and not m.training for m in norms)
 
 
+@pytest.mark.slow
 def test_statistics_do_not_depend_on_those_before(model: SceneClassifier, frames: Store) -> None:
     reestimate_batch_norm(model, frames, SIZE, 2, CPU)
     once = {name: value.clone() for name, value in model.named_buffers()}
@@ -82,6 +86,7 @@ def test_statistics_do_not_depend_on_those_before(model: SceneClassifier, frames
     assert all(torch.equal(value, once[name]) for name, value in model.named_buffers())
 
 
+@pytest.mark.slow
 def test_answers_of_a_checked_network_are_used_again_while_they_are_what_it_would_answer(
     model: SceneClassifier, frames: Store
 ) -> None:

@@ -51,6 +51,7 @@ def test_the_first_layer_by_hand() -> None:
     assert state["conv1.weight"].max() == 128  # what was given is left alone
 
 
+@pytest.mark.slow
 def test_the_network_says_the_same() -> None:
     large, images = resnet(4000.0), torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     before = {key: value.clone() for key, value in large.state_dict().items()}
@@ -69,6 +70,7 @@ def test_the_network_says_the_same() -> None:
     torch.testing.assert_close(again["bn1.weight"], state["bn1.weight"])
 
 
+@pytest.mark.slow
 def test_the_first_layer_learns_more_when_its_scale_is_one() -> None:
     """A step's share of the weight: the gradient falls with the scale, so the share falls with its square."""
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -92,6 +94,7 @@ def test_the_spread_is_that_of_most_channels() -> None:
 
 
 @pytest.mark.parametrize("scale", [60.0, 1.0, 1e-3])
+@pytest.mark.slow
 def test_loading_brings_weights_to_the_usual_scale(tmp_path: Path, scale: float) -> None:
     """From an fp16 file as converters write it; what the backbone says stays, and what has the usual scale is left."""
     torch.manual_seed(0)

@@ -76,6 +76,7 @@ def test_the_import_answers_as_the_model_did(
         torch.testing.assert_close(again(normalise(x)), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_strides_of_before_v1_5_are_had_by_name() -> None:
     plain, old = build("resnet50", 2), build("resnet50_v1", 2)
     old.load_state_dict(plain.state_dict())
@@ -112,6 +113,7 @@ def timm_state(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "convnext_atto", "efficientnet_lite0"])
+@pytest.mark.slow
 def test_timm_by_name(name: str, names: Path, tmp_path: Path) -> None:
     file = saved(timm_state(name), tmp_path / "model.pth")
     found = read_source(file, ImportOptions(names, arch=f"timm:{name}", size=64))
@@ -119,6 +121,7 @@ def test_timm_by_name(name: str, names: Path, tmp_path: Path) -> None:
     assert found.header.extra["import"]["proof"]["largest_logit_difference"] < 1e-5
 
 
+@pytest.mark.slow
 def test_without_a_name_timm_asks_for_one(names: Path, tmp_path: Path) -> None:
     file = saved(timm_state("efficientnet_lite0"), tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=r"Name the architecture with `arch`: .*timm:NAME"):

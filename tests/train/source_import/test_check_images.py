@@ -47,6 +47,7 @@ def caffe(images: Path) -> dict[str, Tensor]:
 ARGUMENTS = "`mean=103.939,116.779,123.68` `std=1` `bgr=True`"
 
 
+@pytest.mark.slow
 def test_other_pixels_are_pointed_out(
     caffe: dict[str, Tensor], images: Path, names: Path, tmp_path: Path
 ) -> None:
@@ -57,6 +58,7 @@ def test_other_pixels_are_pointed_out(
     assert found.header.extra["import"]["check_images"]["better"] == ARGUMENTS
 
 
+@pytest.mark.slow
 def test_the_right_pixels_are_left_alone(
     caffe: dict[str, Tensor], images: Path, names: Path, tmp_path: Path
 ) -> None:
@@ -72,6 +74,7 @@ def test_the_right_pixels_are_left_alone(
     assert about["proof"]["of"] == "check images"
 
 
+@pytest.mark.slow
 def test_a_source_checkpoint_is_asked_once(
     caffe: dict[str, Tensor], images: Path, names: Path, tmp_path: Path
 ) -> None:
@@ -95,6 +98,7 @@ def test_images_of_other_classes_are_refused(
         read_source(saved(caffe, tmp_path / "model.pth"), ImportOptions(names, size=64, check_images=images))
 
 
+@pytest.mark.slow
 def test_strides_of_before_v1_5_are_pointed_out(
     images: Path, names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

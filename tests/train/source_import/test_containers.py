@@ -66,6 +66,7 @@ def expected(state: State, tmp_path_factory: pytest.TempPathFactory) -> str:
         s["fc.bias"]},
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_wrapped(wrap: Any, state: State, expected: str, names: Path, tmp_path: Path) -> None:
     assert imported(wrap(state), names, tmp_path) == expected
 
@@ -90,6 +91,7 @@ def test_half_precision_is_said(state: State, names: Path, tmp_path: Path) -> No
     assert all(t.dtype != torch.float16 for t in found.model.state_dict().values())
 
 
+@pytest.mark.slow
 def test_a_weight_normed_classifier_by_old_and_new_names(names: Path, tmp_path: Path) -> None:
     network = small_resnet()
     plain = imported(network.state_dict(), names, tmp_path)
@@ -115,6 +117,7 @@ class Secret:
     """Something that only the program that wrote it knows."""
 
 
+@pytest.mark.slow
 def test_a_pickle_of_more_than_tensors_is_refused_with_what_converts_it(
     names: Path, tmp_path: Path, state: State
 ) -> None:
@@ -190,6 +193,7 @@ def shot_files(folder: Path, used_norm: bool = True) -> Any:
 
 @pytest.mark.parametrize("used_norm", [True, False])
 @pytest.mark.parametrize("whole_folder", [True, False])
+@pytest.mark.slow
 def test_shot(used_norm: bool, whole_folder: bool, names: Path, tmp_path: Path) -> None:
     """Old weight norm names; a batch norm that saw no batch was not used (SHOT's --classifier ori)."""
     from tgkt_edge.train.nn.model import IMAGENET_MEAN, IMAGENET_STD, normalise

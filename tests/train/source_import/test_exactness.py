@@ -56,6 +56,7 @@ def gray(frames: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("factor", [1.0, 40.0])
+@pytest.mark.slow
 def test_teacher_copy_and_graph_add_up(factor: float, names: Path, tmp_path: Path) -> None:
     model = merged(names, tmp_path, factor)
     frames = torch.rand(4, 1, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -72,6 +73,7 @@ def test_teacher_copy_and_graph_add_up(factor: float, names: Path, tmp_path: Pat
         np.testing.assert_allclose(found, expected.numpy(), rtol=2e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_largest_difference_is_in_the_header(names: Path, tmp_path: Path) -> None:
     merged(names, tmp_path)
     found = read_source(tmp_path / "model.pth", ImportOptions(names, map=tmp_path / "map.csv", size=64))
@@ -108,6 +110,7 @@ class Rows:
 
 
 @pytest.mark.parametrize("factor", [0.01, 1.0, 100.0])
+@pytest.mark.slow
 def test_the_scale_of_the_logits_changes_nothing(factor: float, names: Path, tmp_path: Path) -> None:
     """A last layer times any factor gives the same features and, of classes that are not merged, the same logits."""
     found = []
@@ -142,6 +145,7 @@ def test_the_usual_spread_is_that_of_smoothed_labels() -> None:
     assert usual_spread(10) == pytest.approx((logits - logits.mean()).std())
 
 
+@pytest.mark.slow
 def test_bgr_and_another_scale_go_into_the_graph(names: Path, tmp_path: Path) -> None:
     """A network of pixels from 0 to 255, blue first: the folded graph and the plain one answer alike."""
     network = small_resnet()
@@ -163,6 +167,7 @@ def test_bgr_and_another_scale_go_into_the_graph(names: Path, tmp_path: Path) ->
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_copy_keeps_its_head_in_a_checkpoint(names: Path, tmp_path: Path) -> None:
     model = merged(names, tmp_path)
     from tgkt_edge.train.nn.checkpoint import Header
@@ -174,6 +179,7 @@ def test_a_copy_keeps_its_head_in_a_checkpoint(names: Path, tmp_path: Path) -> N
         assert torch.equal(again(x), model(x))
 
 
+@pytest.mark.slow
 def test_an_import_that_answers_otherwise_is_refused(names: Path, tmp_path: Path) -> None:
     """Such as a network that adds something after its last layer."""
     model = merged(names, tmp_path)

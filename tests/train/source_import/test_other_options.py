@@ -31,6 +31,7 @@ def merged(folder: Path, *tasks: str) -> Path:
         ({"arch": "resnet18_v1"}, "`arch`: then resnet18, now resnet18_v1"),
     ],
 )
+@pytest.mark.slow
 def test_other_options_are_not_resumed(
     change: dict[str, object], words: str, state: dict[str, Tensor], names: Path, tmp_path: Path
 ) -> None:
@@ -42,6 +43,7 @@ def test_other_options_are_not_resumed(
         source_model(file, kept, replace(options, **change))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_classes_that_are_merged_otherwise_are_not_resumed(
     state: dict[str, Tensor], names: Path, tmp_path: Path
 ) -> None:

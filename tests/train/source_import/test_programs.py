@@ -48,6 +48,7 @@ def program(kind: str, network: nn.Module, folder: Path, shape: tuple[int, ...] 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
 @pytest.mark.parametrize("softmax", [False, True])
+@pytest.mark.slow
 def test_it_answers_as_the_program_did(kind: str, softmax: bool, names: Path, tmp_path: Path) -> None:
     network = small_resnet()
     file = program(kind, Ending(network, softmax).eval(), tmp_path)
@@ -68,6 +69,7 @@ def test_it_answers_as_the_program_did(kind: str, softmax: bool, names: Path, tm
 
 
 @pytest.mark.parametrize("method", ["tgmb", "shot", "socket", "source-only"])
+@pytest.mark.slow
 def test_methods_that_need_more_are_refused(method: str, names: Path, tmp_path: Path) -> None:
     model = read_source(program("onnx", small_resnet(), tmp_path), ImportOptions(names)).model
     with pytest.raises(

@@ -26,12 +26,14 @@ def refused(state: State, words: str, names: Path, folder: Path, options: Import
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_detector(names: Path, tmp_path: Path) -> None:
     build = torchvision.models.detection.fasterrcnn_mobilenet_v3_large_320_fpn
     state = build(weights=None, weights_backbone=None, num_classes=3).state_dict()
     assert "`source`" in refused(state, "holds an object detector", names, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_segmentation_network(names: Path, tmp_path: Path) -> None:
     build = torchvision.models.segmentation.fcn_resnet50
     state = build(weights=None, weights_backbone=None, num_classes=3, aux_loss=True).state_dict()
@@ -58,6 +60,7 @@ def test_one_output(names: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.slow
 def test_a_first_layer_for_other_images(channels: int, state: State, names: Path, tmp_path: Path) -> None:
     other = {**state, "conv1.weight": torch.zeros(64, channels, 7, 7)}
     text = refused(other, f"a resnet18 for images of {channels} channel", names, tmp_path)
@@ -133,6 +136,7 @@ def test_pixels_that_cannot_be(state: State, names: Path, tmp_path: Path) -> Non
     assert three_numbers("0.5", "std") == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.slow
 def test_a_size_that_the_network_does_not_take(names: Path, tmp_path: Path) -> None:
     state = torchvision.models.vit_b_32(weights=None, num_classes=5).state_dict()
     with pytest.raises(UsageError, match="`size=112`: vit_b_32 takes images of 224 pixels"):

@@ -20,6 +20,7 @@ from tgkt_edge.runtime.sinks import Message
 from tgkt_edge.runtime.sinks.live import connection
 
 
+@pytest.mark.slow
 def test_a_hundred_viewers_all_see_the_newest(live: Live) -> None:
     streams = [live.stream() for _ in range(100)]
     done = threading.Event()

@@ -75,6 +75,7 @@ def two_opinions(truth: Ints, noise: float, rng: np.random.Generator) -> tuple[R
     return one, other
 
 
+@pytest.mark.slow
 def test_two_opinions_find_the_prior_towards_which_they_agree(rng: np.random.Generator) -> None:
     """Classes are alike frequent, though the source's were not."""
     shares = np.array([0.6, 0.3, 0.1])
@@ -87,6 +88,7 @@ def test_two_opinions_find_the_prior_towards_which_they_agree(rng: np.random.Gen
     assert [weight for weight, _ in priors("estimated", shares, None, 3, opinions[:1])] == [0.5, 0.5]
 
 
+@pytest.mark.slow
 def test_shares_that_no_power_of_the_source_s_expresses_are_found(rng: np.random.Generator) -> None:
     """The source has one frequent class and four alike; among the frames another one is frequent."""
     shares = np.array([0.4, 0.15, 0.15, 0.15, 0.15])
@@ -100,6 +102,7 @@ def test_shares_that_no_power_of_the_source_s_expresses_are_found(rng: np.random
     assert estimated_prior(one, other, np.full(5, 0.2)).prior.argmax() == true.argmax()
 
 
+@pytest.mark.slow
 def test_opinions_that_hardly_agree_leave_the_prior_to_the_source_s_shares(rng: np.random.Generator) -> None:
     """Weak translations agree best on a flat prior whatever the shares are: that counts nothing."""
     shares = np.array([0.6, 0.3, 0.1])
@@ -136,6 +139,7 @@ def test_a_class_that_never_was_stays_out(rng: np.random.Generator) -> None:
     assert -1.1 <= found.power <= 1.6
 
 
+@pytest.mark.slow
 def test_frames_beyond_a_number_are_not_needed(rng: np.random.Generator) -> None:
     """The estimate of 6,000 frames is that of the 2,000 that are spread over them."""
     one, other = two_opinions(np.tile([0, 0, 1, 2], 1500), 1.5, rng)

@@ -36,6 +36,7 @@ def test_answers_that_go_together_belong_together(
         assert "Check that each frame shows the scene of its RGB at the same moment" in doubt
 
 
+@pytest.mark.slow
 def test_a_correlation_that_shuffled_pairs_reach_is_none(untrained: SceneClassifier) -> None:
     """Six pairs: half of the correlation that is plenty for two hundred proves nothing."""
     few = world(3.0, 6, untrained)
@@ -43,6 +44,7 @@ def test_a_correlation_that_shuffled_pairs_reach_is_none(untrained: SceneClassif
     assert belong_together(few) is not None
 
 
+@pytest.mark.slow
 def test_the_best_of_many_unrelated_candidates_is_still_unrelated(untrained: SceneClassifier) -> None:
     """Sixty pairs whose halves have nothing to do with each other, and nine candidates, of which the best is taken."""
     believed = 0

@@ -68,6 +68,7 @@ def test_a_row_is_what_the_network_pools_of_that_view(
     np.testing.assert_allclose(found[3, 1, 1536:], expected, atol=2e-4)  # kept in half precision
 
 
+@pytest.mark.slow
 def test_the_last_layer_of_several_is_that_layer_alone_bit_for_bit(
     untrained: SceneClassifier, frames: Store, tmp_path: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_the_last_layer_of_several_is_that_layer_alone_bit_for_bit(
     assert all(block.flags.c_contiguous for _, block in last.blocks())
 
 
+@pytest.mark.slow
 def test_normals_and_plain_frames_are_told_apart(
     untrained: SceneClassifier, frames: Store, tmp_path: Path
 ) -> None:
@@ -92,6 +94,7 @@ def test_normals_and_plain_frames_are_told_apart(
     assert np.abs(plain - found).max() > 0.01
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_not_computed_again(
     untrained: SceneClassifier, frames: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +123,7 @@ def test_what_is_kept_is_not_computed_again(
     assert all(torch.equal(load_tensors(file)[0]["features"], rows) for file, rows in before.items())
 
 
+@pytest.mark.slow
 def test_other_frames_weights_views_or_sizes_are_other_files(
     untrained: SceneClassifier, frames: Store, tmp_path: Path
 ) -> None:
@@ -134,6 +138,7 @@ def test_other_frames_weights_views_or_sizes_are_other_files(
     assert len(list(tmp_path.iterdir())) == 5
 
 
+@pytest.mark.slow
 def test_rows_are_found_across_files(
     untrained: SceneClassifier, frames: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

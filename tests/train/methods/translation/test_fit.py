@@ -138,6 +138,7 @@ def peak(count: int) -> int:
     return found
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "IN_MEMORY", BLOCK)
     few, many = peak(4 * BLOCK), peak(40 * BLOCK)

@@ -58,6 +58,7 @@ def test_bottleneck_batch_norm_and_classifier_are_one_map(
     np.testing.assert_allclose(read(found, pooled), answers_of(untrained, images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_linear_head_is_read_as_it_is(untrained: SceneClassifier, images: torch.Tensor) -> None:
     rng = np.random.default_rng(0)
     moments = Moments()
@@ -72,6 +73,7 @@ def test_a_linear_head_is_read_as_it_is(untrained: SceneClassifier, images: torc
     np.testing.assert_allclose(read(found, rows), answers_of(model, images), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_without_its_own_spread_that_of_the_paired_rgb_is_taken(
     untrained: SceneClassifier, tmp_path: Path
 ) -> None:
