@@ -81,7 +81,7 @@ LAYERS = (
     ("__version__", "callable_package", "config_removed", "errors", "notes", "system.cpu"),
     ("library_defaults", "config_parsing", "optional_deps", "sensor"),
     ("config_sections",),
-    ("config", "preprocess", "trt.library"),
+    ("alignment", "config", "preprocess", "trt.library"),
     ("io", "system"),
     ("bundle", "data", "images"),  # images: two names of io, as programs import them
     ("monitoring", "trt", "runtime.engines.base"),

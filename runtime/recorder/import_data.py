@@ -26,6 +26,8 @@ def import_data(
     confidence: Path | None = None,
     min_confidence: float | None = None,
     form: str = "png",
+    align: bool = False,
+    extrinsics: Path | None = None,
 ) -> ImportSummary:
     """Write frames, or pairs matched by time, to a folder that ``run`` replays and ``adapt`` reads; bit for bit.
 
@@ -38,12 +40,15 @@ def import_data(
         clock: of recordings: "header" (of the camera) or "received". times: of files: "name", "mtime" or a CSV.
         confidence, min_confidence: of files: see :func:`tgkt_edge.runtime.recorder.import_folder.import_folder`.
         form: "png" or "ffv1", as of ``record``.
+        align: warp RGB images into the depth camera's view, by its depth; implies ``pair``. With the intrinsics and the
+            pose that the recording brings, or ``extrinsics``, a YAML file: see
+            :func:`tgkt_edge.alignment.rig.load_rig`.
 
     Raises:
         UsageError: (exit 2) a bad argument, or ``out`` holds something. DataError: (exit 2) no such recording, topic
             or folder, or no frame fits. TgktEdgeError: (exit 1) the disk refuses. MissingDependency: (exit 6).
     """
-    options = ImportOptions(topic, sensor, pair, rgb_topic, max_skew_ms, form)
+    options = ImportOptions(topic, sensor, pair, rgb_topic, max_skew_ms, form, align, extrinsics)
     folder = split_folder(src)[0]
     if not folder.exists():
         raise DataError(f"{src}: does not exist")

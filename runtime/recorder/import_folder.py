@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tgkt_edge.alignment.rig import Rig
 from tgkt_edge.data.names import locate
 from tgkt_edge.data.table import read_table
 from tgkt_edge.errors import DataError, FrameError, UsageError
@@ -18,6 +19,7 @@ from tgkt_edge.io.file_times import times_of
 from tgkt_edge.io.images import find_images, read_frame, read_rgb
 from tgkt_edge.io.parts import split_folder, split_part, with_pages
 from tgkt_edge.notes import note
+from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
 from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
 from tgkt_edge.runtime.recorder.pair_matcher import Pairing
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
@@ -74,6 +76,10 @@ def import_folder(
         rgb_folder = _sub_folder(src, options.rgb_topic, RGB_FOLDERS, "rgb_topic", required=True)
         images = _files(rgb_folder, times, pages=False)
     mask = _mask(confidence, min_confidence, spec)
+    aligner = None
+    if options.align:
+        nothing = Rig(origin="Files say nothing of their cameras")
+        aligner = PairAligner(known_rig(spec, options.extrinsics, nothing), spec, str(src))
     bad = alone = 0
     with RecordingWriter(output, spec, options.form) as writer:
         for frame, partner in (
@@ -89,7 +95,10 @@ def import_folder(
                 if mask is not None:
                     pixels = mask.applied(pixels, frame.path)
                 rgb = None if partner is None else _captured(partner, _bgr(partner.path))
-                writer.add(_captured(frame, pixels), rgb)
+                if aligner is not None and rgb is not None:
+                    aligner.add(writer, _captured(frame, pixels), rgb)
+                else:
+                    writer.add(_captured(frame, pixels), rgb)
             except (DataError, FrameError) as error:
                 if not bad:
                     note(f"{src}: a file is left out: {error}")
@@ -97,7 +106,8 @@ def import_folder(
     if not writer.written:
         raise DataError(_nothing(src, frames, images, bad, alone, options.max_skew_ms))
     rgb_name = None if rgb_folder is None else str(rgb_folder)
-    return ImportSummary(output, str(folder), rgb_name, writer.written, bad, alone, "")
+    shares = None if aligner is None else aligner.shares()
+    return ImportSummary(output, str(folder), rgb_name, writer.written, bad, alone, "", shares)
 
 
 def _sub_folder(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tgkt_edge.alignment.warp import describe_shares
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime.recorder.writer import FORMATS
 
@@ -22,6 +23,8 @@ class ImportOptions:
         rgb_topic: of the RGB images of the pairs, as ``topic``.
         max_skew_ms: milliseconds that the halves of a pair may lie apart.
         form: "png" or "ffv1", as of ``record``.
+        align: warp RGB images into the depth camera's view; implies pairs.
+        extrinsics: YAML file of what is known of the two cameras; see :func:`tgkt_edge.alignment.rig.load_rig`.
 
     Raises:
         UsageError: a value is none of these, or two contradict each other.
@@ -33,6 +36,8 @@ class ImportOptions:
     rgb_topic: str | None = None
     max_skew_ms: float = 20.0
     form: str = "png"
+    align: bool = False
+    extrinsics: Path | None = None
 
     def __post_init__(self) -> None:
         if self.form not in FORMATS:
@@ -43,11 +48,13 @@ class ImportOptions:
             raise UsageError(
                 "`pair`: pairs are written as PNG, which `paired` of adapt reads. Leave `form` out."
             )
+        if self.extrinsics is not None and not self.align:
+            raise UsageError(f"`extrinsics={self.extrinsics}` says how to `align`: give both, or neither")
 
     @property
     def pairs(self) -> bool:
         """Whether pairs are written, not frames alone."""
-        return self.pair or self.rgb_topic is not None
+        return self.pair or self.align or self.rgb_topic is not None
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class ImportSummary:
         output: the folder. topic, rgb_topic: what was read. frames: written; with ``rgb_topic``, pairs.
         bad: messages or files that hold no picture, or contradict the SensorSpec. alone: frames without an RGB image.
         problem: why the recording could not be read to its end; empty: it could.
+        aligned: with ``align``: mean shares of the pixels whose own depth says their color, that are filled, and that
+            lie outside the RGB image.
     """
 
     output: Path
@@ -67,12 +76,14 @@ class ImportSummary:
     bad: int
     alone: int
     problem: str
+    aligned: dict[str, float] | None = None
 
     def text(self) -> str:
         """For people, one line."""
         more = f", {self.bad} bad" if self.bad else ""
         more += f", {self.alone} without a partner" if self.alone else ""
         what = "pairs" if self.rgb_topic is not None else "frames"
+        more += f"; {describe_shares(self.aligned)}" if self.aligned is not None else ""
         return f"{self.output}: {self.frames} {what} of {self.topic}{more}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tgkt_edge.alignment.rig import Rig
 from tgkt_edge.errors import DataError, FrameError, UsageError
 from tgkt_edge.io.bags.message import Bag, Message
 from tgkt_edge.io.bags.open_bag import Role, Stream, choose, open_bag, realsense_unit, streams
 from tgkt_edge.io.bags.pictures import deserialized, read_picture, stamp_of
+from tgkt_edge.io.bags.poses import pose_between
 from tgkt_edge.notes import note
+from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
 from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
 from tgkt_edge.runtime.recorder.pair_matcher import Pairing
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
@@ -64,6 +67,9 @@ def import_recording(
     stream = choose(bag, known, options.topic, roles, "`topic`", str(src))
     spec = _spec(stream, sensor, realsense_unit(bag) if stream.role == "depth" else None)
     color = choose(bag, known, options.rgb_topic, _COLOR, "`rgb_topic`", str(src)) if options.pairs else None
+    aligner = (
+        _aligner(bag, src, stream, color, spec, options) if color is not None and options.align else None
+    )
     bad = alone = 0
     nearest = float("inf")
     with RecordingWriter(out, spec, options.form) as writer:
@@ -76,7 +82,11 @@ def import_recording(
                 alone += 1
                 continue
             try:
-                writer.add(_captured(frame, src), None if partner is None else _captured(partner, src))
+                captured, rgb = _captured(frame, src), None if partner is None else _captured(partner, src)
+                if aligner is not None and rgb is not None:
+                    aligner.add(writer, captured, rgb)
+                else:
+                    writer.add(captured, rgb)
             except (DataError, FrameError) as error:
                 if not bad:
                     note(f"{src}: a message is left out: {error}")
@@ -86,7 +96,25 @@ def import_recording(
     if not writer.written:
         raise DataError(_nothing(src, stream, color, bad, alone, nearest, max_skew_ms))
     name = color.topic.name if color is not None else None
-    return ImportSummary(out, stream.topic.name, name, writer.written, bad, alone, bag.problem)
+    shares = None if aligner is None else aligner.shares()
+    return ImportSummary(out, stream.topic.name, name, writer.written, bad, alone, bag.problem, shares)
+
+
+def _aligner(
+    bag: Bag, src: Path, stream: Stream, color: Stream, spec: SensorSpec, options: ImportOptions
+) -> PairAligner:
+    recorded = Rig(
+        stream.camera, color.camera, None, stream.size, color.size,
+        "Looked for CameraInfo beside the topics, for pictures of their size, and for /tf_static between the frames "
+        "that their headers name",
+    )  # fmt: skip
+    rig = known_rig(spec, options.extrinsics, recorded)
+    if rig.pose is None:
+        try:
+            rig = replace(rig, pose=pose_between(bag, stream.topic.name, color.topic.name))
+        except DataError as error:
+            raise DataError(f"{src}: {error}") from error
+    return PairAligner(rig, spec, f"{src}: {stream.topic.name} and {color.topic.name}")
 
 
 def _spec(stream: Stream, sensor: str | None, unit_m: float | None) -> SensorSpec:

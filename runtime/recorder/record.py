@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Iterator
@@ -12,16 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from tgkt_edge.alignment.rig import Rig
+from tgkt_edge.alignment.warp import describe_shares
 from tgkt_edge.errors import FrameError, UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.recording_format import is_recording, read_spec
 from tgkt_edge.runtime.output.live_line import LiveLine
 from tgkt_edge.runtime.output.nonblocking import PATIENCE
 from tgkt_edge.runtime.output.shutdown import StopRequest
+from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
 from tgkt_edge.runtime.recorder.pair_matcher import Pairing
+from tgkt_edge.runtime.recorder.record_checks import check_alignment, check_recording
 from tgkt_edge.runtime.recorder.source_reader import SourceReader
-from tgkt_edge.runtime.recorder.writer import FORMATS, RecordingWriter
-from tgkt_edge.runtime.sources import Captured, open_colour, open_source, same_device
+from tgkt_edge.runtime.recorder.writer import RecordingWriter
+from tgkt_edge.runtime.sources import Captured, open_colour, open_source, open_with_colour, same_device
 from tgkt_edge.runtime.sources.base import check_first
 from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
 
@@ -38,6 +41,8 @@ class RecordSummary:
         seconds: from the first to the last frame written, by their own times.
         stopped: "end" (of a recording), "max-frames", "seconds", "interrupted", "terminated".
         lost: frames that the camera's driver took and could not deliver, by the gaps in its own numbering.
+        aligned: with ``align``: mean shares of the pixels whose own depth says their color, that are filled, and that
+            lie outside the color picture.
     """
 
     output: Path
@@ -47,6 +52,7 @@ class RecordSummary:
     seconds: float
     stopped: str
     lost: int = 0
+    aligned: dict[str, float] | None = None
 
     def text(self) -> str:
         """For people, one line."""
@@ -59,6 +65,7 @@ class RecordSummary:
             )
             if count
         )
+        rest += f"; {describe_shares(self.aligned)}" if self.aligned is not None else ""
         rate = f", {(self.frames - 1) / self.seconds:.1f} fps" if self.frames > 1 and self.seconds > 0 else ""
         return f"{self.output}: {self.frames} frames in {self.seconds:.1f} s{rate}{rest} (stopped: {self.stopped})"
 
@@ -74,6 +81,8 @@ def record(
     interval: float = 0.0,
     rgb: str | None = None,
     max_skew_ms: float = 20.0,
+    align: bool = False,
+    extrinsics: Path | None = None,
     log: TextIO | None = None,
     live: bool = True,
 ) -> RecordSummary:
@@ -90,8 +99,11 @@ def record(
             frames' own times.
         interval: leave out frames that follow a written one in less than so many seconds.
         rgb: a second, colour camera. Each frame is written with the colour frame nearest in time as a pair, to
-            ``frame/`` and ``rgb/`` with equal names; ``adapt --paired`` takes the folder as it is.
+            ``frame/`` and ``rgb/`` with equal names; ``adapt --paired`` takes the folder as it is. "realsense": color
+            of the RealSense that ``camera`` names.
         max_skew_ms: milliseconds that the two frames of a pair may lie apart.
+        align: warp color into the depth camera's view, by its depth, with what the device knows of its cameras or
+            ``extrinsics``, a YAML file: see :func:`tgkt_edge.alignment.rig.load_rig`.
         log: takes the live line and the summary; None: stderr. Neither while the level of the logger ``tgkt_edge`` is
             above INFO.
         live: show the live line.
@@ -106,7 +118,13 @@ def record(
         MissingDependency: (exit 6) OpenCV, or the library of this kind of camera.
     """
     output = Path(output)
-    _check(form, max_frames, seconds, interval, rgb, max_skew_ms)
+    check_recording(form, max_frames, seconds, interval, rgb, max_skew_ms)
+    check_alignment(rgb, align, extrinsics)
+    together = rgb is not None and (rgb == "realsense" or rgb.startswith("realsense://"))
+    if together and rgb not in ("realsense", "realsense://", camera):
+        raise UsageError(
+            f"`rgb={redacted(rgb or '')}`: expected realsense: color of the device that `camera` names"
+        )
     if rgb is not None and same_device(camera, rgb):
         raise UsageError(
             f"`camera={redacted(camera)}` and `rgb={redacted(rgb)}` are one device, which delivers one stream. Name "
@@ -117,29 +135,41 @@ def record(
     line = LiveLine(sys.stderr if log is None else log, enabled=live, stopping=stop.asked)
     tally = _Tally()
     with stop, RecordingWriter(output, spec, form) as writer, ExitStack() as readers:
-        frames = readers.enter_context(SourceReader(partial(open_source, camera, spec), stop))
+        opened = open_with_colour if together else open_source
+        frames = readers.enter_context(SourceReader(partial(opened, camera, spec), stop))
         colours: SourceReader | None = None
+        aligner: PairAligner | None = None
         stopped = "failed"
         try:
-            if frames.wait_open() and rgb is not None:
+            opening = frames.wait_open()
+            if opening and align:
+                rig = frames.rig or Rig(origin=f"{redacted(camera)} does not say")
+                aligner = PairAligner(known_rig(spec, extrinsics, rig), spec, redacted(camera))
+            if opening and rgb is not None and not together:
                 if not frames.live:
                     raise UsageError(f"`rgb` pairs two cameras by time; {redacted(camera)} is a recording")
                 colours = readers.enter_context(SourceReader(partial(open_colour, rgb), stop))
                 colours.wait_open()
+            writer.calibrate(frames.rig.depth if frames.rig is not None else None)
             if frames.format is not None:
                 writer.describe(frames.format, colours.format if colours is not None else None)
                 line.inform(f"{redacted(camera)} delivers {frames.format}")
             pairs: Iterator[tuple[Captured, Captured | None] | None] = (
-                _single(frames)
+                _together(frames, max_skew_ms / 1e3, tally)
+                if together
+                else _single(frames)
                 if colours is None
                 else _paired(frames, colours, Pairing(max_skew_ms / 1e3), tally)
             )
-            stopped = _write(pairs, writer, tally, stop, line, max_frames, seconds, interval, frames.live)
+            stopped = _write(
+                pairs, writer, aligner, tally, stop, line, max_frames, seconds, interval, frames.live
+            )
         finally:
             line.clear()
             summary = RecordSummary(
-                output, writer.written, tally.bad, tally.alone, tally.last - tally.first, stopped, frames.lost
-            )
+                output, writer.written, tally.bad, tally.alone, tally.last - tally.first, stopped, frames.lost,
+                None if aligner is None else aligner.shares(),
+            )  # fmt: skip
             if writer.written or stopped != "failed":
                 line.inform(summary.text())
             line.finish(PATIENCE)
@@ -162,6 +192,7 @@ class _Tally:
 def _write(
     pairs: Iterator[tuple[Captured, Captured | None] | None],
     writer: RecordingWriter,
+    aligner: PairAligner | None,
     tally: _Tally,
     stop: StopRequest,
     line: LiveLine,
@@ -187,7 +218,10 @@ def _write(
             if not writer.written:
                 check_first(captured.frame, writer.spec, captured.name, "Say with `sensor` what does arrive.")
             try:
-                writer.add(captured, colour)
+                if aligner is not None and colour is not None:
+                    aligner.add(writer, captured, colour)
+                else:
+                    writer.add(captured, colour)
             except FrameError:
                 tally.bad += 1
                 continue
@@ -207,6 +241,21 @@ def _single(reader: SourceReader) -> Iterator[tuple[Captured, Captured | None] |
         if item is None and reader.over:
             return
         yield None if item is None else (item, None)
+
+
+def _together(
+    reader: SourceReader, max_skew: float, tally: _Tally
+) -> Iterator[tuple[Captured, Captured | None] | None]:
+    """Frames with the color picture that the same device delivered with each: not always of the same moment."""
+    for item in _single(reader):
+        if item is not None and item[0].frame is not None:
+            frame, color = item[0], item[0].color
+            if color is None or abs(color.time - frame.time) > max_skew:
+                tally.alone += 1
+                yield None
+                continue
+            item = (frame, color)
+        yield item
 
 
 def _paired(
@@ -244,27 +293,3 @@ def _spec(camera: str, sensor: str | None) -> SensorSpec:
             f"({', '.join(PRESETS)}) or a YAML file."
         )
     return spec
-
-
-def _check(
-    form: str,
-    max_frames: int | None,
-    seconds: float | None,
-    interval: float,
-    rgb: str | None,
-    max_skew_ms: float,
-) -> None:
-    if form not in FORMATS:
-        raise UsageError(f"`form={form}`: expected {' or '.join(FORMATS)}")
-    if max_frames is not None and max_frames < 1:
-        raise UsageError(f"`max_frames={max_frames}`: expected at least 1")
-    if seconds is not None and not seconds > 0:
-        raise UsageError(f"`seconds={seconds}`: expected more than 0")
-    if not interval >= 0:
-        raise UsageError(f"`interval={interval}`: expected 0 or more seconds")
-    if not 0 < max_skew_ms < math.inf:
-        raise UsageError(f"`max_skew_ms={max_skew_ms:g}`: expected a finite number above 0")
-    if rgb is not None and form != "png":
-        raise UsageError(
-            "`rgb`: pairs are written as PNG, which 'adapt' reads with `paired`. Leave `form` out."
-        )

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 
+from tgkt_edge.alignment.rig import Rig
 from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, StreamFormat
 
@@ -26,7 +27,7 @@ class SourceReader:
         stop: whether the recording is told to end.
 
     Attributes:
-        live, format: the source's, once it is open.
+        live, format, rig: the source's, once it is open.
         lost: frames that its driver lost, so far.
         over: it has no more frames.
     """
@@ -38,6 +39,7 @@ class SourceReader:
         self._refused: Exception | None = None
         self.live = False
         self.format: StreamFormat | None = None
+        self.rig: Rig | None = None
         self.lost = 0
         self.over = False
         self._thread = threading.Thread(target=self._work, name="tgkt-edge record", daemon=True)
@@ -91,6 +93,7 @@ class SourceReader:
         try:
             with source:
                 self.live, self.format = source.live, source.format if source.live else None
+                self.rig = source.rig
                 self._ready.set()
                 while not self._stopping.is_set():
                     captured = source.read()

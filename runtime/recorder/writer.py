@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.io.atomic import write_text
 from tgkt_edge.io.recording_format import FRAMES, INDEX, PAIRS, RGB, SPEC, VIDEO
 from tgkt_edge.runtime.sources.base import Captured, StreamFormat, opencv
-from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.sensor import Intrinsics, SensorSpec
 
 FORMATS = ("png", "ffv1")
 _FPS = 30  # what the video claims; the real times are in the index
@@ -72,13 +73,20 @@ class RecordingWriter:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.close(failing=kind is not None)
 
+    def calibrate(self, camera: Intrinsics | None) -> None:
+        """Say, before the first frame, the camera's intrinsics, unless the SensorSpec has some."""
+        if self.spec.intrinsics is None:
+            self.spec = dataclasses.replace(self.spec, intrinsics=camera)
+
     def describe(self, found: StreamFormat, rgb: StreamFormat | None = None) -> None:
         """Say, before the first frame, in which format the camera delivers, and the colour camera beside it."""
         self.spec = dataclasses.replace(self.spec, pixel_format=found.pixels)
         self._formats = {"format": str(found), **({"rgb_format": str(rgb)} if rgb is not None else {})}
 
-    def add(self, captured: Captured, rgb: Captured | None = None) -> None:
-        """Write one frame, and the colour frame that was taken with it.
+    def add(
+        self, captured: Captured, rgb: Captured | None = None, more: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write one frame, and the colour frame that was taken with it; ``more`` goes into its line of the index.
 
         Raises:
             FrameError: (exit 2) it contradicts the SensorSpec or has another size than the first one. Nothing was
@@ -108,6 +116,7 @@ class RecordingWriter:
             if rgb is not None and rgb.frame is not None:
                 skew = (rgb.time - captured.time) * 1e3
                 line.update(rgb=self._png(RGB, rgb.frame), rgb_time=rgb.time, skew_ms=round(skew, 3))
+            line.update(more or {})
             self._append(json.dumps(line) + "\n")
         except OSError as error:
             self._forget_frame()

@@ -38,6 +38,7 @@ __all__ = [
     "is_files",
     "open_colour",
     "open_source",
+    "open_with_colour",
     "same_device",
 ]
 
@@ -128,6 +129,21 @@ def open_colour(uri: str) -> FrameSource:
     if scheme in PORTS:
         return open_network(uri, None)
     raise UsageError(f"`rgb={redacted(uri)}`: expected a colour camera that is live: {_LIVE_KINDS}")
+
+
+def open_with_colour(uri: str, spec: SensorSpec) -> FrameSource:
+    """Open a device that takes color with its frames: each has the picture as ``Captured.color``.
+
+    Raises:
+        UsageError: (exit 2) not a RealSense.
+        SourceLostError, MissingDependency: as :func:`open_source`.
+    """
+    if _scheme(uri) != "realsense":
+        raise UsageError(
+            f"`rgb=realsense` takes color from the RealSense that `camera` names; found `camera={redacted(uri)}`, "
+            f"expected {EXAMPLES['realsense']}"
+        )
+    return RealSenseSource(_rest(uri), spec, color=True)
 
 
 def same_device(camera: str, other: str) -> bool:

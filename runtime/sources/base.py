@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tgkt_edge.alignment.rig import Rig
 from tgkt_edge.errors import FrameError, SourceLostError
 from tgkt_edge.optional_deps import require
 from tgkt_edge.sensor import SensorSpec
@@ -35,6 +36,7 @@ class Captured:
             for the camera.
         lost: frames that the driver took and could not deliver, since the source was opened, by the gaps in its own
             numbering: it had no free buffer, or the bus lost them. 0 where the driver does not number them.
+        color: the color picture that the same device took with it, (H, W, 3) uint8 BGR, where both were asked for.
     """
 
     frame: NDArray[Any] | None
@@ -44,6 +46,7 @@ class Captured:
     error: str | None = None
     seconds: float = 0.0
     lost: int = 0
+    color: Captured | None = None
 
 
 @dataclass(frozen=True)
@@ -103,11 +106,13 @@ class FrameSource(ABC):
         format: what a live source delivers; None: it is not live.
         files: of a recording in a file a frame, these files in order: :meth:`read_at` reads any of them, in any
             thread. None: its frames come only one after the other.
+        rig: what the device knows of its cameras; None: nothing.
     """
 
     live: bool = False
     format: StreamFormat | None = None
     files: Sequence[Path] | None = None
+    rig: Rig | None = None
 
     @abstractmethod
     def read(self) -> Captured | None:

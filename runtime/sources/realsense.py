@@ -22,15 +22,19 @@ from tgkt_edge.runtime.sources.base import (
     check_first,
     check_unit,
 )
+from tgkt_edge.runtime.sources.realsense_streams import (
+    TIMEOUT_MS,
+    Camera,
+    CameraWithColor,
+    File,
+    Stream,
+    cameras,
+    rig_of,
+)
 from tgkt_edge.runtime.sources.stream_format import check_pinned, format_of
 from tgkt_edge.sensor import SensorSpec
 
 SUFFIXES = (".bag", ".db3")
-_TIMEOUT_MS = 10_000
-_END_MS = 250  # between two looks whether a file is over
-_STOP = 1.0  # seconds for a file to end
-_ROOM = 4096  # frames a file's queue may hold; never reached, as the file is paused long before
-_ENOUGH = 16  # waiting frames at which a file is paused; librealsense delivers about a hundred more
 
 
 class RealSenseSource(FrameSource):
@@ -44,6 +48,7 @@ class RealSenseSource(FrameSource):
         spec: what frames must be. Kind "depth" opens the depth stream, "nir" the left infrared one.
         loop: repeat a file indefinitely.
         pinned: the format of an earlier opening: its size is asked for, and another one, or another unit, refused.
+        color: take the color stream, too: each frame has the picture that was taken with it as ``color``.
 
     Raises:
         SourceLostError: (exit 5) no such camera or file, no such stream, or another depth scale.
@@ -51,8 +56,9 @@ class RealSenseSource(FrameSource):
     """
 
     def __init__(
-        self, device: str, spec: SensorSpec, *, loop: bool = False, pinned: StreamFormat | None = None
-    ) -> None:
+        self, device: str, spec: SensorSpec, *, loop: bool = False, pinned: StreamFormat | None = None,
+        color: bool = False,
+    ) -> None:  # fmt: skip
         if pinned is not None:
             spec = spec.with_size(pinned.width, pinned.height)
         self._rs = require("pyrealsense2", "realsense", "realsense://")
@@ -60,6 +66,11 @@ class RealSenseSource(FrameSource):
         if loop and not recording:
             raise UsageError(
                 f"`loop=True` repeats a recording; the camera {redacted(f'realsense://{device}')} has no end."
+            )
+        if color and recording:
+            raise UsageError(
+                f"`rgb=realsense` takes color from a camera; {device} is a recording. Its pairs: tgkt-edge data import "
+                f"{device} -o DIR --pair"
             )
         self.live = not recording
         self._name = device if recording else redacted(f"realsense://{device}")
@@ -69,12 +80,11 @@ class RealSenseSource(FrameSource):
         self._shape: tuple[int, ...] = ()
         self._gaps = SequenceGaps()
         self._unit_m: float | None = None
-        self._stream: _Camera | _File | None = None
+        self._stream: Stream | None = None
         if recording and not Path(device).is_file():
             raise SourceLostError(f"{device}: no such file")
-        self._make: Callable[[], _Camera | _File] = lambda: (_File if recording else _Camera)(
-            self._rs, device, spec
-        )
+        kind = File if recording else CameraWithColor if color else Camera
+        self._make: Callable[[], Stream] = lambda: kind(self._rs, device, spec)
         try:
             self._stream = self._open()
             if spec.kind == "depth":
@@ -111,14 +121,14 @@ class RealSenseSource(FrameSource):
             with contextlib.suppress(RuntimeError):  # the camera is gone
                 stream.stop()
 
-    def _open(self) -> _Camera | _File:
+    def _open(self) -> Stream:
         try:
             return self._make()
         except RuntimeError as error:
             spec = self._spec
             size = f" of {spec.size[0]}x{spec.size[1]}" if isinstance(spec.size, tuple) else ""
             advice = (
-                f"RealSense cameras here: {', '.join(_cameras(self._rs)) or 'none'}. Look with rs-enumerate-devices at "
+                f"RealSense cameras here: {', '.join(cameras(self._rs)) or 'none'}. Look with rs-enumerate-devices at "
                 f"what it offers, close other programs that use it, and install librealsense's udev rules if this user "
                 f"may not open it."
                 if self.live
@@ -145,7 +155,7 @@ class RealSenseSource(FrameSource):
             raise SourceLostError(self._lost(str(error))) from error
         if picture is None:
             if self.live:
-                raise SourceLostError(self._lost(f"no frame for {_TIMEOUT_MS / 1e3:g} s"))
+                raise SourceLostError(self._lost(f"no frame for {TIMEOUT_MS / 1e3:g} s"))
             return None
         if self.live:
             began, clock = time.time(), time.perf_counter()
@@ -167,7 +177,15 @@ class RealSenseSource(FrameSource):
         if picture.get_frame_timestamp_domain() in (domains.system_time, domains.global_time):
             began = picture.get_timestamp() / 1e3
         lost = self._gaps.add(picture.get_frame_number() & 0xFFFFFFFF) if self.live else 0
-        return Captured(pixels, self._number, began, self._name, None, time.perf_counter() - clock, lost)
+        color, beside = None, self._stream.color
+        if self.rig is None or (beside is not None and self.rig.pose is None):
+            self.rig = rig_of(picture, beside)
+        if beside is not None:
+            at = began + (beside.get_timestamp() - picture.get_timestamp()) / 1e3
+            color = Captured(np.array(beside.get_data()), self._number, at, self._name)
+        return Captured(
+            pixels, self._number, began, self._name, None, time.perf_counter() - clock, lost, color
+        )
 
     def _lost(self, why: str) -> str:
         return (
@@ -176,118 +194,8 @@ class RealSenseSource(FrameSource):
         )
 
 
-class _Camera:
-    """A connected camera, through librealsense's pipeline. Raises RuntimeError, as librealsense does."""
-
-    def __init__(self, rs: Any, serial: str, spec: SensorSpec) -> None:
-        config = rs.config()
-        if serial:
-            if not any(serial in camera for camera in _cameras(rs)):
-                raise RuntimeError("no camera of that serial number is connected")  # librealsense waits 15 s
-            config.enable_device(serial)
-        stream, pixels, width, height = _requested(rs, spec)
-        config.enable_stream(stream, 1 if stream == rs.stream.infrared else -1, width, height, pixels, 0)
-        self._pipeline = rs.pipeline()
-        self.device = self._pipeline.start(config).get_device()
-        self._depth = stream == rs.stream.depth
-
-    def next(self) -> Any:
-        """The next frame, or None after 10 s without one."""
-        there, frames = self._pipeline.try_wait_for_frames(_TIMEOUT_MS)
-        if not there:
-            return None
-        return (frames.get_depth_frame() if self._depth else frames.get_infrared_frame()) or None
-
-    def stop(self) -> None:
-        """Release the camera."""
-        self._pipeline.stop()
-
-
-class _File:
-    """A recording, read sensor by sensor: the pipeline drops frames of a file until it is told not to.
-
-    Raises RuntimeError, as librealsense does.
-    """
-
-    def __init__(self, rs: Any, path: str, spec: SensorSpec) -> None:
-        self._stopped = rs.playback_status.stopped
-        self.device = rs.context().load_device(path)
-        self.device.set_real_time(False)  # no frame is dropped
-        stream, pixels, width, height = _requested(rs, spec)
-        held = [
-            (sensor, profile.as_video_stream_profile())
-            for sensor in self.device.query_sensors()
-            for profile in sensor.get_stream_profiles()
-            if profile.is_video_stream_profile()
-        ]
-        for self._sensor, profile in held:
-            fits = (profile.stream_type(), profile.format()) == (stream, pixels)
-            if fits and width in (0, profile.width()) and height in (0, profile.height()):
-                break
-        else:
-            have = ", ".join(
-                f"{p.stream_type().name} {p.format().name} {p.width()}x{p.height()}" for _, p in held
-            )
-            raise RuntimeError(f"it holds {have or 'no video'}")
-        # librealsense waits for room in a full queue, and while it does every call to the file hangs, also the one that
-        # starts or ends it. So the queue never fills: the file is paused instead.
-        self._queue = rs.frame_queue(_ROOM, keep_frames=True)
-        self._sensor.open(profile)
-        self.device.pause()
-        self._sensor.start(self._queue)
-        self.device.resume()
-        self._paused = False
-
-    def next(self) -> Any:
-        """The next frame; None at the end."""
-        for _ in range(_TIMEOUT_MS // _END_MS):
-            waiting = self._queue.size()
-            if self._paused and not waiting:
-                self.device.resume()
-                self._paused = False
-            elif not self._paused and waiting >= _ENOUGH:
-                self.device.pause()
-                self._paused = True
-            over = self.device.current_status() == self._stopped
-            there, frame = self._queue.try_wait_for_frame(_END_MS)
-            if there:
-                return frame
-            if over:
-                return None
-        raise RuntimeError(f"no frame for {_TIMEOUT_MS / 1e3:g} s, and no end")
-
-    def stop(self) -> None:
-        """Close the file."""
-        self._sensor.stop()
-        self._sensor.close()
-        # librealsense ends the file in a thread of its own, which crashes the process if the device is gone by then.
-        end = time.monotonic() + _STOP
-        while self.device.current_status() != self._stopped and time.monotonic() < end:
-            time.sleep(0.005)
-        time.sleep(0.02)  # what that thread does after it has said so
-
-
 def _pixels_of(spec: SensorSpec) -> str:
     """The pixel format that :func:`_requested` asks for, in V4L2's words."""
     if spec.kind == "depth":
         return "Z16"
     return "GREY" if spec.dtype == "uint8" else "Y16"
-
-
-def _requested(rs: Any, spec: SensorSpec) -> tuple[Any, Any, int, int]:
-    """Stream, pixel format, width and height (0: librealsense chooses) for ``spec``."""
-    width, height = spec.size if isinstance(spec.size, tuple) else (0, 0)
-    if spec.kind == "depth":
-        return rs.stream.depth, rs.format.z16, width, height
-    return rs.stream.infrared, rs.format.y8 if spec.dtype == "uint8" else rs.format.y16, width, height
-
-
-def _cameras(rs: Any) -> list[str]:
-    info = rs.camera_info
-    try:
-        return [
-            f"{d.get_info(info.name)} ({d.get_info(info.serial_number)})"
-            for d in rs.context().query_devices()
-        ]
-    except RuntimeError:
-        return []

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from rosbags.rosbag1 import Writer as Rosbag1Writer
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as Rosbag2Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from tgkt_edge.io.bags.open_bag import open_bag
 from tgkt_edge.io.bags.pictures import read_picture
+from tgkt_edge.sensor import Extrinsics
 
 RANDOM = np.random.default_rng(8)
 DEPTH = RANDOM.integers(0, 65536, (24, 34)).astype(np.uint16)
@@ -40,6 +41,8 @@ class BagMaker:
         self.kind, self.ros1 = kind, kind.startswith("bag")
         self.store: Any = get_typestore(Stores.ROS1_NOETIC if self.ros1 else Stores.ROS2_HUMBLE)
         self._sequence = 0
+        self.frame = "camera"
+        self.tail = b""  # what follows each picture's message
 
     def _of(self, name: str, **fields: Any) -> Any:
         return self.store.types[name](**fields)
@@ -49,7 +52,7 @@ class BagMaker:
         time = self._of("builtin_interfaces/msg/Time", sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
         self._sequence += 1
         more = {"seq": self._sequence} if self.ros1 else {}
-        return self._of("std_msgs/msg/Header", stamp=time, frame_id="camera", **more)
+        return self._of("std_msgs/msg/Header", stamp=time, frame_id=self.frame, **more)
 
     def image(self, pixels: NDArray[Any], encoding: str, stamp: float, padding: int = 0) -> Any:
         """A picture; big-endian where ``pixels`` are; ``padding`` bytes behind each row."""
@@ -81,6 +84,41 @@ class BagMaker:
             distortion_model="plumb_bob", binning_x=0, binning_y=0, roi=roi, **arrays,
         )  # fmt: skip
 
+    def transforms(self, known: Iterable[tuple[str, str, Extrinsics]]) -> Any:
+        """Parent, child and where the child's points are in the parent's axes, as /tf_static has them."""
+        name = "tf2_msgs/msg/TFMessage"
+        if name not in self.store.types:
+            self.store.register(get_types_from_msg("geometry_msgs/TransformStamped[] transforms", name))
+        stamped = []
+        for parent, child, pose in known:
+            self.frame = parent
+            stamped.append(
+                self._of(
+                    "geometry_msgs/msg/TransformStamped", header=self.header(0.0), child_frame_id=child,
+                    transform=self.transform(pose),
+                )
+            )  # fmt: skip
+        return self._of(name, transforms=stamped)
+
+    def transform(self, pose: Extrinsics) -> Any:
+        axis = cv2.Rodrigues(pose.matrix)[0].ravel()
+        angle = float(np.linalg.norm(axis))
+        x, y, z = axis / max(angle, 1e-12) * np.sin(angle / 2)
+        turn = self._of("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=float(np.cos(angle / 2)))
+        x, y, z = pose.translation
+        move = self._of("geometry_msgs/msg/Vector3", x=x, y=y, z=z)
+        return self._of("geometry_msgs/msg/Transform", translation=move, rotation=turn)
+
+    def realsense_extrinsics(self, pose: Extrinsics) -> Any:
+        """As realsense-ros publishes them: the rotation column by column; in ROS 1 with a header."""
+        package = "realsense2_camera" if self.ros1 else "realsense2_camera_msgs"
+        name, fields = f"{package}/msg/Extrinsics", "float64[9] rotation\nfloat64[3] translation"
+        more: dict[str, Any] = {}
+        if self.ros1:
+            fields, more = f"std_msgs/Header header\n{fields}", {"header": self.header(0.0)}
+        self.store.register(get_types_from_msg(fields, name))
+        return self._of(name, rotation=pose.matrix.T.ravel(), translation=np.array(pose.translation), **more)
+
     def text(self, words: str) -> Any:
         return self._of("std_msgs/msg/String", data=words)
 
@@ -103,7 +141,8 @@ class BagMaker:
                 if topic not in connections:
                     connections[topic] = writer.add_connection(topic, kind, typestore=self.store)
                 serialize = self.store.serialize_ros1 if self.ros1 else self.store.serialize_cdr
-                writer.write(connections[topic], round(received * 1e9), serialize(content, kind))
+                data = bytes(serialize(content, kind)) + (self.tail if kind.endswith("/Image") else b"")
+                writer.write(connections[topic], round(received * 1e9), data)
         if self.ros1:
             return path
         (found,) = (folder / "rec").glob(f"*.{self.kind}")

@@ -154,6 +154,18 @@ def import_command(
     form: Annotated[
         str, typer.Option("--format", help="png (a file a frame; .npy for float frames) or ffv1 (one video).")
     ] = "png",
+    align: Annotated[
+        bool,
+        typer.Option(
+            "--align", help="Warp RGB images into the depth camera's view, by its depth; implies --pair."
+        ),
+    ] = False,
+    extrinsics: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML for --align: rotation, translation, depth, color, where a recording does not have them."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was written, as JSON on stdout.")] = False,
 ) -> None:
     """Bring recordings of ROS and MCAP, or files with times, into a folder of frames or pairs, bit for bit."""
@@ -162,6 +174,7 @@ def import_command(
     summary = import_data(
         src, out, times=times, confidence=confidence, min_confidence=min_confidence,
         topic=topic, sensor=sensor, pair=pair, rgb_topic=rgb_topic, max_skew_ms=max_skew_ms, clock=clock, form=form,
+        align=align, extrinsics=extrinsics,
     )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(summary.to_dict()))

@@ -35,12 +35,22 @@ def record_command(
     rgb: Annotated[
         str | None,
         typer.Option(
-            help="A second, colour camera: writes pairs matched by time, which 'adapt --paired' takes as they are."
+            help="A second, colour camera, or realsense (the colour of --camera): writes pairs matched by time, which "
+            "'adapt --paired' takes as they are."
         ),
     ] = None,
     max_skew_ms: Annotated[
         float, typer.Option(help="Milliseconds that the two frames of a pair may lie apart.")
     ] = 20.0,
+    align: Annotated[
+        bool, typer.Option("--align", help="Warp colour into the depth camera's view, by its depth.")
+    ] = False,
+    extrinsics: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML for --align: rotation, translation, depth, color, where the device does not know them."
+        ),
+    ] = None,
     live: Annotated[bool, typer.Option(help="Show the count on stderr while recording.")] = True,
 ) -> None:
     """Record a camera bit for bit, with times: frames for adapt, pairs for adapt --paired, or a replay for run."""
@@ -56,6 +66,8 @@ def record_command(
         interval=interval,
         rgb=rgb,
         max_skew_ms=max_skew_ms,
+        align=align,
+        extrinsics=extrinsics,
         live=live and not is_quiet(),
     )
     if summary.stopped == "interrupted":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tgkt_edge.sensor.extrinsics import Extrinsics
 from tgkt_edge.sensor.intrinsics import Intrinsics
 from tgkt_edge.sensor.presets import PRESETS, describe_preset, load_sensor
 from tgkt_edge.sensor.quantities import QUANTITIES, Kind, Quantity
@@ -11,6 +12,7 @@ from tgkt_edge.sensor.tables import paired_table, positions, unit_table
 __all__ = [
     "PRESETS",
     "QUANTITIES",
+    "Extrinsics",
     "Intrinsics",
     "Kind",
     "Quantity",

@@ -10,7 +10,14 @@ from typing import Literal
 
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.bags.message import Bag, Message, Topic
-from tgkt_edge.io.bags.pictures import INFO, PICTURES, deserialized, read_intrinsics, read_picture
+from tgkt_edge.io.bags.pictures import (
+    INFO,
+    PICTURES,
+    CameraInfo,
+    deserialized,
+    read_intrinsics,
+    read_picture,
+)
 from tgkt_edge.io.bags.rosbag1 import MAGIC, Rosbag1
 from tgkt_edge.io.bags.rosbag2 import MCAP, SQLITE, McapFile, Rosbag2Sqlite
 from tgkt_edge.io.images import natural_key
@@ -21,6 +28,7 @@ Role = Literal["depth", "infrared", "color", "other"]
 _DEPTH, _GREY = ("16UC1", "32FC1"), ("mono16", "mono8", "8UC1")
 _REALSENSE = re.compile(r"/device_\d+/")
 _UNITS = re.compile(r"/device_\d+/sensor_\d+/option/Depth[_ ]Units/value")
+_RECTIFIED = re.compile(r"_rect(?:_[a-z]+)?(?:/[^/]+)?$")  # image_rect, image_rect_raw, image_rect/compressed
 _SUFFIXES = (".mcap", ".db3")
 _PROBED = 3000  # messages among which every topic that matters has had its first one
 
@@ -89,7 +97,7 @@ def streams(bag: Bag) -> list[Stream]:
     pictures = {name for name, topic in topics.items() if topic.type in PICTURES}
     infos = {name for name, topic in topics.items() if topic.type == INFO}
     found: dict[str, Stream] = {}
-    cameras: dict[str, tuple[Intrinsics, tuple[int, int]] | None] = {}
+    cameras: dict[str, CameraInfo | None] = {}
     missing = {*pictures, *infos}
     for number, message in enumerate(bag.messages([*missing])):
         name = message.topic.name
@@ -178,13 +186,16 @@ def _role(encoding: str, axes: int, name: str) -> Role:
     return "infrared" if encoding in _GREY else "other"
 
 
-def _with_camera(stream: Stream, cameras: dict[str, tuple[Intrinsics, tuple[int, int]] | None]) -> Stream:
-    """The camera of /camera/depth/image_raw is told in /camera/depth/camera_info; of a compressed topic one above."""
+def _with_camera(stream: Stream, cameras: dict[str, CameraInfo | None]) -> Stream:
+    """The camera of /camera/depth/image_raw is told in /camera/depth/camera_info; of a compressed topic one above; of
+    librealsense's .../Depth_0/image/data in .../Depth_0/info/camera_info."""
     namespace = stream.topic.name.rsplit("/", 1)[0]
-    for place in (namespace, namespace.rsplit("/", 1)[0]):
+    above = namespace.rsplit("/", 1)[0]
+    for place in (namespace, above, f"{above}/info"):
         told = cameras.get(f"{place}/camera_info")
-        if told is not None and told[1] == stream.size:
-            return Stream(stream.topic, stream.encoding, stream.role, stream.size, told[0])
+        if told is not None and told.size == stream.size:
+            camera = told.rectified if _RECTIFIED.search(stream.topic.name) else told.raw
+            return Stream(stream.topic, stream.encoding, stream.role, stream.size, camera)
     return stream
 
 

@@ -31,6 +31,7 @@ ENCODINGS: dict[str, tuple[str, int]] = {
 }  # fmt: skip
 """ROS's names of pixel formats that are read: number type and channels."""
 
+_TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _HEADER = struct.Struct("<iff")  # compressed_depth_image_transport's ConfigHeader: format, two parameters
 _BROKEN = (
     struct.error,
@@ -75,8 +76,17 @@ def stamp_of(content: Any) -> float:
     return float(stamp.sec + stamp.nanosec / 1e9)
 
 
-def read_intrinsics(message: Message) -> tuple[Intrinsics, tuple[int, int]] | None:
-    """Intrinsics of a CameraInfo, and the (width, height) that they are for; None: the camera is not calibrated.
+@dataclass(frozen=True)
+class CameraInfo:
+    """What a CameraInfo says: of pictures as the lens makes them, of the same rectified, and their (width, height)."""
+
+    raw: Intrinsics
+    rectified: Intrinsics
+    size: tuple[int, int]
+
+
+def read_intrinsics(message: Message) -> CameraInfo | None:
+    """Intrinsics of a CameraInfo; None: the camera is not calibrated.
 
     Raises:
         DataError: the message is damaged, or says what no camera has, such as one coefficient of no model.
@@ -98,7 +108,12 @@ def read_intrinsics(message: Message) -> tuple[Intrinsics, tuple[int, int]] | No
         )  # fmt: skip
     except ConfigError as error:
         raise DataError(f"{message.topic.name}: {error}") from error
-    return camera, (int(content.width), int(content.height))
+    plain = np.asarray(content.p if hasattr(content, "p") else content.P, np.float64).reshape(3, 4)
+    # Drivers that do not rectify leave P empty, or write ones.
+    if not np.isfinite(plain).all() or not (plain[[0, 1], [0, 1]] > matrix[[0, 1], [0, 1]] / 4).all():
+        plain = matrix
+    rectified = Intrinsics(float(plain[0, 0]), float(plain[1, 1]), float(plain[0, 2]), float(plain[1, 2]))
+    return CameraInfo(camera, rectified, (int(content.width), int(content.height)))
 
 
 def deserialized(message: Message) -> Any:
@@ -110,10 +125,26 @@ def deserialized(message: Message) -> Any:
     require("rosbags", "ros", "Reading ROS messages")
     store = _store(message.topic.encoding)
     read = store.deserialize_ros1 if message.topic.encoding == "ros1" else store.deserialize_cdr
+    data = message.data
+    if message.topic.encoding == "ros1" and message.topic.type == IMAGE:
+        data = _without_tail(data)
     try:
-        return read(message.data, message.topic.type)
+        return read(data, message.topic.type)
     except (*_BROKEN, store.error) as error:
         raise DataError(f"is damaged: its message cannot be read ({error})") from error
+
+
+def _without_tail(data: bytes | memoryview) -> bytes | memoryview:
+    """A ROS 1 Image up to the end of its pixels: librealsense writes four zeros more."""
+    try:
+        name = struct.unpack_from("<I", data, 12)[0]
+        encoding = struct.unpack_from("<I", data, 24 + name)[0]
+        at = 33 + name + encoding
+        size = struct.unpack_from("<I", data, at)[0]
+    except struct.error:
+        return data
+    end = at + 4 + size
+    return data[:end] if bytes(data[end:]) == bytes(4) else data
 
 
 @dataclass(frozen=True)
@@ -126,9 +157,12 @@ class _Store:
 @lru_cache(maxsize=2)
 def _store(encoding: str) -> _Store:
     from rosbags.serde import SerdeError
-    from rosbags.typesys import Stores, get_typestore
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
     found = get_typestore(Stores.ROS1_NOETIC if encoding == "ros1" else Stores.ROS2_HUMBLE)
+    for name in _TRANSFORMS:
+        if name not in found.types:
+            found.register(get_types_from_msg("geometry_msgs/TransformStamped[] transforms", name))
     return _Store(found.deserialize_ros1, found.deserialize_cdr, SerdeError)
 
 

@@ -1,0 +1,62 @@
+"""Aligning the RGB halves of pairs while they are written."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from tgkt_edge.alignment.rig import Rig, load_rig
+from tgkt_edge.alignment.warp import ColorAligner, describe_shares, mean_shares
+from tgkt_edge.notes import note
+from tgkt_edge.runtime.recorder.writer import RecordingWriter
+from tgkt_edge.runtime.sources.base import Captured
+from tgkt_edge.sensor import SensorSpec
+
+_MUCH = 0.2  # share of pixels outside the RGB image that is worth a word
+
+
+class PairAligner:
+    """Warps the RGB half of each pair into the view of its frame, and sums up what became of the pixels.
+
+    Args:
+        rig: the two cameras, as far as they are known.
+        spec: what the frames mean.
+        where: what to call the two cameras in messages.
+
+    Raises:
+        DataError: (exit 2) something is not known; it is named. UsageError: (exit 2) ``spec`` is not of depth.
+    """
+
+    def __init__(self, rig: Rig, spec: SensorSpec, where: str) -> None:
+        self._aligner, self._where = ColorAligner(rig, spec, where), where
+        self._shares: list[dict[str, float]] = []
+
+    def add(self, writer: RecordingWriter, frame: Captured, rgb: Captured) -> None:
+        """Align a pair, and write it. Raises as :meth:`RecordingWriter.add`, and FrameError for another size."""
+        assert frame.frame is not None
+        assert rgb.frame is not None
+        writer.spec.check(frame.frame, frame.name)
+        found = self._aligner.align(rgb.frame, frame.frame, frame.name)
+        writer.add(frame, dataclasses.replace(rgb, frame=found.pixels), {"aligned": found.to_dict()})
+        self._shares.append(found.to_dict())
+
+    def shares(self) -> dict[str, float] | None:
+        """The mean shares of all pairs; notes where much lies outside the RGB image."""
+        mean = mean_shares(self._shares)
+        if mean is not None and mean["outside"] > _MUCH:
+            note(
+                f"{self._where}: {describe_shares(mean)}: the depth camera sees wider than the color camera. Frames of "
+                f"a depth mode with a narrower view fit better."
+            )
+        return mean
+
+
+def known_rig(spec: SensorSpec, extrinsics: Path | None, recorded: Rig) -> Rig:
+    """What is known of two cameras: a person's file before the sensor file, and that before what ``recorded`` says.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    given = load_rig(extrinsics) if extrinsics is not None else Rig()
+    size = spec.size if isinstance(spec.size, tuple) else None
+    return given.over(Rig(depth=spec.intrinsics, depth_size=size)).over(recorded)
