@@ -12,6 +12,7 @@ from tgkt_edge.errors import UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.csv_file import open_csv
+from tgkt_edge.runtime.sinks.frames.sink import open_frames
 from tgkt_edge.runtime.sinks.jsonl import open_jsonl
 from tgkt_edge.runtime.sinks.live.server import open_live
 from tgkt_edge.runtime.sinks.mqtt import open_mqtt
@@ -20,8 +21,11 @@ from tgkt_edge.runtime.sinks.video import open_video
 
 __all__ = ["KINDS", "SCHEMES", "STDOUT", "Message", "RunInfo", "Sink", "open_sink"]
 
-SCHEMES = ("jsonl", "csv", "mqtt", "mqtts", "video", "http", "https")
-KINDS = "jsonl:PATH, jsonl:-, csv:PATH, mqtt://HOST/TOPIC, mqtts://HOST/TOPIC, video:PATH, http://HOST:PORT"
+SCHEMES = ("jsonl", "csv", "mqtt", "mqtts", "video", "frames", "http", "https")
+KINDS = (
+    "jsonl:PATH, jsonl:-, csv:PATH, mqtt://HOST/TOPIC, mqtts://HOST/TOPIC, video:PATH, frames:DIR, "
+    "http://HOST:PORT"
+)
 
 
 def open_sink(
@@ -47,8 +51,10 @@ def open_sink(
     if not colon or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
         hint = f" A file's name alone is not enough: jsonl:{uri}" if uri.endswith((".jsonl", ".json")) else ""
         raise UsageError(f"`sinks={redacted(uri)}`: no kind of sink in front. Known: {KINDS}.{hint}")
-    if scheme in ("jsonl", "csv", "video") and "://" in rest:
-        raise UsageError(f"`sinks={redacted(uri)}`: expected the path of a file")
+    if scheme in ("jsonl", "csv", "video", "frames") and "://" in rest:
+        raise UsageError(
+            f"`sinks={redacted(uri)}`: expected the path of a {'folder' if scheme == 'frames' else 'file'}"
+        )
     if scheme == "jsonl" and rest.partition("?")[0] == "-":
         return _open_stdout(rest, out, stopping)
     if scheme == "jsonl":
@@ -61,6 +67,8 @@ def open_sink(
         return open_live(uri, token)
     if scheme == "video":
         return open_video(rest)
+    if scheme == "frames":
+        return open_frames(rest)
     near = difflib.get_close_matches(scheme, SCHEMES, n=1)
     hint = f" Did you mean '{near[0]}:'?" if near else ""
     known = f" '{scheme}'" if "@" not in uri or rest.startswith("//") else ""

@@ -38,6 +38,13 @@ video:PATH (.mkv or .avi)
   reserve_mb=64   of the disk that stay free
 
 \b
+frames:DIR
+  budget_mb=500   that the folder never exceeds
+  policy=random:0.2,uncertain:0.4,novel:0.4  shares of it
+  spacing=10      seconds between two uncertain, or two novel frames
+  reserve_mb=64   of the disk that stay free
+
+\b
 http://HOST:PORT, https://HOST:PORT
   host=NAME       a name that viewers may use beside addresses; several: commas
   stale=30        seconds of silence after which /healthz answers 503
@@ -102,7 +109,8 @@ def run_command(
         list[str] | None,
         typer.Option(
             help="Where decisions go; repeatable: jsonl:PATH, jsonl:- (stdout, the default), csv:PATH, "
-            "mqtt://HOST/TOPIC, video:PATH, http://HOST:PORT (a live page). Options of each: below."
+            "mqtt://HOST/TOPIC, video:PATH, frames:DIR (frames worth adapting to), http://HOST:PORT (a live page). "
+            "Options of each: below."
         ),
     ] = None,
     token: Annotated[

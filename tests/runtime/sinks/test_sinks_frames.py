@@ -1,0 +1,293 @@
+"""``frames:DIR``: which frames are kept, never beyond the budget, whatever happens in between."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import tgkt_edge
+from tests.support.cli import run_cli
+from tests.support.images import make_frames, save_frames
+from tests.support.sinks import INFO, write
+from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.data.loading import load_frames
+from tgkt_edge.errors import UsageError
+from tgkt_edge.io.images import read_frame
+from tgkt_edge.runtime.records import Candidate, Decision
+from tgkt_edge.runtime.sinks import Message, Sink, open_sink
+from tgkt_edge.runtime.sinks.frames.part import Part
+from tgkt_edge.runtime.sinks.frames.policy import digest_of, draw
+from tgkt_edge.sensor import PRESETS
+
+DEPTH = PRESETS["depth"]
+
+
+def message(number: int, frame: NDArray[Any], lead: float = 0.9, time: float | None = None) -> Message:
+    top = (Candidate("a", (1 + lead) / 2), Candidate("b", (1 - lead) / 2))
+    about = Decision("a", top[0].probability, top, time=float(number) if time is None else time, frame=number)
+    return Message(about, frame)
+
+
+def opened(folder: Path, options: str = "") -> Sink:
+    sink = open_sink(f"frames:{folder}?{options}".rstrip("?"))
+    sink.open(INFO)
+    return sink
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    index = folder / "frames.jsonl"
+    return [json.loads(line) for line in index.read_text().splitlines()] if index.exists() else []
+
+
+def bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
+def noise_frames(count: int, seed: int = 0) -> list[NDArray[Any]]:
+    """(120, 160) uint16 that no PNG makes smaller: 38 KB each."""
+    rng = np.random.default_rng(seed)
+    return list(rng.integers(1, 9000, (count, 120, 160)).astype(np.uint16))
+
+
+def test_frames_are_kept_bit_for_bit_with_their_decision_as_record_keeps_them(tmp_path: Path) -> None:
+    frames = make_frames(5)
+    sink = opened(tmp_path / "d", "policy=random:1")
+    for number, frame in enumerate(frames):
+        sink.write(message(number, frame))
+    sink.close()
+    part = tmp_path / "d" / "random"
+    for line, frame in zip(lines(part), frames, strict=True):
+        np.testing.assert_array_equal(read_frame(part / line["file"]), frame)
+        assert line["decision"]["label"] == "a"
+        assert line["decision"]["frame"] == line["number"] == line["time"]
+    loaded, spec = load_frames(part, DEPTH, 32)  # what `adapt --target DIR/random` reads
+    assert (len(loaded), spec.size) == (5, (64, 48))
+
+
+def test_adapt_and_audit_read_the_whole_folder_as_it_is(tmp_path: Path) -> None:
+    sink = opened(tmp_path / "d", "spacing=0&budget_mb=1")
+    for number, frame in enumerate(make_frames(90)):
+        sink.write(message(number, frame, lead=(number % 10) / 10))
+    sink.close()
+    parts = [len(lines(tmp_path / "d" / name)) for name in ("random", "uncertain", "novel")]
+    assert all(parts), parts
+    loaded, _ = load_frames(tmp_path / "d", DEPTH, 32)
+    assert len(loaded) == sum(parts) == len({codes.tobytes() for codes in loaded.codes})
+
+
+def test_a_run_keeps_frames_and_they_can_be_replayed(tmp_path: Path, depth_bundle: Bundle) -> None:
+    folder = save_frames(tmp_path / "f", make_frames(8))
+    target = tmp_path / "home"
+    done = run_cli("run", depth_bundle.path, "--camera", folder, "--sink", f"frames:{target}?policy=random:1")
+    assert done.code == 0, done.stderr
+    kept = lines(target / "random")
+    assert len(kept) >= 4  # a fast run does not wait for this sink
+    with (tmp_path / "again.jsonl").open("w+") as out:
+        tgkt_edge.run(depth_bundle.path, str(target / "random"), out=out, live=False)
+        out.seek(0)
+        again = [json.loads(line) for line in out][1:]
+    for line, record in zip(kept, again, strict=True):
+        assert line["bundle"] == depth_bundle.digest
+        assert (line["decision"]["label"], line["decision"]["probability"]) == (
+            record["label"],
+            record["probability"],
+        )
+        assert round(line["time"], 6) == record["time"]
+
+
+def test_the_budget_is_never_exceeded_and_what_is_least_useful_goes_first(tmp_path: Path) -> None:
+    sink = opened(tmp_path / "d", "budget_mb=3&spacing=0")
+    most, scores = 0, []
+    for number, frame in enumerate(noise_frames(300)):
+        lead = float(np.random.default_rng(number).uniform())
+        scores.append(1 - lead)
+        sink.write(message(number, frame, lead))
+        most = max(most, bytes_in(tmp_path / "d"))
+    sink.close()
+    assert 2_000_000 < most <= 3_000_000
+    kept = [line["score"] for line in lines(tmp_path / "d" / "uncertain")]
+    assert len(kept) > 20
+    assert min(kept) > sorted(scores)[-60]  # the most uncertain, less those that the random part holds
+    files = {path.name for path in (tmp_path / "d" / "uncertain" / "frame").iterdir()}
+    assert files == {Path(line["file"]).name for line in lines(tmp_path / "d" / "uncertain")}
+
+
+def test_the_random_part_is_all_that_was_drawn_above_its_floor(tmp_path: Path) -> None:
+    """So it is a uniform sample, whatever the frames' difficulty, order, repeats and the program's restarts."""
+    frames = noise_frames(250)
+    for begin in range(0, 250, 50):  # started five times
+        sink = opened(tmp_path / "d", "budget_mb=2&policy=random:0.5,uncertain:0.5&spacing=0")
+        for number in range(begin, begin + 50):
+            sink.write(message(number, frames[number], lead=number / 250))
+            sink.write(message(number, frames[number // 2], lead=0.5))  # seen before
+        sink.close()
+    state = json.loads((tmp_path / "d" / "policy.json").read_text())
+    salt, floor = state["salt"], state["floor"]
+    expected = {n for n in range(250) if draw(salt, digest_of(frames[n])) > floor}
+    kept = [line["decision"]["frame"] for line in lines(tmp_path / "d" / "random")]
+    assert sorted(kept) == sorted(expected)
+    assert len(kept) > 15
+    assert state["random_share_of_frames"] == pytest.approx(len(kept) / 250, abs=0.08)
+    assert "uniform sample" in state["how"]
+    uncertain = {line["digest"] for line in lines(tmp_path / "d" / "uncertain")}
+    assert not uncertain & {line["digest"] for line in lines(tmp_path / "d" / "random")}
+
+
+def test_equal_frames_are_kept_once_and_a_still_scene_is_not_new(tmp_path: Path) -> None:
+    frame = make_frames(1)[0]
+    sink = opened(tmp_path / "d", "policy=random:0.5,novel:0.5&spacing=0")
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        sink.write(message(number, frame))
+    assert len(lines(tmp_path / "d" / "random")) == 1
+    sink.close()
+    sink = opened(tmp_path / "e", "policy=novel:1&spacing=0")
+    for number in range(20):  # the sensor's noise
+        sink.write(message(number, frame + rng.integers(0, 20, frame.shape).astype(np.uint16)))
+    sink.write(message(20, make_frames(2)[1]))
+    sink.close()
+    assert [line["decision"]["frame"] for line in lines(tmp_path / "e" / "novel")] == [0, 20]
+
+
+def test_of_uncertain_frames_close_together_the_most_uncertain_is_kept(tmp_path: Path) -> None:
+    sink = opened(tmp_path / "d", "policy=uncertain:1&spacing=10")
+    frames = make_frames(30)
+    for number, frame in enumerate(frames):
+        sink.write(message(number, frame, lead=0.3 if number in (4, 15, 27) else 0.5))
+    sink.close()
+    assert [line["decision"]["frame"] for line in lines(tmp_path / "d" / "uncertain")] == [4, 15, 27]
+
+
+def test_a_power_cut_at_any_moment_leaves_a_folder_that_goes_on(tmp_path: Path) -> None:
+    sink = opened(tmp_path / "d", "policy=random:1&budget_mb=1")
+    for number, frame in enumerate(noise_frames(12)):
+        sink.write(message(number, frame))
+    sink.close()
+    part = tmp_path / "d" / "random"
+    with (part / "frames.jsonl").open("a") as index:
+        index.write('{"number": 99, "ti')  # a cut line
+    (part / "frame" / "000098.png").write_bytes(b"without a line")
+    (part / "frame" / ".000097.png.tmp").write_bytes(b"half")
+    (part / lines_ok(part)[3]["file"]).unlink()  # a line without its file
+    loaded, _ = load_frames_of(part)
+    sink = opened(tmp_path / "d", "policy=random:1&budget_mb=1")
+    sink.write(message(50, noise_frames(1, seed=9)[0]))
+    sink.close()
+    held = lines(part)
+    assert {Path(line["file"]).name for line in held} == {path.name for path in (part / "frame").iterdir()}
+    assert len(held) == loaded + 1
+    assert len({line["number"] for line in held}) == len(held)
+
+
+def lines_ok(part: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (part / "frames.jsonl").read_text().splitlines()[:-1]]
+
+
+def load_frames_of(part: Path) -> tuple[int, None]:
+    return sum((part / line["file"]).exists() for line in lines_ok(part)), None
+
+
+def test_a_full_disk_is_said_until_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = opened(tmp_path / "d", "policy=uncertain:1&spacing=0")
+    frames = make_frames(4)
+    assert write(sink, message(0, frames[0], lead=0.1)) == ""
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    for number in (1, 2):  # also a frame that is not worth keeping: nothing is known to work again
+        assert "the disk is nearly full" in write(
+            sink, message(number, frames[number], lead=0.1 if number == 1 else 1)
+        )
+    monkeypatch.undo()
+    assert write(sink, message(3, frames[3], lead=0.1)) == ""
+    sink.close()
+    assert [line["decision"]["frame"] for line in lines(tmp_path / "d" / "uncertain")] == [0, 3]
+
+
+def test_a_disk_that_refuses_in_the_middle_leaves_whole_frames(tmp_path: Path) -> None:
+    sink = opened(tmp_path / "d", "policy=random:1")
+    small = make_frames(3)
+    sink.write(message(0, small[0]))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
+    try:
+        said = write(sink, message(1, small[1]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.strerror(errno.EFBIG) in said
+    assert write(sink, message(2, small[2])) == ""
+    sink.close()
+    part = tmp_path / "d" / "random"
+    assert [line["decision"]["frame"] for line in lines(part)] == [0, 2]
+    assert sorted(path.name for path in (part / "frame").iterdir()) == ["000000.png", "000001.png"]
+
+
+def test_a_smaller_budget_is_kept_from_the_start(tmp_path: Path) -> None:
+    for budget in (3, 1):
+        sink = opened(tmp_path / "d", f"budget_mb={budget}&policy=random:1")
+        for number, frame in enumerate(noise_frames(100)):
+            sink.write(message(number, frame))
+            assert bytes_in(tmp_path / "d") <= budget * 1_000_000
+        sink.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("policy=rondom:1", "unknown part 'rondom'. Did you mean 'random'?"),
+        ("policy=random:0.8,novel:0.4", "shares of 1.2 together"),
+        ("policy=random:0.2,random:0.2", "'random' is given twice"),
+        ("policy=random", "expected PART:SHARE"),
+        ("policy=random:nan", "expected PART:SHARE"),
+        ("policy=random:-1", "expected PART:SHARE"),
+        ("policy=", "'policy' is empty"),
+        ("budget_mb=0", "budget_mb=0: expected a number from 1"),
+        ("budget=5", "Did you mean 'budget_mb'?"),
+        ("spacing=x", "expected a number"),
+    ],
+)
+def test_bad_options(tmp_path: Path, options: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_sink(f"frames:{tmp_path / 'd'}?{options}")
+    assert words in str(caught.value)
+
+
+def test_folders_that_are_refused(tmp_path: Path) -> None:
+    def refused(folder: Path, options: str = "", **info: Any) -> str:
+        with pytest.raises(UsageError) as caught:
+            open_sink(f"frames:{folder}?{options}".rstrip("?")).open(replace(INFO, **info))
+        return str(caught.value)
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    assert "holds other things" in refused(tmp_path / "mine")
+    (tmp_path / "file").write_text("x")
+    assert "cannot be written" in refused(tmp_path / "file")
+    sized = replace(DEPTH, size=(640, 480))
+    assert "Give at least budget_mb=4" in refused(tmp_path / "small", "budget_mb=1", sensor=sized)
+    sink = opened(tmp_path / "d", "policy=novel:1")
+    sink.write(message(0, make_frames(1)[0]))
+    assert "another run is writing it" in refused(tmp_path / "d", "policy=novel:1")
+    sink.close()
+    assert "a part 'novel', which the policy does not name" in refused(tmp_path / "d", "policy=random:1")
+    assert "frames of another sensor" in refused(tmp_path / "d", sensor=PRESETS["nir"])
+    assert "frames of another sensor" in refused(tmp_path / "d", sensor=sized)
+    (tmp_path / "d" / "policy.json").write_text("{")
+    assert "policy.json is damaged" in refused(tmp_path / "d")
+
+
+def test_a_part_gives_up_the_oldest_of_equal_frames(tmp_path: Path) -> None:
+    part = Part(tmp_path, 10 * 45_000)
+    for number, frame in enumerate(noise_frames(30)):
+        part.add(frame, DEPTH, 0.5, str(number), {"time": 0.0})
+    numbers = [line["number"] for line in lines(tmp_path)]
+    assert numbers == list(range(30 - len(numbers), 30))
