@@ -4,42 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from tgkt_edge.config import AdaptConfig
-from tgkt_edge.data.check.check import note_quickly
-from tgkt_edge.data.loading import Images, load_frames, load_images, load_pairs
-from tgkt_edge.errors import ConfigError, DataError, IncompatibleError, UsageError
+from tgkt_edge.errors import ConfigError, IncompatibleError, UsageError
 from tgkt_edge.io.atomic import refuse_existing, refuse_foreign, remove_leftovers, sha256_of
-from tgkt_edge.monitoring.value_scale import note_other_scale
 from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.data_checks import distinct_pairs, remarks
-from tgkt_edge.train.few_labels import label_remarks, load_labels, write_labels
-from tgkt_edge.train.given_source import refuse_unfit, source_checkpoint, source_model
-from tgkt_edge.train.holdout import no_pairs, split_pairs
+from tgkt_edge.train.cache_choice import choose_cache
+from tgkt_edge.train.data_checks import remarks
+from tgkt_edge.train.few_labels import label_remarks, write_labels
+from tgkt_edge.train.given_source import source_checkpoint
+from tgkt_edge.train.load_inputs import FEWEST, load_inputs
 from tgkt_edge.train.logger import RunLog, truncate_metrics
-from tgkt_edge.train.methods.translation.class_prior import NAMED, read_prior
+from tgkt_edge.train.methods.translation.class_prior import NAMED
 from tgkt_edge.train.nn.checkpoint import (
-    Header,
-    load_imagenet,
     load_tensors,
     save_checkpoint,
 )
 from tgkt_edge.train.nn.device import oom_as_error, open_compute
-from tgkt_edge.train.nn.model import Classifier, SceneClassifier
 from tgkt_edge.train.pipeline import Loaded, train_stages
 from tgkt_edge.train.report.words import headline
 from tgkt_edge.train.run_folder.contents import DataDigests
-from tgkt_edge.train.run_folder.folder import WITHOUT_PAIRS, Run, RunInputs, differences, write_config
+from tgkt_edge.train.run_folder.folder import Run, RunInputs, differences, write_config
 from tgkt_edge.train.run_folder.swap import restore, swap_run_folder
 from tgkt_edge.train.source_import.options import ImportOptions
-
-FEWEST = 2
-"""Images of each kind below which nothing can be trained."""
 
 
 def adapt(
@@ -52,6 +44,7 @@ def adapt(
     overwrite: bool = False,
     skip_bad: bool = False,
     source_options: ImportOptions | None = None,
+    cache: Path | None = None,
 ) -> dict[str, Any]:
     """Train source (unless given) and what ``config.method`` needs, and write the run folder ``out``.
 
@@ -61,6 +54,8 @@ def adapt(
         resume: go on with the run in ``out``, after the last epoch it saved.
         overwrite: replace what is in ``out``, once all inputs have been read without an error.
         source_options: what a source model of another program does not say of itself, such as its classes.
+        cache: folder that keeps decoded images and features for this and other runs; None: in memory, or where that
+            would not do in a folder beside ``out``.
 
     Returns:
         What ``report.json`` holds.
@@ -80,11 +75,15 @@ def adapt(
     else:
         refuse_existing(out, overwrite=overwrite, hint="`resume=True` to go on with it or `overwrite=True`")
         refuse_foreign(out, "config.yaml", "an earlier run")
-        _refuse_inside(out, inputs, config, options)
+        _refuse_inside(out, inputs, config, options, cache)
     compute = open_compute(config)
     run = Run(out)
     digests = DataDigests()
-    loaded = _load(inputs, sensor, config, skip_bad, run.source if resume else None, options, digests)
+    say = RunLog(None).say
+    kept = choose_cache(inputs, sensor, resize_side(config.image_size), out, cache, say)
+    loaded = load_inputs(
+        inputs, sensor, config, skip_bad, run.source if resume else None, options, digests, kept
+    )
     now = digests.contents()
     if inputs.labels is not None:
         now["labels"] = f"sha256 {sha256_of(Path(inputs.labels))[:32]}"
@@ -117,91 +116,6 @@ def adapt(
         return train_stages(run, loaded, config, compute, log)
 
 
-def _load(
-    inputs: RunInputs,
-    sensor: SensorSpec,
-    config: AdaptConfig,
-    skip_bad: bool,
-    kept: Path | None,
-    options: ImportOptions,
-    digests: DataDigests,
-) -> Loaded:
-    """Read everything, each file once.
-
-    Args:
-        kept: where a run that goes on has its copy of the source model, if it has one already.
-        digests: told what each file held.
-    """
-    side = resize_side(config.image_size)
-    source: tuple[Classifier, Header] | None = None
-    images: Images | None = None
-    if (inputs.source_model is None) == (inputs.source is None):
-        raise UsageError(
-            "give either `source_model=FILE` (a source checkpoint) or `source=SRC` (labelled RGB)"
-        )
-    if inputs.labels is not None and not config.by_features:
-        raise UsageError(
-            f"`labels={inputs.labels}`: only a translation of features learns from them (`method=tgkt` or "
-            f"`method=translate`, `translator=features`); leave them out, and measure with tgkt-edge audit or evaluate"
-        )
-    if inputs.source_model is not None:
-        source = source_model(Path(inputs.source_model), kept, options)
-        refuse_unfit(source[0], config)
-    elif options.given:
-        given = ", ".join(options.given)
-        raise UsageError(f"{given}: of a `source_model` that another program trained, not of `source`")
-    else:
-        images = load_images(Path(cast(str, inputs.source)), side, skip_bad=skip_bad, digests=digests.source)
-        _enough("`source`", len(images))
-    target, pinned = load_frames(Path(inputs.target), sensor, side, skip_bad=skip_bad, digests=digests.target)
-    _enough("`target`", len(target))
-    if (target.codes == target.codes[0]).all():
-        raise DataError(
-            f"`target`: all {len(target)} frames are alike, pixel by pixel: nothing can be learnt from them. Check "
-            f"that the sensor was not covered or frozen."
-        )
-    classes = source[1].classes if source is not None else cast(Images, images).classes
-    prior = read_prior(config.translation.prior, classes) if config.by_features else None
-    labelled = None
-    if inputs.labels is not None:
-        labelled = load_labels(Path(inputs.labels), target.names, classes)
-    pairs, held = no_pairs(side), no_pairs(side)
-    held_runs: list[int] = []
-    if inputs.paired is not None:
-        # The same sensor took the pairs, but a set of other scenes may be stored at another resolution.
-        pairs = load_pairs(Path(inputs.paired), sensor, side, skip_bad=skip_bad, digests=digests.paired)
-        note_other_scale(pairs.levels, target.levels, sensor, inputs.paired, inputs.target)
-        note_quickly(pairs, target, inputs.paired)
-        if config.by_features:
-            pairs = distinct_pairs(pairs, inputs.paired, len(classes))
-        else:
-            pairs, held, held_runs = split_pairs(pairs, config.holdout, config.seed)
-    with_f = config.method == "shot" and config.shot.f > 0
-    if config.method not in WITHOUT_PAIRS or with_f:
-        if inputs.paired is None:
-            what = f"`method={config.method}`" + (f" with shot.f = {config.shot.f}" if with_f else "")
-            other = "shot.f = 0" if with_f else f"`method={' or '.join(WITHOUT_PAIRS)}`"
-            raise UsageError(
-                f"{what} learns from pairs: give `paired=SRC` (a folder with rgb/ and frame/, or a CSV rgb,frame of "
-                f"other scenes), or {other}"
-            )
-        if not config.by_features:
-            beside = f" beside the {len(held)} held out (holdout = {config.holdout})"
-            _enough("`paired`", len(pairs), beside)
-    if source is None:
-        # A trial, so that a bad --weights is refused before anything is written.
-        load_imagenet(SceneClassifier(2), config.weights)
-    elif config.by_features and not source[0].pooled and config.weights != "none":
-        try:
-            load_imagenet(SceneClassifier(2), config.weights)
-        except UsageError as error:
-            raise UsageError(
-                f"{error} Beside `source_model` they describe the frames; with `weights=none` the source model's own "
-                f"features do, which costs accuracy."
-            ) from error
-    return Loaded(images, target, pairs, held, held_runs, pinned, source, prior, labelled)
-
-
 def _check_contents(run: Run, now: dict[str, str]) -> None:
     then = run.contents()
     changed = [
@@ -214,10 +128,17 @@ def _check_contents(run: Run, now: dict[str, str]) -> None:
         )
 
 
-def _refuse_inside(out: Path, inputs: RunInputs, config: AdaptConfig, options: ImportOptions) -> None:
+def _refuse_inside(
+    out: Path, inputs: RunInputs, config: AdaptConfig, options: ImportOptions, cache: Path | None
+) -> None:
     """Refuse to write where data lies: ``--overwrite`` would delete it. A source model is read before, and copied."""
     places: dict[str, str | Path | None] = {**dataclasses.asdict(inputs), "source_model": None}
-    places |= {"source_classes": options.classes, "map_": options.map, "check_images": options.check_images}
+    places |= {
+        "cache": cache,
+        "source_classes": options.classes,
+        "map_": options.map,
+        "check_images": options.check_images,
+    }
     if config.weights not in ("imagenet", "none"):
         places["weights"] = config.weights
     if config.translation.prior not in NAMED:
@@ -225,13 +146,6 @@ def _refuse_inside(out: Path, inputs: RunInputs, config: AdaptConfig, options: I
     for name, value in places.items():
         if value is not None and Path(value).resolve().is_relative_to(out.resolve()):
             raise UsageError(f"`out={out}`: `{name}={value}` lies inside it. Choose another output folder.")
-
-
-def _enough(flag: str, found: int, beside: str = "") -> None:
-    if found < FEWEST:
-        raise DataError(
-            f"{flag}: {found} image{'s' if found != 1 else ''}{beside}: BatchNorm needs at least {FEWEST}. Bring more."
-        )
 
 
 def fitting_batch(config: AdaptConfig, loaded: Loaded) -> int:

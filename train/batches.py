@@ -1,12 +1,13 @@
 """Random crops and flips of resident frames, in batches, on the device that trains.
 
-Data stays in memory as decoded: frames as 16-bit codes, RGB as bytes. A batch is one gather. Paired RGB and sensor
-frames are taken with the *same* Views, so crop and flip always agree.
+Data stays as decoded: frames as 16-bit codes, RGB as bytes, in memory or mapped from the cache. A batch is one gather.
+Paired RGB and sensor frames are taken with the *same* Views, so crop and flip always agree.
 """
 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tgkt_edge.data.sets import Rows, is_mapped
 from tgkt_edge.preprocess import CODE_MAX
 
 Ints = NDArray[np.int64]
@@ -80,23 +82,34 @@ def endless(rng: np.random.Generator, n: int, sizes: list[int]) -> list[Ints]:
 
 
 class Store:
-    """Images kept as decoded, on the device if they fit comfortably, else in main memory.
+    """Images kept as decoded: on the device if they fit comfortably, else in main memory, or mapped from a file.
 
     Args:
-        images: (N, R, R) uint16 codes of sensor frames, or (N, R, R, 3) uint8 RGB.
+        images: (N, R, R) uint16 codes of sensor frames, or (N, R, R, 3) uint8 RGB; perhaps some rows of a mapped file.
         device: where batches are expected.
     """
 
     def __init__(self, images: NDArray[np.uint16] | NDArray[np.uint8], device: torch.device) -> None:
         # torch computes little with uint16: the same bits travel as int16 and are widened in `take`.
+        mapped = is_mapped(images)
+        rows: Ints | None = None
+        if isinstance(images, Rows):
+            images, rows = images.base, images.index
         bits = images.view(np.int16) if images.dtype == np.uint16 else images
-        tensor = torch.from_numpy(np.ascontiguousarray(bits))
+        with warnings.catch_warnings():
+            # torch warns that a mapped file is read-only: nothing here writes to images.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+            tensor = torch.from_numpy(bits if mapped else np.ascontiguousarray(bits))
         self.device = device
         self.side = int(images.shape[1])
-        self._images = tensor.to(device) if _fits(tensor, device) else tensor
+        self._rows = None if rows is None else torch.from_numpy(rows)  # of the images, those that are meant
+        size = tensor.nbytes if rows is None else tensor[:1].nbytes * len(rows)
+        if device.type == "cuda" and _fits(size, device):
+            tensor, self._rows = tensor.to(device) if rows is None else tensor[self._rows].to(device), None
+        self._images = tensor
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._images) if self._rows is None else len(self._rows)
 
     @property
     def channels(self) -> int:
@@ -105,13 +118,24 @@ class Store:
 
     def same(self, other: Store) -> bool:
         """Whether both hold the same pixels."""
-        return self._images is other._images or (
-            self._images.dtype == other._images.dtype and torch.equal(self._images, other._images)
+        if self is other or (self._images is other._images and self._rows is other._rows):
+            return True
+        if self._images.dtype != other._images.dtype or len(self) != len(other):
+            return False
+        step = 1024
+        return all(
+            torch.equal(
+                self._some(start, start + step), other._some(start, start + step).to(self._images.device)
+            )
+            for start in range(0, len(self), step)
         )
+
+    def _some(self, start: int, stop: int) -> Tensor:
+        return self._images[start:stop] if self._rows is None else self._images[self._rows[start:stop]]
 
     def digest(self, start: int, stop: int) -> str:
         """SHA-256 over the decoded pixels of some images."""
-        pixels = self._images[start:stop].cpu().contiguous()
+        pixels = self._some(start, stop).cpu().contiguous()
         return hashlib.sha256(pixels.view(torch.uint8).numpy().data).hexdigest()
 
     def take(self, views: Views, size: int) -> Tensor:
@@ -124,7 +148,8 @@ class Store:
         rows = views.top[:, None] + step  # (B, size)
         columns = views.left[:, None] + np.where(views.flip[:, None], step[::-1], step)
         home = self._images.device
-        index = torch.from_numpy(views.index).to(home)[:, None, None]
+        numbers = torch.from_numpy(views.index)
+        index = (numbers if self._rows is None else self._rows[numbers]).to(home)[:, None, None]
         cut = self._images[
             index, torch.from_numpy(rows).to(home)[:, :, None], torch.from_numpy(columns).to(home)[:, None]
         ]
@@ -137,8 +162,6 @@ class Store:
         return (cut.to(torch.float32) / 255).permute(0, 3, 1, 2)
 
 
-def _fits(tensor: Tensor, device: torch.device) -> bool:
-    if device.type != "cuda":
-        return True
+def _fits(size: int, device: torch.device) -> bool:
     free, _ = torch.cuda.mem_get_info(device)
-    return tensor.nbytes < free // 4
+    return size < free // 4

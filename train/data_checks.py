@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tgkt_edge.data.discovery import abbreviate
-from tgkt_edge.data.loading import Frames, Pairs
+from tgkt_edge.data.sets import Frames, Pairs, blocks
 from tgkt_edge.errors import DataError
 from tgkt_edge.train.holdout import distinct
 
@@ -37,7 +37,9 @@ def distinct_pairs(pairs: Pairs, given: str, classes: int) -> Pairs:
 def remarks(target: Frames) -> list[str]:
     """What a person should know about the data before anything is computed."""
     lines = []
-    still = np.flatnonzero(target.codes.min((1, 2)) == target.codes.max((1, 2)))
+    still = np.flatnonzero(
+        np.concatenate([block.min((1, 2)) == block.max((1, 2)) for block in blocks(target.codes)])
+    )
     if len(still):
         names = abbreviate([target.names[i] for i in still])
         lines.append(

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ class Translated:
 
 def train_by_features(
     run: Run,
+    folder: Path,
     source: Classifier,
     header: Header,
     about: Header,
@@ -75,6 +77,7 @@ def train_by_features(
     """Translate, and unless that is all that was asked for, train the target network; take what is there already.
 
     Args:
+        folder: of features: the run's own, which is deleted in the end, or one that runs share.
         source: frozen, on the device; ``header`` has what is stored beside it. about: for the checkpoints.
         train: the network of a stage, trained or from its checkpoint.
 
@@ -86,7 +89,7 @@ def train_by_features(
 
     def look(name: str, network: nn.Module, images: Of, kind: Kind) -> Features:
         return extract(
-            name, network, stores[images], kind, config.image_size, config.batch, compute, log, run.features
+            name, network, stores[images], kind, config.image_size, config.batch, compute, log, folder
         )
 
     checked: Classifier | None = None
@@ -115,7 +118,9 @@ def train_by_features(
     loaded, kept = load_classifier(file, "target")
     # Made now, it is the very network that was checked, whose answers to all target frames are known.
     network = frozen(checked if checked is not None else compute.place(loaded))
-    shutil.rmtree(run.features, ignore_errors=True)  # they are of no more use, and larger than all else
+    shutil.rmtree(
+        run.features, ignore_errors=True
+    )  # of no more use, and larger than all else; a shared folder stays
     known = kept_translation(network, kept)
     doubt = belong_together(known)
     for line in [*_notes(known.about, about.classes), *([doubt] if doubt else [])]:

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.data.loading import Pairs
+from tgkt_edge.data.sets import Pairs, take_rows
 
 MIN_PAIRS = 4
 """Pairs held out at least, where that is no more than a third of all."""
@@ -72,4 +72,8 @@ def no_pairs(side: int) -> Pairs:
 
 def take_pairs(pairs: Pairs, index: Ints) -> Pairs:
     """Those of these numbers, in their order."""
-    return Pairs(pairs.rgb[index], pairs.codes[index], tuple(pairs.names[i] for i in index))
+    if len(index) == len(pairs) and (index == np.arange(len(pairs))).all():
+        return pairs
+    return Pairs(
+        take_rows(pairs.rgb, index), take_rows(pairs.codes, index), tuple(pairs.names[i] for i in index)
+    )

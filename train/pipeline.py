@@ -48,7 +48,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Loaded:
-    """Everything a run reads, in memory."""
+    """Everything a run reads, in memory or mapped from the cache."""
 
     images: Images | None
     target: Frames
@@ -59,6 +59,9 @@ class Loaded:
     source: tuple[Classifier, Header] | None
     prior: NDArray[np.float64] | None = None  # (K,) expected class shares of a file
     labelled: Labelled | None = None  # target frames whose classes a person gave
+    features: Path | None = (
+        None  # folder of features that other runs share; None: they are this run's, and deleted
+    )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -76,7 +79,9 @@ def train_stages(
     source = frozen(compute.place(source))
     rgb, frames = Store(loaded.pairs.rgb, compute.device), Store(loaded.pairs.codes, compute.device)
     if isinstance(source, ImportedClassifier) and not is_fitted(header):
-        header = _fitted(run, source, header, rgb if len(rgb) else target, config, compute, log)
+        images = rgb if len(rgb) else target
+        header = _fitted(run, source, header, images, config, compute, log, loaded.features)
+    folder = loaded.features or run.features
     extra = {"source": header.extra[IMPORT]} if IMPORT in header.extra else {}
     about = dataclasses.replace(
         header, image_size=config.image_size, sensor=loaded.sensor, extra=extra, beside={}
@@ -107,7 +112,7 @@ def train_stages(
     by_features: Translated | None = None
     if config.by_features:
         by_features = train_by_features(
-            run, source, header, about, target, rgb, frames, loaded.sensor.kind == "depth", loaded.prior,
+            run, folder, source, header, about, target, rgb, frames, loaded.sensor.kind == "depth", loaded.prior,
             loaded.labelled, config, compute, log, partial(_timed, compute=compute, log=log),
             lambda name, train: stage(name, "target", _load_target, train),
         )  # fmt: skip
@@ -183,8 +188,9 @@ def _source(
     assert images is not None
     state = _state(run, "source", config)
     model, header = _timed(
-        "source", lambda: make_source(images, config, compute, log, state, run.features), compute, log
-    )
+        "source", lambda: make_source(images, config, compute, log, state, loaded.features or run.features),
+        compute, log,
+    )  # fmt: skip
     model = compute.place(model)
     refuse_diverged("source", model, model, target, config.image_size, config.batch, compute)
     save_checkpoint(run.source, model, header)
@@ -200,14 +206,16 @@ def _fitted(
     config: AdaptConfig,
     compute: Compute,
     log: RunLog,
+    shared: Path | None,
 ) -> Header:
-    """Bring an imported source model to the scale of all others, and keep it so."""
+    """Bring an imported source model to the scale of all others, and keep it so. ``shared``: folder of features."""
     views = config.translation.views if config.by_features else 1
     what = "RGB of pairs" if images.channels == 3 else "frames of the task to the source model"
     kind = kind_of(source, views)
     raw = extract(
-        what, source.backbone, images, kind, config.image_size, config.batch, compute, log, run.features
-    )
+        what, source.backbone, images, kind, config.image_size, config.batch, compute, log,
+        shared or run.features,
+    )  # fmt: skip
     header = fit_scale(source, header, raw, what)
     save_checkpoint(run.source, source, header)
     if not config.by_features:

@@ -47,6 +47,7 @@ def adapt(
     resume: bool = False,
     overwrite: bool = False,
     skip_bad: bool = False,
+    cache: Path | str | None = None,
 ) -> dict[str, Any]:
     """Train what the method needs (source unless given, TGMB, TGKT, or a baseline) and write the run folder ``out``.
 
@@ -76,6 +77,8 @@ def adapt(
         resume: go on with the run in ``out``, after the last epoch it saved.
         overwrite: replace what is in ``out``, once all inputs have been read without an error.
         skip_bad: go on without frames that cannot be used.
+        cache: folder that keeps decoded images and features, for this run and others. None: in memory; where that
+            would not do, a folder ``tgkt-edge-cache`` beside ``out``.
 
     Returns:
         What ``report.json`` holds.
@@ -119,7 +122,7 @@ def adapt(
     )  # fmt: skip
     return train(
         inputs, spec, Path(out), options,
-        resume=resume, overwrite=overwrite, skip_bad=skip_bad, source_options=about,
+        resume=resume, overwrite=overwrite, skip_bad=skip_bad, source_options=about, cache=_path(cache),
     )  # fmt: skip
 
 

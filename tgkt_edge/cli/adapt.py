@@ -104,6 +104,13 @@ def adapt_command(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Go on without frames that cannot be used.")
     ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps decoded images and features, for this run and others; by itself one beside the "
+            "run is taken where memory would not do."
+        ),
+    ] = None,
 ) -> None:
     """Train source (unless given), TGMB and TGKT, or a baseline: a target network for the sensor, without labels."""
     report = adapt(
@@ -138,6 +145,7 @@ def adapt_command(
         resume=resume,
         overwrite=overwrite,
         skip_bad=skip_bad,
+        cache=cache,
     )
     from tgkt_edge.train.adapt import describe
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 from tgkt_edge.data.discovery import SHOWN
 from tgkt_edge.errors import DataError
@@ -15,43 +15,36 @@ from tgkt_edge.system.cpu import usable_cpus
 Progress = Callable[[str, int, int], None]
 """Called with what is being read, how many are done, how many there are."""
 
-T = TypeVar("T")
-
 
 def read_all(
-    items: Sequence[Any],
-    read: Callable[[Any], T],
-    skip_bad: bool,
-    what: str,
-    progress: Progress | None,
-) -> tuple[list[T], list[int]]:
-    """Apply ``read`` to every item in threads (decoding releases the GIL); keep order; report all bad ones at once."""
+    items: Sequence[Any], read: Callable[[int], object], what: str, progress: Progress | None
+) -> list[tuple[int, str]]:
+    """Call ``read`` with the number of every item, in threads (decoding releases the GIL).
 
-    def attempt(item: Any) -> T | DataError:
+    Returns:
+        Numbers of the items of which it raised DataError, ascending, and the message.
+    """
+
+    def attempt(number: int) -> str | None:
         try:
-            return read(item)
+            read(number)
         except DataError as error:
-            return error
+            return str(error)
+        return None
 
-    good: list[T] = []
-    kept: list[int] = []
-    bad: list[tuple[str, str]] = []
+    bad: list[tuple[int, str]] = []
     with ThreadPoolExecutor(max_workers=min(8, usable_cpus())) as pool:
-        for i, result in enumerate(pool.map(attempt, items)):
-            if isinstance(result, DataError):
-                bad.append((_name_of(items[i], str(result)), str(result)))
-            else:
-                good.append(result)
-                kept.append(i)
+        for number, message in enumerate(pool.map(attempt, range(len(items)))):
+            if message is not None:
+                bad.append((number, message))
             if progress is not None:
-                progress(what, i + 1, len(items))
-    report_bad(bad, bool(good), len(items), skip_bad, what)
-    return good, kept
+                progress(what, number + 1, len(items))
+    return bad
 
 
-def _name_of(item: Any, message: str) -> str:
-    """The file that a message is about: ``item``, or the one of a pair."""
-    names = [str(one) for one in (item if isinstance(item, tuple) else (item,))]
+def name_of(item: Sequence[Any], message: str) -> str:
+    """The file of ``item`` that a message is about: a frame, or one of a pair."""
+    names = [str(one) for one in item]
     return next((name for name in names if message.startswith(name)), names[-1])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,13 +43,27 @@ class FileDigests:
         pair. A page of a stack counts with the whole file.
         """
         files = list(dict.fromkeys(cell for row in self.rows for cell in row if isinstance(cell, Path)))
-        with ThreadPoolExecutor(max_workers=min(8, usable_cpus())) as pool:
-            digests = dict(zip(files, pool.map(self._digest, files), strict=True))
+        digests = self.of(files)
         total = hashlib.sha256()
         for row in self.rows:
             words = [f"{cell} {digests[cell]}" if isinstance(cell, Path) else str(cell) for cell in row]
             total.update(("\n".join(words) + "\n\n").encode("utf-8", "surrogateescape"))
         return f"{len(self.rows)} with sha256 {total.hexdigest()[:32]}"
+
+    def of(
+        self, files: Sequence[Path], watch: Callable[[int], object] = lambda _: None
+    ) -> Mapping[Path, str]:
+        """Hexadecimal SHA-256 of what each file holds, "unreadable" where it cannot be read; what is not known is read.
+
+        Args:
+            watch: called with how many are known.
+        """
+        found: dict[Path, str] = {}
+        with ThreadPoolExecutor(max_workers=min(8, usable_cpus())) as pool:
+            for file, digest in zip(files, pool.map(self._digest, files), strict=True):
+                found[file] = digest
+                watch(len(found))
+        return found
 
     def _digest(self, listed: Path) -> str:
         try:

@@ -12,6 +12,7 @@ from tgkt_edge.data.digests import FileDigests
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import Reader, read_frame
 from tgkt_edge.io.parts import read_bytes
+from tgkt_edge.io.recording_format import video_frames
 from tgkt_edge.sensor import SensorSpec
 
 
@@ -46,3 +47,12 @@ def pin_size(
             continue
         return spec.with_size(frame.shape[1], frame.shape[0]), read
     return spec, read
+
+
+def pin_video_size(file: Path, positions: Sequence[int], spec: SensorSpec) -> SensorSpec:
+    """``spec`` with the size of the first whole one of these frames of a video; as it is where there is none."""
+    wanted = set(positions)
+    for position, (frame, damage) in enumerate(video_frames(file) if spec.size is None else ()):
+        if position in wanted and frame is not None and not damage:
+            return spec.with_size(frame.shape[1], frame.shape[0])
+    return spec

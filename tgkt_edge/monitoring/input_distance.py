@@ -115,6 +115,9 @@ def spread(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, REFERENCES)).round().astype(np.int64))
 
 
+_ROWS = 8192  # frames whose distances are in memory at once
+
+
 @dataclass(frozen=True)
 class Normal:
     """What is normal: references, a distance, and the limit to it.
@@ -137,13 +140,15 @@ class Normal:
         vectors = np.round(descriptions, 4).astype(np.float32)  # as they are going to be stored
         weights, count, kept = weights_of(vectors), len(vectors), spread(len(vectors))
         stretch = np.arange(count) * min(STRETCHES, count) // count
-        distances = np.zeros((count, len(kept)), np.float32)
-        for column, weight in enumerate(
-            weights
-        ):  # one at a time: all at once would be (N, R, LENGTH) numbers
-            distances += weight * np.abs(vectors[:, column, None] - vectors[kept, column])
-        distances[stretch[:, None] == stretch[kept]] = np.inf
-        scores = np.sort(np.partition(distances, NEAREST - 1, axis=1)[:, :NEAREST].mean(1))
+        scores = np.empty(count, np.float32)
+        for start in range(0, count, _ROWS):
+            rows = slice(start, min(start + _ROWS, count))
+            distances = np.zeros((rows.stop - start, len(kept)), np.float32)
+            for column, weight in enumerate(weights):  # all at once would be (N, R, LENGTH) numbers
+                distances += weight * np.abs(vectors[rows, column, None] - vectors[kept, column])
+            distances[stretch[rows, None] == stretch[kept]] = np.inf
+            scores[rows] = np.partition(distances, NEAREST - 1, axis=1)[:, :NEAREST].mean(1)
+        scores = np.sort(scores)
         rank = min(math.ceil((1 - false_alarm) * (count + 1)), count)
         return cls(
             vectors[kept], weights, max(float(scores[rank - 1]), 1e-4), max(false_alarm, 1 / (count + 1))

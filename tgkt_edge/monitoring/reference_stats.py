@@ -107,12 +107,13 @@ class Statistics:
         Args:
             invalid: (N,) raw shares of invalid pixels.
         """
-        described, tilts = [], []
-        for frame, share in zip(codes, invalid, strict=True):
+        described = np.empty((len(codes), LENGTH), np.float32)
+        tilts = np.empty(len(codes), np.float32)
+        for row, (frame, share) in enumerate(zip(codes, invalid, strict=True)):
             unit = to_unit(center_crop(frame, size))[np.newaxis]
-            described.append(describe(unit, float(share)))
-            tilts.append(tilt(unit))
-        return cls.of(np.stack(described), probabilities, np.array(tilts, np.float32), scale)
+            described[row] = describe(unit, float(share))
+            tilts[row] = tilt(unit)
+        return cls.of(described, probabilities, tilts, scale)
 
     def write(self, path: Path) -> None:
         """Write as JSON."""

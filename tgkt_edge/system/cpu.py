@@ -40,27 +40,27 @@ def cpu_quota(root: Path = ROOT) -> float | None:
     Args:
         root: where ``proc`` and ``sys`` lie.
     """
-    found = [quota for folder in _groups(root) if (quota := _quota_of(folder)) is not None]
+    found = [quota for folder in groups_of("cpu", root) if (quota := _quota_of(folder)) is not None]
     return min(found, default=None)
 
 
-def _groups(root: Path) -> Iterator[Path]:
-    """The folders of the control groups that limit this process' processors, and of all groups around them."""
-    paths: dict[str, str] = {}  # "cpu" or, of version 2, "" -> path of the group
+def groups_of(controller: str, root: Path = ROOT) -> Iterator[Path]:
+    """The folders of the control groups that limit this process' "cpu" or "memory", and of all groups around them."""
+    paths: dict[str, str] = {}  # the controller or, of version 2, "" -> path of the group
     for line in _lines(root / "proc/self/cgroup"):
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
             paths[""] = path
-        elif "cpu" in controllers.split(","):
-            paths["cpu"] = path
+        elif controller in controllers.split(","):
+            paths[controller] = path
     for line in _lines(root / "proc/self/mountinfo"):
         before, _, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")
         if len(fields) < 5 or len(kind) < 3:
             continue
-        version_1 = kind[0] == "cgroup" and "cpu" in kind[2].split(",")
-        own = paths.get("cpu" if version_1 else "") if version_1 or kind[0] == "cgroup2" else None
+        version_1 = kind[0] == "cgroup" and controller in kind[2].split(",")
+        own = paths.get(controller if version_1 else "") if version_1 or kind[0] == "cgroup2" else None
         if own is not None:
             yield from _upward(root / fields[4].lstrip("/"), fields[3], own)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+BLOCK = 65536
+"""Frames whose normalized features are in memory at once."""
 
 
 def pseudo_labels(
@@ -27,13 +31,18 @@ def pseudo_labels(
     Returns:
         (N,) int64 class indices.
     """
-    f, p = features.float(), probabilities.float()
-    if distance == "cosine":
-        f = F.normalize(torch.cat([f, f.new_ones(len(f), 1)], 1), dim=1)
-    named = torch.bincount(p.argmax(1), minlength=p.shape[1]) > threshold
-    labels = _nearest(f, p, named, distance)
-    hard = F.one_hot(labels, p.shape[1]).float()
-    return _nearest(f, hard, hard.sum(0) > threshold, distance)
+    classes = probabilities.shape[1]
+
+    def rows(start: int) -> Tensor:
+        f = features[start : start + BLOCK].float()
+        return F.normalize(torch.cat([f, f.new_ones(len(f), 1)], 1), dim=1) if distance == "cosine" else f
+
+    named = torch.bincount(probabilities.argmax(1), minlength=classes) > threshold
+    labels = _nearest(rows, len(features), lambda at: probabilities[at].float(), named, distance)
+    counts = torch.bincount(labels, minlength=classes)
+    return _nearest(
+        rows, len(features), lambda at: F.one_hot(labels[at], classes).float(), counts > threshold, distance
+    )
 
 
 def label_shares(labels: Tensor, classes: int) -> Tensor:
@@ -58,12 +67,24 @@ def label_notes(labels: Tensor, previous: Tensor | None, classes: int) -> dict[s
     }
 
 
-def _nearest(f: Tensor, weights: Tensor, kept: Tensor, distance: str) -> Tensor:
-    """Index of the nearest of the ``kept`` centroids; if none would be kept, all are."""
+def _nearest(
+    rows: Callable[[int], Tensor], count: int, weights: Callable[[slice], Tensor], kept: Tensor, distance: str
+) -> Tensor:
+    """Index of the nearest of the ``kept`` centroids; if none would be kept, all are.
+
+    Args:
+        rows: the (BLOCK, D) features from one on. weights: (n, K) of a stretch of the ``count`` frames.
+    """
     kept = kept if kept.any() else torch.ones_like(kept)
-    centroids = weights.T @ f / (weights.sum(0)[:, None] + 1e-8)  # (K, D)
-    if distance == "cosine":
-        cost = 1 - f @ F.normalize(centroids, dim=1).T
-    else:
-        cost = torch.cdist(f, centroids)
-    return cost.masked_fill(~kept, torch.inf).argmin(1)
+    sums: list[Tensor] = []  # (K, D), and (K,) of the weights
+    for start in range(0, count, BLOCK):
+        w = weights(slice(start, start + BLOCK))
+        found = [w.T @ rows(start), w.sum(0)]
+        sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
+    centroids = sums[0] / (sums[1][:, None] + 1e-8)  # (K, D)
+    nearest = []
+    for start in range(0, count, BLOCK):
+        f = rows(start)
+        cost = 1 - f @ F.normalize(centroids, dim=1).T if distance == "cosine" else torch.cdist(f, centroids)
+        nearest.append(cost.masked_fill(~kept, torch.inf).argmin(1))
+    return torch.cat(nearest)

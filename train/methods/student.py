@@ -18,7 +18,7 @@ from tgkt_edge.train.methods.translation.prior import balance
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, normalise
 from tgkt_edge.train.nn.optim import classifier_sgd, descend, moving_average
-from tgkt_edge.train.nn.predict import predict_target
+from tgkt_edge.train.nn.predict import NO_FEATURES, predict_target
 from tgkt_edge.train.resume_state import StageState
 
 Reals = NDArray[np.float64]
@@ -60,7 +60,7 @@ def train_student(
     with log.stage("tgkt", cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
             now = student if average is None or epoch == 0 else cast(Classifier, average.module)
-            answers = predict_target(now, target, size, config.batch, compute)[1].log_softmax(1)  # (N, K)
+            answers = _logits(now, target, config, compute).log_softmax(1)  # (N, K)
             stage.answers(epoch, answers.exp())
             soft = labels if epoch < cfg.renew_after else renewed(answers, first, prior, cfg.keep)
             hard = torch.from_numpy(soft.argmax(1))
@@ -90,8 +90,7 @@ def train_student(
             state.save(epoch + 1, modules, {"sgd": sgd}, {"pseudo_labels": hard})
     learnt = (student if average is None else cast(Classifier, average.module)).eval()
     before, after = (
-        _distance(predict_target(network, target, size, config.batch, compute)[1], labels)
-        for network in (start, learnt)
+        _distance(_logits(network, target, config, compute), labels) for network in (start, learnt)
     )
     if after <= before:
         return learnt
@@ -101,6 +100,11 @@ def train_student(
         f"`set_=student.lr={cfg.lr / 10:g}` `set_=student.head_lr={cfg.head_lr / 10:g}`"
     )
     return copy.deepcopy(start)
+
+
+def _logits(network: Classifier, target: Store, config: AdaptConfig, compute: Compute) -> Tensor:
+    """(N, K) of the central crops of all target frames."""
+    return predict_target(network, target, config.image_size, config.batch, compute, kept=NO_FEATURES)[1]
 
 
 def _distance(logits: Tensor, labels: Reals) -> float:

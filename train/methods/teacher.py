@@ -12,7 +12,7 @@ from tgkt_edge.config import AdaptConfig
 from tgkt_edge.train.batches import Store
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, Translator
-from tgkt_edge.train.nn.predict import predict_target, reestimate_batch_norm
+from tgkt_edge.train.nn.predict import NO_FEATURES, predict_target, reestimate_batch_norm
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Teacher:
     def answers(self, target: Store, config: AdaptConfig) -> Tensor:
         """softmax C(F_s(T(x))), (N, K) float32, of the central crops of all target frames."""
         size, batch = config.image_size, config.batch
-        logits = predict_target(self.translated_source, target, size, batch, self.compute, self.translator)[1]
+        logits = predict_target(
+            self.translated_source, target, size, batch, self.compute, self.translator, kept=NO_FEATURES
+        )[1]
         return logits.softmax(1)
 
 

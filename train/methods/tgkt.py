@@ -37,7 +37,7 @@ from tgkt_edge.train.methods.teacher import make_teacher
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, Translator, normalise
 from tgkt_edge.train.nn.optim import classifier_sgd, descend
-from tgkt_edge.train.nn.predict import predict_target
+from tgkt_edge.train.nn.predict import NO_FEATURES, predict_target
 from tgkt_edge.train.resume_state import StageState
 
 
@@ -69,7 +69,8 @@ def train_tgkt(
     if cfg.im_prior == "teacher":
         prior = teacher_probs.mean(0)
     elif cfg.im_prior == "start":
-        prior = predict_target(student, target, size, config.batch, compute)[1].softmax(1).mean(0)
+        start = predict_target(student, target, size, config.batch, compute, kept=NO_FEATURES)[1]
+        prior = start.softmax(1).mean(0)
     steps = steps_per_epoch(len(target), config.batch)
     done = state.load({"student": student}, {"sgd": sgd})
     previous: Tensor | None = state.extra.get("pseudo_labels")

@@ -8,12 +8,25 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.train.batches import Store, center_views, pieces
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, Translator, normalise
+
+COMPARED = 4000
+"""Frames, evenly spread, whose features a report compares with each other; those of more are not kept."""
+
+NO_FEATURES = np.empty(0, np.int64)
+"""For :func:`predict_target`: logits alone are wanted."""
+
+
+def compared(count: int) -> NDArray[np.int64]:
+    """Numbers of those of ``count`` frames whose features are kept for the report, ascending."""
+    return np.unique(np.linspace(0, count - 1, min(count, COMPARED)).round().astype(np.int64))
+
 
 ADVICE = (
     "Lower the learning rate (`set_=STAGE.lr=...`), bring more images, train the source model longer, or try "
@@ -31,6 +44,7 @@ def predict_target(
     translator: nn.Module | None = None,
     name: str | None = None,
     advance: Callable[[int], object] | None = None,
+    kept: NDArray[np.int64] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Features and logits of every image in ``frames``, in order; ``model`` is left in evaluation mode.
 
@@ -38,34 +52,37 @@ def predict_target(
         translator: if given, frames go through it first (the TGMB path); otherwise they enter as they are.
         name: if given, non-finite outputs are refused, and the error calls the network so.
         advance: called with the number of images of each batch, once it is answered.
+        kept: ascending numbers of the images whose features are wanted; None: all.
 
     Returns:
-        (N, 256) and (N, K) float32 on the device.
+        (N, 256), or as many as are ``kept``, and (N, K) float32 on the device.
 
     Raises:
         TgktEdgeError: some are infinite or not a number, with ``name``: the network diverged, whatever its losses were.
     """
     model.eval()
     features, logits = [], []
+    lost = 0
     for start in range(0, len(frames), batch):
         index = np.arange(start, min(start + batch, len(frames)))
         x = normalise(frames.take(center_views(index, frames.side, size), size))
         with compute.autocast():
             f = model.features(x if translator is None else translator(x))
             logits.append(model.classifier(f).float())
-        features.append(f.float())
+        f = f.float()
+        if name is not None:
+            lost += int((~(f.isfinite().all(1) & logits[-1].isfinite().all(1))).sum())
+        if kept is not None:
+            inside = kept[(kept >= index[0]) & (kept <= index[-1])] - start
+            f = f[torch.from_numpy(inside).to(f.device)]
+        features.append(f)
         if advance is not None:
             advance(len(index))
-    found = torch.cat(features), torch.cat(logits)
-    if name is None:
-        return found
-    lost = ~(found[0].isfinite().all(1) & found[1].isfinite().all(1))  # (N,)
-    if lost.any():
+    if lost:
         raise TgktEdgeError(
-            f"{name}: its answers to {int(lost.sum())} of {len(frames)} images are infinite or not a number: it "
-            f"diverged. {ADVICE}"
+            f"{name}: its answers to {lost} of {len(frames)} images are infinite or not a number: it diverged. {ADVICE}"
         )
-    return found
+    return torch.cat(features), torch.cat(logits)
 
 
 def refuse_diverged(
@@ -87,11 +104,11 @@ def refuse_diverged(
     for path, tensor in trained.state_dict().items():
         if not tensor.isfinite().all():
             raise TgktEdgeError(f"{name}: {path} became infinite or not a number: it diverged. {ADVICE}")
-    exact = Compute(compute.device, "fp32")
+    exact, kept = Compute(compute.device, "fp32"), compared(len(frames))
     if isinstance(trained, Translator):
-        answers = predict_target(source, frames, size, batch, exact, trained, name)
+        answers = predict_target(source, frames, size, batch, exact, trained, name, kept=kept)
     else:
-        answers = predict_target(trained, frames, size, batch, exact, None, name)
+        answers = predict_target(trained, frames, size, batch, exact, None, name, kept=kept)
     _checked[trained] = _Checked(answers, frames, size, _versions(trained))
 
 
@@ -116,7 +133,7 @@ def _versions(module: nn.Module) -> tuple[int, ...]:
 
 def checked_answers(trained: nn.Module, frames: Store, size: int) -> tuple[Tensor, Tensor] | None:
     """What :func:`refuse_diverged` got from a network (or through a translation net) about ``frames``, if it was asked
-    about the same pixels and no weight was written to since; else None."""
+    about the same pixels and no weight was written to since; else None. Features are of those :func:`compared`."""
     known = _checked.get(trained)
     if known is None or known.size != size or known.versions != _versions(trained):
         return None

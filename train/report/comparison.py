@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tgkt_edge.train.methods.translation.correlation import correlation
+from tgkt_edge.train.nn.predict import compared
 from tgkt_edge.train.report.metrics import (
     Floats,
     Reals,
@@ -28,16 +29,13 @@ NEIGHBOURS = 20
 PAIRS = 20
 """Held-out pairs from which on they are listened to: the bootstrap's intervals of fewer are too narrow."""
 
-FRAMES = 4000
-"""Frames that neighbours are sought among, at most, evenly spread over the list."""
-
 
 @dataclass(frozen=True)
 class Evidence:
     """What a verdict is made from. Probabilities are (N, K) on target frames and (M, K) on held-out pairs.
 
     Attributes:
-        features: (N, D) of the source model on the raw target frames.
+        features: (N, D) of the source model on the raw target frames, or (n, D) on those that are compared.
         tgmb: through T, or None. rgb, held_source, held_target: on held-out pairs, or None if there are none.
         held_runs: lengths of the runs of neighbouring pairs, summing to M. last_churn: share of the answers that the
             last epoch changed, or None. belong: of a translation of features, whether pairs left out go together more
@@ -80,8 +78,9 @@ def compare(e: Evidence, seed: int = 0) -> tuple[Item, list[Item], list[Item]]:
     """Structure; items of the held-out pairs, correlation first; items that are only shown."""
     source, target = e.source.argmax(1), e.target.argmax(1)
     # Enough to know, and few enough to compare each with each.
-    some = np.unique(np.linspace(0, len(source) - 1, min(len(source), FRAMES)).round().astype(np.int64))
-    near = neighbours(e.features[some], min(NEIGHBOURS, max(1, len(some) // 4)))
+    some = compared(len(source))
+    features = e.features if len(e.features) == len(some) else e.features[some]
+    near = neighbours(features, min(NEIGHBOURS, max(1, len(some) // 4)))
     draws = block_counts(blocks_of(len(some)), seed)
     classes = len(e.classes)
 

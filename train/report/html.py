@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from tgkt_edge.train.nn.predict import compared
 from tgkt_edge.train.report.figures import line_chart, scatter, swatch, whisker
 from tgkt_edge.train.report.material import Findings, Material
 from tgkt_edge.train.report.pages import render_page
@@ -195,10 +196,11 @@ def _features(material: Material, findings: Findings) -> dict[str, Any] | None:
     if n < 8 or not all(np.isfinite(a.features).all() for a in (before, after)):
         return None
     shown = np.unique(np.linspace(0, n - 1, min(n, TSNE_FRAMES)).round().astype(int))
+    frames = compared(len(before.probabilities))[shown]
     charts = []
     for title, answers in (("before: source-only", before), ("after: target network", after)):
         points = embed(answers.features[shown], material.config.seed)
-        coloured = answers.named[shown].tolist()
+        coloured = answers.named[frames].tolist()
         charts.append(_chart(title, scatter(points.tolist(), coloured, material.classes)))
     return {
         "frames": len(shown),

@@ -75,7 +75,8 @@ class Material:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one model answers to N images: ``features`` (N, 256), ``probabilities`` (N, K)."""
+    """What one model answers to N images: ``probabilities`` (N, K), and ``features`` (n, 256) of the images that
+    :func:`tgkt_edge.train.nn.predict.compared` names."""
 
     features: Floats
     probabilities: Floats
@@ -94,5 +95,5 @@ class Findings:
     answers: dict[str, Answers]
     held: dict[str, Answers]
     rgb: Answers | None
-    epochs: list[tuple[str, int, Floats]]
+    epochs: list[tuple[str, int, NDArray[np.int64]]]
     metrics: list[dict[str, Any]]

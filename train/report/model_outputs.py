@@ -16,7 +16,7 @@ from tgkt_edge.train.batches import Store
 from tgkt_edge.train.nn.checkpoint import load_classifier, load_into, load_tensors, read_header
 from tgkt_edge.train.nn.device import oom_as_error, open_compute
 from tgkt_edge.train.nn.model import Classifier, Translator
-from tgkt_edge.train.nn.predict import predict_target
+from tgkt_edge.train.nn.predict import NO_FEATURES, predict_target
 from tgkt_edge.train.run_folder.folder import Run
 
 Ask = Callable[[Frames], NDArray[np.float32]]
@@ -52,7 +52,9 @@ def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int,
                 translator = compute.place(translator).eval() if translator is not None else None
                 store = Store(frames.codes, compute.device)
                 asked = f"{path}, {name}"
-                logits = predict_target(model, store, size, config.batch, compute, translator, asked)[1]
+                logits = predict_target(
+                    model, store, size, config.batch, compute, translator, asked, kept=NO_FEATURES
+                )[1]
                 probabilities: NDArray[np.float32] = logits.softmax(1).cpu().numpy()
             return probabilities
 

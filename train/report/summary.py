@@ -43,7 +43,7 @@ from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.imported import ImportedClassifier
-from tgkt_edge.train.nn.predict import checked_answers, predict_target
+from tgkt_edge.train.nn.predict import checked_answers, compared, predict_target
 from tgkt_edge.train.report.comparison import Evidence
 from tgkt_edge.train.report.html import render
 from tgkt_edge.train.report.material import Answers, Findings, Material, Model
@@ -115,7 +115,7 @@ def gather(material: Material, progress: ReportProgress | None = None) -> Findin
             progress.begin(f"{name} answers", len(images))
             known = predict_target(
                 model.network, images, config.image_size, config.batch, exact, model.translator, name,
-                progress.advance,
+                progress.advance, compared(len(images)),
             )  # fmt: skip
         else:
             progress.advance(len(images))
@@ -147,8 +147,12 @@ def gather(material: Material, progress: ReportProgress | None = None) -> Findin
     )
 
 
-def kept_epochs(run: Run, shape: tuple[int, int]) -> list[tuple[str, int, Floats]]:
-    """(stage, epochs done, (N, K) probabilities) of every file in ``epochs/``, in the order of training."""
+def kept_epochs(run: Run, shape: tuple[int, int]) -> list[tuple[str, int, NDArray[np.int64]]]:
+    """(stage, epochs done, (N,) classes given) of every file in ``epochs/``, in the order of training.
+
+    Args:
+        shape: (N, K) of the probabilities that are expected there.
+    """
     found = []
     for file in (run.path / "epochs").glob("*.safetensors"):
         tensors, about = load_tensors(file)
@@ -156,7 +160,7 @@ def kept_epochs(run: Run, shape: tuple[int, int]) -> list[tuple[str, int, Floats
         if (
             probabilities.shape == shape and np.isfinite(probabilities).all()
         ):  # of an epoch that found back, too
-            found.append((str(about["stage"]), int(about["epochs"]), probabilities))
+            found.append((str(about["stage"]), int(about["epochs"]), probabilities.argmax(1)))
     order = list(run.stage_costs())
     return sorted(
         found, key=lambda item: (order.index(item[0]) if item[0] in order else len(order), *item[:2])
@@ -240,7 +244,7 @@ def likeness(model: Answers, rgb: Answers) -> dict[str, NDArray[np.float64]]:
 
 def epoch_story(findings: Findings, source_only: NDArray[np.int64]) -> list[dict[str, Any]]:
     """How the answers moved from epoch to epoch, ending with what ships."""
-    steps = [(stage, n, p.argmax(1)) for stage, n, p in findings.epochs]
+    steps = list(findings.epochs)
     if steps:
         stage, n, _ = steps[-1]
         steps.append((stage, n + 1, findings.answers["target"].named))

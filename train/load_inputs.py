@@ -1,0 +1,136 @@
+"""Reading all that a run learns from, and refusing what nothing can be learnt from, before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from tgkt_edge.config import AdaptConfig
+from tgkt_edge.data.cache.cache import Cache
+from tgkt_edge.data.check.check import note_quickly
+from tgkt_edge.data.loading import Images, load_frames, load_images, load_pairs
+from tgkt_edge.data.sets import blocks
+from tgkt_edge.errors import DataError, UsageError
+from tgkt_edge.monitoring.value_scale import note_other_scale
+from tgkt_edge.preprocess import resize_side
+from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.train.cache_choice import read_progress
+from tgkt_edge.train.data_checks import distinct_pairs
+from tgkt_edge.train.few_labels import load_labels
+from tgkt_edge.train.given_source import refuse_unfit, source_model
+from tgkt_edge.train.holdout import no_pairs, split_pairs
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.translation.class_prior import read_prior
+from tgkt_edge.train.nn.checkpoint import Header, load_imagenet
+from tgkt_edge.train.nn.model import Classifier, SceneClassifier
+from tgkt_edge.train.pipeline import Loaded
+from tgkt_edge.train.run_folder.contents import DataDigests
+from tgkt_edge.train.run_folder.folder import WITHOUT_PAIRS, RunInputs
+from tgkt_edge.train.source_import.options import ImportOptions
+
+FEWEST = 2
+"""Images of each kind below which nothing can be trained."""
+
+
+def load_inputs(
+    inputs: RunInputs,
+    sensor: SensorSpec,
+    config: AdaptConfig,
+    skip_bad: bool,
+    kept: Path | None,
+    options: ImportOptions,
+    digests: DataDigests,
+    cache: Cache | None,
+) -> Loaded:
+    """Read everything: each file once, or where it is decoded into the cache twice.
+
+    Args:
+        kept: where a run that goes on has its copy of the source model, if it has one already.
+        digests: told what each file held. cache: where decoded images are kept; None: in memory.
+    """
+    progress = read_progress(RunLog(None).say)
+    side = resize_side(config.image_size)
+    source: tuple[Classifier, Header] | None = None
+    images: Images | None = None
+    if (inputs.source_model is None) == (inputs.source is None):
+        raise UsageError(
+            "give either `source_model=FILE` (a source checkpoint) or `source=SRC` (labelled RGB)"
+        )
+    if inputs.labels is not None and not config.by_features:
+        raise UsageError(
+            f"`labels={inputs.labels}`: only a translation of features learns from them (`method=tgkt` or "
+            f"`method=translate`, `translator=features`); leave them out, and measure with tgkt-edge audit or evaluate"
+        )
+    if inputs.source_model is not None:
+        source = source_model(Path(inputs.source_model), kept, options)
+        refuse_unfit(source[0], config)
+    elif options.given:
+        given = ", ".join(options.given)
+        raise UsageError(f"{given}: of a `source_model` that another program trained, not of `source`")
+    else:
+        images = load_images(
+            Path(cast(str, inputs.source)), side,
+            skip_bad=skip_bad, progress=progress, digests=digests.source, cache=cache,
+        )  # fmt: skip
+        _enough("`source`", len(images))
+    target, pinned = load_frames(
+        Path(inputs.target), sensor, side,
+        skip_bad=skip_bad, progress=progress, digests=digests.target, cache=cache,
+    )  # fmt: skip
+    _enough("`target`", len(target))
+    if all((block == target.codes[0]).all() for block in blocks(target.codes)):
+        raise DataError(
+            f"`target`: all {len(target)} frames are alike, pixel by pixel: nothing can be learnt from them. Check "
+            f"that the sensor was not covered or frozen."
+        )
+    classes = source[1].classes if source is not None else cast(Images, images).classes
+    prior = read_prior(config.translation.prior, classes) if config.by_features else None
+    labelled = None
+    if inputs.labels is not None:
+        labelled = load_labels(Path(inputs.labels), target.names, classes)
+    pairs, held = no_pairs(side), no_pairs(side)
+    held_runs: list[int] = []
+    if inputs.paired is not None:
+        # The same sensor took the pairs, but a set of other scenes may be stored at another resolution.
+        pairs = load_pairs(
+            Path(inputs.paired), sensor, side,
+            skip_bad=skip_bad, progress=progress, digests=digests.paired, cache=cache,
+        )  # fmt: skip
+        note_other_scale(pairs.levels, target.levels, sensor, inputs.paired, inputs.target)
+        note_quickly(pairs, target, inputs.paired)
+        if config.by_features:
+            pairs = distinct_pairs(pairs, inputs.paired, len(classes))
+        else:
+            pairs, held, held_runs = split_pairs(pairs, config.holdout, config.seed)
+    with_f = config.method == "shot" and config.shot.f > 0
+    if config.method not in WITHOUT_PAIRS or with_f:
+        if inputs.paired is None:
+            what = f"`method={config.method}`" + (f" with shot.f = {config.shot.f}" if with_f else "")
+            other = "shot.f = 0" if with_f else f"`method={' or '.join(WITHOUT_PAIRS)}`"
+            raise UsageError(
+                f"{what} learns from pairs: give `paired=SRC` (a folder with rgb/ and frame/, or a CSV rgb,frame of "
+                f"other scenes), or {other}"
+            )
+        if not config.by_features:
+            beside = f" beside the {len(held)} held out (holdout = {config.holdout})"
+            _enough("`paired`", len(pairs), beside)
+    if source is None:
+        # A trial, so that a bad --weights is refused before anything is written.
+        load_imagenet(SceneClassifier(2), config.weights)
+    elif config.by_features and not source[0].pooled and config.weights != "none":
+        try:
+            load_imagenet(SceneClassifier(2), config.weights)
+        except UsageError as error:
+            raise UsageError(
+                f"{error} Beside `source_model` they describe the frames; with `weights=none` the source model's own "
+                f"features do, which costs accuracy."
+            ) from error
+    features = None if cache is None else cache.features
+    return Loaded(images, target, pairs, held, held_runs, pinned, source, prior, labelled, features)
+
+
+def _enough(flag: str, found: int, beside: str = "") -> None:
+    if found < FEWEST:
+        raise DataError(
+            f"{flag}: {found} image{'s' if found != 1 else ''}{beside}: BatchNorm needs at least {FEWEST}. Bring more."
+        )
