@@ -88,6 +88,10 @@ class TranslationConfig:
     rounds: int = 12  # of self-training; 0: the translation's own answers are the teacher
     c: float = 8.0  # of the softmax regression in self-training, inverse of its L2 penalty, over the number of frames
     keep: float = 0.5  # weight of the first answers' log probabilities in every round
+    spread: float = (
+        0.5  # share of its nearest frames in a frame's answer, after self-training; 0: each for itself
+    )
+    neighbors: int = 5  # of these frames, by the cosine of their main directions
     head_c: float = (
         8.0  # of the softmax regression that makes the network which is exported, over that number
     )
@@ -97,8 +101,8 @@ class TranslationConfig:
         check(
             self,
             "translation",
-            positive=("views", "components", "c", "head_c", "reverse_c", "scale"),
-            unit=(),
+            positive=("views", "components", "neighbors", "c", "head_c", "reverse_c", "scale"),
+            unit=("spread",),
         )
         if self.views > 4:
             raise ConfigError(f"translation.views = {self.views}: expected 1 to 4")

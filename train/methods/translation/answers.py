@@ -1,4 +1,4 @@
-"""From what the translations answer to the teacher: a class prior, balanced answers, self-training."""
+"""From what the translations answer to the teacher: a class prior, balanced answers, self-training, neighbors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tgkt_edge.config import TranslationConfig
 from tgkt_edge.train.methods.translation.class_prior import priors
 from tgkt_edge.train.methods.translation.labelled import Labelled, corrected
+from tgkt_edge.train.methods.translation.neighbors import spread_answers
 from tgkt_edge.train.methods.translation.prior import balance
 from tgkt_edge.train.methods.translation.reverse import mean_opinion
 from tgkt_edge.train.methods.translation.self_training import self_train
@@ -38,7 +39,8 @@ def teach(
     """Probabilities of the task's frames from the (N, K) logits of one translation or two.
 
     Args:
-        components: (N, C) of the frames, for self-training. shares: (K,) of the source's classes, None if unknown.
+        components: (N, C) of the frames, for self-training and neighbors.
+        shares: (K,) of the source's classes, None if unknown.
         given_prior: (K,) of a file; None: as ``cfg.prior`` names it.
         labelled: frames whose classes a person gave: they correct the first answers and take part as they are.
     """
@@ -52,12 +54,15 @@ def teach(
             logs = balance(logits, prior)[0]
             started = corrected(np.maximum(logs, LEAST), components, labelled)
         first += weight * np.exp(balance(started, prior)[0])
-        labels += weight * np.exp(
+        trained = np.exp(
             self_train(
                 components, started, prior, rounds=cfg.rounds, c=cfg.c / len(logits), keep=cfg.keep,
                 labelled=labelled,
             )
         )  # fmt: skip
+        if labelled is not None:
+            trained = labelled.fixed(trained)
+        labels += weight * spread_answers(trained, components, prior, cfg.spread, cfg.neighbors)
     prior = np.sum([weight * prior for weight, prior in towards], 0)
     return Taught(labels if labelled is None else labelled.fixed(labels), first, prior)
 
