@@ -9,9 +9,11 @@ import datetime
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tgkt_edge import __version__
-from tgkt_edge.bundle.bundle import MANIFEST, Bundle
+from tgkt_edge.bundle.bundle import MANIFEST, MODEL_FILES, RAW_FILES, Bundle
+from tgkt_edge.bundle.onnx_file import maps_grid, read_onnx
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.evaluation import temperature
 from tgkt_edge.evaluation.tables import table
@@ -20,7 +22,7 @@ from tgkt_edge.export.precisions import RealFrames, add_precisions, load_real_fr
 from tgkt_edge.export.reference_stats import add_statistics
 from tgkt_edge.export.task import Begun, Say, versions
 from tgkt_edge.export.temperature import calibrate_probabilities
-from tgkt_edge.export_options import DEFAULTS, ExportOptions
+from tgkt_edge.export_options import DEFAULTS, ExportOptions, RawInputType
 from tgkt_edge.io.atomic import atomic_folder, refuse_foreign
 
 
@@ -37,6 +39,9 @@ def export(
     verify: bool = True,
     skip_bad: bool = False,
     overwrite: bool = False,
+    maps: bool = DEFAULTS.maps,
+    raw: bool = DEFAULTS.raw,
+    raw_input: RawInputType = DEFAULTS.raw_input,
     say: Say = lambda line: None,
 ) -> Bundle:
     """Write a bundle of ONNX files; :func:`tgkt_edge.api.export.export` explains the arguments.
@@ -52,8 +57,9 @@ def export(
         CheckpointError, BundleError, IncompatibleError: a damaged run or bundle (exit 4).
     """
     options = ExportOptions(
-        precisions, calibrate, calibration_frames, calibration_method, labels, max_drop, verify, skip_bad
-    )
+        precisions, calibrate, calibration_frames, calibration_method, labels, max_drop, verify, skip_bad,
+        maps=maps, raw=raw, raw_input=raw_input,
+    )  # fmt: skip
     if overwrite:
         refuse_foreign(out, MANIFEST, "an earlier bundle")
     with atomic_folder(out, overwrite=overwrite) as folder:
@@ -78,6 +84,10 @@ def _finish(begun: Begun, options: ExportOptions, say: Say) -> Bundle:
     softened = begun.temperature
     if options.labels is not None:
         softened = calibrate_probabilities(task, options.labels, options.skip_bad, say, begun.taught)
+    of_raw: dict[str, Any] = {}
+    if options.raw or begun.raw:
+        of_raw, checked = _add_raw(begun, options, float(softened.get("temperature", 1.0)), say)
+        measured |= checked
     calibrated = begun.int8_calibration | calibrated
     provenance = {
         **begun.provenance,
@@ -95,7 +105,28 @@ def _finish(begun: Begun, options: ExportOptions, say: Say) -> Bundle:
         provenance=provenance,
         verification={**begun.verification, **measured},
         calibration=softened,
+        maps=maps_grid(read_onnx(task.file("fp32"))),
+        raw=of_raw,
     )
+
+
+def _add_raw(
+    begun: Begun, options: ExportOptions, temperature: float, say: Say
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Graphs of raw counts of every precision that is there; what the manifest says of them."""
+    from tgkt_edge.export.raw.preprocessing import RawInput
+    from tgkt_edge.export.raw.write import add_raw
+
+    task, kind, given = begun.task, options.raw_input, None
+    if begun.raw and not options.raw:  # as they were
+        kind = "int32" if begun.raw["dtype"] == "int32" else "sensor"
+        given = RawInput(begun.raw["height"], begun.raw["width"], kind)
+    return add_raw(
+        task, [name for name, file in MODEL_FILES.items() if (task.folder / file).is_file()], begun.target,
+        given=given, kind=kind, temperature=temperature, verify=options.verify,
+        skip_bad=options.skip_bad or options.calibrate is None, flag=options.frames_argument,
+        max_drop=options.max_drop, say=say,
+    )  # fmt: skip
 
 
 def _real_frames(begun: Begun, options: ExportOptions) -> RealFrames | None:
@@ -124,6 +155,12 @@ def describe(bundle: Bundle) -> list[str]:
     lines = [
         f"{bundle.path}: {', '.join(bundle.precisions)}; {len(bundle.classes)} classes, {bundle.size} pixels"
     ]
+    if bundle.maps is not None:
+        lines.append(f"maps of each class's evidence: {bundle.maps[0]} x {bundle.maps[1]} places")
+    if bundle.raw:
+        files = ", ".join(RAW_FILES[name] for name in bundle.raw_precisions)
+        raw = bundle.raw
+        lines.append(f"raw counts, {raw['dtype']} (1, {raw['height']}, {raw['width']}): {files}")
     if bundle.calibration:
         lines.append(temperature.describe(dict(bundle.calibration)))
     if not bundle.verification:

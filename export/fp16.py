@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 
+from tgkt_edge.bundle.bundle import OUTPUT_NAMES
 from tgkt_edge.optional_deps import require
 
 _FP16_MAX, _FP16_TINY = 65504.0, 2.0**-24  # largest finite, smallest positive number
@@ -44,9 +45,9 @@ def _softmax_in_float32(graph: onnx.GraphProto) -> None:
 
     The converter's own list of operators to keep cannot do it: it leaves an output of a kept operator in FP16.
     """
-    logits, probabilities = (output.name for output in graph.output)
+    logits, probabilities = OUTPUT_NAMES
     (cast,) = (node for node in graph.node if probabilities in node.output)
-    (softmax,) = (node for node in graph.node if node.op_type == "Softmax")
+    (softmax,) = (node for node in graph.node if cast.input[0] in node.output)
     for node in (cast, softmax):
         graph.node.remove(node)
     softmax.input[0], softmax.output[0] = logits, probabilities

@@ -7,12 +7,15 @@ from typing import Any
 
 from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import DataError, UsageError
+from tgkt_edge.evaluation.accuracy_gate import network_inputs
+from tgkt_edge.evaluation.maps_check import CHECKED_FRAMES, check_maps
 from tgkt_edge.export.graph import OPSET, Deployed, export_onnx
 from tgkt_edge.export.task import Begun, Task, versions
 from tgkt_edge.export.verify_fp32 import verify_fp32
 from tgkt_edge.export_options import ExportOptions
 from tgkt_edge.io.atomic import sha256_of
 from tgkt_edge.preprocess import resize_side
+from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tgkt_edge.train.audit.frames import trained_on
 from tgkt_edge.train.nn.checkpoint import load_classifier
 from tgkt_edge.train.run_folder.folder import Run
@@ -35,7 +38,7 @@ def begin_from_run(path: Path, folder: Path, options: ExportOptions) -> Begun:
     target = options.calibrate or Path(inputs.target)
     task = Task(folder, header.classes, header.sensor, header.image_size)
     deployed = Deployed(model)
-    export_onnx(deployed, task.file("fp32"), task.size, task.classes, task.sensor)
+    export_onnx(deployed, task.file("fp32"), task.size, task.classes, task.sensor, maps=options.maps)
     verification: dict[str, Any] = {}
     if options.verify:
         verification["fp32"] = _compared_with_torch(deployed, task, target, options)
@@ -63,5 +66,11 @@ def _compared_with_torch(
         raise UsageError(
             f"cannot verify: {error}. Give real target frames with `calibrate=T`, or `verify=False`."
         ) from error
-    result = verify_fp32(deployed, task.file("fp32"), task.classes, loaded.codes, task.size)
-    return {"against": "torch", **result.to_dict()}
+    model, classes, size = task.file("fp32"), task.classes, task.size
+    result = verify_fp32(deployed, model, classes, loaded.codes, size)
+    engine = OnnxRuntimeEngine(model, size, classes, providers=["CPUExecutionProvider"])
+    try:
+        of_maps = check_maps(engine, network_inputs(loaded.codes[:CHECKED_FRAMES], size), "fp32", model.name)
+    finally:
+        engine.close()
+    return {"against": "torch", **result.to_dict(), **of_maps}

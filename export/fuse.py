@@ -23,26 +23,32 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+from tgkt_edge.export.maps import PlaceHead
 from tgkt_edge.train.nn.imported import ImportedClassifier, Pixels
 from tgkt_edge.train.nn.model import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    LAYER_WIDTHS,
     Classifier,
     Standardize,
     normalise,
-    unit_rows,
+    row_lengths,
 )
 from tgkt_edge.train.nn.normals import surface_normals
 
+LAST = 4
+"""Number of a ResNet's last layer."""
+
 
 class Folded(nn.Module):
-    """``frame`` (N, 1, S, S) float32 in [0, 1] -> logits (N, K) and probabilities (N, K), as Deployed gives them.
+    """``frame`` (N, 1, S, S) float32 in [0, 1] -> logits (N, K) and probabilities (N, K), as Deployed gives them; and
+    with ``maps`` (N, K, h, w), see :mod:`tgkt_edge.export.maps`.
 
     Args:
         model: in evaluation mode; its classifier a plain linear layer. Left as it is.
     """
 
-    def __init__(self, model: Classifier) -> None:
+    def __init__(self, model: Classifier, *, maps: bool = False) -> None:
         super().__init__()
         model = copy.deepcopy(model).eval().double()
         imported = isinstance(model, ImportedClassifier)
@@ -63,9 +69,13 @@ class Folded(nn.Module):
         else:
             hidden = fuse_linear_bn_eval(model.bottleneck.linear, model.bottleneck.norm)
         self.head = _join(hidden, model.classifier.linear if imported else model.classifier).float()
+        self.places = None
+        if maps:
+            seen = [LAYER_WIDTHS[number] for number in self.pooled] or [self.head.in_features]
+            self.places = PlaceHead(self.head, seen)
         self.merging = model.classifier.float() if imported else None
 
-    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
         if self.normals:
             first = normalise(surface_normals(frame))  # (N, 3, S, S)
         else:
@@ -73,15 +83,23 @@ class Folded(nn.Module):
                 frame, (0, 0, 0, 0, 0, 1), value=1.0
             )  # (N, 2, S, S): the frame, and a channel of ones
         x = F.max_pool2d(F.relu(self.first(first)), kernel_size=3, stride=2, padding=1)  # (N, 64, S/4, S/4)
-        pooled = []
+        seen, lengths, features = [], [], []
         for number, layer in enumerate(self.layers, 1):
             x = layer(x)
-            if number in self.pooled:
-                pooled.append(unit_rows(x.mean((2, 3))))
-        logits = self.head(torch.cat(pooled, 1) if pooled else x.mean((2, 3)))
+            if number in (self.pooled or (LAST,)):
+                mean = x.mean((2, 3))
+                length = row_lengths(mean) if self.pooled else None
+                seen.append(x)
+                lengths.append(length)
+                features.append(mean if length is None else mean / length)
+        linear = self.head(torch.cat(features, 1) if len(features) > 1 else features[0])
+        logits = linear if self.merging is None else self.merging.merge(linear)
+        if self.places is None:
+            return logits, logits.softmax(1)
+        maps = self.places(seen, lengths)
         if self.merging is not None:
-            logits = self.merging.merge(logits)
-        return logits, logits.softmax(1)
+            maps = self.merging.merge_maps(linear, maps)
+        return logits, logits.softmax(1), maps
 
 
 def can_fold(model: Classifier) -> bool:

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES
+from tgkt_edge.bundle.onnx_file import MAPS
 from tgkt_edge.errors import GateError
 from tgkt_edge.export.fuse import Folded, can_fold
+from tgkt_edge.export.maps import Unfolded, mean_of_last_map
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.nn.imported import ImportedClassifier
@@ -60,18 +62,32 @@ def export_onnx(
     sensor: SensorSpec,
     *,
     fold: bool = True,
-) -> None:
+    maps: bool = False,
+) -> bool:
     """Write the graph with a free batch dimension, classes and SensorSpec in its metadata, and check it.
 
     Args:
         fold: make it for speed, see :mod:`tgkt_edge.export.fuse`, where the network is a ResNet. False: the plain
             network, to compare with.
+        maps: give it the output ``maps``, see :mod:`tgkt_edge.export.maps`, where the network has such maps.
+
+    Returns:
+        Whether it has that output.
 
     Raises:
         GateError: (exit 3) onnx.checker refuses the graph.
     """
     example = torch.rand(2, 1, size, size)
-    network = Folded(deployed.model) if fold and can_fold(deployed.model) else deployed
+    network: nn.Module = deployed
+    if fold and can_fold(deployed.model):
+        network = Folded(deployed.model, maps=maps)
+    else:
+        model = deployed.model
+        maps = maps and mean_of_last_map(model, size)
+        if maps:
+            assert isinstance(model, ImportedClassifier)
+            network = Unfolded(model)
+    names = [*OUTPUT_NAMES, *([MAPS] if maps else [])]
     # The exporter prints its steps to stdout, which is for machines here; and warns of what it handles itself.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,7 +96,7 @@ def export_onnx(
             (example,),
             dynamo=True,
             input_names=[INPUT_NAME],
-            output_names=list(OUTPUT_NAMES),
+            output_names=names,
             dynamic_shapes={"frame": {0: torch.export.Dim("batch", min=1)}},
             opset_version=OPSET,
             optimize=True,
@@ -99,3 +115,4 @@ def export_onnx(
         onnx.checker.check_model(str(path), full_check=True)
     except onnx.checker.ValidationError as error:
         raise GateError(f"onnx.checker refuses the exported graph: {error}") from error
+    return maps

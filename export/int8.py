@@ -24,6 +24,8 @@ from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from tgkt_edge.bundle.bundle import OUTPUT_NAMES
+
 FORMS = ("int8", "int8-cpu")
 
 
@@ -63,7 +65,7 @@ def quantise(model: Path, ranges: TensorsData, form: str, keep: Collection[str] 
             nodes_to_exclude=[
                 n.name for n in loaded.graph.node if n.op_type == "Conv" and n.name not in quantised
             ]
-            + sorted(keep),
+            + sorted({*keep, *beside_the_answer(loaded.graph)}),
             op_types_to_quantize=["Conv", "Add"] if engine else ["Conv", "Relu"],
             extra_options={
                 "ActivationSymmetric": engine,
@@ -79,6 +81,18 @@ def quantise(model: Path, ranges: TensorsData, form: str, keep: Collection[str] 
         _free_main_branches(result.graph)
     onnx.checker.check_model(result, full_check=True)
     return result
+
+
+def beside_the_answer(graph: onnx.GraphProto) -> set[str]:
+    """Names of the nodes that the logits do not depend on: those of the maps, which stay in float."""
+    needed = set(OUTPUT_NAMES)
+    beside = set()
+    for node in reversed(graph.node):  # sorted: what makes an input comes before it
+        if needed.intersection(node.output):
+            needed.update(node.input)
+        else:
+            beside.add(node.name)
+    return beside
 
 
 def pool_before_relu(graph: onnx.GraphProto) -> None:

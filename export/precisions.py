@@ -15,6 +15,7 @@ from tgkt_edge.data.loading import Frames, load_frames, load_labelled_frames, sp
 from tgkt_edge.errors import GateError, UsageError
 from tgkt_edge.evaluation.accuracy_gate import GATE_FRAMES, Comparison, network_inputs
 from tgkt_edge.evaluation.engine_timing import time_engines
+from tgkt_edge.evaluation.maps_check import check_maps
 from tgkt_edge.export.fp16 import write_fp16
 from tgkt_edge.export.int8 import FORMS, quantise
 from tgkt_edge.export.int8_calibration import Ranges, calibrate
@@ -148,7 +149,7 @@ def add_precisions(
             assert frames is not None
             verification[name] = {
                 "against": "fp32", **result.to_dict(), "drop": result.drop, "max_drop": max_drop, "passed": True,
-                "held_out": frames.held_out, **_speed(task, name, gate.inputs, say),
+                "held_out": frames.held_out, **_maps_and_speed(task, name, gate.inputs, say),
             }  # fmt: skip
             if steps:
                 verification[name]["steps"] = steps
@@ -163,13 +164,15 @@ def _too_much(name: str, result: Comparison, max_drop: float) -> str:
     )
 
 
-def _speed(task: Task, name: str, inputs: NDArray[np.float32], say: Say) -> dict[str, float]:
-    """Milliseconds a frame of a precision and of FP32 on this CPU, and how many times faster than FP32 it is."""
+def _maps_and_speed(task: Task, name: str, inputs: NDArray[np.float32], say: Say) -> dict[str, float]:
+    """What the maps of a precision measure; milliseconds a frame of it and of FP32 on this CPU, and how many times
+    faster than FP32 it is. Raises GateError: the maps do not add up to the logits."""
     engines = {
         key: OnnxRuntimeEngine(task.file(key), task.size, task.classes, providers=["CPUExecutionProvider"])
         for key in ("fp32", name)
     }
     try:
+        of_maps = check_maps(engines[name], inputs, name, task.file(name).name)
         ms = time_engines(engines, inputs)
     finally:
         for engine in engines.values():
@@ -181,4 +184,4 @@ def _speed(task: Task, name: str, inputs: NDArray[np.float32], say: Say) -> dict
             "int8": "int8 is for TensorRT; on CPUs use int8-cpu",
         }.get(name, "use fp32 here")
         say(f"{name} is no faster than fp32 on this CPU ({speed:.2f}x): {why}")
-    return {"ms": ms[name], "ms_fp32": ms["fp32"], "speed": speed}
+    return {**of_maps, "ms": ms[name], "ms_fp32": ms["fp32"], "speed": speed}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Begun:
         target: frames of the sensor: those that were given, or the run's; None: a bundle, and none were given.
         verification, provenance: of the manifest, as far as they are known.
         int8_calibration, temperature: what an earlier bundle holds of them, for the files that stay.
+        raw: input of an earlier bundle's graphs of raw counts, which are made again; empty: there are none.
         taught: target frames that the run learnt the labels of; a bundle holds no such list.
     """
 
@@ -50,6 +51,7 @@ class Begun:
     provenance: dict[str, Any]
     int8_calibration: dict[str, Any] = field(default_factory=dict)
     temperature: dict[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)
     taught: Collection[Path] = ()
 
 

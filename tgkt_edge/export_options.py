@@ -15,6 +15,9 @@ CalibrationMethod = Literal["percentile", "entropy", "minmax"]
 """How INT8 ranges are found: the range that holds all but 0.01 % of the values; the one whose 8-bit histogram loses
 least information (KL divergence); or everything that was seen."""
 
+RawInputType = Literal["sensor", "int32"]
+"""Element type of raw counts that a graph takes: the sensor's own, or int32, for TensorRT, which takes no uint16."""
+
 
 @dataclass(frozen=True)
 class ExportOptions:
@@ -32,12 +35,18 @@ class ExportOptions:
     max_drop: float = MAX_DROP
     verify: bool = True
     skip_bad: bool = False
+    maps: bool = True
+    raw: bool = False
+    raw_input: RawInputType = "sensor"
 
     def __post_init__(self) -> None:
         for name in self.precisions:
             if name not in MODEL_FILES:
                 raise UsageError(f"`precisions={name}`: unknown; expected some of {', '.join(MODEL_FILES)}")
         check_method(self.calibration_method)
+        if self.raw_input not in get_args(RawInputType):
+            known = ", ".join(get_args(RawInputType))
+            raise UsageError(f"`raw_input={self.raw_input}`: unknown; expected one of {known}")
         if self.calibration_frames < 1:
             raise UsageError(f"`calibration_frames={self.calibration_frames}`: expected at least 1")
         if not 0 <= self.max_drop <= 1:

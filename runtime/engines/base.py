@@ -11,6 +11,13 @@ Answer = tuple[NDArray[np.float32], NDArray[np.float32]]
 """logits (N, K) and probabilities (N, K), float32."""
 
 
+MapsAnswer = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+"""logits (N, K), probabilities (N, K) and maps (N, K, h, w), float32."""
+
+Grid = tuple[int, int]
+"""Rows and columns of maps."""
+
+
 class Engine(Protocol):
     """What the pipeline needs of a back-end."""
 
@@ -38,6 +45,34 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the model. Closing twice is harmless."""
+
+
+class MapsEngine(Engine, Protocol):
+    """An engine of graphs that may have the output ``maps``: each class's evidence by place."""
+
+    @property
+    def grid(self) -> Grid | None:
+        """Rows and columns of its maps; None: its graph has none."""
+
+    def infer_maps(self, batch: NDArray[np.float32]) -> MapsAnswer:
+        """As :meth:`infer`, with the maps, which take no time where they are not asked for.
+
+        Returns:
+            logits, probabilities, and maps (N, K, h, w) float32, whose mean over h and w is the logits.
+
+        Raises:
+            ValueError: also where the graph has no maps.
+        """
+
+
+def with_maps(engine: Engine) -> MapsEngine | None:
+    """The engine, if it gives maps."""
+    return engine if getattr(engine, "grid", None) is not None else None  # type: ignore[return-value]
+
+
+def no_maps(path: object) -> ValueError:
+    """What an engine raises that is asked for maps and has none."""
+    return ValueError(f"{path} has no output maps: export the run again with this tgkt-edge and `maps=True`")
 
 
 def check_batch(batch: NDArray[Any], size: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.evaluation.temperature import soften
-from tgkt_edge.runtime.engines.base import Answer, Engine
+from tgkt_edge.runtime.engines.base import Answer, Engine, Grid, MapsAnswer, no_maps, with_maps
 
 
 class CalibratedEngine:
@@ -39,6 +39,20 @@ class CalibratedEngine:
         """See :meth:`tgkt_edge.runtime.engines.base.Engine.infer`."""
         logits, _ = self.engine.infer(batch)
         return logits, soften(logits, self.temperature)
+
+    @property
+    def grid(self) -> Grid | None:
+        """The engine's."""
+        engine = with_maps(self.engine)
+        return None if engine is None else engine.grid
+
+    def infer_maps(self, batch: NDArray[np.float32]) -> MapsAnswer:
+        """See :meth:`tgkt_edge.runtime.engines.base.MapsEngine.infer_maps`; maps stay as the logits do."""
+        engine = with_maps(self.engine)
+        if engine is None:
+            raise no_maps(self.engine.name)
+        logits, _, maps = engine.infer_maps(batch)
+        return logits, soften(logits, self.temperature), maps
 
     def close(self) -> None:
         """Close the engine."""

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES
+from tgkt_edge.bundle.onnx_file import MAPS
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.optional_deps import require
-from tgkt_edge.runtime.engines.base import Answer, check_batch
+from tgkt_edge.runtime.engines.base import Answer, Grid, MapsAnswer, check_batch, no_maps
 from tgkt_edge.system.cpu import cpu_limit, usable_cpus
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -98,7 +99,13 @@ class OnnxRuntimeEngine:
                 f"{model_path} cannot be loaded by ONNX Runtime {self._ort.__version__}{where}: {_first_line(error)} "
                 f"{advice}"
             ) from error
+        self._grid: Grid | None = None
         self._check_session()
+        # Maps that nobody asks for are not computed. Only then: what finds out what to leave out takes time, too.
+        self._only_asked_for: Any = None
+        if self._grid is not None:
+            self._only_asked_for = self._ort.RunOptions()
+            self._only_asked_for.only_execute_path_to_fetches = True
         active = self._session.get_providers()[0]
         if providers is not None and active != chosen[0]:  # it lists a provider whose libraries do not load
             raise IncompatibleError(
@@ -122,20 +129,40 @@ class OnnxRuntimeEngine:
 
     def infer(self, batch: NDArray[np.float32]) -> Answer:
         """Classify a batch; see :meth:`Engine.infer`."""
+        logits, probabilities = self._run(batch, OUTPUT_NAMES)
+        return logits, probabilities
+
+    @property
+    def grid(self) -> Grid | None:
+        """See :attr:`MapsEngine.grid`."""
+        return self._grid
+
+    def infer_maps(self, batch: NDArray[np.float32]) -> MapsAnswer:
+        """Classify a batch and fetch the maps; see :meth:`MapsEngine.infer_maps`."""
+        if self._session is not None and self._grid is None:
+            raise no_maps(self._path)
+        logits, probabilities, maps = self._run(batch, (*OUTPUT_NAMES, MAPS))
+        return logits, probabilities, maps
+
+    def _run(self, batch: NDArray[np.float32], names: Sequence[str]) -> list[NDArray[np.float32]]:
+        """The outputs of these names, the first two of which are logits and probabilities."""
         if self._session is None:
             raise ValueError(f"the engine of {self._path} is closed")
         check_batch(batch, self._size)
         try:
-            logits, probabilities = self._session.run(list(OUTPUT_NAMES), {INPUT_NAME: batch})
+            found: list[NDArray[np.float32]] = self._session.run(
+                list(names), {INPUT_NAME: batch}, self._only_asked_for
+            )
         except self._errors() as error:
             raise TgktEdgeError(f"{self._path}: inference failed: {_first_line(error)}") from error
+        logits, probabilities = found[:2]
         expected = (len(batch), len(self._classes))
         if logits.shape != expected or probabilities.shape != expected:
             raise IncompatibleError(
                 f"{self._path}: answered {logits.shape} and {probabilities.shape}, expected {expected} twice. "
                 f"Export the bundle again."
             )
-        return logits, probabilities
+        return found
 
     def close(self) -> None:
         """Free the session."""
@@ -169,7 +196,12 @@ class OnnxRuntimeEngine:
         elif not set(OUTPUT_NAMES) <= set(outputs):
             problem = f"outputs {list(outputs)}, expected {list(OUTPUT_NAMES)}"
         else:
-            expected = {INPUT_NAME: (None, 1, size, size)} | dict.fromkeys(OUTPUT_NAMES, (None, count))
+            expected: dict[str, tuple[int | None, ...]] = {INPUT_NAME: (None, 1, size, size)}
+            expected |= dict.fromkeys(OUTPUT_NAMES, (None, count))
+            if MAPS in outputs:
+                expected |= {MAPS: (None, count, None, None)}
+                problem = _open_grid(outputs[MAPS])
+                self._grid = None if problem else (outputs[MAPS].shape[2], outputs[MAPS].shape[3])
             for name, shape in expected.items():
                 problem = problem or _disagreement(inputs.get(name) or outputs[name], shape)
         recorded = self._session.get_modelmeta().custom_metadata_map.get(CLASSES_KEY)
@@ -179,6 +211,14 @@ class OnnxRuntimeEngine:
             raise IncompatibleError(
                 f"{self._path} does not fit its manifest: {problem}. Export the bundle again; do not mix files of two."
             )
+
+
+def _open_grid(node: Any) -> str:
+    """What is wrong with the maps' rows and columns; or nothing."""
+    shape = tuple(node.shape)
+    if len(shape) == 4 and all(isinstance(count, int) for count in shape[2:]):
+        return ""
+    return f"{node.name} has shape {shape}, expected (N, K, rows, columns)"
 
 
 def _disagreement(node: Any, expected: tuple[int | None, ...]) -> str:

@@ -14,6 +14,7 @@ from tgkt_edge.optional_deps import install_command, require
 from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.engines.calibrated import CalibratedEngine
 from tgkt_edge.runtime.engines.onnxruntime import CPU, CUDA, OnnxRuntimeEngine
+from tgkt_edge.runtime.engines.openvino import OpenVinoEngine
 from tgkt_edge.runtime.engines.tensorrt import TensorRtEngine
 from tgkt_edge.system.gpu import find_gpu
 from tgkt_edge.trt import library as trt
@@ -23,6 +24,7 @@ ORDER = {
     "tensorrt": ("tensorrt",),
     "cuda": ("cuda",),
     "cpu": ("cpu",),
+    "openvino": ("openvino",),
     "onnxruntime": ("cuda", "cpu"),
 }
 """Names that ``--engine`` takes, and what is tried for each, in order."""
@@ -83,8 +85,8 @@ def open_engine(
     Args:
         bundle: an opened bundle.
         precision: one of the bundle's precisions; "auto": fp16 where a GPU runs it and the bundle holds it, else fp32.
-        engine: "tensorrt"; "cuda" or "cpu", both ONNX Runtime; "onnxruntime", the first of these two that works; or
-            "auto", the first of all three that works.
+        engine: "tensorrt"; "cuda" or "cpu", both ONNX Runtime; "onnxruntime", the first of these two that works;
+            "openvino", on the CPU; or "auto", the first of tensorrt, cuda and cpu that works.
         say: takes a line for the engine that answers. warn: takes one for each engine that was skipped, and why; None:
             ``say`` does. Where nobody expects an engine (no plan, no GPU), the reason goes to the logger instead.
         rebuild: builds a TensorRT plan where none loads, e.g. :func:`tgkt_edge.trt.rebuild.rebuild_plan`;
@@ -136,7 +138,7 @@ def _order(asked: _Asked) -> Sequence[str]:
         raise UsageError(
             f"`precision={asked.precision}` is made for ONNX Runtime on CPUs; plans are {', '.join(PRECISIONS)}"
         )
-    return ("cpu",) if made_for_cpus and asked.engine != "cuda" else ORDER[asked.engine]
+    return ("cpu",) if made_for_cpus and asked.engine not in ("cuda", "openvino") else ORDER[asked.engine]
 
 
 def _tensorrt(asked: _Asked) -> tuple[Engine, str]:
@@ -196,18 +198,29 @@ def _cpu(asked: _Asked) -> tuple[Engine, str]:
     return _onnxruntime(asked, asked.of("fp32")[0], [CPU])
 
 
+def _openvino(asked: _Asked) -> tuple[Engine, str]:
+    bundle, precision = asked.bundle, asked.of("fp32")[0]
+    engine = OpenVinoEngine(bundle.model(precision), bundle.size, bundle.classes, asked.threads, asked.lanes)
+    engine.precision = precision
+    return engine, f"{MODEL_FILES[precision]}, {precision}{_beside(engine)}"
+
+
+def _beside(engine: Engine) -> str:
+    return f", {engine.lanes} frames side by side" if engine.lanes > 1 else ""
+
+
 def _onnxruntime(asked: _Asked, precision: str, providers: list[str]) -> tuple[Engine, str]:
     bundle = asked.bundle
     engine = OnnxRuntimeEngine(
         bundle.model(precision), bundle.size, bundle.classes, providers, asked.threads, asked.lanes
     )
     engine.precision = precision
-    beside = f", {engine.lanes} frames side by side" if engine.lanes > 1 else ""
-    return engine, f"{MODEL_FILES[precision]}, {precision}{beside}"
+    return engine, f"{MODEL_FILES[precision]}, {precision}{_beside(engine)}"
 
 
 _OPENERS: dict[str, Callable[[_Asked], tuple[Engine, str]]] = {
     "tensorrt": _tensorrt,
     "cuda": _cuda,
     "cpu": _cpu,
+    "openvino": _openvino,
 }

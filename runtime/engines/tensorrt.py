@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES, Bundle
 from tgkt_edge.bundle.engine_metadata import Here
 from tgkt_edge.bundle.engines import Plan, here, read_plan, why_not
+from tgkt_edge.bundle.onnx_file import MAPS
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError
-from tgkt_edge.runtime.engines.base import Answer, check_batch
+from tgkt_edge.runtime.engines.base import Answer, Grid, MapsAnswer, check_batch, no_maps
 from tgkt_edge.runtime.engines.cuda import Cuda, CudaError
 from tgkt_edge.runtime.engines.io_check import disagreements, tensors_of
 from tgkt_edge.trt import library as trt
@@ -118,9 +119,34 @@ class TensorRtEngine:
         """
         check_batch(batch, self._size)
         with self._turn:  # its buffers hold one batch
-            return self._infer(batch)
+            self._infer(batch)
+            logits, probabilities = (tensor.view[: len(batch)].copy() for tensor in self._outputs)
+        return logits, probabilities
 
-    def _infer(self, batch: NDArray[np.float32]) -> Answer:
+    @property
+    def grid(self) -> Grid | None:
+        """See :attr:`tgkt_edge.runtime.engines.base.MapsEngine.grid`."""
+        return self._grid
+
+    def infer_maps(self, batch: NDArray[np.float32]) -> MapsAnswer:
+        """Classify a batch and fetch the maps; see :meth:`tgkt_edge.runtime.engines.base.MapsEngine.infer_maps`."""
+        check_batch(batch, self._size)
+        with self._turn:
+            if self._maps is None and not self._closed:
+                raise no_maps(self._path)
+            self._infer(batch)
+            assert self._maps is not None
+            count, tensor = len(batch), self._maps
+            try:
+                self._cuda.from_gpu(tensor.pinned, tensor.gpu, tensor.bytes_of(count), self._stream)
+                self._cuda.synchronise(self._stream)
+            except CudaError as error:
+                raise TgktEdgeError(f"{self._path}: the maps cannot be fetched: {error}") from error
+            logits, probabilities, maps = (one.view[:count].copy() for one in (*self._outputs, tensor))
+        return logits, probabilities, maps
+
+    def _infer(self, batch: NDArray[np.float32]) -> None:
+        """Bring the batch's answers into the outputs' page-locked memory, all but the maps."""
         if self._closed:
             raise ValueError(f"the engine of {self._path} is closed")
         count, profile = len(batch), self._profile
@@ -136,8 +162,6 @@ class TensorRtEngine:
             self._run(ready, size)
         except CudaError as error:
             raise TgktEdgeError(f"{self._path}: inference failed: {error}") from error
-        logits, probabilities = (tensor.view[:count].copy() for tensor in self._outputs)
-        return logits, probabilities
 
     def close(self) -> None:
         """Free the plan and all memory."""
@@ -161,7 +185,9 @@ class TensorRtEngine:
                 f"{self._path} cannot be loaded by {self._name}: {self._errors.last or 'it does not say why.'} "
                 f"{self._again(bundle)}"
             )
-        wrong = disagreements(bundle, self._profile, *tensors_of(engine))
+        inputs, outputs = tensors_of(engine)
+        wrong = disagreements(bundle, self._profile, inputs, outputs)
+        self._grid = bundle.maps if MAPS in outputs else None
         if wrong:
             raise IncompatibleError(f"{self._path}: {'; '.join(wrong)}. {self._again(bundle)}")
 
@@ -186,6 +212,7 @@ class TensorRtEngine:
 
         self._input = tensor(INPUT_NAME, 1, self._size, self._size)
         self._outputs = [tensor(name, self._count) for name in OUTPUT_NAMES]
+        self._maps = None if self._grid is None else tensor(MAPS, self._count, *self._grid)
         self._stream = cuda.stream()
         undo.callback(cuda.free_stream, self._stream)
 
@@ -260,7 +287,7 @@ class TensorRtEngine:
             self._cuda.synchronise(self._stream)
         if not context.set_input_shape(INPUT_NAME, (size, 1, self._size, self._size)):
             raise self._failed(f"refuses a batch of {size}")
-        for tensor in (self._input, *self._outputs):
+        for tensor in (self._input, *self._outputs, *([self._maps] if self._maps else [])):
             if not context.set_tensor_address(tensor.name, tensor.gpu):
                 raise self._failed(f"refuses the memory of {tensor.name}")
         return context

@@ -83,7 +83,7 @@ def test_the_graph_stands_for_itself(bundle: Bundle) -> None:
     assert entry.name == "frame"
     assert batch.dim_param  # a name, not a number: any batch
     assert [dim.dim_value for dim in rest] == [1, SIZE, SIZE]
-    assert [output.name for output in model.graph.output] == ["logits", "probabilities"]
+    assert [output.name for output in model.graph.output] == ["logits", "probabilities", "maps"]
     assert str(Path.cwd()).encode() not in bundle.model().read_bytes()
 
 

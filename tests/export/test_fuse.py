@@ -94,7 +94,8 @@ def test_the_two_graphs_agree_on_real_frames(
 def test_the_graph_holds_nothing_that_could_be_computed_at_export(bundle: Bundle) -> None:
     model = onnx.load(str(bundle.model()))
     operators = Counter(node.op_type for node in model.graph.node)
-    assert operators == {
+    of_the_maps = Counter({"Reshape": 2, "MatMul": 1, "Add": 1})
+    assert operators - of_the_maps == {
         "Pad": 1, "Conv": 53, "Relu": 49, "Add": 16, "MaxPool": 1, "ReduceMean": 1, "Gemm": 1, "Softmax": 1,
     }  # fmt: skip
     first = next(node for node in model.graph.node if node.op_type == "Conv")

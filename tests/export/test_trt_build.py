@@ -74,7 +74,9 @@ def test_every_precision_but_that_for_cpus_becomes_a_plan(built: BuiltPlans, rtx
         assert sidecar.profile == Profile(1, 4, 8)
         assert sidecar.inputs == {"frame": {"dtype": "fp32", "shape": [-1, 1, SIZE, SIZE]}}
         assert sidecar.outputs == {
-            name: {"dtype": "fp32", "shape": [-1, 6]} for name in ("logits", "probabilities")
+            "logits": {"dtype": "fp32", "shape": [-1, 6]},
+            "probabilities": {"dtype": "fp32", "shape": [-1, 6]},
+            "maps": {"dtype": "fp32", "shape": [-1, 6, 1, 1]},
         }
         assert sidecar.build.items() >= {"optimisation": 2, "workspace_mib": 512, "tf32": False}.items()
         assert len(read_plan(bundle, plan)) == header.bytes

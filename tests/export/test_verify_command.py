@@ -138,26 +138,31 @@ def test_polygraphy_reads_and_runs_our_files(
     from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
     from polygraphy.comparator import Comparator, RunResults, SimpleCompareFunc
 
+    from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
     from tgkt_edge.runtime.engines.select import open_engine
 
     path = str(several.model(precision))
     graph = infer_shapes(onnx_from_path(path)).graph
-    assert [output.name for output in graph.output] == ["logits", "probabilities"]
+    assert [output.name for output in graph.output] == ["logits", "probabilities", "maps"]
     inputs = network_inputs(codes[:4], SIZE)
     feeds = [{"frame": frame[None]} for frame in inputs]
     judged: Any = Comparator.run([OnnxrtRunner(SessionFromOnnx(path))], data_loader=feeds)
     engine = open_engine(several, precision)
     ours: Any = RunResults()
-    answers = [engine.infer(frame[None]) for frame in inputs]
+    assert isinstance(engine, OnnxRuntimeEngine)
+    answers = [engine.infer_maps(frame[None]) for frame in inputs]
     engine.close()
-    ours.add([{"logits": a[0], "probabilities": a[1]} for a in answers], runner_name="tgkt-edge")
+    names = ("logits", "probabilities", "maps")
+    ours.add([dict(zip(names, a, strict=True)) for a in answers], runner_name="tgkt-edge")
     judged.extend(ours)
     assert len(judged) == 2
     compare = SimpleCompareFunc(atol=1e-5, rtol=1e-5)
     assert bool(Comparator.compare_accuracy(judged, compare_func=compare))
     # And it does see a difference.
     shifted: Any = RunResults()
-    shifted.add([{"logits": a[0] + 0.01, "probabilities": a[1]} for a in answers], runner_name="shifted")
+    shifted.add(
+        [dict(zip(names, (a[0] + 0.01, *a[1:]), strict=True)) for a in answers], runner_name="shifted"
+    )
     judged.extend(shifted)
     assert not bool(Comparator.compare_accuracy(judged, compare_func=compare))
     assert np.isfinite(answers[0][0]).all()

@@ -38,11 +38,16 @@ def save_model(path: Path, classes: tuple[str, ...] = CLASSES, size: int = SIZE,
         helper.make_node("Softmax", ["logits"], [changes.get("output", "probabilities")], axis=1),
     ]
     outputs = ["logits", changes.get("output", "probabilities")]
+    shapes: dict[str, list[Any]] = {output: ["N", count] for output in outputs}
+    if changes.get("maps"):  # the linear layer at every place
+        weights["kernels"] = weights["matrix"].T.reshape(count, 6, 1, 1).copy()
+        nodes.append(helper.make_node("Conv", ["r", "kernels", "bias"], ["maps"]))
+        shapes["maps"] = ["N", count, (size - 8) // 4 + 1, (size - 8) // 4 + 1]
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1, size, size])],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", count]) for output in outputs],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape) for output, shape in shapes.items()],
         [numpy_helper.from_array(values, key) for key, values in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

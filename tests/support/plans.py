@@ -55,6 +55,9 @@ def add_plan(
     (bundle.path / plan).write_bytes(data)
     shape = [-1, 1, bundle.size, bundle.size]
     answer = {"dtype": "fp32", "shape": [-1, len(bundle.classes)]}
+    maps = (
+        {} if bundle.maps is None else {"maps": {"dtype": "fp32", "shape": [*answer["shape"], *bundle.maps]}}
+    )
     beside = Sidecar(
         plan={"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)},
         onnx={"file": model, "sha256": bundle.files[model]["sha256"], "opset": 17},
@@ -65,7 +68,7 @@ def add_plan(
         precision={"asked": precision},
         profile=profile,
         inputs={"frame": {"dtype": "fp32", "shape": shape}},
-        outputs={"logits": answer, "probabilities": answer},
+        outputs={"logits": answer, "probabilities": answer, **maps},
     )
     write_json(bundle.path / f"{plan}.json", {**beside.to_dict(), **(sidecar or {})})
     return bundle.replace_files([plan, f"{plan}.json"])

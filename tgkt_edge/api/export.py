@@ -9,7 +9,7 @@ from tgkt_edge.bundle.bundle import MANIFEST, Bundle
 from tgkt_edge.bundle.engine_metadata import Profile
 from tgkt_edge.bundle.engines import PRECISIONS
 from tgkt_edge.errors import UsageError
-from tgkt_edge.export_options import DEFAULTS
+from tgkt_edge.export_options import DEFAULTS, RawInputType
 from tgkt_edge.notes import log_progress
 from tgkt_edge.optional_deps import require
 from tgkt_edge.trt.monitor import ProgressShown, nothing_shown
@@ -33,6 +33,9 @@ def export(
     verify: bool = True,
     skip_bad: bool = False,
     overwrite: bool = False,
+    maps: bool = DEFAULTS.maps,
+    raw: bool = DEFAULTS.raw,
+    raw_input: RawInputType = "sensor",
     trt: bool = False,
     target_sm: Sequence[str] = (),
     min_batch: int = PLANS.profile.min,
@@ -68,6 +71,11 @@ def export(
         verify: compare ONNX Runtime with torch, and each precision with FP32, on real frames.
         skip_bad: go on without frames that cannot be used. The run's own target frames are always read so.
         overwrite: replace what is in ``out``.
+        maps: give the graphs the output ``maps``, each class's evidence by place, where the network has such maps.
+            A bundle's graphs keep what they have.
+        raw: write ``model.raw.onnx`` and its like, too, one of each precision, which take raw counts of the sensor's
+            frame size and preprocess them in the graph; compared with preprocessing on real frames.
+        raw_input: their elements: "sensor", as the sensor gives them, or "int32".
         trt: build TensorRT plans, on the machine that will run them.
         target_sm: with TensorRT-RTX: compute capabilities to build for, e.g. ["89"], instead of the GPU's here.
         min_batch, opt_batch, max_batch: frames a call: fewest, what the plan is made fastest for, most.
@@ -107,6 +115,9 @@ def export(
         "verify=False": not verify,
         "skip_bad": skip_bad,
         "overwrite": overwrite,
+        "maps=False": not maps,
+        "raw": raw,
+        "raw_input": raw_input != DEFAULTS.raw_input,
     }
     of_plans = {
         "min_batch": min_batch != PLANS.profile.min,
@@ -119,6 +130,12 @@ def export(
         "hardware_compatible": hardware_compatible,
         "target_sm": bool(target_sm),
     }
+    if raw_input != DEFAULTS.raw_input and not raw:
+        raise UsageError(f"`raw_input={raw_input}`: only for graphs of raw counts. Give `raw=True`, too.")
+    if of_bundle and not maps:
+        raise UsageError(
+            f"`maps=False`: the graphs of {run}, a bundle, keep the outputs that they have. Export its run again."
+        )
     _refuse_combinations(run, out, of_bundle, trt, _named(of_files), _named(of_plans))
     if trt:
         if out is None:
@@ -141,6 +158,9 @@ def export(
         verify=verify,
         skip_bad=skip_bad,
         overwrite=overwrite,
+        maps=maps,
+        raw=raw,
+        raw_input=raw_input,
         say=log_progress,
     )
     if not trt:

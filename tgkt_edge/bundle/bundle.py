@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,15 @@ from typing import Any
 
 from tgkt_edge import __version__
 from tgkt_edge.bundle.file_kinds import file_kind
+from tgkt_edge.bundle.manifest_fields import (
+    check_resize_side,
+    finite,
+    grid_of,
+    is_temperature,
+    names_of,
+    raw_of,
+)
+from tgkt_edge.bundle.onnx_file import MAPS
 from tgkt_edge.errors import BundleError, ConfigError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.atomic import sha256_of, write_json
@@ -28,6 +36,8 @@ bundles lack it."""
 
 INPUT_NAME = "frame"
 OUTPUT_NAMES = ("logits", "probabilities")
+"""What every graph answers with, (N, K) float32 each."""
+
 MODEL_FILES = {
     "fp32": "model.onnx",
     "fp16": "model.fp16.onnx",
@@ -35,6 +45,9 @@ MODEL_FILES = {
     "int8-cpu": "model.int8-cpu.onnx",
 }
 """ONNX file of each precision. The graph takes ``frame`` (N, 1, S, S) float32 in [0, 1]."""
+
+RAW_FILES = {name: file.replace("model.", "model.raw.", 1) for name, file in MODEL_FILES.items()}
+"""ONNX file of each precision with preprocessing inside. The graph takes ``counts`` (1, H, W), raw counts."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,9 @@ class Bundle:
         calibration: how its probabilities were calibrated (:mod:`tgkt_edge.evaluation.temperature`), with
         ``temperature``; empty:
             they are the network's own.
+        maps: rows and columns of the output ``maps``; None: its graphs have none.
+        raw: input of the graphs that take raw counts: ``name``, ``dtype``, ``height``, ``width``, ``outputs``; empty:
+            there are none.
     """
 
     path: Path
@@ -63,6 +79,8 @@ class Bundle:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     verification: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    maps: tuple[int, int] | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict)
     tool_version: str = __version__
 
     @classmethod
@@ -96,16 +114,18 @@ class Bundle:
                 f"({tool.get('version', 'unknown') if isinstance(tool, dict) else 'unknown'})."
             )
         try:
-            _check_resize_side(values["input"])
+            check_resize_side(values["input"])
             bundle = cls(
                 path=path,
-                classes=_names(values["classes"]),
+                classes=names_of(values["classes"]),
                 sensor=SensorSpec.from_dict(values["sensor"], where=f"{manifest}: sensor"),
                 size=values["input"]["size"],
                 files=values["files"],
                 provenance=values["provenance"],
                 verification=values["verification"],
                 calibration=values.get("calibration", {}),
+                maps=grid_of(values.get("maps")),
+                raw=raw_of(values.get("raw")),
                 tool_version=values["tool"]["version"],
             )
         except (KeyError, TypeError, ConfigError) as error:
@@ -128,7 +148,7 @@ class Bundle:
             problem = "a file outside the bundle"
         elif not isinstance(self.provenance, dict) or not isinstance(self.verification, dict):
             problem = "provenance and verification: expected objects"
-        elif not isinstance(self.calibration, dict) or not _is_temperature(
+        elif not isinstance(self.calibration, dict) or not is_temperature(
             self.calibration.get("temperature", 1.0)
         ):
             problem = f"calibration = {self.calibration!r}: expected a temperature above 0"
@@ -170,6 +190,11 @@ class Bundle:
     def precisions(self) -> tuple[str, ...]:
         """The ONNX precisions this bundle holds."""
         return tuple(name for name, file in MODEL_FILES.items() if file in self.files)
+
+    @property
+    def raw_precisions(self) -> tuple[str, ...]:
+        """The precisions of which there is a graph that takes raw counts."""
+        return tuple(name for name, file in RAW_FILES.items() if file in self.files)
 
     def model(self, precision: str = "fp32") -> Path:
         """Path of the ONNX file of one precision, its checksum verified.
@@ -250,49 +275,14 @@ class Bundle:
                 "name": INPUT_NAME,
                 "size": self.size,
                 "resize_side": resize_side(self.size),
-                "outputs": list(OUTPUT_NAMES),
+                "outputs": [*OUTPUT_NAMES, *([MAPS] if self.maps else [])],
             },
+            **({"maps": dict(zip(("rows", "columns"), self.maps, strict=True))} if self.maps else {}),
+            **({"raw": dict(self.raw)} if self.raw else {}),
             "files": dict(self.files),
             "provenance": dict(self.provenance),
             "verification": dict(self.verification),
             **({"calibration": dict(self.calibration)} if self.calibration else {}),
         }
-        write_json(self.path / MANIFEST, _finite(manifest))
+        write_json(self.path / MANIFEST, finite(manifest))
         return self
-
-
-def _names(values: Any) -> tuple[str, ...]:
-    """A JSON list as a tuple. A string is refused: its letters would be taken for the names."""
-    if not isinstance(values, list):
-        raise TypeError(f"classes = {values!r}: expected a list of names")
-    return tuple(values)
-
-
-def _check_resize_side(given: Mapping[str, Any]) -> None:
-    """Raise TypeError if a manifest names another side than this program resizes to. Older manifests name none."""
-    size, side = given["size"], given.get("resize_side")
-    if (
-        side is None or isinstance(size, bool) or not isinstance(size, int) or size < 1
-    ):  # :meth:`Bundle._check` says so
-        return
-    if isinstance(side, bool) or side != resize_side(size):
-        raise TypeError(
-            f"input resize_side = {side!r}: frames are resized to {resize_side(size)} pixels for a size of {size}"
-        )
-
-
-def _is_temperature(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    )
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN or infinity: say null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
+from tgkt_edge.bundle.bundle import MODEL_FILES, RAW_FILES, Bundle
 from tgkt_edge.bundle.engines import FOLDER, here
 from tgkt_edge.bundle.file_kinds import file_kind
 from tgkt_edge.bundle.inspect_engine import describe_plan, inspect_plan
@@ -57,7 +57,7 @@ def inspect(path: Path | str) -> dict[str, Any]:
 
 def _bundle(path: Path) -> dict[str, Any]:
     bundle = Bundle.open(path)
-    problems, models, plans = [], {}, {}
+    problems, models, raw_models, plans = [], {}, {}, {}
     machine = None
     for name in bundle.files:
         try:
@@ -68,6 +68,9 @@ def _bundle(path: Path) -> dict[str, Any]:
         for precision, file in MODEL_FILES.items():
             if file == name:
                 models[precision] = _onnx(path / name)
+        for precision, file in RAW_FILES.items():
+            if file == name:
+                raw_models[precision] = _onnx(path / name)
         if name.startswith(f"{FOLDER}/") and name.endswith(".plan"):
             machine = machine or here()
             try:
@@ -84,10 +87,13 @@ def _bundle(path: Path) -> dict[str, Any]:
         "size": bundle.size,
         "files": dict(bundle.files),
         "models": models,
+        "raw": dict(bundle.raw),
+        "raw_models": raw_models,
         "plans": plans,
         "provenance": dict(bundle.provenance),
         "verification": dict(bundle.verification),
         "calibration": dict(bundle.calibration),
+        "maps": None if bundle.maps is None else list(bundle.maps),
         "problems": problems,
     }
 
@@ -135,8 +141,12 @@ def describe(seen: dict[str, Any], path: Path) -> list[str]:
     ]
     if seen["calibration"]:
         lines.append(f"  answers  logits divided by {seen['calibration']['temperature']:.3g} (calibrated)")
+    if seen["maps"]:
+        lines.append(f"  maps     {seen['maps'][0]} x {seen['maps'][1]} places of evidence for each class")
     for precision, model in seen["models"].items():
         lines.append(f"  {precision:<8} {MODEL_FILES[precision]}: {_model_line(model)}")
+    for precision, model in seen["raw_models"].items():
+        lines.append(f"  raw      {RAW_FILES[precision]}: {_model_line(model)}")
     for name, plan in seen["plans"].items():
         lines += [f"  {_plan_line(plan, name)}", *(f"  {line}" for line in describe_plan(plan))]
     lines += [f"  PROBLEM  {problem}" for problem in seen["problems"]]

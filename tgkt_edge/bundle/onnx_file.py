@@ -19,6 +19,10 @@ from pathlib import Path
 
 from tgkt_edge.errors import IncompatibleError
 
+MAPS = "maps"
+"""Output of graphs that have it: (N, K, h, w) float32, each class's evidence by place. Its mean over places is the
+logit."""
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 
 # TensorProto.DataType: name, bits an element.
@@ -100,6 +104,21 @@ def read_onnx(path: Path) -> OnnxInfo:
             f"{path} is no ONNX file, or a damaged one: it holds no graph. Export it again."
         )
     return info
+
+
+def maps_grid(info: OnnxInfo) -> tuple[int, int] | None:
+    """Rows and columns of a graph's output ``maps``; None: it has none.
+
+    Raises:
+        IncompatibleError: (exit 4) it has one of another shape than (N, K, h, w).
+    """
+    tensor = info.outputs.get(MAPS)
+    if tensor is None:
+        return None
+    shape = tensor.shape
+    if len(shape) != 4 or not isinstance(shape[2], int) or not isinstance(shape[3], int):
+        raise IncompatibleError(f"its output {MAPS} has shape {shape}, expected (N, K, rows, columns)")
+    return shape[2], shape[3]
 
 
 def _model(data: memoryview) -> OnnxInfo:

@@ -11,7 +11,7 @@ from tgkt_edge.api.export import PLANS, export
 from tgkt_edge.cli.build_progress import build_progress
 from tgkt_edge.cli.choices import Precision, words
 from tgkt_edge.cli.flags import as_flags
-from tgkt_edge.export_options import DEFAULTS, CalibrationMethod
+from tgkt_edge.export_options import DEFAULTS, CalibrationMethod, RawInputType
 
 
 def export_command(
@@ -66,6 +66,23 @@ def export_command(
         bool, typer.Option("--skip-bad", help="Go on without frames that cannot be used.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in -o.")] = False,
+    maps: Annotated[
+        bool,
+        typer.Option(
+            help="Give the graphs the output maps: each class's evidence by place, at no cost in time."
+        ),
+    ] = True,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw",
+            help="Write model.raw.onnx, too, and one of every other precision: raw counts in, preprocessing inside.",
+        ),
+    ] = False,
+    raw_input: Annotated[
+        RawInputType,
+        typer.Option(help="--raw: elements of the counts: as the sensor gives them, or int32, for TensorRT."),
+    ] = "sensor",
     trt: Annotated[
         bool,
         typer.Option(
@@ -131,6 +148,9 @@ def export_command(
         verify=verify,
         skip_bad=skip_bad,
         overwrite=overwrite,
+        maps=maps,
+        raw=raw,
+        raw_input=raw_input,
         trt=trt,
         target_sm=target_sm or (),
         min_batch=min_batch,

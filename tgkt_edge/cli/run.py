@@ -69,8 +69,8 @@ def run_command(
     engine: Annotated[
         str,
         typer.Option(
-            help="tensorrt, cuda or cpu (ONNX Runtime on a GPU or not), onnxruntime (either of these two); auto: the "
-            "first of tensorrt, cuda and cpu that works. One named here that does not work is an error."
+            help="tensorrt, cuda or cpu (ONNX Runtime on a GPU or not), onnxruntime (either of these two), openvino; "
+            "auto: the first of tensorrt, cuda and cpu that works. One named here that does not work is an error."
         ),
     ] = "auto",
     rebuild: Annotated[

@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
+from tgkt_edge.bundle.bundle import MODEL_FILES, RAW_FILES, Bundle
 from tgkt_edge.data.loading import load_frames, load_labelled_frames
+from tgkt_edge.data.raw_frames import load_raw_frames
 from tgkt_edge.errors import GateError, UsageError
 from tgkt_edge.evaluation import MAX_DROP
 from tgkt_edge.evaluation.accuracy_gate import GATE_FRAMES, ask, compare, network_inputs
 from tgkt_edge.evaluation.engine_timing import time_engines
+from tgkt_edge.evaluation.maps_check import check_maps
+from tgkt_edge.evaluation.raw_check import RAW_FRAMES, check_raw, raw_name
 from tgkt_edge.evaluation.tables import table
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.runtime.engines.base import Engine
+from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tgkt_edge.runtime.engines.select import open_engine
 
 
@@ -90,11 +94,40 @@ def verify(
             result["verification"][name] = {
                 "against": "fp32", **measured.to_dict(), "drop": measured.drop, "max_drop": max_drop, "passed": passed,
                 "ms": ms[name], "ms_fp32": ms["fp32"], "speed": ms["fp32"] / ms[name],
+                **check_maps(engines[name], inputs, name, engines[name].name),
             }  # fmt: skip
+        if frames is not None:
+            raws = [name for name in names if name in opened.raw_precisions]
+            result["verification"] |= _raw_graphs(opened, raws, Path(frames), skip_bad, max_drop)
     finally:
         for opened_engine in engines.values():
             opened_engine.close()
     return result
+
+
+def _raw_graphs(
+    bundle: Bundle, precisions: Sequence[str], frames: Path, skip_bad: bool, max_drop: float
+) -> dict[str, Any]:
+    """What :func:`check_raw` measures of the graphs that take raw counts, on ONNX Runtime and the CPU."""
+    if not precisions:
+        return {}
+    found = {}
+    raw = load_raw_frames(frames, bundle.sensor, RAW_FRAMES, skip_bad=skip_bad)
+    for name in precisions:
+        engine = OnnxRuntimeEngine(bundle.model(name), bundle.size, bundle.classes, ["CPUExecutionProvider"])
+        try:
+            found[raw_name(name)] = check_raw(
+                bundle.file(RAW_FILES[name]),
+                bundle.sensor,
+                bundle.size,
+                engine,
+                raw,
+                max_drop,
+                bundle.raw["dtype"],
+            )
+        finally:
+            engine.close()
+    return found
 
 
 def describe(result: dict[str, Any]) -> list[str]:
@@ -113,7 +146,7 @@ def describe(result: dict[str, Any]) -> list[str]:
                 f"{name} loses {found['drop']:.2%} (same class on {found['top1_agreement']:.1%}), "
                 f"`max_drop` allows {found['max_drop']:.2%}, and twice that to change class"
             )
-        if name != "fp32" and found["speed"] <= 1:
+        if name != "fp32" and found.get("speed", 2) <= 1:
             lines.append(f"{name} is no faster than fp32 on this machine ({found['speed']:.2f}x)")
     return lines
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES
 from tgkt_edge.bundle.engine_header import TYPES
-from tgkt_edge.bundle.onnx_file import read_onnx
+from tgkt_edge.bundle.onnx_file import MAPS, read_onnx
 from tgkt_edge.errors import IncompatibleError
 from tgkt_edge.system.gpu import Gpu, find_gpu
 from tgkt_edge.trt import library as trt
@@ -160,7 +160,7 @@ def _tensors(onnx: Path, network: trt.INetworkDefinition, size: int) -> tuple[di
         )
     )
     expected = {INPUT_NAME: {"dtype": "fp32", "shape": [-1, 1, size, size]}}
-    if inputs != expected or set(outputs) != set(OUTPUT_NAMES):
+    if inputs != expected or set(outputs) - {MAPS} != set(OUTPUT_NAMES):
         raise IncompatibleError(
             f"{onnx} is no graph of this bundle: inputs {inputs}, outputs {list(outputs)}; expected '{INPUT_NAME}' "
             f"fp32 [-1, 1, {size}, {size}] and {list(OUTPUT_NAMES)}. Export the run again."

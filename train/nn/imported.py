@@ -138,6 +138,29 @@ class MergingHead(nn.Module):
             found = ((found - largest).exp().sum(-1, keepdim=True).log() + largest).squeeze(-1)
         return found / self.temperature
 
+    def merge_maps(self, logits: Tensor, maps: Tensor) -> Tensor:
+        """Evidence by place of source classes to that of the task's, so that its mean over places is :meth:`merge`'s.
+
+        The logit of a merged class is the mean of its members' logits, weighted by their shares of its probability,
+        plus the entropy of these shares, which belongs to no place.
+
+        Args:
+            logits: (B, S) of source classes. maps: (B, S, h, w), whose means over places they are.
+
+        Returns:
+            (B, K, h, w).
+        """
+        found = maps[:, self.members.flatten()]  # (B, K M, h, w)
+        if self.merges:
+            each = (
+                logits[:, self.members.flatten()].unflatten(1, self.members.shape) + self.excluded
+            )  # (B, K, M)
+            shares = each.softmax(-1)
+            entropy = self.merge(logits) * self.temperature - (shares * each).sum(-1)  # (B, K)
+            found = found.unflatten(1, self.members.shape) * shares[..., None, None]
+            found = found.sum(2) + entropy[..., None, None]
+        return found / self.temperature
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) -> (B, K)."""
         return self.merge(self.linear(x))

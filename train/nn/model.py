@@ -77,8 +77,12 @@ def unit_rows(x: Tensor) -> Tensor:
 
     By way of the mean square, which half precision can hold where the sum of squares would overflow.
     """
-    length = (x.square().mean(1, keepdim=True) + 1e-24).sqrt() * math.sqrt(x.shape[1])
-    return x / length
+    return x / row_lengths(x)
+
+
+def row_lengths(x: Tensor) -> Tensor:
+    """What :func:`unit_rows` divides by: (B, C) -> (B, 1)."""
+    return (x.square().mean(1, keepdim=True) + 1e-24).sqrt() * math.sqrt(x.shape[1])
 
 
 class Standardize(nn.Module):

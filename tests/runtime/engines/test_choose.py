@@ -220,7 +220,7 @@ def test_an_engine_that_is_named_is_the_only_one_tried(fake: Fake, bundle: Bundl
     assert chosen(made, engine="cpu") == [f"{CPU}model.onnx, fp32"]
     assert chosen(made, engine="onnxruntime") == [f"{CPU}model.onnx, fp32 (no CUDA; -v says more)"]
     assert fake.deserialised == 0
-    assert set(ENGINES) == {"auto", "tensorrt", "cuda", "cpu", "onnxruntime"}
+    assert set(ENGINES) == {"auto", "tensorrt", "cuda", "cpu", "onnxruntime", "openvino"}
 
 
 def test_the_last_engine_in_line_raises_its_own_error(bundle: Bundle) -> None:

@@ -46,6 +46,7 @@ class Subject:
 @pytest.fixture(
     params=[
         "cpu",
+        "openvino",
         pytest.param("cuda", marks=pytest.mark.hardware),
         pytest.param("tensorrt", marks=pytest.mark.hardware),
         "tensorrt, GPU faked",
@@ -54,12 +55,19 @@ class Subject:
 def subject(request: pytest.FixtureRequest) -> Subject:
     if request.param == "cpu":
         return Subject(lambda bundle: open_engine(bundle, engine="cpu"))
+    if request.param == "openvino":
+        return Subject(openvino)
     if request.param == "cuda":
         return Subject(cuda)
     if request.param == "tensorrt":
         return Subject(tensorrt, 8)
     request.getfixturevalue("fake")
     return Subject(lambda bundle: open_engine(add_plan(bundle), engine="tensorrt"), 8)
+
+
+def openvino(bundle: Bundle) -> Engine:
+    pytest.importorskip("openvino")
+    return open_engine(bundle, engine="openvino")
 
 
 def cuda(bundle: Bundle) -> Engine:
@@ -159,6 +167,28 @@ def test_closed_engine_refuses(engine: Engine) -> None:
         engine.infer(unit(1))
 
 
+def test_maps_come_with_the_same_answers_where_the_graph_has_them(subject: Subject, bundle: Bundle) -> None:
+    plain = subject.open(bundle)
+    assert plain.grid is None  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="has no output maps"):
+        plain.infer_maps(unit(1))  # type: ignore[attr-defined]
+    plain.close()
+    save_model(bundle.path / "model.onnx", maps=True)
+    mapped = subject.open(dataclasses.replace(bundle, maps=(7, 7)).write())
+    assert mapped.grid == (7, 7)  # type: ignore[attr-defined]
+    logits, probabilities, maps = mapped.infer_maps(unit(3))  # type: ignore[attr-defined]
+    for ours, theirs in zip((logits, probabilities), mapped.infer(unit(3)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert maps.shape == (3, len(CLASSES), 7, 7)
+    assert maps.dtype == np.float32
+    np.testing.assert_allclose(maps.mean((2, 3)), logits, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="expected float32"):
+        mapped.infer_maps(unit(1).astype(np.float64))  # type: ignore[attr-defined]
+    mapped.close()
+    with pytest.raises(ValueError, match="closed"):
+        mapped.infer_maps(unit(1))  # type: ignore[attr-defined]
+
+
 def test_probabilities_are_calibrated_and_logits_are_not(subject: Subject, bundle: Bundle) -> None:
     shutil.copytree(bundle.path, bundle.path.with_name("soft"))
     soft = dataclasses.replace(bundle, path=bundle.path.with_name("soft"), calibration={"temperature": 2.0})
@@ -203,8 +233,11 @@ CHANGES: list[tuple[dict[str, Any], dict[str, str]]] = [
 def test_an_onnx_file_that_disagrees(bundle: Bundle, changes: dict[str, Any], text: Any) -> None:
     save_model(bundle.path / "model.onnx", **changes)
     edited = bundle.write()
-    with pytest.raises(IncompatibleError, match=text["onnx"]):
-        open_engine(edited, engine="cpu")
+    for name in ("cpu", "openvino"):
+        if name == "openvino":
+            pytest.importorskip("openvino")
+        with pytest.raises(IncompatibleError, match=text["onnx"]):
+            open_engine(edited, engine=name)
 
 
 @pytest.mark.parametrize(("changes", "text"), CHANGES)

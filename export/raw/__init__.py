@@ -1,0 +1,1 @@
+"""``model.raw.onnx``: raw counts of the sensor in, with all of preprocessing inside the graph."""
