@@ -59,6 +59,14 @@ def hang_up_as_usual() -> Iterator[None]:
     signal.signal(signal.SIGHUP, previous)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is kept in a user's cache folder, such as measured times, stays out of this user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Real frames that are not part of the project: ``TGKT_EDGE_DATA``, else ``../shared/data`` beside the checkout."""

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +26,15 @@ def test_the_variables_are_set_by_the_import_and_the_users_stay(module: str) -> 
         )
         found = json.loads(done.stdout)
         assert {name: found.get(name) for name in DEFAULTS} == {**DEFAULTS, **own}
+
+
+def test_openvino_is_imported_without_what_reports_to_its_vendor(tmp_path: Path) -> None:
+    """Its package alone would write ``~/intel`` and look a host up; nothing of that stays behind for others, either."""
+    pytest.importorskip("openvino")
+    code = (
+        "import sys; from tgkt_edge.library_defaults import import_openvino; library = import_openvino(); "
+        "assert library.Core().available_devices; assert 'openvino_telemetry' not in sys.modules"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert list(tmp_path.rglob("*")) == []

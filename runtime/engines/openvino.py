@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES
 from tgkt_edge.bundle.onnx_file import MAPS, read_onnx
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError
-from tgkt_edge.optional_deps import require
+from tgkt_edge.library_defaults import import_openvino
 from tgkt_edge.runtime.engines.base import Answer, Grid, MapsAnswer, check_batch, no_maps
 from tgkt_edge.runtime.engines.io_check import graph_disagreement
 from tgkt_edge.system.cpu import cpu_limit
@@ -49,7 +49,7 @@ class OpenVinoEngine:
             raise ValueError(
                 f"lanes = {lanes}, threads = {threads}: expected 1 lane or more, of one thread each if more"
             )
-        library = require("openvino", "openvino", "`engine=openvino`")
+        library = import_openvino()
         self._path, self._size, self._count = model_path, size, len(classes)
         info = read_onnx(model_path)
         problem = graph_disagreement(info, size, classes)

@@ -9,6 +9,7 @@ from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
 from tgkt_edge.bundle.engine_metadata import Here
 from tgkt_edge.bundle.engines import PRECISIONS, fitting, here, plan_names
 from tgkt_edge.errors import IncompatibleError, MissingDependency, TgktEdgeError, UsageError
+from tgkt_edge.evaluation.cpu_engines import openvino_is_faster
 from tgkt_edge.notes import LOGGER
 from tgkt_edge.optional_deps import install_command, require
 from tgkt_edge.runtime.engines.base import Engine
@@ -86,7 +87,8 @@ def open_engine(
         bundle: an opened bundle.
         precision: one of the bundle's precisions; "auto": fp16 where a GPU runs it and the bundle holds it, else fp32.
         engine: "tensorrt"; "cuda" or "cpu", both ONNX Runtime; "onnxruntime", the first of these two that works;
-            "openvino", on the CPU; or "auto", the first of tensorrt, cuda and cpu that works.
+            "openvino", on the CPU; or "auto", the first of tensorrt, cuda and cpu that works, on the CPU OpenVINO where
+            ``tgkt-edge benchmark`` measured it to be faster (:mod:`tgkt_edge.evaluation.cpu_engines`).
         say: takes a line for the engine that answers. warn: takes one for each engine that was skipped, and why; None:
             ``say`` does. Where nobody expects an engine (no plan, no GPU), the reason goes to the logger instead.
         rebuild: builds a TensorRT plan where none loads, e.g. :func:`tgkt_edge.trt.rebuild.rebuild_plan`;
@@ -195,6 +197,18 @@ def _cuda(asked: _Asked) -> tuple[Engine, str]:
 
 
 def _cpu(asked: _Asked) -> tuple[Engine, str]:
+    """ONNX Runtime; for "auto" OpenVINO, where ``tgkt-edge benchmark`` measured it to be faster on this machine."""
+    precision = asked.of("fp32")[0]
+    ratio = None
+    if asked.engine == "auto" and asked.lanes == 1 and precision in asked.bundle.precisions:
+        ratio = openvino_is_faster(asked.bundle, precision)
+    if ratio is not None:
+        try:
+            engine, what = _openvino(asked)
+        except TgktEdgeError as error:  # removed or changed since
+            LOGGER.debug(f"engine openvino is skipped: {error}")
+        else:
+            return engine, f"{what}; {ratio:.2f} times as fast as ONNX Runtime when it was measured here"
     return _onnxruntime(asked, asked.of("fp32")[0], [CPU])
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,10 @@ def test_every_command_writes_what_it_was_told_and_looks_no_host_up(
         "benchmark {out}/bundle --seconds 0.2 --rounds 1 --engine cpu",
         "doctor --json",
     ]
+    if find_spec("openvino") is not None:
+        commands.append(
+            "run {out}/bundle --camera {data}/clip --engine openvino --sink jsonl:{out}/again.jsonl"
+        )
     for command in commands:
         words = command.format(source=run.parent / "source.safetensors", data=data, out=out).split()
         seen = watch(COMMAND, *words)

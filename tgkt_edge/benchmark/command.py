@@ -17,6 +17,7 @@ from tgkt_edge.benchmark.rows import Row
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import UsageError
 from tgkt_edge.evaluation.accuracy_gate import compare
+from tgkt_edge.evaluation.cpu_engines import remember
 from tgkt_edge.evaluation.verify import real_inputs
 from tgkt_edge.preprocess import CODE_MAX, to_unit
 from tgkt_edge.runtime import ENGINES
@@ -135,6 +136,9 @@ def benchmark(
     result["state"]["after"] = result["state"]["after"] or machine_state(root)
     result["state"]["limited_by"] = sorted(seen)
     result["rows"] = _compared(rows, truth)
+    if threads is None and not result["interrupted"]:
+        for line in remember(opened, result["rows"]):
+            say(line)
     for found in result["rows"]:
         if result["interrupted"] and not found["ran"] and not found["why"]:
             found["why"] = "interrupted before its first round"
