@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.openvino import need_openvino
 from tgkt_edge.library_defaults import DEFAULTS
 
 
@@ -30,7 +31,7 @@ def test_the_variables_are_set_by_the_import_and_the_users_stay(module: str) -> 
 
 def test_openvino_is_imported_without_what_reports_to_its_vendor(tmp_path: Path) -> None:
     """Its package alone would write ``~/intel`` and look a host up; nothing of that stays behind for others, either."""
-    pytest.importorskip("openvino")
+    need_openvino()
     code = (
         "import sys; from tgkt_edge.library_defaults import import_openvino; library = import_openvino(); "
         "assert library.Core().available_devices; assert 'openvino_telemetry' not in sys.modules"

@@ -39,8 +39,8 @@ def apply_library_defaults(environment: MutableMapping[str, str] = os.environ) -
 
 
 def import_openvino() -> Any:
-    """Import and return OpenVINO with the part left out that collects telemetry: its converter, which this program never
-    calls, then takes a stub of its own. A program that imported OpenVINO before this one has it already.
+    """Import and return OpenVINO without the part that collects telemetry, for which its converter, never called here,
+    then takes a stub of its own. A program that imported OpenVINO before this one has it already.
 
     Raises:
         MissingDependency: (exit 6) it is not installed, or cannot be loaded.

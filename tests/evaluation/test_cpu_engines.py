@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.bundles import save_bundle, save_model
+from tests.support.openvino import need_openvino
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.evaluation import cpu_engines
 from tgkt_edge.evaluation.cpu_engines import cache_file, openvino_is_faster, remember
@@ -73,7 +74,7 @@ def test_another_file_processor_or_version_was_not_measured(
 
 
 def test_auto_takes_it_and_says_why_and_who_is_named_stays(bundle: Bundle) -> None:
-    pytest.importorskip("openvino")
+    need_openvino()
     lines: list[str] = []
     assert open_engine(bundle, say=lines.append).name == "onnxruntime, CPU"
     remember(bundle, rows([10], [5]))

@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.bundles import CLASSES, save_model
+from tests.support.openvino import need_openvino
 from tests.support.plans import Fake, Real, add_plan
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.bundle.engine_metadata import Profile
@@ -66,7 +67,7 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 
 
 def openvino(bundle: Bundle) -> Engine:
-    pytest.importorskip("openvino")
+    need_openvino()
     return open_engine(bundle, engine="openvino")
 
 
@@ -235,7 +236,7 @@ def test_an_onnx_file_that_disagrees(bundle: Bundle, changes: dict[str, Any], te
     edited = bundle.write()
     for name in ("cpu", "openvino"):
         if name == "openvino":
-            pytest.importorskip("openvino")
+            need_openvino()
         with pytest.raises(IncompatibleError, match=text["onnx"]):
             open_engine(edited, engine=name)
 
