@@ -21,7 +21,7 @@ def grid_of(given: Any) -> tuple[int, int] | None:
     if given is None:
         return None
     rows, columns = (given.get("rows"), given.get("columns")) if isinstance(given, dict) else (None, None)
-    if not (_is_count(rows) and _is_count(columns)):
+    if rows is None or columns is None or not (_is_count(rows) and _is_count(columns)):
         raise TypeError(f"maps = {given!r}: expected rows and columns, positive numbers")
     return int(rows), int(columns)
 
