@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -109,14 +110,12 @@ def main() -> None:
                     OnnxRuntimeEngine(path, given.size, CLASSES, ["CPUExecutionProvider"], given.threads)
                     for path in paths
                 )
-                ms = measure(
-                    {
-                        "plain": lambda plain=plain: plain.infer(frame),
-                        "not asked for": lambda mapped=mapped: mapped.infer(frame),
-                        "fetched": lambda mapped=mapped: mapped.infer_maps(frame),
-                    },
-                    given.rounds,
-                )
+                ways: dict[str, Callable[[], object]] = {
+                    "plain": partial(plain.infer, frame),
+                    "not asked for": partial(mapped.infer, frame),
+                    "fetched": partial(mapped.infer_maps, frame),
+                }
+                ms = measure(ways, given.rounds)
                 cells = [f"{statistics.median(one):.2f} ({min(one):.2f})" for one in ms.values()]
                 ratios = [
                     statistics.median(b / a for a, b in zip(ms["plain"], ms[way], strict=True)) - 1

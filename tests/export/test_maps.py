@@ -186,11 +186,11 @@ def test_the_last_average_over_places_is_remembered_however_it_is_written() -> N
         lambda x: torch.mean(x, (2, 3)),
     ):
         with LastPooling() as pooling:
-            average(x)  # type: ignore[operator]
+            average(x)
             nn.AvgPool2d(2)(x)  # leaves places
             x.mean()
         assert pooling.before is x
-        torch.testing.assert_close(pooling.after.flatten(1), x.mean((2, 3)))  # type: ignore[union-attr]
+        torch.testing.assert_close(pooling.after.flatten(1), x.mean((2, 3)))
 
 
 # Bundles
@@ -235,8 +235,8 @@ def test_the_manifest_says_whether_they_are_there(
     assert [one.name for one in onnx.load(str(without.model())).graph.output] == ["logits", "probabilities"]
     # Both answer alike, and a precision that is added later follows its reference.
     x = frames(SIDE).numpy()
-    answers = [open_engine(one, engine="cpu").infer(x)[0] for one in (bundle, without)]
-    np.testing.assert_array_equal(*answers)
+    ours, theirs = (open_engine(one, engine="cpu").infer(x)[0] for one in (bundle, without))
+    np.testing.assert_array_equal(ours, theirs)
     more = export(without.path, tmp_path / "more", precisions=["fp16"], calibrate=data / "target", max_drop=1)
     assert (more.maps, without.maps) == (None, None)
     assert open_engine(more, "fp16", "cpu").grid is None  # type: ignore[attr-defined]
@@ -263,7 +263,7 @@ def test_maps_that_do_not_add_up_are_found(bundle: Bundle, inputs: Any, tmp_path
     model = onnx.load(str(bundle.model()))
     (last,) = (node for node in model.graph.node if "maps" in node.output)
     last.output[0] = "right"
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1.01), "wrong"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1.01, np.float32), "wrong"))
     model.graph.node.append(onnx.helper.make_node("Mul", ["right", "wrong"], ["maps"]))
     onnx.save(model, tmp_path / "model.onnx")
     engine = OnnxRuntimeEngine(tmp_path / "model.onnx", SIDE, CLASSES)

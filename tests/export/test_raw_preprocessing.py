@@ -51,8 +51,9 @@ def differing_codes(frame: NDArray[Any], spec: SensorSpec, size: int, kind: Any 
 def test_golden_frames(name: str) -> None:
     case = CASES[name]
     spec = SensorSpec.from_dict(case["sensor"])
-    frame = cv2.imread(str(GOLDEN / case["frame"]), cv2.IMREAD_UNCHANGED).astype(spec.numpy_dtype)
-    assert differing_codes(frame, spec, case["size"]) == 0
+    frame = cv2.imread(str(GOLDEN / case["frame"]), cv2.IMREAD_UNCHANGED)
+    assert frame is not None
+    assert differing_codes(frame.astype(spec.numpy_dtype), spec, case["size"]) == 0
 
 
 def with_holes(shape: tuple[int, int], share: float, seed: int) -> NDArray[np.uint16]:

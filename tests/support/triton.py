@@ -40,7 +40,7 @@ def _value(token: str, tokens: Iterator[str]) -> Any:
     if token == "{":
         return _message(tokens, "}")
     if token == "[":
-        found = []
+        found: list[Any] = []
         for one in tokens:
             if one == "]":
                 return found

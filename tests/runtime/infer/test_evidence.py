@@ -23,7 +23,7 @@ def test_holes_are_counted_where_they_lie() -> None:
     frame[:, :32] = 0  # nobody sees it
     frame[16:128, 256:368] = 0  # half of the upper right place
     frame[240:, :] = 0  # nobody sees it
-    np.testing.assert_allclose(unmeasured(frame, DEPTH, 224, (2, 2)), [[0, 0.5], [0, 0]], atol=1e-6)
+    np.testing.assert_allclose(unmeasured(frame, DEPTH, 224, (2, 2)), [[0.0, 0.5], [0.0, 0.0]], atol=1e-6)
 
 
 def test_pixels_on_an_edge_are_shared_out() -> None:
