@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from tgkt_edge.export.maps import PlaceHead
 from tgkt_edge.train.nn.imported import ImportedClassifier, Pixels
+from tgkt_edge.train.nn.maps import LAST, PlaceHead
 from tgkt_edge.train.nn.model import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -36,13 +36,10 @@ from tgkt_edge.train.nn.model import (
 )
 from tgkt_edge.train.nn.normals import surface_normals
 
-LAST = 4
-"""Number of a ResNet's last layer."""
-
 
 class Folded(nn.Module):
     """``frame`` (N, 1, S, S) float32 in [0, 1] -> logits (N, K) and probabilities (N, K), as Deployed gives them; and
-    with ``maps`` (N, K, h, w), see :mod:`tgkt_edge.export.maps`.
+    with ``maps`` (N, K, h, w), see :mod:`tgkt_edge.train.nn.maps`.
 
     Args:
         model: in evaluation mode; its classifier a plain linear layer. Left as it is.

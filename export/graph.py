@@ -17,10 +17,11 @@ from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES
 from tgkt_edge.bundle.onnx_file import MAPS
 from tgkt_edge.errors import GateError
 from tgkt_edge.export.fuse import Folded, can_fold
-from tgkt_edge.export.maps import Unfolded, mean_of_last_map
+from tgkt_edge.export.maps import Unfolded
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.nn.imported import ImportedClassifier
+from tgkt_edge.train.nn.maps import mean_of_last_map
 from tgkt_edge.train.nn.model import Classifier, normalise
 
 OPSET = 18
@@ -69,7 +70,7 @@ def export_onnx(
     Args:
         fold: make it for speed, see :mod:`tgkt_edge.export.fuse`, where the network is a ResNet. False: the plain
             network, to compare with.
-        maps: give it the output ``maps``, see :mod:`tgkt_edge.export.maps`, where the network has such maps.
+        maps: give it the output ``maps``, see :mod:`tgkt_edge.train.nn.maps`, where the network has such maps.
 
     Returns:
         Whether it has that output.
@@ -85,7 +86,6 @@ def export_onnx(
         model = deployed.model
         maps = maps and mean_of_last_map(model, size)
         if maps:
-            assert isinstance(model, ImportedClassifier)
             network = Unfolded(model)
     names = [*OUTPUT_NAMES, *([MAPS] if maps else [])]
     # The exporter prints its steps to stdout, which is for machines here; and warns of what it handles itself.

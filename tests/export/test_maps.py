@@ -23,12 +23,19 @@ from tgkt_edge.evaluation.verify import verify
 from tgkt_edge.export.export import export
 from tgkt_edge.export.fuse import Folded
 from tgkt_edge.export.graph import Deployed, export_onnx
-from tgkt_edge.export.maps import LastPooling, PlaceHead, area_shares, mean_of_last_map, over_areas
 from tgkt_edge.runtime import open_engine
 from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.nn.architectures import build, cut
 from tgkt_edge.train.nn.imported import ImportedClassifier, MergingHead, Pixels, Trunk
+from tgkt_edge.train.nn.maps import (
+    LastPooling,
+    PlaceHead,
+    area_shares,
+    class_maps,
+    mean_of_last_map,
+    over_areas,
+)
 from tgkt_edge.train.nn.model import SceneClassifier, normalise
 
 GROUPS = ((0, 3), (1,), (2, 4, 5))
@@ -120,6 +127,9 @@ def test_the_mean_of_a_map_is_the_logit(pooled: tuple[int, ...], side: int) -> N
     torch.testing.assert_close(logits, expected[0], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(probabilities, expected[1], rtol=1e-4, atol=1e-4)
     assert maps.std((2, 3)).min() > 0  # they do differ by place
+    of_the_plain_network = class_maps(model, normalise(frames(side)))
+    assert of_the_plain_network is not None
+    torch.testing.assert_close(of_the_plain_network, maps, rtol=1e-3, atol=1e-4 * float(maps.abs().max()))
 
 
 def test_the_map_is_the_class_layer_on_that_places_features() -> None:
@@ -153,8 +163,9 @@ def test_the_map_is_the_class_layer_on_that_places_features() -> None:
 def test_which_networks_have_maps(name: str, has: bool, tmp_path: Path) -> None:
     model = imported(name)
     side = 224 if name.startswith("vit") else 64
-    if name != "resnet18":  # which is folded, and has them for certain
-        assert mean_of_last_map(model, side) == has
+    assert mean_of_last_map(model, side) == has
+    plain = class_maps(model, normalise(frames(side)))
+    assert (plain is not None) == has
     if name not in ("resnet18", "mobilenet_v2", "mobilenet_v3_large"):
         return  # slow to export, and no other path
     path = tmp_path / "model.onnx"
@@ -171,6 +182,8 @@ def test_which_networks_have_maps(name: str, has: bool, tmp_path: Path) -> None:
         logits, _, maps = engine.infer_maps(x)
         np.testing.assert_allclose(maps.mean((2, 3)), logits, atol=1e-5 * np.abs(logits).max())
         assert np.ptp(maps, axis=(2, 3)).min() > 0
+        assert plain is not None
+        np.testing.assert_allclose(maps, plain.numpy(), rtol=1e-3, atol=1e-4 * np.abs(maps).max())
     else:
         with pytest.raises(ValueError, match="has no output maps"):
             engine.infer_maps(x)

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from tgkt_edge.preprocess import CODE_MAX
 from tgkt_edge.sensor import RawFrame, SensorSpec, positions
 
+_STRONGEST = 0.75  # share of the colour where the evidence is strongest
+_FOR, _AGAINST = (0, 120, 255), (255, 130, 30)  # BGR: orange, blue
+
 
 def frame_uri(codes: NDArray[np.uint16], kind: str, side: int) -> str:
     """A frame as the network gets it.
@@ -22,6 +25,23 @@ def frame_uri(codes: NDArray[np.uint16], kind: str, side: int) -> str:
     """
     grey = (codes // (CODE_MAX // 255)).clip(0, 255).astype(np.uint8)
     return _jpeg(_tinted(grey, kind), side, side)
+
+
+def evidence_uri(codes: NDArray[np.uint16], evidence: NDArray[np.float32], side: int) -> str:
+    """A frame in grey with the evidence for a class over it: warm where it speaks for the class, cool against it.
+
+    Args:
+        codes: (R, R) uint16, as the network gets them. evidence: (h, w), its places side by side over the frame; the
+            largest has the strongest colour.
+    """
+    grey = (codes // (CODE_MAX // 255)).clip(0, 255).astype(np.float32)
+    size = len(codes)
+    smooth = cv2.resize(evidence.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
+    most = max(float(np.abs(evidence).max()), 1e-12)
+    strength = np.abs(smooth / most)[..., None].clip(0, 1) * _STRONGEST
+    tint = np.where(smooth[..., None] > 0, np.array(_FOR, np.float32), np.array(_AGAINST, np.float32))
+    mixed = grey[..., None] * (1 - strength) + tint * strength
+    return _jpeg(mixed.clip(0, 255).astype(np.uint8), side, side)
 
 
 def rgb_uri(rgb: NDArray[np.uint8], side: int) -> str:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from tgkt_edge.preprocess import center_crop
 from tgkt_edge.train.batches import Store, center_views
+from tgkt_edge.train.nn.maps import class_maps
 from tgkt_edge.train.nn.model import IMAGENET_MEAN, IMAGENET_STD, Translator, normalise
-from tgkt_edge.train.report.images import frame_uri, rgb_uri
+from tgkt_edge.train.report.images import evidence_uri, frame_uri, rgb_uri
 from tgkt_edge.train.report.material import Answers, Findings, Material
 
 SIDE = 160
@@ -39,13 +40,16 @@ def held_strip(material: Material, findings: Findings) -> list[dict[str, Any]]:
 
 
 def target_strip(material: Material, findings: Findings) -> list[dict[str, Any]]:
-    """Target frames of all predicted classes, with their translations where there is a T; see :func:`_figure`."""
+    """Target frames of all predicted classes, with their translations where there is a T, and with the evidence for
+    what the target network answers, where it has such maps; see :func:`_figure`."""
     by_class = np.argsort(findings.answers["target"].named, kind="stable")
     rows = by_class[_spread(len(by_class))]
     figures = []
+    evidence = _evidence(material, rows)
     for i, translated in zip(rows, _translations(material, material.target.codes, rows), strict=True):
         shots = [("frame", _frame(material, material.target.codes[i]))]
         shots += [("translated", translated)] if translated else []
+        shots += [evidence[int(i)]] if int(i) in evidence else []
         answers = list(findings.answers.items())
         figures.append(_figure(shots, material.target.names[i], _lines(material, answers, i)))
     return figures
@@ -59,8 +63,12 @@ def _crop(material: Material, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return center_crop(image, material.config.image_size)
 
 
+def _crop_codes(codes: NDArray[np.uint16], size: int) -> NDArray[np.uint16]:
+    return center_crop(codes, size)
+
+
 def _frame(material: Material, codes: NDArray[np.uint16]) -> str:
-    return frame_uri(center_crop(codes, material.config.image_size), material.sensor.kind, SIDE)
+    return frame_uri(_crop_codes(codes, material.config.image_size), material.sensor.kind, SIDE)
 
 
 def _translations(material: Material, codes: NDArray[np.uint16], rows: NDArray[np.int64]) -> list[str]:
@@ -70,6 +78,25 @@ def _translations(material: Material, codes: NDArray[np.uint16], rows: NDArray[n
         return [""] * len(rows)
     images = translated(translators[0], codes[rows], material.config.image_size, material.device)
     return [rgb_uri(image, SIDE) for image in images]
+
+
+def _evidence(material: Material, rows: NDArray[np.int64]) -> dict[int, tuple[str, str]]:
+    """(title, picture) of the target network's evidence for its answer, by row; none where the network has no maps."""
+    model = material.models["target"]
+    if model.translator is not None:
+        return {}
+    size, codes = material.config.image_size, material.target.codes
+    store = Store(codes[rows], material.device)
+    frames = store.take(center_views(np.arange(len(rows)), store.side, size), size)
+    maps = class_maps(model.network, normalise(frames))
+    if maps is None:
+        return {}
+    found = {}
+    for i, one in zip(rows, maps.float().cpu().numpy(), strict=True):
+        answer = int(one.mean((1, 2)).argmax())
+        picture = evidence_uri(_crop_codes(codes[i], size), one[answer], SIDE)
+        found[int(i)] = (f"evidence for {material.classes[answer]}", picture)
+    return found
 
 
 @torch.no_grad()

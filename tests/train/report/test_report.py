@@ -190,8 +190,8 @@ def test_the_page_shows_everything_it_should(finished: Run) -> None:
     assert plain.index(headline) < plain.index(meaning) < plain.index("<h2>Why")  # the finding comes first
     for jargon in ("nats", "T(frame)", "T's path", "KL on", "(biased)", ">Structure<"):
         assert jargon not in plain
-    # Held-out pairs: RGB, frame, translation of three; target frames: frame and translation of eight.
-    assert Page(text).tags.count("img") == 3 * 3 + 8 * 2
+    # Held-out pairs: RGB, frame, translation of three; target frames: frame, translation and evidence of eight.
+    assert Page(text).tags.count("img") == 3 * 3 + 8 * 3
     for chart in re.findall(r"<svg.*?</svg>", text, flags=re.S):
         ElementTree.fromstring(chart)  # well-formed
 

@@ -1,0 +1,206 @@
+"""Evidence by place: each class's evidence at each place of a network's last feature map.
+
+After the last convolution there are only averages over places and matrix products, which may trade places: the class
+layer is applied at every place, and the mean of a class's map over all places is its logit. So maps are no estimate and
+need no gradients. What belongs to no place is spread evenly over all: the class layer's bias, and of merged classes the
+part of the logit that comes from having several members.
+
+Layers with more places than the last are averaged over its places, each pixel shared out by area, so that the mean over
+places stays the mean over pixels. The length that a pooled layer is brought to is one number for an image and layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from tgkt_edge.train.nn.imported import MergingHead
+from tgkt_edge.train.nn.model import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LAYER_WIDTHS,
+    Classifier,
+    SceneClassifier,
+    Standardize,
+    normalise,
+    row_lengths,
+)
+from tgkt_edge.train.nn.normals import surface_normals
+
+LAST = 4
+"""Number of a ResNet's last layer."""
+
+_SAME = 1e-4
+"""What a feature may differ by from the mean of a feature map, as a share of the largest, to be that mean."""
+
+
+class PlaceHead(nn.Module):
+    """A linear layer over pooled feature maps, applied before the pooling.
+
+    Args:
+        head: sees the pooled maps side by side. widths: channels of each map, whose sum ``head`` takes.
+    """
+
+    bias: Tensor
+
+    def __init__(self, head: nn.Linear, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.count = len(widths)
+        for number, part in enumerate(head.weight.detach().split(list(widths), 1)):
+            self.register_buffer(f"weight{number}", part.clone())  # (K, C)
+        self.register_buffer("bias", head.bias.detach().clone().view(1, -1, 1, 1))
+
+    def forward(self, layers: Sequence[Tensor], lengths: Sequence[Tensor | None]) -> Tensor:
+        """Evidence of K classes by place.
+
+        Args:
+            layers: (N, C, h, w) each, the last with the fewest places. lengths: (N, 1), what each layer's mean over
+                places is divided by; None: nothing.
+
+        Returns:
+            (N, K, h, w) of the last layer's h and w; the mean over places is the head's output.
+        """
+        grid = layers[-1].shape[2:]
+        found: Tensor = self.bias
+        for number, (layer, length) in enumerate(zip(layers, lengths, strict=True)):
+            weight = getattr(self, f"weight{number}")
+            part = torch.matmul(weight, layer.flatten(2)).unflatten(2, layer.shape[2:])  # (N, K, h', w')
+            part = over_areas(part, grid)
+            found = found + (part if length is None else part / length[:, :, None, None])
+        return found
+
+
+def over_areas(maps: Tensor, grid: Sequence[int]) -> Tensor:
+    """(..., h', w') averaged over areas to (..., h, w) of ``grid``, none larger than before; the mean stays."""
+    for dim, count in ((-1, grid[1]), (-2, grid[0])):
+        length = maps.shape[dim]
+        if length == count:
+            continue
+        shares = area_shares(length, count).to(maps)
+        maps = maps @ shares.T if dim == -1 else shares @ maps
+    return maps
+
+
+def area_shares(length: int, count: int) -> Tensor:
+    """(count, length) float64: what each of ``length`` pixels is of the mean over each of ``count`` equal areas.
+
+    Each row adds up to 1, each column to count / length.
+    """
+    edge = torch.arange(count + 1, dtype=torch.float64) * length / count
+    pixel = torch.arange(length, dtype=torch.float64)
+    last = torch.minimum(edge[1:, None], pixel + 1)
+    return (last - torch.maximum(edge[:-1, None], pixel)).clamp_min(0) * count / length
+
+
+class LastPooling(TorchFunctionMode):
+    """Remembers what the last average over all places of a feature map was taken of, however it is written.
+
+    Attributes:
+        before: (N, C, h, w), and ``after``, (N, C) or with ones behind; None: there was no such average.
+    """
+
+    _AVERAGES = (F.adaptive_avg_pool2d, F.avg_pool2d, torch.mean, Tensor.mean)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: Tensor | None = None
+        self.after: Tensor | None = None
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func in self._AVERAGES and isinstance(found, Tensor):
+            given = args[0] if args else (kwargs or {})["input"]
+            pooled = given.dim() == 4 and found.dim() >= 2 and found.shape[:2] == given.shape[:2]
+            if pooled and all(size == 1 for size in found.shape[2:]):
+                self.before, self.after = given, found
+        return found
+
+
+def mean_of_last_map(model: Classifier, size: int) -> bool:
+    """Whether what the class layer sees is the mean over places of the network's last feature map, standardised.
+
+    Tried on random images of ``size`` pixels. Where another layer with an activation, or a normalization of the
+    features, comes between, it is not; nor where several layers are pooled.
+    """
+    if not isinstance(getattr(model, "standard", None), Standardize):
+        return False
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.rand(2, 1, size, size, generator=generator)
+    with torch.inference_mode(), LastPooling() as pooling:
+        features = model.features(normalise(frames).to(next(model.parameters()).device))
+    if pooling.after is None or pooling.after.flatten(1).shape != features.shape:
+        return False
+    expected = model.standard(pooling.after.flatten(1).float())
+    return bool((features - expected).abs().max() <= _SAME * features.abs().max())
+
+
+def class_layer(model: Classifier) -> tuple[nn.Linear, MergingHead | None]:
+    """The last linear layer, and what merges its outputs into the task's classes, if anything."""
+    if isinstance(model.classifier, MergingHead):
+        return model.classifier.linear, model.classifier
+    return model.classifier, None
+
+
+def on_pooled(model: Classifier) -> nn.Linear:
+    """Class layer and standardisation as one layer over the pooled features, in float32."""
+    linear, standard = class_layer(model)[0], model.standard
+    joined = nn.Linear(linear.in_features, linear.out_features)
+    weight = linear.weight.detach().double() / standard.scale.double()
+    bias = linear.bias.detach().double() - weight @ standard.mean.double()
+    joined.weight = nn.Parameter(weight.float(), requires_grad=False)
+    joined.bias = nn.Parameter(bias.float(), requires_grad=False)
+    return joined.to(linear.weight.device)
+
+
+@torch.no_grad()
+def class_maps(model: Classifier, x: Tensor) -> Tensor | None:
+    """Evidence by place, of a network as it was trained, to look at; exported graphs have the same.
+
+    Args:
+        x: (B, 3, H, W) normalised RGB; the model is in evaluation mode.
+
+    Returns:
+        (B, K, h, w), whose mean over places is the model's logits; None: the network has no such maps.
+    """
+    if isinstance(model, SceneClassifier):
+        return _scene_maps(model, x)
+    if not mean_of_last_map(model, x.shape[-1]):
+        return None
+    with LastPooling() as pooling:
+        features = model.features(x)
+    assert pooling.before is not None
+    linear, merging = class_layer(model)
+    maps: Tensor = PlaceHead(on_pooled(model), [linear.in_features])([pooling.before.float()], [None])
+    return maps if merging is None else merging.merge_maps(linear(features), maps)
+
+
+def _scene_maps(model: SceneClassifier, x: Tensor) -> Tensor:
+    if model.normals:
+        x = normalise(surface_normals(x[:, :1] * IMAGENET_STD[0] + IMAGENET_MEAN[0]))
+    net, seen = model.backbone, []
+    x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+    for number in range(1, LAST + 1):
+        x = getattr(net, f"layer{number}")(x)
+        if number in (model.pooled or (LAST,)):
+            seen.append(x.float())
+    if model.pooled:
+        lengths = [row_lengths(layer.mean((2, 3))) for layer in seen]
+        place_head = PlaceHead(on_pooled(model), [LAYER_WIDTHS[number] for number in model.pooled])
+        return place_head(seen, lengths)  # type: ignore[no-any-return]
+    # Bottleneck and classifier are affine: what they make of zero and of each unit is all there is to know of them.
+    width = model.bottleneck.linear.in_features
+    bias = model.classifier(model.bottleneck(x.new_zeros(1, width)))  # (1, K)
+    units = model.classifier(model.bottleneck(torch.eye(width, device=x.device, dtype=x.dtype))) - bias
+    head = nn.Linear(width, bias.shape[1])
+    head.weight, head.bias = (
+        nn.Parameter(units.T, requires_grad=False),
+        nn.Parameter(bias[0], requires_grad=False),
+    )
+    return PlaceHead(head, [width])(seen, [None])  # type: ignore[no-any-return]
