@@ -41,17 +41,17 @@ from tgkt_edge.train.nn.model import SceneClassifier, normalise
 GROUPS = ((0, 3), (1,), (2, 4, 5))
 
 
-def imported(name: str, groups: Any = GROUPS) -> ImportedClassifier:
+def imported(name: str, side: int) -> ImportedClassifier:
     """A network of torchvision's with random weights, and three classes merged of six."""
     torch.manual_seed(0)
     parts = cut(build(name, 6))
     assert parts is not None
-    model = ImportedClassifier(Trunk(parts.network, Pixels()), parts.width, groups, {"arch": name}).eval()
+    model = ImportedClassifier(Trunk(parts.network, Pixels()), parts.width, GROUPS, {"arch": name}).eval()
     for module in model.modules():  # statistics of such frames, or the last features would hardly differ
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
     with torch.no_grad():
-        model.train()(normalise(frames(64, 8)))
+        model.train()(normalise(frames(side, 8)))
     model.eval()
     model.standardize(
         torch.randn(parts.width).double(), torch.rand(parts.width).double() + 0.5
@@ -161,8 +161,8 @@ def test_the_map_is_the_class_layer_on_that_places_features() -> None:
     ],
 )
 def test_which_networks_have_maps(name: str, has: bool, tmp_path: Path) -> None:
-    model = imported(name)
     side = 224 if name.startswith("vit") else 64
+    model = imported(name, side)
     assert mean_of_last_map(model, side) == has
     plain = class_maps(model, normalise(frames(side)))
     assert (plain is not None) == has
