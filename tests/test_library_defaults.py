@@ -33,7 +33,7 @@ def test_openvino_is_imported_without_what_reports_to_its_vendor(tmp_path: Path)
     """Its package alone would write ``~/intel`` and look a host up; nothing of that stays behind for others, either."""
     need_openvino()
     code = (
-        "import sys; from tgkt_edge.library_defaults import import_openvino; library = import_openvino(); "
+        "import sys; from tgkt_edge.optional_deps import import_openvino; library = import_openvino(); "
         "assert library.Core().available_devices; assert 'openvino_telemetry' not in sys.modules"
     )
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}

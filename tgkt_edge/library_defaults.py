@@ -2,18 +2,15 @@
 
 ONNX Runtime's wheels for Linux collect telemetry from 1.32 on: importing it writes a device id and an upload queue to
 ``~/.cache/Microsoft``, and a thread of it looks up a host of its vendor. A device in a private place must do neither.
-OpenVINO's package writes an id to ``~/intel`` and looks a host up as soon as it is imported (:func:`import_openvino`).
+OpenVINO's package writes an id to ``~/intel`` and looks a host up as soon as it is imported (:func:`tgkt_edge.optional_deps.import_openvino`).
 OpenMP and OpenCV start a thread on every processor of the machine, whatever part of it a container was given.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import MutableMapping
-from typing import Any
 
-from tgkt_edge.optional_deps import require
 from tgkt_edge.system.cpu import cpu_limit
 
 DEFAULTS = {
@@ -36,21 +33,3 @@ def apply_library_defaults(environment: MutableMapping[str, str] = os.environ) -
     for name, value in (DEFAULTS | threads).items():
         if not environment.get(name):
             environment[name] = value
-
-
-def import_openvino() -> Any:
-    """Import and return OpenVINO without the part that collects telemetry, for which its converter, never called here,
-    then takes a stub of its own. A program that imported OpenVINO before this one has it already.
-
-    Raises:
-        MissingDependency: (exit 6) it is not installed, or cannot be loaded.
-    """
-    telemetry = "openvino_telemetry"
-    hide = "openvino" not in sys.modules and telemetry not in sys.modules
-    if hide:
-        sys.modules[telemetry] = None  # type: ignore[assignment]
-    try:
-        return require("openvino", "openvino", "`engine=openvino`")
-    finally:
-        if hide:
-            del sys.modules[telemetry]

@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.metadata
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,21 @@ def _unloadable(package: str, needed_for: str, error: ImportError) -> str:
         f"{needed_for} needs the Python package '{package}', which is installed but cannot be loaded: "
         f"{what[0] if what else type(error).__name__}. 'tgkt-edge doctor' says what else is amiss."
     )
+
+
+def import_openvino() -> Any:
+    """Import and return OpenVINO without the part that collects telemetry, for which its converter, never called here,
+    then takes a stub of its own. A program that imported OpenVINO before this one has it already.
+
+    Raises:
+        MissingDependency: (exit 6) it is not installed, or cannot be loaded.
+    """
+    telemetry = "openvino_telemetry"
+    hide = "openvino" not in sys.modules and telemetry not in sys.modules
+    if hide:
+        sys.modules[telemetry] = None  # type: ignore[assignment]
+    try:
+        return require("openvino", "openvino", "`engine=openvino`")
+    finally:
+        if hide:
+            del sys.modules[telemetry]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES
 from tgkt_edge.bundle.onnx_file import MAPS, read_onnx
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError
-from tgkt_edge.library_defaults import import_openvino
+from tgkt_edge.optional_deps import import_openvino
 from tgkt_edge.runtime.engines.base import Answer, Grid, MapsAnswer, check_batch, no_maps
 from tgkt_edge.runtime.engines.io_check import graph_disagreement
 from tgkt_edge.system.cpu import cpu_limit
