@@ -2,7 +2,8 @@
 
 ONNX Runtime's wheels for Linux collect telemetry from 1.32 on: importing it writes a device id and an upload queue to
 ``~/.cache/Microsoft``, and a thread of it looks up a host of its vendor. A device in a private place must do neither.
-OpenVINO's package writes an id to ``~/intel`` and looks a host up as soon as it is imported (:func:`tgkt_edge.optional_deps.import_openvino`).
+OpenVINO's package writes an id to ``~/intel`` and looks a host up as soon as it is imported; no variable forbids it, so
+:func:`tgkt_edge.optional_deps.import_openvino` does.
 OpenMP and OpenCV start a thread on every processor of the machine, whatever part of it a container was given.
 """
 
