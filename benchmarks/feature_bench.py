@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ from tgkt_edge.train.methods.translation.features import (
     Kind,
     extract,
 )
+from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.methods.translation.prior import class_shares, log_softmax
 from tgkt_edge.train.methods.translation.source_features import SHARES
 from tgkt_edge.train.methods.translation.translate import Of, Translation, translate
@@ -72,7 +73,7 @@ class Draw:
     """Which rows of a data set take part: of the source's images, the pairs, the task's frames, and those scored.
 
     ``paired_frames``: (M,) which frame each RGB image of ``pairs`` is given; the same numbers where pairs belong
-    together.
+    together. ``labelled``: (L,) those of ``frames`` whose classes a person gave.
     """
 
     source: Ints
@@ -80,6 +81,7 @@ class Draw:
     paired_frames: Ints
     frames: Ints
     scored: Ints
+    labelled: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 class Bench:
@@ -178,13 +180,18 @@ class Bench:
             return self.rows(images, kind, index[images])
 
         cfg = (config or self.config).translation
+        given = Labelled(np.searchsorted(draw.frames, draw.labelled), self.labels[draw.labelled])
 
         def compute() -> Translation:
-            found = translate(source, beside, self.backbone, features, self.depth, prior, cfg, self.log)
+            found = translate(
+                source, beside, self.backbone, features, self.depth, prior, cfg, self.log,
+                labelled=given if len(given) else None,
+            )  # fmt: skip
             found.network.backbone = self.backbone  # the copy is the same, and large
             return found
 
-        return self.once((draw.source, draw.pairs, draw.paired_frames, draw.frames, cfg, prior), compute)
+        parts = (draw.source, draw.pairs, draw.paired_frames, draw.frames, draw.labelled)
+        return self.once((*parts, cfg, prior), compute)
 
     def answers(self, network: Classifier, rows: Ints, images: str = "target") -> Reals:
         """(n, K) probabilities of a network on the frozen backbone, central view, from its features."""

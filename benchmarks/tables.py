@@ -9,9 +9,9 @@
     python benchmarks/tables.py --protocols abcd --data nyuv2-5 epfl-6 --closed source-only "BN statistics" translate \
         default labels --seeds 0 1 2 --size 112 --weights FILE -o WORK [--methods shot socket tgmb]
 
---protocols: transductive (a), other scenes (b), shifted class shares (c) and fewer pairs (d); see protocols.py. Rows of
---closed are computed from features that are extracted once and kept in WORK; --methods are trained from the images
-that a seed draws, as always.
+--protocols: transductive (a), other scenes (b), shifted class shares (c), fewer pairs (d), few labels (e); see
+protocols.py. Rows of --closed are computed from features that are extracted once and kept in WORK; --methods are
+trained from the images that a seed draws, as always.
 
 --data takes nyuv2-5, epfl-6, a folder that ``tgkt-edge data prepare`` wrote, or NAME:SRC to prepare one: with
 ``--data sunrgbd:SUNRGBD`` this runs the paper's 16 tasks. Finished cells in WORK are not computed again, unfinished
@@ -46,7 +46,7 @@ from tgkt_edge.config import AdaptConfig, build_config
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.io.atomic import write_json, write_text
 
-LETTERS = ["".join(some) for n in range(1, 5) for some in itertools.combinations("abcd", n)]
+LETTERS = ["".join(some) for n in range(1, 6) for some in itertools.combinations("abcde", n)]
 
 NOTES = {
     "epfl-6": "RGB -> NIR, 152 frames. The paper's figures are for all 315 of its set; this is the part at hand.",
@@ -210,7 +210,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--rows", nargs="+", default=[], choices=tuple(TABLES))
     parser.add_argument(
-        "--protocols", default="", choices=LETTERS, help="such as abcd: the tables by protocol"
+        "--protocols", default="", choices=LETTERS, help="such as abcde: the tables by protocol"
     )
     parser.add_argument("--closed", nargs="+", default=list(ROWS), choices=ROWS, help="rows of --protocols")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,23 @@ def test_resampled_frames_have_the_shares_that_are_asked_for() -> None:
         found = resampled(labels, expected, np.random.default_rng(0))
         assert np.bincount(labels[found]).tolist() == counts
         assert len(np.unique(found)) == len(found)
+
+
+@pytest.mark.slow
+def test_labelled_frames_correct_the_translation_and_are_not_scored(data: DataSet, bench: Bench) -> None:
+    (line,) = variants(data, bench, "e")  # two frames a class: one may be given
+    draw = line.draw(0)
+    assert line.name == "e 1"
+    assert sorted(bench.labels[draw.labelled]) == list(range(6))
+    assert sorted({*draw.labelled} | {*draw.scored}) == list(range(12))
+    assert not {*draw.labelled} & {*draw.scored}
+    source, beside = bench.source(draw.source)
+    known = bench.translate(source, beside, draw)
+    assert (known.labels[draw.labelled].argmax(1) == bench.labels[draw.labelled]).all()
+    without = bench.translate(source, beside, replace(draw, labelled=draw.labelled[:0]))
+    assert not np.allclose(known.labels, without.labels, atol=1e-3)
+    found = dict(closed_rows(bench, draw, 0, ("labels", "translate")))
+    assert found["labels"].shape == found["translate"].shape == (6, 6)
 
 
 def test_other_scenes_share_nothing(data: DataSet, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
