@@ -17,7 +17,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """MkDocs calls it before it builds."""
     from mkdocs.structure.files import File
 
-    pages = {"changelog.md": (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")}
+    pages = {
+        "changelog.md": (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    }
     for file in sorted((REPOSITORY / "benchmarks" / "results").glob("*.md")):
         pages[f"results/{file.name}"] = file.read_text(encoding="utf-8")
     for file in sorted((REPOSITORY / "docs" / "notebooks").glob("*.ipynb")):

@@ -10,8 +10,8 @@ from pathlib import Path
 from tgkt_edge.alignment.rig import Rig
 from tgkt_edge.errors import DataError, FrameError, UsageError
 from tgkt_edge.io.bags.message import Bag, Message
-from tgkt_edge.io.bags.open_bag import Role, Stream, choose, open_bag, realsense_unit, streams
-from tgkt_edge.io.bags.pictures import deserialized, read_picture, stamp_of
+from tgkt_edge.io.bags.open_bag import Role, Stream, choose, open_bag, recorded_unit, streams
+from tgkt_edge.io.bags.pictures import read_picture, time_taken
 from tgkt_edge.io.bags.poses import pose_between
 from tgkt_edge.notes import note
 from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
@@ -65,7 +65,7 @@ def import_recording(
     known = streams(bag)
     roles: tuple[Role, ...] = ("depth",) if sensor is None else ROLES[load_sensor(sensor).kind]
     stream = choose(bag, known, options.topic, roles, "`topic`", str(src))
-    spec = _spec(stream, sensor, realsense_unit(bag) if stream.role == "depth" else None)
+    spec = _spec(stream, sensor, recorded_unit(bag) if stream.role == "depth" else None)
     color = choose(bag, known, options.rgb_topic, _COLOR, "`rgb_topic`", str(src)) if options.pairs else None
     aligner = (
         _aligner(bag, src, stream, color, spec, options) if color is not None and options.align else None
@@ -103,13 +103,13 @@ def import_recording(
 def _aligner(
     bag: Bag, src: Path, stream: Stream, color: Stream, spec: SensorSpec, options: ImportOptions
 ) -> PairAligner:
-    recorded = Rig(
+    recorded = bag.rig() or Rig(
         stream.camera, color.camera, None, stream.size, color.size,
         "Looked for CameraInfo beside the topics, for pictures of their size, and for /tf_static between the frames "
         "that their headers name",
     )  # fmt: skip
     rig = known_rig(spec, options.extrinsics, recorded)
-    if rig.pose is None:
+    if rig.pose is None and bag.rig() is None:
         try:
             rig = replace(rig, pose=pose_between(bag, stream.topic.name, color.topic.name))
         except DataError as error:
@@ -179,7 +179,7 @@ def _time(message: Message, clock: str) -> float:
     """Unix seconds of a message; where its header says none, when it was recorded."""
     if clock == "header":
         try:
-            stamp = stamp_of(deserialized(message))
+            stamp = time_taken(message)
         except DataError:
             stamp = 0.0
         if stamp > 0:

@@ -60,7 +60,7 @@ EXAMPLES = {
 KINDS = (
     "0 (a V4L2 index), v4l2:///dev/video0, /dev/video0, openni2://0, obsensor://0, realsense://SERIAL_OR_FILE, "
     "csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH, a folder, a glob, an image file, a video file, "
-    "FILE.mcap?topic=NAME (recordings of ROS 1, ROS 2, MCAP), "
+    "FILE.mcap?topic=NAME (recordings of ROS, MCAP, Azure Kinect, ScanNet), "
     "replay:DIR (what 'tgkt-edge record' wrote, at the pace it was taken)"
 )
 _LIVE_KINDS = "0, v4l2:///dev/video0, csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH"

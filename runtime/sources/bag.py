@@ -48,7 +48,9 @@ def split_topic(uri: str) -> tuple[Path, str | None]:
         return whole, None
     name, _, query = uri.rpartition("?")
     words = dict(parse_qsl(query))
-    return (Path(name), words["topic"]) if name and words.keys() == {"topic"} else (whole, None)
+    if name and len(words) == 1 and words.keys() <= {"topic", "track"}:
+        return Path(name), next(iter(words.values()))
+    return whole, None
 
 
 class BagSource(FrameSource):

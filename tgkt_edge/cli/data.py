@@ -112,7 +112,9 @@ def check_command(
 def import_command(
     src: Annotated[
         Path,
-        typer.Argument(help="A .bag, .mcap or .db3 file, a folder of 'ros2 bag record', or one of files."),
+        typer.Argument(
+            help="A .bag, .mcap, .db3, .mkv or .sens file, a folder of 'ros2 bag record', or one of files."
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="New folder.")],
     topic: Annotated[
@@ -168,7 +170,7 @@ def import_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was written, as JSON on stdout.")] = False,
 ) -> None:
-    """Bring recordings of ROS and MCAP, or files with times, into a folder of frames or pairs, bit for bit."""
+    """Bring recordings (ROS, MCAP, Azure Kinect, ScanNet), or files with times, into a folder of frames or pairs."""
     from tgkt_edge.runtime.recorder.import_data import import_data
 
     summary = import_data(

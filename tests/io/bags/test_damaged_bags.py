@@ -78,7 +78,7 @@ def test_a_database_that_was_cut_off_ends_with_a_word(tmp_path: Path) -> None:
         (b"#ROSBAG V2.0\n" + b"\xff" * 99, "holds no topic"),
         (b"\x89MCAP0\r\n", "holds no topic"),
         (b"\x89MCAP0\r\n" + b"\xff" * 99, "holds no topic"),
-        (b"\x1a\x45\xdf\xa3" + bytes(99), "is a Matroska video"),
+        (b"\x1a\x45\xdf\xa3" + bytes(99), "is a video without a raw track of 16 bits"),
     ],
 )
 def test_what_is_no_recording_is_named(content: bytes, words: str, tmp_path: Path) -> None:

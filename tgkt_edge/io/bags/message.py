@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tgkt_edge.alignment.rig import Rig
 
 MAX_BYTES = 1 << 30
 """Of one record: a damaged length would ask for all memory."""
@@ -14,12 +16,13 @@ MAX_BYTES = 1 << 30
 @dataclass(frozen=True)
 class Topic:
     """A topic of a recording: its message type in ROS's words ("sensor_msgs/msg/Image"), how its messages are written,
-    and how many there are; None: not known."""
+    how many there are (None: not known), and what reads a picture of it, where that is not ROS's way."""
 
     name: str
     type: str
     encoding: Literal["ros1", "cdr"] | str
     count: int | None = None
+    read: Callable[[Message], Any] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,14 @@ class Bag(ABC):
     @abstractmethod
     def topics(self) -> dict[str, Topic]:
         """All topics by their names. Raises DataError if there is nothing that can be read."""
+
+    def rig(self) -> Rig | None:
+        """What the recording itself knows of a depth and a color camera; None: nothing, but in messages."""
+        return None
+
+    def unit_m(self) -> float | None:
+        """Metres a count of depth, where the recording itself says it."""
+        return None
 
     @abstractmethod
     def messages(self, names: Collection[str]) -> Iterator[Message]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from tgkt_edge.alignment.rig import Rig
 from tgkt_edge.errors import DataError
+from tgkt_edge.io.bags.ebml import MAGIC as EBML
+from tgkt_edge.io.bags.matroska import Matroska, is_kinect
 from tgkt_edge.io.bags.message import Bag, Message, Topic
 from tgkt_edge.io.bags.pictures import (
+    COMPRESSED,
     INFO,
     PICTURES,
     CameraInfo,
@@ -20,6 +24,7 @@ from tgkt_edge.io.bags.pictures import (
 )
 from tgkt_edge.io.bags.rosbag1 import MAGIC, Rosbag1
 from tgkt_edge.io.bags.rosbag2 import MCAP, SQLITE, McapFile, Rosbag2Sqlite
+from tgkt_edge.io.bags.sens import Sens, is_sens
 from tgkt_edge.io.images import natural_key
 from tgkt_edge.sensor import Intrinsics
 
@@ -56,7 +61,9 @@ def is_bag(path: Path) -> bool:
             head = file.read(16)
     except OSError:
         return False
-    return head.startswith((MAGIC, MCAP, SQLITE))
+    if is_sens(head):
+        return True
+    return head.startswith((MAGIC, MCAP, SQLITE)) or (head.startswith(EBML) and is_kinect(path))
 
 
 def open_bag(path: Path) -> Bag:
@@ -83,18 +90,25 @@ def open_bag(path: Path) -> Bag:
         return Rosbag2Sqlite(path)
     if head.startswith(b"#ROSBAG"):
         raise DataError(f"{path}: is a bag of another version ({head[:13].decode('latin-1')}); expected 2.0")
-    if head.startswith(b"\x1a\x45\xdf\xa3"):
+    if is_sens(head):
+        return Sens(path)
+    if head.startswith(EBML):
+        if is_kinect(path):
+            return Matroska(path)
         raise DataError(
-            f"{path}: is a Matroska video. Of an Azure Kinect or Femto write the depth track to a file of its own: "
-            f"ffmpeg -i IN -map 0:v:1 -pix_fmt gray16le -c:v ffv1 OUT.mkv; 'run', 'record' and 'adapt' read that"
+            f"{path}: is a video without a raw track of 16 bits, as Azure Kinect and Femto record them. FFV1 video is "
+            f"read by 'run', 'record' and 'adapt' as it is"
         )
-    raise DataError(f"{path}: is no recording of ROS 1 (.bag), ROS 2 (.db3, .mcap) or MCAP")
+    raise DataError(
+        f"{path}: is no recording of ROS 1 (.bag), ROS 2 (.db3, .mcap) or MCAP, of Azure Kinect or Femto (.mkv), or of "
+        f"ScanNet (.sens)"
+    )
 
 
 def streams(bag: Bag) -> list[Stream]:
     """All topics of pictures that are read, by the first message of each, with the camera of each where it was told."""
     topics = bag.topics()
-    pictures = {name for name, topic in topics.items() if topic.type in PICTURES}
+    pictures = {name for name, topic in topics.items() if topic.type in PICTURES or topic.read is not None}
     infos = {name for name, topic in topics.items() if topic.type == INFO}
     found: dict[str, Stream] = {}
     cameras: dict[str, CameraInfo | None] = {}
@@ -115,7 +129,10 @@ def streams(bag: Bag) -> list[Stream]:
                 continue
         if not missing or number >= _PROBED:
             break
-    return [_with_camera(stream, cameras) for stream in found.values()]
+    rig = bag.rig()
+    return [
+        _with_camera(stream, cameras) if rig is None else _with_rig(stream, rig) for stream in found.values()
+    ]
 
 
 def is_realsense(bag: Bag) -> bool:
@@ -123,13 +140,15 @@ def is_realsense(bag: Bag) -> bool:
     return any(_REALSENSE.match(name) for name in bag.topics())
 
 
-def realsense_unit(bag: Bag) -> float | None:
-    """Metres a count that a RealSense camera wrote down in its recording; None: it did not.
+def recorded_unit(bag: Bag) -> float | None:
+    """Metres a count of depth that the camera wrote down in its recording (RealSense, ScanNet); None: it did not.
 
     Raises:
         DataError: the message that says it cannot be read.
     """
     names = [name for name in bag.topics() if _UNITS.fullmatch(name)]
+    if not names:
+        return bag.unit_m()
     for message in bag.messages(names):
         try:
             unit = float(deserialized(message).data)
@@ -167,7 +186,7 @@ def choose(
             f"{', '.join(sorted(set(topics) - {stream.topic.name for stream in known})) or 'none'}."
         )
     fitting = [stream for stream in known if stream.role in roles]
-    raw = [stream for stream in fitting if stream.topic.type == PICTURES[0]] or fitting
+    raw = [stream for stream in fitting if stream.topic.type != COMPRESSED] or fitting
     if len(raw) == 1:
         return raw[0]
     what = " or ".join(sorted(roles))
@@ -186,6 +205,12 @@ def _role(encoding: str, axes: int, name: str) -> Role:
     return "infrared" if encoding in _GREY else "other"
 
 
+def _with_rig(stream: Stream, rig: Rig) -> Stream:
+    """Depth and infrared are of one camera."""
+    camera, size = (rig.color, rig.color_size) if stream.role == "color" else (rig.depth, rig.depth_size)
+    return replace(stream, camera=camera) if size in (None, stream.size) else stream
+
+
 def _with_camera(stream: Stream, cameras: dict[str, CameraInfo | None]) -> Stream:
     """The camera of /camera/depth/image_raw is told in /camera/depth/camera_info; of a compressed topic one above; of
     librealsense's .../Depth_0/image/data in .../Depth_0/info/camera_info."""
@@ -195,7 +220,7 @@ def _with_camera(stream: Stream, cameras: dict[str, CameraInfo | None]) -> Strea
         told = cameras.get(f"{place}/camera_info")
         if told is not None and told.size == stream.size:
             camera = told.rectified if _RECTIFIED.search(stream.topic.name) else told.raw
-            return Stream(stream.topic, stream.encoding, stream.role, stream.size, camera)
+            return replace(stream, camera=camera)
     return stream
 
 

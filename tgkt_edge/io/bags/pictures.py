@@ -57,7 +57,10 @@ class Stamped:
 
 
 def read_picture(message: Message) -> Stamped:
-    """Decode a message of one of :data:`PICTURES`. Raises DataError, which names no file."""
+    """Decode a message of one of :data:`PICTURES`, or as its topic says. Raises DataError, which names no file."""
+    if message.topic.read is not None:
+        found: Stamped = message.topic.read(message)
+        return found
     content = deserialized(message)
     try:
         stamp = stamp_of(content)
@@ -70,8 +73,17 @@ def read_picture(message: Message) -> Stamped:
     return Stamped(pixels, encoding, stamp, message.received / 1e9)
 
 
+def time_taken(message: Message) -> float:
+    """Unix seconds of a message's header; 0: it says none.
+
+    Raises:
+        DataError: the message cannot be read.
+    """
+    return 0.0 if message.topic.read is not None else stamp_of(deserialized(message))
+
+
 def stamp_of(content: Any) -> float:
-    """Unix seconds of a message's header."""
+    """Unix seconds of a ROS message's header."""
     stamp = content.header.stamp
     return float(stamp.sec + stamp.nanosec / 1e9)
 
