@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.alignment.rig import Rig
-from tgkt_edge.data.names import locate
-from tgkt_edge.data.table import read_table
+from tgkt_edge.data.timed_folders import (
+    FRAME_FOLDERS,
+    RGB_FOLDERS,
+    TimedFile,
+    far_apart,
+    match_by_time,
+    sub_folder,
+    timed_files,
+)
 from tgkt_edge.errors import DataError, FrameError, UsageError
-from tgkt_edge.io.file_times import times_of
 from tgkt_edge.io.images import find_images, read_frame, read_rgb
-from tgkt_edge.io.parts import split_folder, split_part, with_pages
+from tgkt_edge.io.parts import split_part
 from tgkt_edge.notes import note
 from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
 from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
-from tgkt_edge.runtime.recorder.pair_matcher import Pairing
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
-
-FRAME_FOLDERS = ("depth", "frame", "frames", "ir", "nir", "infrared", "thermal")
-RGB_FOLDERS = ("rgb", "color", "colour", "image", "images")
-"""Names of sub-folders that need not be named."""
-
-
-@dataclass(frozen=True)
-class _File:
-    """A file that is decoded when it is needed."""
-
-    path: Path
-    number: int
-    time: float
 
 
 def import_folder(
@@ -68,13 +58,13 @@ def import_folder(
             f"YAML file."
         )
     spec = load_sensor(options.sensor)
-    folder = _sub_folder(src, options.topic, FRAME_FOLDERS, "topic", required=False)
-    frames = _files(folder, times, pages=not options.pairs and confidence is None)
-    images: list[_File] = []
+    folder = sub_folder(src, options.topic, FRAME_FOLDERS, "topic", required=False)
+    frames = timed_files(folder, times, pages=not options.pairs and confidence is None)
+    images: list[TimedFile] = []
     rgb_folder = None
     if options.pairs:
-        rgb_folder = _sub_folder(src, options.rgb_topic, RGB_FOLDERS, "rgb_topic", required=True)
-        images = _files(rgb_folder, times, pages=False)
+        rgb_folder = sub_folder(src, options.rgb_topic, RGB_FOLDERS, "rgb_topic", required=True)
+        images = timed_files(rgb_folder, times, pages=False)
     mask = _mask(confidence, min_confidence, spec)
     aligner = None
     if options.align:
@@ -83,7 +73,7 @@ def import_folder(
     bad = alone = 0
     with RecordingWriter(output, spec, options.form) as writer:
         for frame, partner in (
-            _matched(frames, images, options.max_skew_ms)
+            match_by_time(frames, images, options.max_skew_ms)
             if options.pairs
             else ((one, None) for one in frames)
         ):
@@ -110,67 +100,7 @@ def import_folder(
     return ImportSummary(output, str(folder), rgb_name, writer.written, bad, alone, "", shares)
 
 
-def _sub_folder(
-    src: Path, name: str | None, known: tuple[str, ...], argument: str, *, required: bool
-) -> Path:
-    """The sub-folder called ``name``, or the one with a name that is known; else ``src`` itself unless ``required``."""
-    folder, query = split_folder(src)
-    here = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    fitting = [name] if name is not None else [one for one in here if one.lower() in known]
-    if name is not None and name not in here:
-        raise DataError(
-            f"`{argument}={name}`: {folder} has no such folder. It has {', '.join(here) or 'none'}."
-        )
-    if len(fitting) > 1:
-        raise DataError(f"{folder}: has the folders {', '.join(fitting)}. Name one with `{argument}`.")
-    if not fitting:
-        if required:
-            raise DataError(
-                f"{folder}: has no folder of RGB images ({', '.join(known)}). Name one with `{argument}`."
-            )
-        return src
-    return folder / (f"{fitting[0]}?{query}" if query else fitting[0])
-
-
-def _files(folder: Path, times: str, *, pages: bool) -> list[_File]:
-    found = find_images(folder)
-    if not found:
-        raise DataError(f"{folder}: holds no image")
-    stamps = times_of([split_part(file)[0] for file in found], times, _read_list)
-    listed = sorted(zip(stamps, found, strict=True), key=lambda one: one[0])
-    parts = [(time, page) for time, file in listed for page in (with_pages(file) if pages else [file])]
-    return [_File(path, number, time) for number, (time, path) in enumerate(parts)]
-
-
-def _read_list(table: Path) -> dict[str, float]:
-    known: dict[str, float] = {}
-    for row in read_table(table, f"`times={table}`", ("file", "time")):
-        try:
-            time = float(row.fields["time"])
-        except ValueError:
-            time = math.nan
-        if not math.isfinite(time):
-            raise DataError(
-                f"`times={table}`, line {row.line}: {row.fields['time']!r} is no number of seconds"
-            )
-        file = locate(table.parent, row.fields["file"])
-        known[str(file.absolute())] = known[file.name] = time
-    return known
-
-
-def _matched(
-    frames: list[_File], images: list[_File], max_skew_ms: float
-) -> Iterator[tuple[_File, _File | None]]:
-    pairing: Pairing[_File] = Pairing(max_skew_ms / 1e3)
-    both = [(frame, pairing.add_frame) for frame in frames] + [(image, pairing.add_color) for image in images]
-    for file, add in sorted(both, key=lambda one: one[0].time):
-        add(file)
-        yield from pairing.resolve()
-    pairing.add_color(_File(Path(), -1, float("inf")))  # none comes any more
-    yield from pairing.resolve()
-
-
-def _captured(file: _File, pixels: NDArray[Any]) -> Captured:
+def _captured(file: TimedFile, pixels: NDArray[Any]) -> Captured:
     return Captured(pixels, file.number, file.time, str(file.path))
 
 
@@ -230,12 +160,8 @@ class _Mask:
 
 
 def _nothing(
-    src: Path, frames: list[_File], images: list[_File], bad: int, alone: int, max_skew_ms: float
+    src: Path, frames: list[TimedFile], images: list[TimedFile], bad: int, alone: int, max_skew_ms: float
 ) -> str:
     if alone and not bad:
-        apart = min(abs(frame.time - image.time) for frame in frames[:200] for image in images[:200])
-        return (
-            f"{src}: no frame has an RGB image within {max_skew_ms:g} ms; the nearest lie about {apart:.3g} s apart. "
-            f"Do the clocks differ? Raise `max_skew_ms`, or correct the times (`times=CSV`)."
-        )
+        return f"{src}: {far_apart(frames, images, max_skew_ms)} (`times=CSV`)."
     return f"{src}: none of {len(frames)} frames can be used ({bad} bad)"

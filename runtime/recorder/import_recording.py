@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tgkt_edge.alignment.rig import Rig
+from tgkt_edge.data.pair_matcher import Pairing
 from tgkt_edge.errors import DataError, FrameError, UsageError
 from tgkt_edge.io.bags.message import Bag, Message
 from tgkt_edge.io.bags.open_bag import Role, Stream, choose, open_bag, recorded_unit, streams
@@ -16,7 +17,6 @@ from tgkt_edge.io.bags.poses import pose_between
 from tgkt_edge.notes import note
 from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
 from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
-from tgkt_edge.runtime.recorder.pair_matcher import Pairing
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
 from tgkt_edge.runtime.sources.bag import ROLES
 from tgkt_edge.runtime.sources.base import Captured

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from tgkt_edge.alignment.rig import Rig
 from tgkt_edge.alignment.warp import describe_shares
+from tgkt_edge.data.pair_matcher import Pairing
 from tgkt_edge.errors import FrameError, UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.recording_format import is_recording, read_spec
@@ -20,7 +21,6 @@ from tgkt_edge.runtime.output.live_line import LiveLine
 from tgkt_edge.runtime.output.nonblocking import PATIENCE
 from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
-from tgkt_edge.runtime.recorder.pair_matcher import Pairing
 from tgkt_edge.runtime.recorder.record_checks import check_alignment, check_recording
 from tgkt_edge.runtime.recorder.source_reader import SourceReader
 from tgkt_edge.runtime.recorder.writer import RecordingWriter

@@ -11,12 +11,12 @@ from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.formats.sniff import HEAD, READ, is_picture, is_video, refusal
 from tgkt_edge.io.images import SUFFIXES
-from tgkt_edge.io.parts import exists, split_folder
+from tgkt_edge.io.parts import exists, split_folder, take_word
 from tgkt_edge.io.recording_format import is_recording
 from tgkt_edge.runtime.sources.bag import BagSource, names_bag, of_realsense
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, StreamFormat
 from tgkt_edge.runtime.sources.gstreamer import open_csi, open_gstreamer
-from tgkt_edge.runtime.sources.images import ImageSource, find_by_glob, find_in_folder
+from tgkt_edge.runtime.sources.images import ImageSource, find_by_glob, find_in_folder, open_timed
 from tgkt_edge.runtime.sources.network import PORTS, open_network
 from tgkt_edge.runtime.sources.obsensor import open_obsensor
 from tgkt_edge.runtime.sources.openni2 import OpenNi2Source
@@ -40,6 +40,7 @@ __all__ = [
     "open_source",
     "open_with_colour",
     "same_device",
+    "with_times",
 ]
 
 EXAMPLES = {
@@ -90,6 +91,13 @@ def open_source(
     camera = _camera(uri, spec, loop, pinned)
     if camera is not None:
         return camera
+    plain, times = take_word(uri, "times")
+    if times is not None:
+        if is_recording(Path(plain)) or names_bag(plain):
+            raise UsageError(
+                f"`times={times}`: {plain} is a recording, which has times of its own. Leave it out."
+            )
+        return open_timed(plain, times, loop=loop)
     if names_bag(uri) and not is_recording(path):
         return RealSenseSource(uri, spec, loop=loop) if of_realsense(uri) else BagSource(uri, spec, loop=loop)
     if path.is_dir():
@@ -109,6 +117,23 @@ def open_source(
     if path.exists():
         raise SourceLostError(f"{redacted(uri)}: neither a file nor a folder. Expected: {KINDS}.")
     raise SourceLostError(f"{redacted(uri)} does not exist. Expected: {KINDS}.")
+
+
+def with_times(uri: str, times: str | None) -> str:
+    """The address of a folder together with how the times of its files are told: ``DIR?times=name``.
+
+    Raises:
+        UsageError: (exit 2) ``uri`` is no folder of files.
+    """
+    if times is None:
+        return uri
+    folder = uri[len("replay:") :].removeprefix("//") if _scheme(uri) == "replay" else uri
+    place, query = split_folder(Path(folder))
+    if not place.is_dir() or is_recording(place):
+        raise UsageError(
+            f"`times={times}`: of a folder of files; `camera={redacted(uri)}` is none, or has times of its own"
+        )
+    return f"{uri}{'&' if query else '?'}times={times}"
 
 
 def open_colour(uri: str) -> FrameSource:
@@ -206,10 +231,13 @@ def _camera(uri: str, spec: SensorSpec, loop: bool, pinned: StreamFormat | None)
 
 
 def _replay(folder: Path, spec: SensorSpec, loop: bool) -> FrameSource:
+    plain, times = take_word(str(folder), "times")
+    if times is not None and not is_recording(Path(plain)):
+        return Paced(open_timed(plain, times, loop=loop))
     if not is_recording(folder):
         raise SourceLostError(
-            f"{redacted(f'replay:{folder}')}: holds no times. Expected a folder that 'tgkt-edge record' wrote; "
-            f"other files are read as fast as they are answered: `camera={redacted(str(folder))}`"
+            f"{redacted(f'replay:{folder}')}: holds no times. Expected a folder that 'tgkt-edge record' wrote, "
+            f"or DIR?times=name; other files are read as fast as they are answered: `camera={redacted(str(folder))}`"
         )
     return Paced(RecordingSource(folder, spec, loop=loop))
 

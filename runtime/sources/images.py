@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tgkt_edge.data.timed_folders import timed_files
 from tgkt_edge.errors import DataError, SourceLostError
 from tgkt_edge.io import images
 from tgkt_edge.io.parts import split_folder, with_pages
@@ -24,6 +25,7 @@ class ImageSource(FrameSource):
     Args:
         paths: the files, in order. At least one.
         loop: start again after the last one, indefinitely; ends if a whole pass held no readable file.
+        times: when each of ``paths`` was taken, seconds; None: when reading it begins.
 
     Raises:
         MissingDependency: (exit 6) OpenCV is not installed.
@@ -31,11 +33,19 @@ class ImageSource(FrameSource):
 
     live = False
 
-    def __init__(self, paths: Sequence[Path], *, loop: bool = False) -> None:
+    def __init__(
+        self, paths: Sequence[Path], *, loop: bool = False, times: Sequence[float] | None = None
+    ) -> None:
         if not paths:
             raise ValueError("expected at least one path")
         opencv()  # a missing library shall end the run now, not make every file a bad one
-        self.files = self._paths = [page for path in paths for page in with_pages(path)]
+        pages = [with_pages(path) for path in paths]
+        self.files = self._paths = [page for several in pages for page in several]
+        self._times = (
+            None
+            if times is None
+            else [time for time, several in zip(times, pages, strict=True) for _ in several]
+        )
         self._loop = loop
         self._number = 0
         self._readable_in_pass = 0
@@ -58,6 +68,8 @@ class ImageSource(FrameSource):
 
     def _read(self, path: Path, number: int) -> Captured:
         began, clock = time.time(), time.perf_counter()
+        if self._times is not None:
+            began = self._times[number % len(self._times)]
         try:
             frame = images.read_frame(path)
         except DataError as error:
@@ -85,6 +97,22 @@ def find_in_folder(folder: Path) -> list[Path]:
             f"{folder}: no frames: {held}. Expected files named {', '.join(sorted(images.SUFFIXES))}."
         )
     return found
+
+
+def open_timed(folder: str, times: str, *, loop: bool = False) -> ImageSource:
+    """The images below ``folder``, in the order of their times.
+
+    Args:
+        times: "name", "mtime" or a CSV with columns file,time; see :func:`tgkt_edge.io.file_times.times_of`.
+
+    Raises:
+        SourceLostError: (exit 5) there is none, or one has no time.
+    """
+    try:
+        listed = timed_files(Path(folder), times, pages=False)
+    except (DataError, OSError) as error:
+        raise SourceLostError(str(error)) from error
+    return ImageSource([file.path for file in listed], loop=loop, times=[file.time for file in listed])
 
 
 def find_by_glob(pattern: str) -> list[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tgkt_edge.config import build_config
+from tgkt_edge.errors import UsageError
 from tgkt_edge.optional_deps import require
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
@@ -47,6 +48,7 @@ def adapt(
     resume: bool = False,
     overwrite: bool = False,
     skip_bad: bool = False,
+    max_skew_ms: float | None = None,
     cache: Path | str | None = None,
 ) -> dict[str, Any]:
     """Train what the method needs (source unless given, TGMB, TGKT, or a baseline) and write the run folder ``out``.
@@ -77,6 +79,8 @@ def adapt(
         resume: go on with the run in ``out``, after the last epoch it saved.
         overwrite: replace what is in ``out``, once all inputs have been read without an error.
         skip_bad: go on without frames that cannot be used.
+        max_skew_ms: match the pairs of a folder by the times in their names, at most so many milliseconds apart, not by
+            equal names; folders ``depth/``, ``frame/`` or ``ir/``, and ``rgb/``. Also as ``DIR?max_skew_ms=20``.
         cache: folder that keeps decoded images and features, for this run and others. None: in memory; where that
             would not do, a folder ``tgkt-edge-cache`` beside ``out``.
 
@@ -88,6 +92,10 @@ def adapt(
             source model. MissingDependency: (exit 6) torch is not installed.
         TgktEdgeError: (exit 1) training diverged, or the disk or the GPU's memory is full.
     """
+    if max_skew_ms is not None:
+        if paired is None or not Path(paired).is_dir():
+            raise UsageError("`max_skew_ms` matches the pairs of a folder: give one with `paired`")
+        paired = f"{paired}?max_skew_ms={max_skew_ms:g}"
     given = {
         "method": method,
         "translator": translator,

@@ -27,6 +27,7 @@ def run(
     drop: Drop | None = None,
     smooth: float = 0.0,
     min_confidence: float = 0.0,
+    times: str | None = None,
     sinks: Sequence[str] = (),
     token: str | None = None,
     max_retries: int | None = None,
@@ -54,6 +55,8 @@ def run(
             None: "latest" for cameras, "none" for recordings.
         smooth: average over about so many seconds; a label then changes only when another is ahead.
         min_confidence: answer "unknown" where no class is this probable.
+        times: of a folder of files, when each was taken: "name", "mtime", or a CSV ``file,time``; ``smooth`` then runs
+            on these, not on the time that answering takes. Also as ``DIR?times=name`` in ``camera``.
         sinks: URIs, see :func:`tgkt_edge.runtime.sinks.open_sink`; none given, or ``jsonl:-`` among them: stdout.
         token: what viewers of an ``http://`` sink must present.
         max_retries: give up a lost camera after so many failures in a row; None: never.
@@ -78,6 +81,7 @@ def run(
     """
     from tgkt_edge.runtime.capture.retry import Retry
     from tgkt_edge.runtime.pipeline import run as classify
+    from tgkt_edge.runtime.sources import with_times
     from tgkt_edge.trt.rebuild import rebuild_plan
 
     def build(opened: Bundle, name: str) -> Bundle:
@@ -86,7 +90,7 @@ def run(
 
     return classify(
         Path(bundle),
-        camera,
+        with_times(camera, times),
         precision=precision,
         engine=engine,
         rebuild=build if rebuild else None,

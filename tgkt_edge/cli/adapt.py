@@ -101,6 +101,12 @@ def adapt_command(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in -o.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in -o.")] = False,
+    max_skew_ms: Annotated[
+        float | None,
+        typer.Option(
+            help="Match the pairs of a folder by the times in their names, at most so many ms apart, not by names."
+        ),
+    ] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Go on without frames that cannot be used.")
     ] = False,
@@ -145,6 +151,7 @@ def adapt_command(
         resume=resume,
         overwrite=overwrite,
         skip_bad=skip_bad,
+        max_skew_ms=max_skew_ms,
         cache=cache,
     )
     from tgkt_edge.train.adapt import describe

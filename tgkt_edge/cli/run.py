@@ -106,6 +106,13 @@ def run_command(
     min_confidence: Annotated[
         float, typer.Option(help="Answer 'unknown' where no class is this probable.")
     ] = 0.0,
+    times: Annotated[
+        str | None,
+        typer.Option(
+            help="When the files of a folder were taken, for --smooth: name (times in their names), mtime, or a CSV "
+            "with columns file,time. Default: when each is answered."
+        ),
+    ] = None,
     sink: Annotated[
         list[str] | None,
         typer.Option(
@@ -145,6 +152,7 @@ def run_command(
         drop=drop,
         smooth=smooth,
         min_confidence=min_confidence,
+        times=times,
         sinks=sink or (),
         token=token,
         max_retries=max_retries,

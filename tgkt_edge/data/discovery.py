@@ -9,9 +9,10 @@ from typing import Any
 
 from tgkt_edge.data.names import clean, locate
 from tgkt_edge.data.table import read_table
+from tgkt_edge.data.timed_folders import pairs_by_time
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import find_images
-from tgkt_edge.io.parts import exists, split_folder, split_part, with_pages
+from tgkt_edge.io.parts import exists, split_folder, split_part, take_word, with_pages
 from tgkt_edge.io.recording_format import is_recording, read_index
 
 SHOWN = 8
@@ -19,8 +20,12 @@ SHOWN = 8
 
 
 def matched(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files of ``rgb/`` and ``frame/`` with equal stems (sub-folders count), in one order."""
-    folder, query = split_folder(folder)
+    """The files of ``rgb/`` and ``frame/`` with equal stems (sub-folders count), in one order; of
+    ``DIR?max_skew_ms=20`` those that are nearest in time (:func:`tgkt_edge.data.timed_folders.pairs_by_time`)."""
+    plain, max_skew_ms = take_word(str(folder), "max_skew_ms")
+    folder, query = split_folder(Path(plain))
+    if max_skew_ms is not None:
+        return pairs_by_time(folder, query, max_skew_ms)
     by_stem: dict[str, dict[str, Path]] = {}
     for side in ("rgb", "frame"):
         sub = folder / side

@@ -70,6 +70,19 @@ def split_folder(path: Path) -> tuple[Path, str]:
     return path.with_name(name), query
 
 
+def take_word(path: str, word: str) -> tuple[str, str | None]:
+    """What is said of a folder as a whole, ``DIR?times=name``: the rest of ``path``, and the value; None: nothing."""
+    folder, mark, query = path.rpartition("?")
+    if not mark or os.path.lexists(path) or not os.path.isdir(folder):
+        return path, None
+    words = parse_qsl(query, keep_blank_values=True)
+    value = dict(words).get(word)
+    if value is None:
+        return path, None
+    rest = "&".join(f"{name}={said}" for name, said in words if name != word)
+    return (f"{folder}?{rest}" if rest else folder), value
+
+
 def suffixes_of(query: str) -> frozenset[str]:
     """The files that the words of :func:`split_folder` are meant of."""
     found: frozenset[str] = frozenset()

@@ -17,10 +17,10 @@ from tests.support.http_camera import http_camera, jpeg, part
 from tests.support.images import make_frames, save_frames
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.data.loading import load_frames, load_pairs
+from tgkt_edge.data.pair_matcher import Pairing
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.preprocess import encode
 from tgkt_edge.runtime import open_source
-from tgkt_edge.runtime.recorder.pair_matcher import Pairing
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
 from tgkt_edge.runtime.sources import Captured
 from tgkt_edge.runtime.sources.recording import Paced
