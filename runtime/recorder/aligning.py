@@ -28,17 +28,30 @@ class PairAligner:
     """
 
     def __init__(self, rig: Rig, spec: SensorSpec, where: str) -> None:
-        self._aligner, self._where = ColorAligner(rig, spec, where), where
+        self._aligner, self._where, self._spec = ColorAligner(rig, spec, where), where, spec
         self._shares: list[dict[str, float]] = []
 
-    def add(self, writer: RecordingWriter, frame: Captured, rgb: Captured) -> None:
-        """Align a pair, and write it. Raises as :meth:`RecordingWriter.add`, and FrameError for another size."""
+    def align(self, frame: Captured, rgb: Captured) -> tuple[Captured, dict[str, float]]:
+        """The RGB half in the view of the frame, and what became of its pixels. Called in any thread.
+
+        Raises:
+            FrameError: the frame contradicts the SensorSpec, or either has a size that its camera is not known for.
+        """
         assert frame.frame is not None
         assert rgb.frame is not None
-        writer.spec.check(frame.frame, frame.name)
+        self._spec.check(frame.frame, frame.name)
         found = self._aligner.align(rgb.frame, frame.frame, frame.name)
-        writer.add(frame, dataclasses.replace(rgb, frame=found.pixels), {"aligned": found.to_dict()})
-        self._shares.append(found.to_dict())
+        return dataclasses.replace(rgb, frame=found.pixels), found.to_dict()
+
+    def add(self, writer: RecordingWriter, frame: Captured, rgb: Captured) -> None:
+        """Align a pair, and write it. Raises as :meth:`align` and :meth:`RecordingWriter.add`."""
+        aligned, shares = self.align(frame, rgb)
+        writer.add(frame, aligned, {"aligned": shares})
+        self.count(shares)
+
+    def count(self, shares: dict[str, float]) -> None:
+        """A pair was written."""
+        self._shares.append(shares)
 
     def shares(self) -> dict[str, float] | None:
         """The mean shares of all pairs; notes where much lies outside the RGB image."""

@@ -19,12 +19,12 @@ from tgkt_edge.data.timed_folders import (
     sub_folder,
     timed_files,
 )
-from tgkt_edge.errors import DataError, FrameError, UsageError
+from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.io.images import find_images, read_frame, read_rgb
 from tgkt_edge.io.parts import split_part
-from tgkt_edge.notes import note
 from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
 from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
+from tgkt_edge.runtime.recorder.write_pairs import PairWriter
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
@@ -70,34 +70,27 @@ def import_folder(
     if options.align:
         nothing = Rig(origin="Files say nothing of their cameras")
         aligner = PairAligner(known_rig(spec, options.extrinsics, nothing), spec, str(src))
-    bad = alone = 0
+    matched: list[tuple[TimedFile, TimedFile | None]] = [(one, None) for one in frames]
+    alone = 0
+    if options.pairs:
+        both = list(match_by_time(frames, images, options.max_skew_ms))
+        matched = [pair for pair in both if pair[1] is not None]
+        alone = len(both) - len(matched)
+
+    def decode(file: TimedFile, color: bool) -> Captured:
+        if color:
+            return _captured(file, _bgr(file.path))
+        pixels = read_frame(file.path)
+        return _captured(file, pixels if mask is None else mask.applied(pixels, file.path))
+
     with RecordingWriter(output, spec, options.form) as writer:
-        for frame, partner in (
-            match_by_time(frames, images, options.max_skew_ms)
-            if options.pairs
-            else ((one, None) for one in frames)
-        ):
-            if options.pairs and partner is None:
-                alone += 1
-                continue
-            try:
-                pixels = read_frame(frame.path)
-                if mask is not None:
-                    pixels = mask.applied(pixels, frame.path)
-                rgb = None if partner is None else _captured(partner, _bgr(partner.path))
-                if aligner is not None and rgb is not None:
-                    aligner.add(writer, _captured(frame, pixels), rgb)
-                else:
-                    writer.add(_captured(frame, pixels), rgb)
-            except (DataError, FrameError) as error:
-                if not bad:
-                    note(f"{src}: a file is left out: {error}")
-                bad += 1
+        pairs: PairWriter[TimedFile] = PairWriter(writer, aligner, decode, str(src), "a file")
+        pairs.write(matched)
     if not writer.written:
-        raise DataError(_nothing(src, frames, images, bad, alone, options.max_skew_ms))
+        raise DataError(_nothing(src, frames, images, pairs.bad, alone, options.max_skew_ms))
     rgb_name = None if rgb_folder is None else str(rgb_folder)
     shares = None if aligner is None else aligner.shares()
-    return ImportSummary(output, str(folder), rgb_name, writer.written, bad, alone, "", shares)
+    return ImportSummary(output, str(folder), rgb_name, writer.written, pairs.bad, alone, "", shares)
 
 
 def _captured(file: TimedFile, pixels: NDArray[Any]) -> Captured:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tgkt_edge.alignment.rig import Rig
 from tgkt_edge.data.pair_matcher import Pairing
-from tgkt_edge.errors import DataError, FrameError, UsageError
+from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.io.bags.message import Bag, Message
 from tgkt_edge.io.bags.open_bag import Role, Stream, choose, open_bag, recorded_unit, streams
 from tgkt_edge.io.bags.pictures import read_picture, time_taken
@@ -17,6 +17,7 @@ from tgkt_edge.io.bags.poses import pose_between
 from tgkt_edge.notes import note
 from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
 from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
+from tgkt_edge.runtime.recorder.write_pairs import PairWriter
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
 from tgkt_edge.runtime.sources.bag import ROLES
 from tgkt_edge.runtime.sources.base import Captured
@@ -70,34 +71,25 @@ def import_recording(
     aligner = (
         _aligner(bag, src, stream, color, spec, options) if color is not None and options.align else None
     )
-    bad = alone = 0
-    nearest = float("inf")
+    counts = _Counts()
     with RecordingWriter(out, spec, options.form) as writer:
-        items = (
-            _single(bag, stream, clock) if color is None else _paired(bag, stream, color, clock, max_skew_ms)
+        if color is None:
+            items = _single(bag, stream, clock)
+        else:
+            items = _with_partners(_paired(bag, stream, color, clock, max_skew_ms), counts)
+        pairs: PairWriter[_Pending] = PairWriter(
+            writer, aligner, lambda pending, _: _captured(pending, src), str(src), "a message"
         )
-        for frame, partner, apart in items:
-            nearest = min(nearest, apart)
-            if color is not None and partner is None:
-                alone += 1
-                continue
-            try:
-                captured, rgb = _captured(frame, src), None if partner is None else _captured(partner, src)
-                if aligner is not None and rgb is not None:
-                    aligner.add(writer, captured, rgb)
-                else:
-                    writer.add(captured, rgb)
-            except (DataError, FrameError) as error:
-                if not bad:
-                    note(f"{src}: a message is left out: {error}")
-                bad += 1
+        pairs.write(items)
     if bag.problem:
         note(bag.problem)
     if not writer.written:
-        raise DataError(_nothing(src, stream, color, bad, alone, nearest, max_skew_ms))
+        raise DataError(_nothing(src, stream, color, pairs.bad, counts.alone, counts.nearest, max_skew_ms))
     name = color.topic.name if color is not None else None
     shares = None if aligner is None else aligner.shares()
-    return ImportSummary(out, stream.topic.name, name, writer.written, bad, alone, bag.problem, shares)
+    return ImportSummary(
+        out, stream.topic.name, name, writer.written, pairs.bad, counts.alone, bag.problem, shares
+    )
 
 
 def _aligner(
@@ -143,9 +135,29 @@ def _with_camera(spec: SensorSpec, stream: Stream) -> SensorSpec:
     return replace(spec, size=stream.size) if spec.size is None else spec
 
 
-def _single(bag: Bag, stream: Stream, clock: str) -> Iterator[tuple[_Pending, _Pending | None, float]]:
+@dataclass
+class _Counts:
+    """Frames without a partner, and how near the newest halves came to each other, seconds."""
+
+    alone: int = 0
+    nearest: float = math.inf
+
+
+def _with_partners(
+    items: Iterator[tuple[_Pending, _Pending | None, float]], counts: _Counts
+) -> Iterator[tuple[_Pending, _Pending | None]]:
+    for frame, partner, apart in items:
+        counts.nearest = min(counts.nearest, apart)
+        if partner is None:
+            counts.alone += 1
+        else:
+            yield frame, partner
+
+
+def _single(bag: Bag, stream: Stream, clock: str) -> Iterator[tuple[_Pending, _Pending | None]]:
     for number, message in enumerate(bag.messages([stream.topic.name])):
-        yield _Pending(message, number, _time(message, clock)), None, 0.0
+        # A copy: the next message may lie in the same buffer.
+        yield _Pending(replace(message, data=bytes(message.data)), number, _time(message, clock)), None
 
 
 def _paired(

@@ -93,8 +93,7 @@ class ColorAligner:
             raise DataError(f"{where}: `align`: {error}") from error
         self._pitch = rig.color.fx / rig.depth.fx  # color pixels that a depth pixel covers
         self._upright = abs(rig.pose.translation[1]) > abs(rig.pose.translation[0])
-        self._rays: NDArray[np.float32] = np.empty((3, 0), np.float32)
-        self._shape: tuple[int, ...] = ()
+        self._rays: dict[tuple[int, ...], NDArray[np.float32]] = {}
 
     def align(self, color: NDArray[np.uint8], frame: RawFrame, name: str = "frame") -> Aligned:
         """Warp one picture.
@@ -112,8 +111,8 @@ class ColorAligner:
         inside = (
             (places[0] > -0.5) & (places[0] < width - 0.5) & (places[1] > -0.5) & (places[1] < height - 0.5)
         )
-        hidden = self._hidden(places, distance, inside, seen.ravel(), (height, width))
-        pixels = self._sample(color, places).reshape(*frame.shape, 3)
+        hidden = self._hidden(places, distance, inside, seen, (height, width))
+        pixels = self._sample(color, places.reshape(2, *frame.shape))
         visible = (inside & ~hidden).reshape(frame.shape)
         sources = _beside(visible, metres, self._upright)
         gaps = hidden.reshape(frame.shape) & (sources >= 0)
@@ -154,12 +153,12 @@ class ColorAligner:
 
     def _places(self, metres: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(2, H W) pixels of the color picture, and (H W,) metres along the color camera's axis."""
-        if metres.shape != self._shape:
-            self._shape = metres.shape
+        rays = self._rays.get(metres.shape)
+        if rays is None:  # frames are aligned in several threads: two may compute the same
             slopes = self._depth_lens.rays(metres.shape[1], metres.shape[0]).reshape(2, -1)
-            rays = np.concatenate([slopes, np.ones((1, slopes.shape[1]))])
-            self._rays = (self._turn @ rays.astype(np.float32)).astype(np.float32)
-        points: NDArray[np.float32] = np.multiply(self._rays, metres.ravel(), dtype=np.float32)
+            straight = np.concatenate([slopes, np.ones((1, slopes.shape[1]))]).astype(np.float32)
+            rays = self._rays[metres.shape] = (self._turn @ straight).astype(np.float32)
+        points: NDArray[np.float32] = np.multiply(rays, metres.ravel(), dtype=np.float32)
         points = np.add(points, self._move, dtype=np.float32)
         return self._color_lens.project(points), points[2]
 
@@ -167,11 +166,11 @@ class ColorAligner:
         self, places: NDArray[np.float32], distance: NDArray[np.float32], inside: NDArray[np.bool_],
         seen: NDArray[np.bool_], shape: tuple[int, int],
     ) -> NDArray[np.bool_]:  # fmt: skip
-        """(H W,) bool: which points the color camera cannot see, for a measured one lies before them."""
+        """(H W,) bool: what the color camera cannot see, for a measured point (``seen``, (H, W)) lies before it."""
         cell = max(1.0, self._pitch)
         rows, columns = int(shape[0] / cell) + 4, int(shape[1] / cell) + 4
         nearest = np.full(rows * columns, _NOBODY)
-        at = np.flatnonzero(inside & seen)
+        at = np.flatnonzero(inside & seen.ravel())
         # The nearest point of each cell, and which it is, as one number. Metres above 0 are ordered as their bits are.
         keys = distance[at].view(np.uint32).astype(np.uint64) << np.uint64(32) | at.astype(np.uint64)
         corner = ((places[:, at] + 0.5) / cell + 0.5).astype(np.intp)
@@ -183,7 +182,7 @@ class ColorAligner:
         key = nearest[middle[1] * columns + middle[0]]
         owner = (key & np.uint64(0xFFFFFFFF)).astype(np.intp)
         before = (key >> np.uint64(32)).astype(np.uint32).view(np.float32)
-        width = self._shape[1]
+        width = seen.shape[1]
         apart = np.maximum(np.abs(owner // width - here // width), np.abs(owner % width - here % width))
         hidden = np.zeros(len(inside), np.bool_)
         with np.errstate(invalid="ignore"):
@@ -191,7 +190,7 @@ class ColorAligner:
         return hidden
 
     def _sample(self, color: NDArray[np.uint8], places: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """(H W, 3): the colors at ``places``; where a depth pixel covers several color pixels, their mean."""
+        """(H, W, 3): the colors at ``places`` (2, H, W); of several color pixels under a depth pixel the mean."""
         cv2, factor = self._cv2, int(self._pitch + 0.5)
         if factor > 1:
             height, width = color.shape[0] // factor, color.shape[1] // factor
@@ -200,11 +199,9 @@ class ColorAligner:
                 interpolation=cv2.INTER_AREA,
             )  # fmt: skip
             places = ((places + 0.5) / factor - 0.5).astype(np.float32)
-        across, down = (
-            np.ascontiguousarray(one.reshape(self._shape)) for one in np.nan_to_num(places, nan=-9.0)
-        )
+        across, down = np.nan_to_num(places, nan=-9.0)
         sampled = cv2.remap(color, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(sampled, np.uint8).reshape(-1, 3)
+        return np.asarray(sampled, np.uint8)
 
 
 def _beside(known: NDArray[np.bool_], metres: NDArray[np.float32], upright: bool) -> NDArray[np.intp]:

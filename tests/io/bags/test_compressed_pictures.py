@@ -129,3 +129,22 @@ def test_compressed_color_and_grey(maker: BagMaker, tmp_path: Path) -> None:
         "/rgb": "color",
         "/ir": "infrared",
     }
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_jpeg_s_orientation_is_obeyed_as_in_files(orientation: int, tmp_path: Path) -> None:
+    """A camera that is mounted upside down and says so."""
+    import io
+
+    from PIL import Image, ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    held = io.BytesIO()
+    Image.fromarray(BGR[..., ::-1]).save(held, "JPEG", exif=exif, quality=95)
+    maker = BagMaker("mcap")
+    path = maker.write(tmp_path, [("/rgb", 1.0, maker.compressed(held.getvalue(), "rgb8; jpeg", 1.0))])
+    (found,) = pictures(path, "/rgb")
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(held)))[..., ::-1]
+    assert found.pixels.shape == upright.shape
+    assert np.abs(found.pixels.astype(int) - upright).max() <= 3

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import re
 import shutil
 import sqlite3
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from tests.support.bags import (
     RANDOM,
     BagMaker,
 )
+from tests.support.cli import cli_environment
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.bags.open_bag import open_bag, streams
 from tgkt_edge.io.bags.pictures import read_picture
@@ -132,6 +136,43 @@ def test_mutated_recordings_end_with_a_word(maker: BagMaker, tmp_path: Path) -> 
         except DataError:
             pass
     assert whole > 40
+
+
+@pytest.mark.parametrize("packing", ["lz4", "zstd"])
+@pytest.mark.parametrize("claimed", ["little", "all"])
+def test_a_small_mcap_does_not_take_all_memory(packing: str, claimed: str, tmp_path: Path) -> None:
+    """A chunk of half a gigabyte of zeros in a few hundred kilobytes, which says that it holds a kilobyte, or more than
+    is ever read."""
+    zeros = bytes(1 << 29)
+    packed: bytes = importlib.import_module("lz4.frame" if packing == "lz4" else "zstandard").compress(zeros)
+    del zeros
+    chunk = struct.pack("<QQQI", 0, 0, 1 << 10 if claimed == "little" else 1 << 40, 0)
+    chunk += struct.pack("<I", len(packing)) + packing.encode() + struct.pack("<Q", len(packed)) + packed
+    header = struct.pack("<I", 0) * 2
+    records = (
+        b"\x01" + struct.pack("<Q", len(header)) + header + b"\x06" + struct.pack("<Q", len(chunk)) + chunk
+    )
+    path = tmp_path / "a.mcap"
+    path.write_bytes(b"\x89MCAP0\r\n" + records)
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom tgkt_edge.io.bags.open_bag import open_bag\n"
+        "bag = open_bag(Path(sys.argv[1]))\nprint(len(list(bag.messages(['/a']))), bag.problem)\n"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=cli_environment(),
+    )
+    words, peak = done.stdout.splitlines()
+    assert words.startswith("0 ")
+    expected = (
+        "another number of bytes than the 1024" if claimed == "little" else "a chunk of 1099511627776 bytes"
+    )
+    assert expected in words
+    assert int(peak) < 250_000  # KiB
 
 
 def depth_bag(kind: str, folder: Path, count: int = 4) -> Path:

@@ -12,6 +12,7 @@ from tgkt_edge.alignment.rig import Rig
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.bags.ebml import MAGIC as EBML
 from tgkt_edge.io.bags.matroska import Matroska, is_kinect
+from tgkt_edge.io.bags.mcap_file import MCAP, McapFile
 from tgkt_edge.io.bags.message import Bag, Message, Topic
 from tgkt_edge.io.bags.pictures import (
     COMPRESSED,
@@ -23,7 +24,7 @@ from tgkt_edge.io.bags.pictures import (
     read_picture,
 )
 from tgkt_edge.io.bags.rosbag1 import MAGIC, Rosbag1
-from tgkt_edge.io.bags.rosbag2 import MCAP, SQLITE, McapFile, Rosbag2Sqlite
+from tgkt_edge.io.bags.rosbag2 import SQLITE, Rosbag2Sqlite
 from tgkt_edge.io.bags.sens import Sens, is_sens
 from tgkt_edge.io.images import natural_key
 from tgkt_edge.sensor import Intrinsics

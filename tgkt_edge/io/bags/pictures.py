@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tgkt_edge.errors import ConfigError, DataError
 from tgkt_edge.io.bags.message import Message
 from tgkt_edge.io.bags.rvl import decode_rvl
-from tgkt_edge.io.formats.picture import check_size
+from tgkt_edge.io.formats.picture import check_size, turn_upright
 from tgkt_edge.io.formats.sniff import decode
 from tgkt_edge.optional_deps import require
 from tgkt_edge.sensor import Intrinsics
@@ -209,7 +209,7 @@ def _compressed(content: Any, topic: str) -> tuple[NDArray[Any], str]:
     encoding = words.partition(";")[0].strip()
     if "compressedDepth" not in words:
         picture = decode(data)
-        pixels = picture.pixels
+        pixels = turn_upright(picture.pixels, picture.orientation)
         if pixels.ndim == 3:
             return np.ascontiguousarray(pixels[..., :3]), encoding
         if picture.not_counts:

@@ -1,19 +1,16 @@
-"""ROS 2's recordings: SQLite files (.db3), and MCAP, which other programs write, too."""
+"""ROS 2's recordings in SQLite files (.db3)."""
 
 from __future__ import annotations
 
 import sqlite3
-import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from tgkt_edge.errors import DataError
-from tgkt_edge.io.bags.message import MAX_BYTES, Bag, Message, Topic, ros_type
-from tgkt_edge.optional_deps import require
+from tgkt_edge.io.bags.message import Bag, Message, Topic, ros_type
 
 SQLITE = b"SQLite format 3\0"
-MCAP = b"\x89MCAP0\r\n"
 
 
 class Rosbag2Sqlite(Bag):
@@ -78,97 +75,3 @@ class _closing:  # noqa: N801
 
     def __exit__(self, *_: object) -> None:
         self._database.close()
-
-
-class McapFile(Bag):
-    """A .mcap file of ROS messages; see :class:`Bag`. Read from its beginning to its end: it needs no index."""
-
-    def __init__(self, path: Path) -> None:
-        require("mcap", "ros", f"Reading {path.name}")
-        self._path = path
-
-    def topics(self) -> dict[str, Topic]:
-        """From the summary at the end, or, of a file that was cut off, from all of it."""
-        from mcap.reader import SeekingReader
-
-        found: dict[str, Topic] = {}
-        try:
-            with self._path.open("rb") as file:
-                summary = SeekingReader(file, record_size_limit=MAX_BYTES).get_summary()
-            if summary is not None and summary.channels:
-                counts = summary.statistics.channel_message_counts if summary.statistics is not None else {}
-                for number, channel in summary.channels.items():
-                    schema = summary.schemas.get(channel.schema_id)
-                    found[channel.topic] = _topic(channel, schema, counts.get(number))
-        except _broken():
-            found = {}
-        if not found:
-            for _ in self._walk(found, frozenset()):
-                pass
-        if not found:
-            raise DataError(f"{self._path}: holds no topic: it was cut off before its first message")
-        return found
-
-    def messages(self, names: Collection[str]) -> Iterator[Message]:
-        """See :meth:`Bag.messages`."""
-        return self._walk({}, frozenset(names))
-
-    def _walk(self, found: dict[str, Topic], names: frozenset[str]) -> Iterator[Message]:
-        from mcap.records import Channel, DataEnd, Schema
-        from mcap.records import Message as Record
-        from mcap.stream_reader import StreamReader
-
-        self.problem = ""
-        schemas: dict[int, Any] = {}
-        channels: dict[int, Topic] = {}
-        ended = False
-        try:
-            with self._path.open("rb") as file:
-                for record in StreamReader(file, record_size_limit=MAX_BYTES, validate_crcs=True).records:
-                    if isinstance(record, Schema):
-                        schemas[record.id] = record
-                    elif isinstance(record, Channel):
-                        topic = _topic(record, schemas.get(record.schema_id), None)
-                        channels[record.id] = topic
-                        found.setdefault(topic.name, topic)
-                    elif isinstance(record, DataEnd):
-                        ended = True
-                        break
-                    elif isinstance(record, Record):
-                        topic = channels[record.channel_id]
-                        if topic.name in names:
-                            yield Message(topic, record.log_time, record.data)
-        except _broken() as error:
-            self.problem = f"{self._path}: is cut off or damaged ({_words(error)}); what is whole is read"
-        if not ended and not self.problem:
-            self.problem = f"{self._path}: is cut off; what is whole is read"
-
-
-_BROKEN = (
-    EOFError,
-    KeyError,
-    OSError,
-    struct.error,
-    ValueError,
-    UnicodeDecodeError,
-    RuntimeError,
-    MemoryError,
-)
-
-
-def _broken() -> tuple[type[Exception], ...]:
-    """What mcap and the libraries that unpack its chunks raise for damaged files."""
-    from mcap.exceptions import McapError
-    from zstandard import ZstdError
-
-    return (*_BROKEN, McapError, ZstdError)
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-def _topic(channel: Any, schema: Any, count: int | None) -> Topic:
-    return Topic(
-        channel.topic, ros_type(schema.name if schema is not None else ""), channel.message_encoding, count
-    )

@@ -1,0 +1,80 @@
+"""From what is read to what is written: decoding, aligning and encoding in threads, writing in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from tgkt_edge.errors import DataError, FrameError
+from tgkt_edge.notes import note
+from tgkt_edge.runtime.recorder.ahead import in_order
+from tgkt_edge.runtime.recorder.aligning import PairAligner
+from tgkt_edge.runtime.recorder.writer import RecordingWriter
+from tgkt_edge.runtime.sources.base import Captured
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A frame and its RGB image, decoded and encoded; or why they cannot be used."""
+
+    frame: Captured | None = None
+    rgb: Captured | None = None
+    files: tuple[Any, Any] = (None, None)
+    shares: dict[str, float] | None = None
+    error: DataError | None = None
+
+
+class PairWriter(Generic[T]):
+    """Writes what an import reads.
+
+    Args:
+        writer: takes the frames. aligner: of pairs; None: RGB images stay as they are.
+        decode: makes a frame or an RGB image of what was read. Raises DataError. Called in threads.
+        where: what to call what is imported, and ``one``: a part of it, for the note on the first bad one.
+
+    Attributes:
+        bad: how many could not be used.
+    """
+
+    def __init__(
+        self, writer: RecordingWriter, aligner: PairAligner | None, decode: Callable[[T, bool], Captured],
+        where: str, one: str,
+    ) -> None:  # fmt: skip
+        self._writer, self._aligner, self._decode = writer, aligner, decode
+        self._where, self._one = where, one
+        self.bad = 0
+
+    def write(self, items: Iterable[tuple[T, T | None]]) -> None:
+        """Write frames, or pairs. Raises as :meth:`RecordingWriter.add`, but for single ones that are bad."""
+        for ready in in_order(self._prepare, items):
+            try:
+                if ready.error is not None:
+                    raise ready.error
+                assert ready.frame is not None
+                more = None if ready.shares is None else {"aligned": ready.shares}
+                self._writer.add(ready.frame, ready.rgb, more, ready.files)
+                if ready.shares is not None and self._aligner is not None:
+                    self._aligner.count(ready.shares)
+            except (DataError, FrameError) as error:
+                if not self.bad:
+                    note(f"{self._where}: {self._one} is left out: {error}")
+                self.bad += 1
+
+    def _prepare(self, item: tuple[T, T | None]) -> _Ready:
+        try:
+            frame = self._decode(item[0], False)
+            rgb = None if item[1] is None else self._decode(item[1], True)
+            shares = None
+            if rgb is not None and self._aligner is not None:
+                rgb, shares = self._aligner.align(frame, rgb)
+            assert frame.frame is not None
+            files = (
+                self._writer.encoded(frame.frame) if frame.frame.ndim == 2 else None,
+                None if rgb is None or rgb.frame is None else self._writer.encoded(rgb.frame),
+            )
+            return _Ready(frame, rgb, files, shares)
+        except DataError as error:
+            return _Ready(error=error)

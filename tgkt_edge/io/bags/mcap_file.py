@@ -1,0 +1,143 @@
+"""MCAP files, of ROS 2 and of other programs."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from tgkt_edge.errors import DataError
+from tgkt_edge.io.bags.message import MAX_BYTES, Bag, Message, Topic, ros_type
+from tgkt_edge.optional_deps import require
+
+MCAP = b"\x89MCAP0\r\n"
+
+
+class McapFile(Bag):
+    """A .mcap file of ROS messages; see :class:`Bag`. Read from its beginning to its end: it needs no index."""
+
+    def __init__(self, path: Path) -> None:
+        require("mcap", "ros", f"Reading {path.name}")
+        self._path = path
+
+    def topics(self) -> dict[str, Topic]:
+        """From the summary at the end, or, of a file that was cut off, from all of it."""
+        from mcap.reader import SeekingReader
+
+        found: dict[str, Topic] = {}
+        try:
+            with self._path.open("rb") as file:
+                summary = SeekingReader(file, record_size_limit=MAX_BYTES).get_summary()
+            if summary is not None and summary.channels:
+                counts = summary.statistics.channel_message_counts if summary.statistics is not None else {}
+                for number, channel in summary.channels.items():
+                    schema = summary.schemas.get(channel.schema_id)
+                    found[channel.topic] = _topic(channel, schema, counts.get(number))
+        except _broken():
+            found = {}
+        if not found:
+            for _ in self._walk(found, frozenset()):
+                pass
+        if not found:
+            raise DataError(f"{self._path}: holds no topic: it was cut off before its first message")
+        return found
+
+    def messages(self, names: Collection[str]) -> Iterator[Message]:
+        """See :meth:`Bag.messages`."""
+        return self._walk({}, frozenset(names))
+
+    def _walk(self, found: dict[str, Topic], names: frozenset[str]) -> Iterator[Message]:
+        from mcap.records import Channel, DataEnd, Schema
+        from mcap.records import Message as Record
+
+        self.problem = ""
+        schemas: dict[int, Any] = {}
+        channels: dict[int, Topic] = {}
+        ended = False
+        try:
+            with self._path.open("rb") as file:
+                for record in _records(file):
+                    if isinstance(record, Schema):
+                        schemas[record.id] = record
+                    elif isinstance(record, Channel):
+                        topic = _topic(record, schemas.get(record.schema_id), None)
+                        channels[record.id] = topic
+                        found.setdefault(topic.name, topic)
+                    elif isinstance(record, DataEnd):
+                        ended = True
+                        break
+                    elif isinstance(record, Record):
+                        topic = channels[record.channel_id]
+                        if topic.name in names:
+                            yield Message(topic, record.log_time, record.data)
+        except _broken() as error:
+            self.problem = f"{self._path}: is cut off or damaged ({_words(error)}); what is whole is read"
+        if not ended and not self.problem:
+            self.problem = f"{self._path}: is cut off; what is whole is read"
+
+
+def _records(file: IO[bytes]) -> Iterator[Any]:
+    """All records of a file, those in chunks, too. Of a chunk no more is unpacked than its header says."""
+    from mcap.records import Chunk
+    from mcap.stream_reader import StreamReader, breakup_chunk
+
+    reader = StreamReader(file, record_size_limit=MAX_BYTES, validate_crcs=True, emit_chunks=True)
+    for record in reader.records:
+        if isinstance(record, Chunk):
+            plain = replace(record, compression="", data=_unpacked(record))
+            yield from breakup_chunk(plain, validate_crc=True)
+        else:
+            yield record
+
+
+def _unpacked(chunk: Any) -> bytes:
+    """A chunk's records. Raises ValueError if they are more, or fewer, bytes than it says."""
+    size = chunk.uncompressed_size
+    if size > MAX_BYTES:
+        raise ValueError(f"a chunk of {size} bytes")
+    if not chunk.compression:
+        return bytes(chunk.data)
+    if chunk.compression == "lz4":
+        unpacker = require("lz4.frame", "ros", "Unpacking this recording").LZ4FrameDecompressor()
+        plain = bytes(unpacker.decompress(chunk.data, size + 1))
+    elif chunk.compression == "zstd":
+        zstandard = require("zstandard", "ros", "Unpacking this recording")
+        with zstandard.ZstdDecompressor().stream_reader(chunk.data) as stream:
+            plain = bytes(stream.read(size + 1))
+    else:
+        raise ValueError(f"chunks are packed with {chunk.compression}")
+    if len(plain) != size:
+        raise ValueError(f"a chunk holds another number of bytes than the {size} that its header says")
+    return plain
+
+
+_BROKEN = (
+    EOFError,
+    KeyError,
+    OSError,
+    struct.error,
+    ValueError,
+    UnicodeDecodeError,
+    RuntimeError,
+    MemoryError,
+)
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """What mcap and the libraries that unpack its chunks raise for damaged files."""
+    from mcap.exceptions import McapError
+    from zstandard import ZstdError
+
+    return (*_BROKEN, McapError, ZstdError)
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _topic(channel: Any, schema: Any, count: int | None) -> Topic:
+    return Topic(
+        channel.topic, ros_type(schema.name if schema is not None else ""), channel.message_encoding, count
+    )
