@@ -176,9 +176,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(default))
     arguments = parser.parse_args()
     shown = pictures(arguments.data)
-    print(
-        f"| {arguments.kind} | MB/s of the recording | of reading it from disk | of reading it from memory | peak of memory, MB (an eighth of it) |"
-    )
+    columns = ("MB/s of the recording", "of reading it from disk", "from memory", "peak, MB (of an eighth)")
+    print(f"| {arguments.kind} | {' | '.join(columns)} |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -189,9 +188,9 @@ def main() -> None:
             disk, memory = from_disk(whole), from_memory(whole, topics)
             frames, seconds, peak = imported(whole, folder / "out", how)
             _, _, small = imported(eighth, folder / "out", how)
+            shares = f"{disk / seconds:.2f} | {memory / seconds:.2f}"
             print(
-                f"| {how}, {frames} written | {megabytes / seconds:.0f} | {disk / seconds:.2f} | {memory / seconds:.2f} | {peak:.0f} "
-                f"({small:.0f}) |",
+                f"| {how}, {frames} | {megabytes / seconds:.0f} | {shares} | {peak:.0f} ({small:.0f}) |",
                 flush=True,
             )
 

@@ -23,6 +23,7 @@ from tgkt_edge.runtime.sources.openni2 import OpenNi2Source
 from tgkt_edge.runtime.sources.realsense import SUFFIXES as REALSENSE_SUFFIXES
 from tgkt_edge.runtime.sources.realsense import RealSenseSource
 from tgkt_edge.runtime.sources.recording import Paced, RecordingSource
+from tgkt_edge.runtime.sources.telemetry import TelemetryCut, split_telemetry, widened
 from tgkt_edge.runtime.sources.v4l2 import V4l2Source
 from tgkt_edge.runtime.sources.video import VideoSource
 from tgkt_edge.sensor import SensorSpec
@@ -88,6 +89,10 @@ def open_source(
         MissingDependency: (exit 6) the library that reads this kind of source is not installed.
     """
     path = Path(uri)
+    plain, telemetry = split_telemetry(uri)
+    if telemetry is not None and not path.exists():
+        asked, held = widened(spec, pinned)
+        return TelemetryCut(open_source(plain, asked, loop, held), spec, telemetry, redacted(plain))
     camera = _camera(uri, spec, loop, pinned)
     if camera is not None:
         return camera

@@ -23,6 +23,7 @@ from tgkt_edge.runtime.sources.stream_format import check_pinned
 from tgkt_edge.runtime.sources.v4l2_device import FormatChanged, Layout, RawImage, V4l2Device
 from tgkt_edge.runtime.sources.v4l2_formats import Refusals, candidates, pixel_name, raw_pixels
 from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.sensor.telemetry import telemetry_rows
 from tgkt_edge.system.device_access import open_advice
 
 _TIMEOUT = 10.0  # seconds without a frame before the camera counts as lost
@@ -242,7 +243,9 @@ def _refusal(layout: Layout, name: str, size: tuple[int, int] | None) -> str | N
     if layout.fourcc != name:
         return f"the driver sets {pixel_name(layout.fourcc)} instead"
     if size is not None and (layout.width, layout.height) != size:
-        return f"frames come as {layout.width}x{layout.height}"
+        extra = telemetry_rows((layout.width, layout.height))
+        more = f" (with {extra[1]} rows of telemetry? CAMERA?telemetry=footer cuts them off)" if extra else ""
+        return f"frames come as {layout.width}x{layout.height}{more}"
     return None
 
 

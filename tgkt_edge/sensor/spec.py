@@ -16,6 +16,7 @@ from tgkt_edge.sensor.advice import dtype_advice
 from tgkt_edge.sensor.intrinsics import Intrinsics
 from tgkt_edge.sensor.quantities import DTYPES, QUANTITIES, ZERO_C, Kind, Quantity
 from tgkt_edge.sensor.spec_checks import check_spec
+from tgkt_edge.sensor.telemetry import telemetry_rows
 
 RawFrame = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32] | NDArray[np.float16]
 
@@ -155,6 +156,13 @@ class SensorSpec:
                 f"{dtype_advice(frame.dtype, self.kind, self.numpy_dtype)}"
             )
         found = (frame.shape[1], frame.shape[0])
+        telemetry = telemetry_rows(found) if self.kind == "thermal" and self.dtype == "uint16" else None
+        if telemetry is not None and self.size not in (found, "any"):
+            raise FrameError(
+                f"{name}: {found[0]}x{found[1]} pixels: those of a {telemetry[0]} with {telemetry[1]} rows of "
+                f"telemetry, which are no temperatures. Cut them off: CAMERA?telemetry=footer (or header), or switch "
+                f"telemetry off in the camera. If they are pictures, the SensorSpec says so: size: {[*found]}."
+            )
         if isinstance(self.size, tuple) and found != self.size:
             raise FrameError(
                 f"{name}: {found[0]}x{found[1]} pixels, but the sensor is {self.size[0]}x{self.size[1]}. "
