@@ -32,8 +32,8 @@ BROUGHT_BY = {
     "tensorrt_rtx_bindings": {"tensorrt-rtx-cu13-bindings"},
     "yaml": {"pyyaml"},
 }
-# What the system brings: JetPack and the drivers of cameras.
-FROM_THE_SYSTEM = {"openni", "gi"}
+# What the system brings, JetPack and the drivers of cameras; and what is installed without its dependencies.
+FROM_THE_SYSTEM = {"openni", "gi", "pyorbbecsdk"}
 # For the type checker alone.
 STUBS = {"tensorrt_bindings"}
 

@@ -15,11 +15,13 @@ from tgkt_edge.io.parts import exists, split_folder, take_word
 from tgkt_edge.io.recording_format import is_recording
 from tgkt_edge.runtime.sources.bag import BagSource, names_bag, of_realsense
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, StreamFormat
+from tgkt_edge.runtime.sources.depthai import DepthAiSource
 from tgkt_edge.runtime.sources.gstreamer import open_csi, open_gstreamer
 from tgkt_edge.runtime.sources.images import ImageSource, find_by_glob, find_in_folder, open_timed
 from tgkt_edge.runtime.sources.network import PORTS, open_network
 from tgkt_edge.runtime.sources.obsensor import open_obsensor
 from tgkt_edge.runtime.sources.openni2 import OpenNi2Source
+from tgkt_edge.runtime.sources.orbbec import OrbbecSource
 from tgkt_edge.runtime.sources.realsense import SUFFIXES as REALSENSE_SUFFIXES
 from tgkt_edge.runtime.sources.realsense import RealSenseSource
 from tgkt_edge.runtime.sources.recording import Paced, RecordingSource
@@ -49,6 +51,8 @@ EXAMPLES = {
     "openni2": "openni2://0",
     "obsensor": "obsensor://0",
     "realsense": "realsense://SERIAL_OR_FILE",
+    "depthai": "depthai://DEVICE",
+    "orbbec": "orbbec://SERIAL",
     "replay": "replay:DIR",
     "csi": "csi://0",
     "gst": "gst:PIPELINE",
@@ -61,6 +65,7 @@ EXAMPLES = {
 
 KINDS = (
     "0 (a V4L2 index), v4l2:///dev/video0, /dev/video0, openni2://0, obsensor://0, realsense://SERIAL_OR_FILE, "
+    "depthai://, orbbec://, "
     "csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH, a folder, a glob, an image file, a video file, "
     "FILE.mcap?topic=NAME (recordings of ROS, MCAP, Azure Kinect, ScanNet), "
     "replay:DIR (what 'tgkt-edge record' wrote, at the pace it was taken)"
@@ -230,6 +235,10 @@ def _camera(uri: str, spec: SensorSpec, loop: bool, pinned: StreamFormat | None)
         return open_csi(_rest(uri), spec, pinned)
     if scheme == "openni2":
         return OpenNi2Source(_rest(uri) or "0", spec, pinned)
+    if scheme == "depthai":
+        return DepthAiSource(_rest(uri), spec, pinned)
+    if scheme == "orbbec":
+        return OrbbecSource(_rest(uri), spec, pinned)
     if scheme == "obsensor":
         return open_obsensor(_rest(uri) or "0", spec, pinned)
     return open_network(uri, spec, pinned=pinned)

@@ -53,7 +53,10 @@ UNUSABLE = [
     "v4l2://admin:HUNTER2@h",
     "gst:rtspsrc location=rtsp://me:HUNTER2@127.0.0.1:9/x user-pw=HUNTER2 ! decodebin ! appsink",
     "gst:rtspsrc user-pw=HUN HUNTER2 ! appsink",
-    *(f"{kind}://admin:HUNTER2@h" for kind in ("realsense", "obsensor", "csi", "replay", "rtp")),
+    *(
+        f"{kind}://admin:HUNTER2@h"
+        for kind in ("realsense", "obsensor", "depthai", "orbbec", "csi", "replay", "rtp")
+    ),
 ]
 TRY = """
 import json, sys

@@ -58,7 +58,7 @@ def run_command(
     camera: Annotated[
         str,
         typer.Option(
-            help="Frames: 0, v4l2:///dev/video0, realsense://SERIAL_OR_FILE, openni2://0, obsensor://0, csi://0, "
+            help="Frames: 0, v4l2:///dev/video0, realsense://SERIAL_OR_FILE, openni2://0, depthai://, orbbec://, "
             "gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH, a folder (searched recursively), a glob, an image or a "
             "video file, what 'tgkt-edge record' wrote, replay:DIR (the same at its recorded pace)."
         ),

@@ -35,7 +35,7 @@ _PROPERTY = re.compile(
     r"num-buffers|pattern|pixel-aspect-ratio|port|protocols|qos|sensor-id|sensor-mode|stream-type|sync|timeout|"
     r"wait-on-eos|wbmode|width"
 )
-_LOCAL = ("v4l2", "obsensor", "realsense", "csi", "replay", "jsonl", "video")
+_LOCAL = ("v4l2", "obsensor", "realsense", "depthai", "orbbec", "csi", "replay", "jsonl", "video")
 _NETWORK = re.compile(r"(?i)(rtsps?|https?|mqtts?|rtmps?|rtp|udp|tcp|srt|ftp):")
 _BROKERS = ("mqtt", "mqtts")  # their path is a topic
 _HOST = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?")
