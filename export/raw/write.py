@@ -65,7 +65,8 @@ def add_raw(
                 "`calibrate=T`"
             )
         try:
-            frames = load_raw_frames(target, task.sensor, RAW_FRAMES, skip_bad=skip_bad, flag=flag)
+            spec = task.sensor if given is None else task.sensor.with_size(given.width, given.height)
+            frames = load_raw_frames(target, spec, RAW_FRAMES, skip_bad=skip_bad, flag=flag)
         except DataError as error:
             raise UsageError(f"{error} Give real frames of this sensor with `calibrate=T`.") from error
     if given is None:

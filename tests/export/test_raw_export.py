@@ -13,10 +13,11 @@ import onnxruntime
 import pytest
 
 import tgkt_edge
+from tests.support.images import make_frames, save_frames
 from tests.support.training import CLASSES, SIDE
 from tgkt_edge.bundle.bundle import RAW_FILES, Bundle
 from tgkt_edge.data.raw_frames import load_raw_frames
-from tgkt_edge.errors import BundleError, GateError, UsageError
+from tgkt_edge.errors import BundleError, DataError, GateError, UsageError
 from tgkt_edge.evaluation.raw_check import check_raw
 from tgkt_edge.evaluation.verify import describe, verify
 from tgkt_edge.export.export import export
@@ -147,6 +148,19 @@ def test_verify_and_inspect_know_them(raw: Bundle, data: Path) -> None:
     assert seen["raw_models"]["fp32"]["inputs"] == {
         "counts": {"dtype": "uint16", "shape": [1, HEIGHT, WIDTH]}
     }
+
+
+def test_frames_of_another_size_than_the_graphs_are_named(raw: Bundle, tmp_path: Path) -> None:
+    save_frames(tmp_path / "frames", make_frames(2))
+    with pytest.raises(DataError, match=r"64x48 pixels, but the sensor is 40x30"):
+        verify(raw.path, frames=tmp_path / "frames", engine="cpu", max_drop=1)
+
+
+def test_frames_without_a_measurement_prove_nothing(raw: Bundle) -> None:
+    dark = [("dark", np.zeros((HEIGHT, WIDTH), np.uint16))]
+    engine = open_engine(raw, engine="cpu")
+    with pytest.raises(UsageError, match="none of 1 frames holds a measurement"):
+        check_raw(raw.file(RAW_FILES["fp32"]), raw.sensor, raw.size, engine, dark, 0.5, "uint16")
 
 
 def test_a_graph_that_preprocesses_otherwise_does_not_pass(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.bundle.bundle import INPUT_NAME, OUTPUT_NAMES
-from tgkt_edge.errors import FrameError, GateError, IncompatibleError
+from tgkt_edge.errors import FrameError, GateError, IncompatibleError, UsageError
 from tgkt_edge.evaluation.accuracy_gate import ask, compare
 from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import CODE_MAX, preprocess
@@ -48,6 +48,7 @@ def check_raw(
         ``max_code_difference`` and ``share_of_codes`` that differ at all.
 
     Raises:
+        UsageError: (exit 2) none of the frames holds a measurement.
         GateError: (exit 3) an input differs by more than ALLOWED_CODES, or the answers do not pass the gate.
         IncompatibleError: (exit 4) ONNX Runtime cannot load the graph or run the frames.
     """
@@ -70,7 +71,7 @@ def check_raw(
         inputs.append(expected)
         answers.append(answer)
     if not inputs:
-        raise GateError(f"{path.name}: none of {len(frames)} frames holds a measurement; give other frames.")
+        raise UsageError(f"{path.name}: none of {len(frames)} frames holds a measurement; give other frames.")
     found = compare(ask(engine, np.stack(inputs)), (_rows(answers, 0), _rows(answers, 1)))
     if not worst <= ALLOWED_CODES or found.complaint(max_drop):
         raise GateError(

@@ -112,7 +112,8 @@ def _raw_graphs(
     if not precisions:
         return {}
     found = {}
-    raw = load_raw_frames(frames, bundle.sensor, RAW_FRAMES, skip_bad=skip_bad)
+    sized = bundle.sensor.with_size(bundle.raw["width"], bundle.raw["height"])  # the graphs take no other
+    raw = load_raw_frames(frames, sized, RAW_FRAMES, skip_bad=skip_bad)
     for name in precisions:
         engine = OnnxRuntimeEngine(bundle.model(name), bundle.size, bundle.classes, ["CPUExecutionProvider"])
         try:
