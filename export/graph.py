@@ -21,7 +21,7 @@ from tgkt_edge.export.maps import Unfolded
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.nn.imported import ImportedClassifier
-from tgkt_edge.train.nn.maps import mean_of_last_map
+from tgkt_edge.train.nn.maps import pooled_head
 from tgkt_edge.train.nn.model import Classifier, normalise
 
 OPSET = 18
@@ -83,10 +83,10 @@ def export_onnx(
     if fold and can_fold(deployed.model):
         network = Folded(deployed.model, maps=maps)
     else:
-        model = deployed.model
-        maps = maps and mean_of_last_map(model, size)
-        if maps:
-            network = Unfolded(model)
+        head = pooled_head(deployed.model, size) if maps else None
+        maps = head is not None
+        if head is not None:
+            network = Unfolded(deployed.model, head)
     names = [*OUTPUT_NAMES, *([MAPS] if maps else [])]
     # The exporter prints its steps to stdout, which is for machines here; and warns of what it handles itself.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():

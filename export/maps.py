@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tgkt_edge.train.nn.maps import LastPooling, PlaceHead, class_layer, on_pooled
+from tgkt_edge.train.nn.maps import LastPooling, PooledHead, class_layer
 from tgkt_edge.train.nn.model import Classifier, normalise
 
 
@@ -15,23 +15,23 @@ class Unfolded(nn.Module):
     """The network as it is, with maps: ``frame`` (N, 1, S, S) -> logits (N, K), probabilities (N, K), maps.
 
     Args:
-        model: as :class:`tgkt_edge.export.graph.Deployed` holds it; one that
-            :func:`tgkt_edge.train.nn.maps.mean_of_last_map` is true of.
+        model: as :class:`tgkt_edge.export.graph.Deployed` holds it.
+        head: what :func:`tgkt_edge.train.nn.maps.pooled_head` made of it.
     """
 
-    def __init__(self, model: Classifier) -> None:
+    def __init__(self, model: Classifier, head: PooledHead) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.head = model, head
         self.linear, self.merging = class_layer(model)
-        self.places = PlaceHead(on_pooled(model), [self.linear.in_features])
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
         with LastPooling() as pooling:
             features = self.model.features(normalise(frame))
         assert pooling.before is not None
+        assert pooling.after is not None
         logits = self.linear(features)
-        maps = self.places([pooling.before], [None])
+        maps = self.head(pooling.before, pooling.after)
         if self.merging is not None:
             maps = self.merging.merge_maps(logits, maps)
             logits = self.merging.merge(logits)

@@ -98,10 +98,12 @@ def area_shares(length: int, count: int) -> Tensor:
 
 
 class LastPooling(TorchFunctionMode):
-    """Remembers what the last average over all places of a feature map was taken of, however it is written.
+    """Remembers what the last average over all places of a feature map was taken of, however it is written, and whether
+    a layer norm followed.
 
     Attributes:
-        before: (N, C, h, w), and ``after``, (N, C) or with ones behind; None: there was no such average.
+        before: (N, C, h, w), and ``after``, (N, C) or with ones around; None: there was no such average.
+        norm: weight and bias, (C,) each, and epsilon of the layer norm; None: there was none.
     """
 
     _AVERAGES = (F.adaptive_avg_pool2d, F.avg_pool2d, torch.mean, Tensor.mean)
@@ -110,6 +112,7 @@ class LastPooling(TorchFunctionMode):
         super().__init__()
         self.before: Tensor | None = None
         self.after: Tensor | None = None
+        self.norm: tuple[Tensor, Tensor, float] | None = None
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
@@ -119,26 +122,81 @@ class LastPooling(TorchFunctionMode):
             given = args[0] if args else (kwargs or {})["input"]
             pooled = given.dim() == 4 and found.dim() >= 2 and found.shape[:2] == given.shape[:2]
             if pooled and all(size == 1 for size in found.shape[2:]):
-                self.before, self.after = given, found
+                self.before, self.after, self.norm = given, found, None
+        elif func is F.layer_norm and self.after is not None:
+            values = dict(zip(("input", "shape", "weight", "bias", "eps"), args, strict=False))
+            values |= {
+                "shape" if key == "normalized_shape" else key: one for key, one in (kwargs or {}).items()
+            }
+            weight, bias = values.get("weight"), values.get("bias")
+            whole = tuple(values["shape"]) == (self.after.shape[1],)
+            if (
+                whole
+                and values["input"].numel() == self.after.numel()
+                and weight is not None
+                and bias is not None
+            ):
+                self.norm = (weight.detach(), bias.detach(), float(values.get("eps", 1e-5)))
         return found
 
 
-def mean_of_last_map(model: Classifier, size: int) -> bool:
-    """Whether what the class layer sees is the mean over places of the network's last feature map, standardised.
+class PooledHead(nn.Module):
+    """The class layer over the pooled last feature map, with what lies between folded in, applied before the pooling.
 
-    Tried on random images of ``size`` pixels. Where another layer with an activation, or a normalization of the
-    features, comes between, it is not; nor where several layers are pooled.
+    A layer norm takes the mean over channels away, which the weights can do, and divides by the deviation over channels
+    of the pooled features, one number for an image.
+
+    Args:
+        linear: of the standardised features. standard: of the features. norm: as of :class:`LastPooling`.
+    """
+
+    def __init__(
+        self, linear: nn.Linear, standard: Standardize, norm: tuple[Tensor, Tensor, float] | None
+    ) -> None:
+        super().__init__()
+        weight = linear.weight.detach().double() / standard.scale.double()
+        bias = linear.bias.detach().double() - weight @ standard.mean.double()
+        self.epsilon = None if norm is None else norm[2]
+        if norm is not None:
+            bias = bias + weight @ norm[1].double()
+            weight = weight * norm[0].double()
+            weight = weight - weight.mean(1, keepdim=True)
+        joined = nn.Linear(linear.in_features, linear.out_features, device=linear.weight.device)
+        joined.weight = nn.Parameter(weight.float(), requires_grad=False)
+        joined.bias = nn.Parameter(bias.float(), requires_grad=False)
+        self.places = PlaceHead(joined, [linear.in_features])
+
+    def forward(self, before: Tensor, after: Tensor) -> Tensor:
+        """(N, C, h, w) and its mean over places -> (N, K, h, w), whose mean over places is the class layer's output."""
+        length = None
+        if self.epsilon is not None:
+            length = (after.flatten(1).float().var(1, unbiased=False, keepdim=True) + self.epsilon).sqrt()
+        return self.places([before.float()], [length])  # type: ignore[no-any-return]
+
+
+def pooled_head(model: Classifier, size: int) -> PooledHead | None:
+    """The class layer as it acts on the mean over places of the network's last feature map.
+
+    Tried on random images of ``size`` pixels. None: another layer, with an activation, comes between; several layers
+    are pooled; or there is no feature map.
     """
     if not isinstance(getattr(model, "standard", None), Standardize):
-        return False
+        return None
     generator = torch.Generator().manual_seed(0)
     frames = torch.rand(2, 1, size, size, generator=generator)
-    with torch.inference_mode(), LastPooling() as pooling:
+    with torch.no_grad(), LastPooling() as pooling:
         features = model.features(normalise(frames).to(next(model.parameters()).device))
     if pooling.after is None or pooling.after.flatten(1).shape != features.shape:
-        return False
-    expected = model.standard(pooling.after.flatten(1).float())
-    return bool((features - expected).abs().max() <= _SAME * features.abs().max())
+        return None
+    expected = pooling.after.flatten(1).float()
+    if pooling.norm is not None:
+        expected = F.layer_norm(
+            expected, expected.shape[1:], pooling.norm[0], pooling.norm[1], pooling.norm[2]
+        )
+    expected = model.standard(expected)
+    if not bool((features - expected).abs().max() <= _SAME * features.abs().max()):
+        return None
+    return PooledHead(class_layer(model)[0], model.standard, pooling.norm)
 
 
 def class_layer(model: Classifier) -> tuple[nn.Linear, MergingHead | None]:
@@ -146,17 +204,6 @@ def class_layer(model: Classifier) -> tuple[nn.Linear, MergingHead | None]:
     if isinstance(model.classifier, MergingHead):
         return model.classifier.linear, model.classifier
     return model.classifier, None
-
-
-def on_pooled(model: Classifier) -> nn.Linear:
-    """Class layer and standardisation as one layer over the pooled features, in float32."""
-    linear, standard = class_layer(model)[0], model.standard
-    joined = nn.Linear(linear.in_features, linear.out_features)
-    weight = linear.weight.detach().double() / standard.scale.double()
-    bias = linear.bias.detach().double() - weight @ standard.mean.double()
-    joined.weight = nn.Parameter(weight.float(), requires_grad=False)
-    joined.bias = nn.Parameter(bias.float(), requires_grad=False)
-    return joined.to(linear.weight.device)
 
 
 @torch.no_grad()
@@ -171,13 +218,15 @@ def class_maps(model: Classifier, x: Tensor) -> Tensor | None:
     """
     if isinstance(model, SceneClassifier):
         return _scene_maps(model, x)
-    if not mean_of_last_map(model, x.shape[-1]):
+    head = pooled_head(model, x.shape[-1])
+    if head is None:
         return None
     with LastPooling() as pooling:
         features = model.features(x)
     assert pooling.before is not None
+    assert pooling.after is not None
     linear, merging = class_layer(model)
-    maps: Tensor = PlaceHead(on_pooled(model), [linear.in_features])([pooling.before.float()], [None])
+    maps: Tensor = head(pooling.before, pooling.after)
     return maps if merging is None else merging.merge_maps(linear(features), maps)
 
 
@@ -192,7 +241,12 @@ def _scene_maps(model: SceneClassifier, x: Tensor) -> Tensor:
             seen.append(x.float())
     if model.pooled:
         lengths = [row_lengths(layer.mean((2, 3))) for layer in seen]
-        place_head = PlaceHead(on_pooled(model), [LAYER_WIDTHS[number] for number in model.pooled])
+        linear, standard = model.classifier, model.standard
+        weight = linear.weight / standard.scale
+        head = nn.Linear(*reversed(weight.shape))
+        head.weight = nn.Parameter(weight, requires_grad=False)
+        head.bias = nn.Parameter(linear.bias - weight @ standard.mean, requires_grad=False)
+        place_head = PlaceHead(head, [LAYER_WIDTHS[number] for number in model.pooled])
         return place_head(seen, lengths)  # type: ignore[no-any-return]
     # Bottleneck and classifier are affine: what they make of zero and of each unit is all there is to know of them.
     width = model.bottleneck.linear.in_features
