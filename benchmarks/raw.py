@@ -109,7 +109,10 @@ def main() -> None:
     print(
         f"`python benchmarks/raw.py --threads {given.threads}`: codes of 65,535 that differ between the graph in ONNX"
     )
-    print("Runtime and `preprocess`, and the median of milliseconds a frame of both.\n")
+    print(
+        "Runtime and `preprocess`, and the median of milliseconds a frame of both: on a machine that others used, too,"
+    )
+    print("so compare the two; where frames differ in size, a graph's first run is most of it.\n")
     print("| frames | | of | network input | codes that differ | by at most | graph, ms | `preprocess`, ms |")
     print("|---|---|---|---|---|---|---|---|")
     for row in rows(given.data, given.threads, given.most):
