@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import FrameError, TgktEdgeError, UsageError
-from tgkt_edge.io.addresses import redacted
 from tgkt_edge.monitoring.reference_stats import Statistics, of_bundle
 from tgkt_edge.notes import LOGGER
 from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import make_ready
+from tgkt_edge.runtime.cameras.group import CameraGroup
+from tgkt_edge.runtime.cameras.names import Camera, Cameras, Sensors, cameras_of
+from tgkt_edge.runtime.cameras.open import open_records
 from tgkt_edge.runtime.capture.reader import Drop
 from tgkt_edge.runtime.capture.retry import Retry
 from tgkt_edge.runtime.engines.base import Engine
@@ -32,7 +34,7 @@ from tgkt_edge.runtime.sources import open_source
 from tgkt_edge.runtime.sources.base import FrameSource
 from tgkt_edge.runtime.sources.stream_format import PinnedOpener
 from tgkt_edge.runtime.stream import RecordStream
-from tgkt_edge.sensor import SensorSpec, load_sensor
+from tgkt_edge.sensor import SensorSpec
 
 _POLL = 0.1  # seconds after which a wait for a frame looks after the capture thread
 
@@ -66,10 +68,7 @@ def load(
         MissingDependency: (exit 6) a library is not installed.
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(Path(bundle))
-    spec = opened.sensor
-    if sensor is not None:
-        given = sensor if isinstance(sensor, SensorSpec) else load_sensor(sensor)
-        spec = given.with_range_of(opened.sensor)
+    spec = Camera("", sensor=sensor).spec(opened.sensor)
     statistics = of_bundle(opened)
     loaded = open_engine(opened, precision, engine, say=say, warn=warn, rebuild=rebuild, lanes=lanes)
     try:
@@ -147,14 +146,16 @@ class Model:
 
     def stream(
         self,
-        camera: str,
+        camera: Cameras,
         *,
+        sensor: Sensors | None = None,
         top_k: int = 3,
         loop: bool = False,
         drop: Drop | None = None,
         retry: Retry | None = None,
         smooth: float = 0.0,
         min_confidence: float = 0.0,
+        max_wait_ms: float = 0.0,
         others: Callable[[BadFrame | Event], None] | None = None,
     ) -> Generator[Decision, None, None]:
         """Decisions on what a camera or recording delivers, until its end or until the generator is closed.
@@ -163,25 +164,30 @@ class Model:
         camera; a generator that is kept is closed with ``close()`` or :func:`contextlib.closing`.
 
         Args:
-            camera: see :func:`tgkt_edge.runtime.sources.open_source`.
-            loop, drop, retry, top_k, smooth, min_confidence: see :func:`tgkt_edge.runtime.run`.
+            camera: see :func:`tgkt_edge.runtime.sources.open_source`. Several by name, ``{"door": "0", "hall": "1"}``
+                or ``["door=0", "hall=1"]``: decisions on all of them in turn, each with its ``camera``.
+            sensor: how the frames are written, of all cameras or by name, if not as the model's ``sensor`` says.
+            loop, drop, retry, top_k, smooth, min_confidence, max_wait_ms: see :func:`tgkt_edge.runtime.run`.
             others: takes what is no decision: frames that could not be used, and changes of state and health, each
                 before the decisions that follow it. None: they are left out.
 
         Raises:
             UsageError: (exit 2) a bad argument.
             SourceLostError: (exit 5) the source is missing, was lost, contradicts the SensorSpec in its first frame,
-                or gave not one frame that could be classified.
+                or gave not one frame that could be classified. Of cameras with names once the others have ended, too.
         """
-        opened = self.records(
-            camera,
+        cameras = cameras_of(camera, sensor)
+        opened = open_records(
+            self,
+            cameras,
             top_k=top_k,
             loop=loop,
             drop=drop,
             retry=retry,
-            decider=Decider(self.classes, smooth, min_confidence),
+            decider=lambda: Decider(self.classes, smooth, min_confidence),
+            max_wait_ms=max_wait_ms,
         )
-        return _decisions(opened, camera, others)
+        return _decisions(opened, ", ".join(one.shown for one in cameras), others)
 
     def records(
         self,
@@ -192,6 +198,9 @@ class Model:
         drop: Drop | None = None,
         retry: Retry | None = None,
         decider: Decider | None = None,
+        sensor: SensorSpec | None = None,
+        camera: str = "",
+        ring: Callable[[], None] | None = None,
     ) -> RecordStream:
         """All records of a source, for a program with a loop of its own: what ``tgkt-edge run`` hands to its sinks.
 
@@ -199,26 +208,26 @@ class Model:
             source: as ``camera`` of :meth:`stream`; or what opens a source, called in the capture thread, again after
                 each loss as ``retry`` allows.
             decider: None: each frame's likeliest class.
+            sensor: what this source's frames mean; None: as the model's.
+            camera: its name, for the records. ring: called when there is something to take, or never will be.
 
         Returns:
             A context manager, not yet entered.
         """
         check_choices(top_k, drop)
+        spec = sensor or self.sensor
         processor = Processor(
             self.engine,
-            self.sensor,
+            spec,
             self.classes,
             self.size,
             top_k,
             decider or Decider(self.classes),
             self.statistics,
+            camera,
         )
-        opener = (
-            PinnedOpener(partial(open_source, source, self.sensor, loop))
-            if isinstance(source, str)
-            else source
-        )
-        return RecordStream(opener, self.engine, processor, drop, retry or Retry())
+        opener = PinnedOpener(partial(open_source, source, spec, loop)) if isinstance(source, str) else source
+        return RecordStream(opener, self.engine, processor, drop, retry or Retry(), ring)
 
     def close(self) -> None:
         """Free the engine; streams must have ended. Closing twice is harmless."""
@@ -249,7 +258,7 @@ class Model:
 
 
 def _decisions(
-    stream: RecordStream, camera: str, others: Callable[[BadFrame | Event], None] | None
+    stream: RecordStream | CameraGroup, name: str, others: Callable[[BadFrame | Event], None] | None
 ) -> Generator[Decision, None, None]:
     with stream:
         while not stream.ended:
@@ -258,7 +267,7 @@ def _decisions(
                     yield message.record
                 elif others is not None:
                     others(message.record)
-        stream.refuse_empty(redacted(camera))
+        stream.refuse_empty(name)
 
 
 def check_choices(top_k: int, drop: str | None = None) -> None:

@@ -13,7 +13,10 @@ from typing import TextIO
 
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import UsageError
+from tgkt_edge.io.addresses import redacted
 from tgkt_edge.monitoring.reference_stats import Statistics as AdaptationStatistics
+from tgkt_edge.runtime.cameras.names import Cameras, Sensors, cameras_of
+from tgkt_edge.runtime.cameras.open import open_records
 from tgkt_edge.runtime.capture.reader import Drop
 from tgkt_edge.runtime.capture.retry import NEVER, Retry
 from tgkt_edge.runtime.engines.base import Engine
@@ -33,12 +36,12 @@ from tgkt_edge.sensor import SensorSpec
 
 def run(
     bundle: Path,
-    camera: str,
+    camera: Cameras,
     *,
     precision: str = "fp32",
     engine: str = "auto",
     rebuild: Rebuild | None = None,
-    sensor: str | None = None,
+    sensor: Sensors | None = None,
     top_k: int = 3,
     loop: bool = False,
     max_frames: int | None = None,
@@ -48,6 +51,7 @@ def run(
     token: str | None = None,
     smooth: float = 0.0,
     min_confidence: float = 0.0,
+    max_wait_ms: float = 0.0,
     out: TextIO | None = None,
     log: TextIO | None = None,
     live: bool = True,
@@ -63,8 +67,10 @@ def run(
     """
     _check_max(max_frames)
     check_choices(top_k, drop)
+    cameras = cameras_of(camera, sensor)
     found = Bundle.open(Path(bundle))
-    decider = Decider(found.classes, smooth, min_confidence)
+    Decider(found.classes, smooth, min_confidence)  # refuses what it does not take, before anything is opened
+    specs = [one.spec(found.sensor) for one in cameras]
     line = LiveLine(sys.stderr if log is None else log)
     with StopRequest() as stop:
         # A name twice is one sink: lines must not come twice.
@@ -76,19 +82,22 @@ def run(
             found,
             engine=engine,
             precision=precision,
-            sensor=sensor,
-            lanes=_lanes(camera, drop),
+            sensor=None if cameras[0].name else cameras[0].sensor,
+            lanes=_lanes([one.uri for one in cameras], drop),
             rebuild=rebuild,
             say=line.inform,
             warn=line.say,
         ) as model:
-            stream = model.records(
-                camera,
+            stream = open_records(
+                model,
+                cameras,
                 top_k=top_k,
                 loop=loop,
                 drop=drop,
                 retry=retry,
-                decider=decider,
+                decider=lambda: Decider(found.classes, smooth, min_confidence),
+                max_wait_ms=max_wait_ms,
+                say=line.inform,
             )
             if model.statistics is None:
                 line.say(
@@ -101,7 +110,15 @@ def run(
                     "again from its run, or with `calibrate`, it will."
                 )
             return deliver(
-                stream, model, camera, max_frames=max_frames, sinks=opened, log=log, live=live, stop=stop
+                stream,
+                model,
+                ", ".join(one.shown for one in cameras),
+                cameras=[one.described(spec) for one, spec in zip(cameras, specs, strict=True) if one.name],
+                max_frames=max_frames,
+                sinks=opened,
+                log=log,
+                live=live,
+                stop=stop,
             )
 
 
@@ -141,12 +158,14 @@ def classify(
         sinks = [open_sink(STDOUT, out=out, stopping=stop.asked), *sinks]
     model = Model(engine, spec, classes, size, statistics, digest)
     stream = model.records(source, top_k=top_k, drop=drop, retry=retry, decider=decider)
-    return deliver(stream, model, name, max_frames=max_frames, sinks=sinks, log=log, live=live, stop=stop)
+    return deliver(
+        stream, model, redacted(name), max_frames=max_frames, sinks=sinks, log=log, live=live, stop=stop
+    )
 
 
-def _lanes(camera: str, drop: Drop | None) -> int:
+def _lanes(uris: Sequence[str], drop: Drop | None) -> int:
     """Inferences to run side by side."""
-    return lanes_for_files() if drop != "latest" and is_files(camera) else 1
+    return lanes_for_files() if drop != "latest" and all(map(is_files, uris)) else 1
 
 
 def _check_max(max_frames: int | None) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from tgkt_edge.sensor import SensorSpec
+
 SCHEMA = 1
 """Version of the JSON objects. It grows when a field changes its meaning or goes, not when one is added."""
 
@@ -40,6 +42,7 @@ class Decision:
         drift: distance from the adaptation frames in multiples of the limit, "input" and perhaps "classes" and "scale";
             None: the bundle holds no statistics, or the frame was classified alone.
         lost: frames so far that the camera's driver took and could not deliver.
+        camera: its name, where cameras have names; empty: there is one without.
     """
 
     label: str
@@ -52,6 +55,7 @@ class Decision:
     source: str = ""
     drift: Mapping[str, float] | None = None
     lost: int = 0
+    camera: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Its JSON object. Times are rounded to microseconds; probabilities keep all digits."""
@@ -74,7 +78,7 @@ class BadFrame:
     """A frame that could not be classified: unreadable, of another format, without a valid pixel.
 
     Attributes:
-        error: why. health, time, frame, source, lost: see :class:`Decision`.
+        error: why. health, time, frame, source, lost, camera: see :class:`Decision`.
     """
 
     error: str
@@ -83,6 +87,7 @@ class BadFrame:
     frame: int = 0
     source: str = ""
     lost: int = 0
+    camera: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Its JSON object."""
@@ -94,8 +99,13 @@ class BadFrame:
 
 def _about(record: Decision | BadFrame) -> dict[str, Any]:
     """What every record of a frame begins with. ``lost``: once there are any."""
-    about = {"time": round(record.time, 6), "frame": record.frame, "source": record.source}
+    about: dict[str, Any] = {"time": round(record.time, 6), **_of_camera(record.camera)}
+    about |= {"frame": record.frame, "source": record.source}
     return {**about, "lost": record.lost} if record.lost else about
+
+
+def _of_camera(name: str) -> dict[str, str]:
+    return {"camera": name} if name else {}
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,7 @@ class StateEvent(Event):
     Attributes:
         detail: why, for people; may be empty.
         format: of a source that is live, what it delivers: "Z16 640x480"; empty: it does not say.
+        camera: see :class:`Decision`.
     """
 
     event: ClassVar[str] = "state"
@@ -129,12 +140,14 @@ class StateEvent(Event):
     state: State
     detail: str = ""
     format: str = ""
+    camera: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """See :meth:`Event.to_dict`."""
         values: dict[str, Any] = {
             "time": round(self.time, 6),
             "event": self.event,
+            **_of_camera(self.camera),
             "state": self.state,
             "detail": self.detail,
         }
@@ -150,6 +163,7 @@ class HealthEvent(Event):
         value: as measured. limit: what it was compared with.
         text: more for people, where there is more to say.
         factor, likely_unit_m: of "wrong_scale", the factor that explains the frames, and for depth the unit that fits.
+        camera: see :class:`Decision`.
     """
 
     event: ClassVar[str] = "health"
@@ -161,12 +175,14 @@ class HealthEvent(Event):
     text: str = ""
     factor: float | None = None
     likely_unit_m: float | None = None
+    camera: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """See :meth:`Event.to_dict`."""
         values: dict[str, Any] = {
             "time": round(self.time, 6),
             "event": self.event,
+            **_of_camera(self.camera),
             "flag": self.flag,
             "active": self.active,
             "value": round(self.value, 4),
@@ -177,16 +193,35 @@ class HealthEvent(Event):
 
 
 @dataclass(frozen=True)
+class NamedCamera:
+    """One of the cameras of a run whose cameras have names.
+
+    Attributes:
+        name: as records, topics and metrics have it. source: its URI, without any password. sensor: its SensorSpec.
+    """
+
+    name: str
+    source: str
+    sensor: SensorSpec
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its JSON object."""
+        return {"camera": self.name, "source": self.source, "sensor": self.sensor.to_dict()}
+
+
+@dataclass(frozen=True)
 class StartEvent(Event):
     """A run began: the first record of each, and what all that follow were made with.
 
     Attributes:
         run: an ID that no other run has; IDs of one device sort by time.
         bundle: SHA-256 of the bundle's manifest.json, hexadecimal; it names every file with its own. None: no bundle.
-        device: this machine's host name. camera: its URI, without any password. engine: library and device.
+        device: this machine's host name. engine: library and device.
+        camera: its URI, without any password; where cameras have names, all of them: "door=0, hall=rtsp://host".
         precision: of the network; None: not known.
         classes: names in the order of the network's outputs. sensor: the SensorSpec. size: side of its input, pixels.
         version: of tgkt-edge.
+        cameras: where they have names.
     """
 
     event: ClassVar[str] = "start"
@@ -201,10 +236,11 @@ class StartEvent(Event):
     sensor: Mapping[str, Any]
     size: int
     version: str
+    cameras: tuple[NamedCamera, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """See :meth:`Event.to_dict`."""
-        return {
+        values = {
             "time": round(self.time, 6),
             "event": self.event,
             "schema": SCHEMA,
@@ -219,7 +255,15 @@ class StartEvent(Event):
             "size": self.size,
             "version": self.version,
         }
+        return values | {"cameras": [camera.to_dict() for camera in self.cameras]} if self.cameras else values
 
 
 Record = Decision | BadFrame | Event
 """Whatever a run puts out."""
+
+
+def camera_of(record: Record) -> str:
+    """Name of the camera that a record is of; empty: of none with a name, or of all of them."""
+    if isinstance(record, Decision | BadFrame | StateEvent | HealthEvent):
+        return record.camera
+    return ""

@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
+from tgkt_edge.runtime.capture.frame import Frame
 from tgkt_edge.runtime.capture.reader import Capture, Drop
 from tgkt_edge.runtime.capture.retry import Retry
 from tgkt_edge.runtime.engines.base import Engine
-from tgkt_edge.runtime.infer.processor import Processor
+from tgkt_edge.runtime.infer.preprocess_stage import Prepared
+from tgkt_edge.runtime.infer.processor import Begun, Processor
 from tgkt_edge.runtime.output.metrics import Statistics
+from tgkt_edge.runtime.output.summary import CameraSummary
 from tgkt_edge.runtime.records import State, StateEvent
 from tgkt_edge.runtime.sinks.base import Message
 from tgkt_edge.runtime.sources.base import FrameSource
@@ -28,7 +31,7 @@ class RecordStream:
         source: opens the source; called in the capture thread, again after each loss as ``retry`` allows.
         engine: whose lanes say how many frames are begun ahead; not closed.
         processor: of this engine; closed on leaving.
-        drop: see :class:`Capture`.
+        drop, ring: see :class:`Capture`.
     """
 
     def __init__(
@@ -38,9 +41,10 @@ class RecordStream:
         processor: Processor,
         drop: Drop | None,
         retry: Retry,
+        ring: Callable[[], None] | None = None,
     ) -> None:
         self._processor = processor
-        self._capture = Capture(source, drop, retry, processor.prepare, ahead=engine.lanes)
+        self._capture = Capture(source, drop, retry, processor.prepare, ahead=engine.lanes, ring=ring)
 
     def take(self, seconds: float) -> list[Message]:
         """What comes next within ``seconds``: nothing, a change of state, or a frame's record after its events.
@@ -51,14 +55,37 @@ class RecordStream:
             Exception: whatever opening or reading the source raised, once the frames before it are taken.
             SourceLostError: (exit 5) the first readable frame contradicts the SensorSpec.
         """
-        self._capture.check()
-        item = self._capture.take(seconds)
+        self.check()
+        item = self.take_item(seconds)
         if item is None:
             return []
         if isinstance(item, StateEvent):
             return [Message(item)]
-        events, record = self._processor.decide(item, bool(self._capture.live))
+        events, record = self._processor.decide(item, self.live)
         return [*map(Message, events), Message(record, item.captured.frame)]
+
+    # The steps of `take`, for who takes frames of several sources.
+
+    def check(self) -> None:
+        """Look after the capture thread; a few times a second."""
+        self._capture.check()
+
+    def take_item(self, seconds: float) -> Frame | StateEvent | None:
+        """The next frame or change of state within ``seconds``. Raises as :meth:`take`."""
+        return self._capture.take(seconds)
+
+    def begin(self, frame: Frame) -> Begun:
+        """All that is done with a frame before its inference. Raises SourceLostError as :meth:`take`."""
+        return self._processor.begin(frame, self.live)
+
+    def finish(self, begun: Begun, ready: Prepared) -> list[Message]:
+        """The frame's record, after its events."""
+        events, record = self._processor.finish(begun, ready)
+        return [*map(Message, events), Message(record, begun.frame.captured.frame)]
+
+    def give_up(self) -> None:
+        """End the capture thread without waiting for it; what it had read is forgotten."""
+        self._capture.request_stop()
 
     @property
     def stats(self) -> Statistics:
@@ -110,9 +137,18 @@ class RecordStream:
         if self.stats.frames == self.stats.bad:
             self._processor.refuse_run(name)
 
+    @property
+    def patience(self) -> float:
+        """Seconds that leaving waits at most for the driver to close the source."""
+        return self._capture.patience
+
     def hurry(self, seconds: float) -> None:
         """Leaving waits at most so long for the driver to close the source."""
         self._capture.patience = seconds
+
+    def summaries(self) -> dict[str, CameraSummary]:
+        """Nothing: the only camera's figures are the run's."""
+        return {}
 
     def __enter__(self) -> RecordStream:
         self._capture.__enter__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -14,6 +15,7 @@ class Mailbox(Generic[T]):
 
     Args:
         ahead: items that wait at most while ``latest`` is off; the writer then waits, too.
+        ring: called in the writing thread after each item and at the end, for a reader of several mailboxes.
 
     Attributes:
         latest: a new item replaces those that nobody has taken yet, which count as dropped. Items put with ``keep``
@@ -21,11 +23,13 @@ class Mailbox(Generic[T]):
         dropped: items that were replaced.
     """
 
-    def __init__(self, ahead: int = 1, *, latest: bool = False) -> None:
+    def __init__(
+        self, ahead: int = 1, *, latest: bool = False, ring: Callable[[], None] | None = None
+    ) -> None:
         if ahead < 1:
             raise ValueError(f"ahead = {ahead}: expected at least 1")
         self.latest, self.dropped = latest, 0
-        self._ahead = ahead
+        self._ahead, self._ring = ahead, ring
         self._items: deque[tuple[T, bool]] = deque()  # (item, keep)
         self._changed = threading.Condition()
         self._finished = self._stopped = False
@@ -55,7 +59,9 @@ class Mailbox(Generic[T]):
                 return False
             self._items.append((item, keep))
             self._changed.notify_all()
-            return True
+        if self._ring is not None:
+            self._ring()
+        return True
 
     def take(self, timeout: float | None = None) -> T | None:
         """The next item; None after ``timeout`` seconds (None: wait without limit), at the end, or once stopped.
@@ -82,6 +88,8 @@ class Mailbox(Generic[T]):
             if not self._finished:
                 self._finished, self._error = True, error
                 self._changed.notify_all()
+        if self._ring is not None:
+            self._ring()
 
     def stop(self) -> None:
         """The reader wants no more: what waits is forgotten, and a waiting writer wakes up."""

@@ -44,6 +44,7 @@ class Capture:
         prepare: called in the reading thread, beside the inference of earlier frames. Only where every frame is
             answered (drop "none"): one that may still be replaced is not worth the work.
         ahead: frames that wait at most where every frame is answered.
+        ring: see :class:`Mailbox`.
 
     Attributes:
         lost: how often a live source was lost after it had been opened.
@@ -59,10 +60,11 @@ class Capture:
         retry: Retry | None = None,
         prepare: Callable[[Captured], Pending] | None = None,
         ahead: int = 1,
+        ring: Callable[[], None] | None = None,
     ) -> None:
         self._prepare = prepare
         self._open, self._drop, self._retry = open_source, drop, retry or Retry()
-        self._box: Mailbox[Item] = Mailbox(ahead)
+        self._box: Mailbox[Item] = Mailbox(ahead, ring=ring)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._begin = time.monotonic()

@@ -9,6 +9,11 @@ from tgkt_edge.evaluation.temperature import soften
 from tgkt_edge.runtime.engines.base import Answer, Engine, Grid, MapsAnswer, no_maps, with_maps
 
 
+def uncalibrated(engine: Engine) -> Engine:
+    """The engine whose probabilities are the network's own."""
+    return engine.engine if isinstance(engine, CalibratedEngine) else engine
+
+
 class CalibratedEngine:
     """An engine whose probabilities are softened; its logits are the network's own.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import make_ready
 from tgkt_edge.runtime.capture.frame import Frame
 from tgkt_edge.runtime.engines.base import Engine
-from tgkt_edge.runtime.engines.calibrated import CalibratedEngine
+from tgkt_edge.runtime.engines.calibrated import CalibratedEngine, uncalibrated
 from tgkt_edge.runtime.health.drift import Drift
 from tgkt_edge.runtime.health.scale import ScaleWatch
 from tgkt_edge.runtime.health.sensor_flags import Health
@@ -36,8 +37,28 @@ from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.sensor import SensorSpec
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A frame that only its inference is missing of.
+
+    Attributes:
+        ready: preprocessed, if it can be used. flags, events: what its raw counts say of the sensor's health.
+        live: whether it comes from a camera.
+    """
+
+    frame: Frame
+    ready: Prepared
+    live: bool
+    flags: Sequence[str] = ()
+    events: Sequence[HealthEvent] = ()
+
+
 class Processor:
-    """Turns captured frames into decisions, and counts. To be closed before its engine is."""
+    """Turns captured frames into decisions, and counts. To be closed before its engine is.
+
+    Args:
+        camera: its name, which records then have; empty: none.
+    """
 
     def __init__(
         self,
@@ -48,11 +69,13 @@ class Processor:
         top_k: int,
         decider: Decider,
         statistics: AdaptationStatistics | None = None,
+        camera: str = "",
     ) -> None:
         self.stats = Statistics()
+        self._camera = camera
         # The network's own probabilities are what drift is measured on: they are calibrated here, for the decision.
         self._temperature = engine.temperature if isinstance(engine, CalibratedEngine) else 1.0
-        self._engine = engine.engine if isinstance(engine, CalibratedEngine) else engine
+        self._engine = uncalibrated(engine)
         self._decider, self._classes, self._top_k = decider, classes, top_k
         self._spec, self._size = spec, size
         self._check = FormatCheck(spec)
@@ -108,13 +131,18 @@ class Processor:
         Raises:
             SourceLostError: (exit 5) it is the first readable frame and contradicts the SensorSpec.
         """
+        begun = self.begin(frame, live)
+        return self.finish(begun, infer(begun.ready, self._engine))
+
+    def begin(self, frame: Frame, live: bool = False) -> Begun:
+        """All of :meth:`decide` before the inference. Raises as it."""
         captured = frame.captured
         if frame.prepared is not None:
             ready = frame.prepared()
         else:
             ready = self._prepared(captured, self._check.problem_of(captured))
         if ready.raw is None:
-            return [], self._bad(captured, ready.problem)
+            return Begun(frame, ready, live)
         if self._health is None:
             self._health = Health(self._spec, live)
             if self._statistics is not None:
@@ -123,10 +151,19 @@ class Processor:
                     self._scale = ScaleWatch(self._statistics.scale, self._spec, live)
         # Now that preprocessing has brought the frame into the processor's cache.
         flags, events = self._health.look(ready.raw, captured.time)
-        raw, ready = ready.raw, infer(ready, self._engine)
-        if ready.unit is None or ready.answer is None:
-            return events, self._bad(captured, ready.problem, flags)
+        return Begun(frame, ready, live, flags, events)
+
+    def finish(self, begun: Begun, ready: Prepared) -> tuple[list[HealthEvent], Decision | BadFrame]:
+        """All of :meth:`decide` after the inference; frames in the order in which they were begun.
+
+        Args:
+            ready: that of ``begun``, with the engine's answer if it can be used.
+        """
         done = time.perf_counter()
+        captured, live, raw = begun.frame.captured, begun.live, ready.raw
+        flags, events = list(begun.flags), list(begun.events)
+        if raw is None or ready.unit is None or ready.answer is None or self._health is None:
+            return events, self._bad(captured, ready.problem, flags)
         logits, own = ready.answer  # (1, K)
         probabilities = own if self._temperature == 1 else soften(logits, self._temperature)
         if not np.isfinite(probabilities).all():
@@ -137,7 +174,7 @@ class Processor:
             "capture": captured.seconds * 1e3,
             "preprocess": ready.seconds * 1e3,
             "inference": ready.inference * 1e3,
-            "total": (captured.seconds + done - frame.arrived) * 1e3,
+            "total": (captured.seconds + done - begun.frame.arrived) * 1e3,
         }
         if live:
             # A clock set back meanwhile is no time travel; a recording's timestamps say when it was recorded.
@@ -163,6 +200,7 @@ class Processor:
             source=captured.name,
             drift=drift,
             lost=captured.lost,
+            camera=self._camera,
         )
 
     def refuse_run(self, name: str) -> None:
@@ -178,7 +216,13 @@ class Processor:
         self._last_error = error
         self.stats.count_bad(time.perf_counter())
         return BadFrame(
-            phrase(error), tuple(flags), captured.time, captured.number, captured.name, captured.lost
+            phrase(error),
+            tuple(flags),
+            captured.time,
+            captured.number,
+            captured.name,
+            captured.lost,
+            self._camera,
         )
 
 

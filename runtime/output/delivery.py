@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TextIO
 
-from tgkt_edge.errors import TgktEdgeError
-from tgkt_edge.io.addresses import redacted
+from tgkt_edge.errors import SourceLostError, TgktEdgeError
+from tgkt_edge.runtime.cameras.group import CameraGroup
 from tgkt_edge.runtime.health.systemd import Notifier
 from tgkt_edge.runtime.infer.smoothing import UNKNOWN
 from tgkt_edge.runtime.model import Model
@@ -20,7 +20,7 @@ from tgkt_edge.runtime.output.metrics import Statistics
 from tgkt_edge.runtime.output.nonblocking import PATIENCE
 from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.runtime.output.summary import RunSummary, Stopped
-from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent, StateEvent
+from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent, NamedCamera, StateEvent
 from tgkt_edge.runtime.sinks import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.base import ReaderGoneError
 from tgkt_edge.runtime.stream import RecordStream
@@ -32,10 +32,11 @@ _POLL = 0.1  # seconds after which a wait for a frame looks at the stop request
 
 
 def deliver(
-    stream: RecordStream,
+    stream: RecordStream | CameraGroup,
     model: Model,
     name: str,
     *,
+    cameras: Sequence[NamedCamera] = (),
     max_frames: int | None,
     sinks: Sequence[Sink],
     log: TextIO | None,
@@ -45,12 +46,12 @@ def deliver(
     """Hand all records of a stream to the sinks; see :func:`tgkt_edge.runtime.pipeline.run`.
 
     Args:
-        name: of the camera or recording, as the records and the summary show it.
+        name: of the camera or recording, as the records and the summary show it: without passwords.
+        cameras: where they have names.
     """
-    name = redacted(name)
     line = LiveLine(sys.stderr if log is None else log, enabled=live, stopping=stop.asked)
     fanout = Fanout(sinks, line.say)
-    info = RunInfo.of_run(name, model.engine, model.classes, model.sensor, model.size, model.digest)
+    info = RunInfo.of_run(name, model.engine, model.classes, model.sensor, model.size, model.digest, cameras)
     fanout.open(info)
     begin = time.perf_counter()
     stopped: Stopped = "failed"
@@ -68,9 +69,12 @@ def deliver(
             if stop.reason is not None:
                 stream.hurry(_HURRY)
                 fanout.patience = _HURRY
-        if stopped in ("end", "max-frames") and stream.stats.frames == stream.stats.bad:
-            stopped = "failed"
-            stream.refuse_empty(name)
+        if stopped in ("end", "max-frames"):
+            try:
+                stream.refuse_empty(name)
+            except SourceLostError:
+                stopped = "failed"
+                raise
     finally:
         seconds = time.perf_counter() - begin
         stats = stream.stats
@@ -90,6 +94,7 @@ def deliver(
             format=stream.format,
             sinks=fanout.counts(),
             undelivered=fanout.undelivered(),
+            cameras=stream.summaries(),
         )
         line.clear()
         if stats.frames or stopped != "failed":
@@ -99,7 +104,7 @@ def deliver(
 
 
 def _consume(
-    stream: RecordStream,
+    stream: RecordStream | CameraGroup,
     fanout: Fanout,
     info: RunInfo,
     line: LiveLine,
@@ -112,6 +117,7 @@ def _consume(
     The start event goes before the first, or when the source is open: one that cannot be opened is an error and no run.
     """
     stats, started = stream.stats, False
+    boards: dict[str, str] = {}  # by name of a camera, what it shows
 
     def waiting() -> str:
         return f"{stream.state or 'waiting for a frame'} | {stats.rate.rate(time.perf_counter()):.1f} fps"
@@ -139,28 +145,44 @@ def _consume(
         for message in messages:
             record = message.record
             if isinstance(record, Decision | BadFrame):
-                notifier.answered(partial(_state, record, stats, stream.dropped))
+                if record.camera:
+                    boards[record.camera] = _board(record)
+                state = partial(_state, record, stats, stream.dropped, boards)
+                notifier.answered(state)
                 if line.due():
-                    line.show(_state(record, stats, stream.dropped))
+                    line.show(state())
             elif isinstance(record, HealthEvent):
                 why = f": {record.text}" if record.text else ""
                 line.say(
-                    f"{record.flag}: {'on' if record.active else 'off'} ({round(record.value, 4):g}){why}"
+                    f"{_who(record)}{record.flag}: {'on' if record.active else 'off'} "
+                    f"({round(record.value, 4):g}){why}"
                 )
             elif isinstance(record, StateEvent):
                 notifier.trying(waiting)
+                if record.camera:
+                    boards[record.camera] = record.state
                 if record.state in ("stalled", "lost"):
-                    line.say(f"{record.state}: {record.detail}")
+                    line.say(f"{_who(record)}{record.state}: {record.detail}")
                 elif record.format:
                     say = line.say if stream.reconnects else line.inform
-                    say(f"live: {record.detail} delivers {record.format}")
+                    say(f"{_who(record)}live: {record.detail} delivers {record.format}")
     return stop.reason
 
 
-def _state(record: Decision | BadFrame, stats: Statistics, dropped: int) -> str:
+def _who(record: HealthEvent | StateEvent) -> str:
+    return f"{record.camera}: " if record.camera else ""
+
+
+def _board(record: Decision | BadFrame) -> str:
+    return "bad frame" if isinstance(record, BadFrame) else f"{record.label} {record.probability:.2f}"
+
+
+def _state(record: Decision | BadFrame, stats: Statistics, dropped: int, boards: Mapping[str, str]) -> str:
     """The live line's text: what counts first, since a narrow terminal cuts the end."""
     rate = f"{stats.rate.rate(time.perf_counter()):.1f} fps"
     counts = f"{stats.frames} frames, {stats.bad} bad, {dropped} dropped"
+    if boards:
+        return " | ".join([*(f"{name}: {text}" for name, text in sorted(boards.items())), rate, counts])
     if isinstance(record, BadFrame):
         return f"bad frame | {rate} | {counts} | {record.error}"
     return f"{record.label} {record.probability:.2f} | {rate} | {record.ms['total']:.1f} ms | {counts}"

@@ -9,6 +9,40 @@ Stopped = Literal["end", "max-frames", "interrupted", "terminated", "broken-pipe
 
 
 @dataclass(frozen=True)
+class CameraSummary:
+    """What one of several cameras did; fields as in :class:`RunSummary`.
+
+    Attributes:
+        failed: why it was given up; empty: it was not.
+    """
+
+    source: str
+    frames: int
+    bad: int
+    dropped: int
+    lost: int = 0
+    reconnects: int = 0
+    format: str = ""
+    ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    failed: str = ""
+
+    def text(self) -> str:
+        """One line for people."""
+        lost = f", {self.lost} lost in the driver" if self.lost else ""
+        words = [f"{self.frames} frames ({self.bad} bad, {self.dropped} dropped{lost})"]
+        if self.format:
+            words.append(self.format)
+        if self.reconnects:
+            words.append(f"lost {self.reconnects} times")
+        if "age" in self.ms:
+            words.append(f"age p50 {self.ms['age']['p50']:.1f} ms, p99 {self.ms['age']['p99']:.1f} ms")
+        if self.failed:
+            words.append(f"given up: {self.failed}")
+        return "; ".join(words)
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """What one run did.
 
@@ -31,6 +65,7 @@ class RunSummary:
         sinks: by sink, messages that were lost (it was too slow, or its buffer full) and messages that it did not write
             at the first try; those it kept and wrote later count, too.
         undelivered: by sink that delivered not one of its messages, why.
+        cameras: by name, where cameras have names; the figures above are those of all.
     """
 
     source: str
@@ -48,6 +83,7 @@ class RunSummary:
     undelivered: dict[str, str] = field(default_factory=dict)
     lost: int = 0
     format: str = ""
+    cameras: dict[str, CameraSummary] = field(default_factory=dict)
 
     def text(self) -> str:
         """The summary for people, several lines, without a final newline."""
@@ -58,8 +94,9 @@ class RunSummary:
         ]
         if self.format:
             lines.append(f"  camera format {self.format}")
-        if self.reconnects:
+        if self.reconnects and not self.cameras:
             lines.append(f"  camera lost {self.reconnects} times")
+        lines += [f"  camera {name}: {camera.text()}" for name, camera in self.cameras.items()]
         lines += [
             f"  {name}: {lost} messages lost, {failed} not written at the first try"
             for name, (lost, failed) in self.sinks.items()

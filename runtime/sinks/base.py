@@ -7,7 +7,7 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge import __version__
 from tgkt_edge.runtime.engines.base import Engine
-from tgkt_edge.runtime.records import Record, StartEvent
+from tgkt_edge.runtime.records import NamedCamera, Record, StartEvent
 from tgkt_edge.runtime.sinks.json_encoding import encode
 from tgkt_edge.sensor import SensorSpec
 
@@ -26,13 +26,13 @@ class RunInfo:
     """What a sink may want to know before the first message.
 
     Attributes:
-        source: the camera's URI as given, without any password in it.
+        source: the camera's URI as given, without any password in it; where cameras have names, all of them.
         engine: library and device, for people.
         classes: names in the order of the logits.
         sensor: what a raw frame means.
         size: side of the network's input, pixels.
         started: Unix seconds, UTC.
-        run, bundle, device, precision: see :class:`tgkt_edge.runtime.records.StartEvent`.
+        run, bundle, device, precision, cameras: see :class:`tgkt_edge.runtime.records.StartEvent`.
     """
 
     source: str
@@ -45,6 +45,7 @@ class RunInfo:
     bundle: str | None = None
     device: str = ""
     precision: str | None = None
+    cameras: tuple[NamedCamera, ...] = ()
 
     @classmethod
     def of_run(
@@ -55,14 +56,20 @@ class RunInfo:
         sensor: SensorSpec,
         size: int,
         bundle: str | None,
+        cameras: Sequence[NamedCamera] = (),
     ) -> RunInfo:
         """Of a run that begins now."""
         now = time.time()
         run = f"{datetime.fromtimestamp(now, timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         precision = getattr(engine, "precision", None)
+        device = socket.gethostname()
         return cls(
-            source, engine.name, classes, sensor, size, now, run, bundle, socket.gethostname(), precision
+            source, engine.name, classes, sensor, size, now, run, bundle, device, precision, tuple(cameras)
         )
+
+    def of_camera(self, camera: NamedCamera) -> RunInfo:
+        """The same run as if ``camera`` were its only one."""
+        return replace(self, source=camera.source, sensor=camera.sensor, cameras=())
 
     def start_event(self) -> StartEvent:
         """The run's first record."""
@@ -78,6 +85,7 @@ class RunInfo:
             sensor=self.sensor.to_dict(),
             size=self.size,
             version=__version__,
+            cameras=self.cameras,
         )
 
 

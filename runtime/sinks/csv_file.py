@@ -31,6 +31,9 @@ COLUMNS = (
 )
 """The first line of each file. ``health``: flags that are on, with spaces between. What a row lacks is empty."""
 
+CAMERA = "camera"
+"""The second column, behind the run, where cameras have names."""
+
 
 def open_csv(rest: str) -> Sink:
     """The sink of ``csv:rest``. Raises UsageError for a missing path or an unknown option."""
@@ -54,11 +57,13 @@ class CsvSink(LineFileSink):
     ) -> None:
         super().__init__(path, max_bytes=max_bytes, keep=keep, buffer=buffer)
         self.header = _line(COLUMNS)
-        self._run = ""
+        self._run, self._named = "", False
 
     def open(self, info: RunInfo) -> None:
         """See :meth:`LineFileSink.open`."""
-        self._run = info.run
+        self._run, self._named = info.run, bool(info.cameras)
+        if self._named:
+            self.header = _line((COLUMNS[0], CAMERA, *COLUMNS[1:]))
         super().open(info)
 
     def line_of(self, message: Message) -> bytes:
@@ -74,6 +79,7 @@ class CsvSink(LineFileSink):
         return _line(
             (
                 self._run,
+                *([record.camera] if self._named else []),
                 f"{record.time:.6f}",
                 str(record.frame),
                 record.source,
@@ -90,8 +96,11 @@ class CsvSink(LineFileSink):
         """See :meth:`LineFileSink.mend`. A last line without its end is removed: its last number may be cut."""
         begin = os.pread(fd, len(self.header), 0)
         if not self.header.startswith(begin):
+            what = "of this version" + (
+                f" (with '{CAMERA}', since cameras have names)" if self._named else ""
+            )
             raise UsageError(
-                f"`sinks={self.name}`: the file exists and does not begin with the columns of this version, so nothing "
+                f"`sinks={self.name}`: the file exists and does not begin with the columns {what}, so nothing "
                 f"is appended to it. Choose another path."
             )
         size, cut = split_cut_line(fd)

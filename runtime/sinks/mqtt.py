@@ -1,7 +1,8 @@
 """``mqtt://`` and ``mqtts://``: decisions to a broker, kept while it is away.
 
 Decisions and unusable frames go to ``TOPIC``, changes of state and health to ``TOPIC/events``. ``TOPIC/status`` holds
-``online`` or ``offline`` (the last will), ``TOPIC/info`` what runs; both are retained.
+``online`` or ``offline`` (the last will), ``TOPIC/info`` what runs; both are retained. Cameras with names have theirs
+below: ``TOPIC/NAME`` and ``TOPIC/NAME/events``; what concerns all of them stays at ``TOPIC/events``.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import time
 from collections import deque
 from typing import Any
 
+from tgkt_edge.errors import UsageError
 from tgkt_edge.optional_deps import require
-from tgkt_edge.runtime.records import Event
+from tgkt_edge.runtime.records import Event, camera_of
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.broker import Broker, device_client_id, parse_broker, reason_of, tls_context
 from tgkt_edge.runtime.sinks.json_encoding import encode
@@ -24,6 +26,7 @@ _IN_FLIGHT = (
     50  # messages given to the client and not yet acknowledged: they cannot be dropped for newer ones
 )
 _KEEPALIVE = 30  # seconds without a word after which broker and client give each other up
+_OWN_TOPICS = ("events", "status", "info")
 _REFUSED = "the broker refuses the connection"
 _CLOSE = 1.2  # seconds that closing waits for the buffer to empty
 
@@ -62,8 +65,14 @@ class MqttSink(Sink):
         """Start connecting. A broker that is away does not stop the run.
 
         Raises:
-            UsageError: (exit 2) a certificate's file cannot be used.
+            UsageError: (exit 2) a certificate's file cannot be used; a camera is called as one of our topics.
         """
+        taken = [camera.name for camera in info.cameras if camera.name in _OWN_TOPICS]
+        if taken:
+            raise UsageError(
+                f"`sinks={self.name}`: {self._broker.topic}/{taken[0]} is a topic of its own: give the camera "
+                f"{taken[0]} another name"
+            )
         paho, broker = self._paho, self._broker
         client = paho.Client(
             paho.CallbackAPIVersion.VERSION2,
@@ -92,6 +101,7 @@ class MqttSink(Sink):
                 "sensor": info.sensor.to_dict(),
                 "started": info.started,
             }
+            | ({"cameras": [camera.to_dict() for camera in info.cameras]} if info.cameras else {})
         )
         self._client = client
         client.connect_async(broker.host, broker.port, keepalive=_KEEPALIVE)
@@ -104,7 +114,10 @@ class MqttSink(Sink):
         Raises:
             OSError: there is no connection, so that records wait; or the buffer was full, and the oldest was lost.
         """
-        topic = self._broker.topic + ("/events" if isinstance(message.record, Event) else "")
+        record = message.record
+        camera = camera_of(record)
+        topic = self._broker.topic + (f"/{camera}" if camera else "")
+        topic += "/events" if isinstance(record, Event) else ""
         payload = message.text
         with self._lock:
             self._waiting.append((topic, payload))

@@ -6,6 +6,7 @@ import errno
 import math
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tgkt_edge.runtime.records import Decision, StateEvent
 from tgkt_edge.runtime.sinks import colormaps as colours
 from tgkt_edge.runtime.sinks.annotate import annotate, canvas_size
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
+from tgkt_edge.runtime.sinks.per_camera import SinkPerCamera
 from tgkt_edge.runtime.sinks.rotation import rotate
 from tgkt_edge.runtime.sinks.uri_options import Options, file_path
 
@@ -35,7 +37,7 @@ def open_video(rest: str) -> Sink:
 
     Options: ``fps=10`` of the film; ``pace=time`` shows frames at the pace of their timestamps, ``pace=frames`` each
     frame once; ``width=640``; ``colours=viridis|turbo|grey``; ``max_mb=500`` and ``keep=10`` as for ``jsonl:``;
-    ``reserve_mb=64`` of the disk that stay free.
+    ``reserve_mb=64`` of the disk that stay free. Cameras with names have a film each: ``run-door.mkv``.
 
     Raises:
         UsageError: no path, a container that does not survive a sudden end, a bad option.
@@ -53,8 +55,8 @@ def open_video(rest: str) -> Sink:
     if table is not None and table not in colours.NAMES:
         raise UsageError(f"`sinks=video:{path}`: colours={table}: expected {', '.join(colours.NAMES)}")
     require("cv2", "cpu", "`sinks=video:`")
-    return VideoSink(
-        file_path("video", path),
+    make = partial(
+        VideoSink,
         fps=options.number("fps", 10, 0.1, 240),
         by_time=pace == "time",
         width=options.whole("width", 640, 160, 3840),
@@ -63,6 +65,7 @@ def open_video(rest: str) -> Sink:
         keep=options.whole("keep", 10, 0, 10_000),
         reserve=int(options.number("reserve_mb", 64, 0, 1e6) * 1e6),
     )
+    return SinkPerCamera(file_path("video", path), make)
 
 
 class VideoSink(Sink):

@@ -39,6 +39,7 @@ __all__ = [
     "V4l2Source",
     "VideoSource",
     "is_files",
+    "one_device",
     "open_colour",
     "open_source",
     "open_with_colour",
@@ -187,6 +188,25 @@ def same_device(camera: str, other: str) -> bool:
     if first is None or second is None:
         return False
     return os.path.realpath(first) == os.path.realpath(second)
+
+
+def one_device(uri: str, other: str) -> str:
+    """Why two URIs cannot both be read: they are one device, or may be. Empty: they can, as far as they tell."""
+    if same_device(uri, other):
+        return f"are one device, {os.path.realpath(_device(uri) or '')}"
+    scheme = _scheme(uri)
+    if scheme != _scheme(other) or scheme not in ("realsense", "openni2", "obsensor", "csi"):
+        return ""
+    first, second = (_rest(one) for one in (uri, other))
+    if scheme != "realsense":
+        return "are one device" if (first or "0") == (second or "0") else ""
+    if first == second and first.lower().endswith(REALSENSE_SUFFIXES):
+        return ""
+    if first == second:
+        return (
+            "are one device" if first else "are both the first RealSense camera. Give each its serial number"
+        )
+    return "" if first and second else "may be one device. Give each its serial number"
 
 
 def is_files(uri: str) -> bool:

@@ -6,14 +6,14 @@ import http.client
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tgkt_edge.runtime.records import Candidate, Decision, HealthEvent, State, StateEvent
+from tgkt_edge.runtime.records import Candidate, Decision, HealthEvent, NamedCamera, State, StateEvent
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
@@ -38,10 +38,15 @@ class Live:
     )
 
     def __init__(
-        self, uri: str = "http://127.0.0.1:0", token: str | None = None, sensor: SensorSpec = PRESETS["depth"]
+        self,
+        uri: str = "http://127.0.0.1:0",
+        token: str | None = None,
+        sensor: SensorSpec = PRESETS["depth"],
+        cameras: Sequence[str] = (),
     ) -> None:
         self.sink = open_sink(uri, token=token)
-        self.sink.open(replace(self.INFO, sensor=sensor))
+        named = tuple(NamedCamera(name, f"v4l2:///dev/{name}", sensor) for name in cameras)
+        self.sink.open(replace(self.INFO, sensor=sensor, cameras=named))
         self.name = self.url = self.sink.name
         self.port = int(self.url.rpartition(":")[2])
 
@@ -65,10 +70,10 @@ class Live:
         assert found["content-type"] == "application/json"
         return json.loads(body)
 
-    def stream(self) -> http.client.HTTPResponse:
+    def stream(self, path: str = "/api/events") -> http.client.HTTPResponse:
         """An open event stream; closing it closes its connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", "/api/events", headers={"Connection": "close"})
+        connection.request("GET", path, headers={"Connection": "close"})
         answer = connection.getresponse()
         assert answer.status == 200
         return answer
@@ -96,8 +101,8 @@ class Live:
         return Message(replace(record, **more), frame)
 
     @staticmethod
-    def state(name: State, detail: str = "") -> Message:
-        return Message(StateEvent(1_700_000_000.0, name, detail))
+    def state(name: State, detail: str = "", camera: str = "") -> Message:
+        return Message(StateEvent(1_700_000_000.0, name, detail, camera=camera))
 
     @staticmethod
     def health(flag: str, value: float = 1.5, limit: float = 1.0) -> Message:

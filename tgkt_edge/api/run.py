@@ -11,23 +11,25 @@ from tgkt_edge.notes import log_progress
 from tgkt_edge.trt.monitor import ProgressShown, nothing_shown
 
 if TYPE_CHECKING:
+    from tgkt_edge.runtime.cameras.names import Cameras, Sensors
     from tgkt_edge.runtime.capture.reader import Drop
     from tgkt_edge.runtime.output.summary import RunSummary
 
 
 def run(
     bundle: Path | str,
-    camera: str,
+    camera: Cameras,
     *,
     precision: str = "fp32",
     engine: str = "auto",
     rebuild: bool = False,
-    sensor: str | None = None,
+    sensor: Sensors | None = None,
     top_k: int = 3,
     drop: Drop | None = None,
     smooth: float = 0.0,
     min_confidence: float = 0.0,
     times: str | None = None,
+    max_wait_ms: float = 0.0,
     sinks: Sequence[str] = (),
     token: str | None = None,
     max_retries: int | None = None,
@@ -43,13 +45,15 @@ def run(
 
     Args:
         bundle: folder written by ``export``.
-        camera: a camera's address, a folder, a file: see :func:`tgkt_edge.runtime.sources.open_source`.
+        camera: a camera's address, a folder, a file: see :func:`tgkt_edge.runtime.sources.open_source`. Several with
+            names, ``{"door": "0", "hall": "rtsp://HOST/PATH"}`` or ``["door=0", ...]``, are answered by one engine in
+            turn, the newest frame of each; their records have ``camera``.
         precision: one of the bundle's, or "auto".
         engine: "tensorrt", "cuda", "cpu", "onnxruntime", or "auto": the first that works. What was chosen and why goes
             to ``log``.
         rebuild: where the bundle has no TensorRT plan of this precision that loads here, build it first (minutes).
         sensor: preset or YAML file, if this camera writes its frames differently than the one that the bundle was
-            adapted with. The range stays the bundle's.
+            adapted with. The range stays the bundle's. Of cameras with names also by name, as ``camera``.
         top_k: classes listed a frame; more than there are means all.
         drop: "latest": a frame that arrives while another waits replaces it; "none": every frame is answered.
             None: "latest" for cameras, "none" for recordings.
@@ -57,6 +61,8 @@ def run(
         min_confidence: answer "unknown" where no class is this probable.
         times: of a folder of files, when each was taken: "name", "mtime", or a CSV ``file,time``; ``smooth`` then runs
             on these, not on the time that answering takes. Also as ``DIR?times=name`` in ``camera``.
+        max_wait_ms: of several cameras, milliseconds that a frame waits at most to be answered together with those of
+            others, where batches gain; 0: only with those that wait already.
         sinks: URIs, see :func:`tgkt_edge.runtime.sinks.open_sink`; none given, or ``jsonl:-`` among them: stdout.
         token: what viewers of an ``http://`` sink must present.
         max_retries: give up a lost camera after so many failures in a row; None: never.
@@ -104,6 +110,7 @@ def run(
         token=token,
         smooth=smooth,
         min_confidence=min_confidence,
+        max_wait_ms=max_wait_ms,
         out=out,
         log=log,
         live=live,

@@ -56,11 +56,12 @@ http://HOST:PORT, https://HOST:PORT
 def run_command(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, as 'tgkt-edge export' writes it.")],
     camera: Annotated[
-        str,
+        list[str],
         typer.Option(
             help="Frames: 0, v4l2:///dev/video0, realsense://SERIAL_OR_FILE, openni2://0, depthai://, orbbec://, "
             "gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH, a folder (searched recursively), a glob, an image or a "
-            "video file, what 'tgkt-edge record' wrote, replay:DIR (the same at its recorded pace)."
+            "video file, what 'tgkt-edge record' wrote, replay:DIR (the same at its recorded pace). Repeatable with "
+            "names: --camera door=0 --camera hall=rtsp://HOST/PATH are answered by one engine in turn."
         ),
     ],
     precision: Annotated[
@@ -83,10 +84,10 @@ def run_command(
         ),
     ] = False,
     sensor: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             help="Preset or YAML file, if this camera writes its frames differently than the one the bundle was "
-            "adapted with."
+            "adapted with; of one of several cameras as NAME=FILE (repeatable)."
         ),
     ] = None,
     top_k: Annotated[int, typer.Option(help="Classes listed with every frame.")] = 3,
@@ -113,6 +114,13 @@ def run_command(
             "with columns file,time. Default: when each is answered."
         ),
     ] = None,
+    max_wait_ms: Annotated[
+        float,
+        typer.Option(
+            help="Of several cameras, milliseconds that a frame waits at most to be answered together with those of "
+            "others, where batches gain; 0: only with those that wait already."
+        ),
+    ] = 0.0,
     sink: Annotated[
         list[str] | None,
         typer.Option(
@@ -147,12 +155,13 @@ def run_command(
         precision=precision,
         engine=engine,
         rebuild=rebuild,
-        sensor=sensor,
+        sensor=sensor or None,
         top_k=top_k,
         drop=drop,
         smooth=smooth,
         min_confidence=min_confidence,
         times=times,
+        max_wait_ms=max_wait_ms,
         sinks=sink or (),
         token=token,
         max_retries=max_retries,

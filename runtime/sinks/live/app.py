@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.sinks import colormaps as colours
+from tgkt_edge.runtime.sinks.base import RunInfo
 from tgkt_edge.runtime.sinks.json_encoding import encode
 from tgkt_edge.runtime.sinks.live.counts import coding_of
 from tgkt_edge.runtime.sinks.live.guard import App
 from tgkt_edge.runtime.sinks.live.metrics import Metrics
 from tgkt_edge.runtime.sinks.live.page import live_page
 from tgkt_edge.runtime.sinks.live.state import LiveState
+from tgkt_edge.runtime.sinks.live.wall import Wall
 
 RECENT = 60
 """Seconds of the past that a stream begins with: little enough for the first event to arrive soon on a slow line."""
@@ -25,39 +27,55 @@ _WIDTHS = (160, 320, 640)
 _PIECE = 1 << 16  # bytes
 
 
-def make_app(state: LiveState, metrics: Metrics, stopping: Callable[[], bool]) -> App:
+def make_app(
+    states: Mapping[str, LiveState], run: RunInfo, metrics: Metrics, stopping: Callable[[], bool]
+) -> App:
     """The ASGI application behind the guard.
 
     Routes: ``/`` the page; ``/api/info`` what runs; ``/api/latest`` newest decision, state, health, figures;
     ``/api/timeline`` up to an hour, one row a second; ``/api/events`` a server-sent event with each change;
-    ``/api/frame?width=640`` raw counts; ``/healthz`` 200 or 503; ``/metrics`` Prometheus.
+    ``/api/frame?width=640`` raw counts; ``/healthz`` 200 or 503; ``/metrics`` Prometheus. Cameras with names have the
+    same below ``/camera/NAME/``; without that, ``/`` is the wall of all of them, and the others tell of each.
 
     Args:
+        states: by name of the camera; "": there is one without.
+        run: what runs.
         stopping: whether the server is about to end, so that streams must.
     """
-    responses = require("starlette.responses", "sinks", "`sinks=http://`")
     routing = require("starlette.routing", "sinks", "`sinks=http://`")
     applications = require("starlette.applications", "sinks", "`sinks=http://`")
+    answers: dict[str, Any] = {}
+    for name, state in states.items():
+        below = f"/camera/{name}" if name else ""
+        answers |= {below + path: answer for path, answer in _answers(state, metrics, stopping).items()}
+    if "" not in states:
+        answers |= _answers(Wall(states, run), metrics, stopping)
+    app: App = applications.Starlette(
+        routes=[routing.Route(path, answer) for path, answer in answers.items()]
+    )
+    return app
+
+
+def _answers(state: LiveState | Wall, metrics: Metrics, stopping: Callable[[], bool]) -> dict[str, Any]:
+    """What is answered, by path below that of the camera, or of all."""
+    responses = require("starlette.responses", "sinks", "`sinks=http://`")
+    news = News(state)
 
     def json(value: Any, status: int = 200) -> Any:
         return responses.Response(encode(value) + "\n", status, media_type="application/json")
 
     async def page(request: Any) -> Any:
-        text, policy = live_page()
+        text, policy = live_page("wall.html" if isinstance(state, Wall) else "page.html")
         return responses.HTMLResponse(text, headers={"content-security-policy": policy})
 
     async def info(request: Any) -> Any:
         return json(about(state))
 
     async def latest(request: Any) -> Any:
-        update = state.update()
-        del update["timeline"]
-        return json(update)
+        return json(state.latest())
 
     async def timeline(request: Any) -> Any:
-        update = state.update()
-        columns = ["second", "label", "probability", "decisions", "errors"]
-        return json({"now": update["now"], "columns": columns, "rows": update["timeline"]})
+        return json(state.timeline())
 
     async def health(request: Any) -> Any:
         well, words = state.verdict()
@@ -68,6 +86,11 @@ def make_app(state: LiveState, metrics: Metrics, stopping: Callable[[], bool]) -
         return responses.Response(body, headers={"content-type": kind})
 
     async def frame(request: Any) -> Any:
+        if isinstance(state, Wall):
+            return json(
+                {"error": f"of which camera? {', '.join(f'camera/{one}/api/frame' for one in state.states)}"},
+                404,
+            )
         width = request.query_params.get("width", "640")
         if width not in map(str, _WIDTHS):
             return json({"error": f"width={width[:20]}: expected one of {', '.join(map(str, _WIDTHS))}"}, 400)
@@ -83,14 +106,12 @@ def make_app(state: LiveState, metrics: Metrics, stopping: Callable[[], bool]) -
             _each(pieces), headers=headers, media_type="application/octet-stream"
         )
 
-    news = News(state)
-
     async def events(request: Any) -> Any:
         return responses.StreamingResponse(
             stream(news, stopping), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
         )
 
-    routes: dict[str, Any] = {
+    return {
         "/": page,
         "/api/info": info,
         "/api/latest": latest,
@@ -100,27 +121,34 @@ def make_app(state: LiveState, metrics: Metrics, stopping: Callable[[], bool]) -
         "/healthz": health,
         "/metrics": prometheus,
     }
-    app: App = applications.Starlette(routes=[routing.Route(path, answer) for path, answer in routes.items()])
-    return app
 
 
-def about(state: LiveState) -> dict[str, Any]:
+def about(state: LiveState | Wall) -> dict[str, Any]:
     """What runs, for the page and for programs."""
     info = state.info
-    return {
+    of_run = {
         "run": info.run,
         "bundle": info.bundle,
         "device": info.device,
         "source": info.source,
-        "format": state.format,
         "engine": info.engine,
         "precision": info.precision,
         "classes": list(info.classes),
+        "size": info.size,
+        "started": info.started,
+    }
+    if isinstance(state, Wall):
+        own = [about(one) for one in state.states.values()]
+        shared = set(of_run) - {"source"}
+        cameras = [{key: value for key, value in one.items() if key not in shared} for one in own]
+        return {**of_run, "cameras": cameras}
+    return {
+        **of_run,
+        **({"camera": state.camera} if state.camera else {}),
+        "format": state.format,
         "sensor": info.sensor.to_dict(),
         "range": list(info.sensor.range),
         "coding": coding_of(info.sensor),
-        "size": info.size,
-        "started": info.started,
         "colours": colours.default_for(info.sensor),
     }
 
@@ -128,7 +156,7 @@ def about(state: LiveState) -> dict[str, Any]:
 class News:
     """The newest state as text, made once for all viewers whose timelines end in the same second."""
 
-    def __init__(self, state: LiveState) -> None:
+    def __init__(self, state: LiveState | Wall) -> None:
         self.state = state
         self._made: dict[int, tuple[float, int, int, str]] = {}  # since -> (when, version, second, text)
 

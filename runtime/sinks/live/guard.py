@@ -114,7 +114,7 @@ class Guard:
 
     async def _let_in(self, scope: Scope, receive: Receive, send: Send, secure: bool) -> None:
         path = scope["path"]
-        if self._token is not None and (path == "/login" or (path == "/" and self._in_query(scope))):
+        if self._token is not None and (path == "/login" or (path.endswith("/") and self._in_query(scope))):
             await self._welcome(send, secure)  # a token in the address would stay in the history
             return
         await self._app(scope, receive, send)

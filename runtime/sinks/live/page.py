@@ -10,7 +10,10 @@ from pathlib import Path
 from tgkt_edge.runtime.sinks.colormaps import INVALID, table
 
 _FOLDER = Path(__file__).parent / "assets"
-_SCRIPTS = ("picture.js", "timeline.js", "page.js")
+_PAGES = {
+    "page.html": ("scale.js", "picture.js", "timeline.js", "page.js"),
+    "wall.html": ("scale.js", "wall.js"),
+}
 
 
 def _read(name: str) -> str:
@@ -23,19 +26,19 @@ def _hash(text: str) -> str:
 
 
 @lru_cache
-def live_page() -> tuple[str, str]:
-    """(HTML, Content-Security-Policy) of the live page.
+def live_page(name: str = "page.html") -> tuple[str, str]:
+    """(HTML, Content-Security-Policy) of the live page of one camera, or of the wall of several (``wall.html``).
 
     Script and style are inline and named by their hashes, so that whatever text a camera or a class name may smuggle
     in is never run, and the page can speak to nobody but the server it came from.
     """
     colours = ",".join(
-        f'"{name}":"{base64.b64encode(table(name).tobytes()).decode()}"' for name in ("viridis", "turbo")
+        f'"{of}":"{base64.b64encode(table(of).tobytes()).decode()}"' for of in ("viridis", "turbo")
     )
     tables = f"const TABLES = {{{colours}}}, INVALID = {list(INVALID)};\n"
-    script = '"use strict";\n' + tables + "".join(_read(name) for name in _SCRIPTS)
+    script = '"use strict";\n' + tables + "".join(map(_read, _PAGES[name]))
     style = _read("page.css")
-    page = _read("page.html").replace("/*STYLE*/", style).replace("/*SCRIPT*/", script)
+    page = _read(name).replace("/*STYLE*/", style).replace("/*SCRIPT*/", script)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from tgkt_edge.errors import UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.optional_deps import require
+from tgkt_edge.runtime.records import camera_of
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.broker import load_certificate, reason_of
 from tgkt_edge.runtime.sinks.live.app import make_app
@@ -103,7 +104,7 @@ class LiveSink(Sink):
     ) -> None:
         self._host, self._port, self._token = host, port, token
         self._names, self._stale, self._tls = names, stale, tls
-        self._state: LiveState | None = None
+        self._states: dict[str, LiveState] = {}  # by camera
         self._metrics: Metrics | None = None
         self._server: Any = None
         self._thread: threading.Thread | None = None
@@ -126,9 +127,13 @@ class LiveSink(Sink):
         self.url = self.name = self._address(bound.getsockname()[1])
         self.page = self.url.replace("0.0.0.0", socket.gethostname()).replace("[::]", socket.gethostname())
         self._socket = bound
-        self._state, self._metrics = LiveState(info, self._stale), Metrics(info)
+        self._states = {
+            camera.name: LiveState(info.of_camera(camera), self._stale, camera.name)
+            for camera in info.cameras
+        } or {"": LiveState(info, self._stale)}
+        self._metrics = Metrics(info)
         guard = Guard(
-            make_app(self._state, self._metrics, lambda: self._server.should_exit),
+            make_app(self._states, info, self._metrics, lambda: self._server.should_exit),
             self._token,
             [self._host, *filter(None, self._names)],
             cookie=f"tgkt_edge_{bound.getsockname()[1]}",
@@ -168,9 +173,9 @@ class LiveSink(Sink):
 
     def write(self, message: Message) -> None:
         """Remember one message for viewers."""
-        assert self._state is not None
         assert self._metrics is not None
-        self._metrics.count(message, self._state.put(message))
+        state = self._states.get(camera_of(message.record))
+        self._metrics.count(message, 0 if state is None else state.put(message))
 
     def close(self) -> None:
         """End the streams and the server."""

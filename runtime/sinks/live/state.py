@@ -47,11 +47,13 @@ class LiveState:
     Times of the timeline are seconds since the run started, of a clock that no NTP turns back.
 
     Args:
+        info: what runs; of one of several cameras, as if it were the only one.
         stale: seconds without a decision after which a live source no longer counts as healthy.
+        camera: its name; empty: it has none.
     """
 
-    def __init__(self, info: RunInfo, stale: float = 30.0) -> None:
-        self.info = info
+    def __init__(self, info: RunInfo, stale: float = 30.0, camera: str = "") -> None:
+        self.info, self.camera = info, camera
         self._stale = stale
         self._lock = threading.Lock()
         self._begin = self._last = time.monotonic()
@@ -178,6 +180,18 @@ class LiveState:
                 "events": list(self._events),
                 "timeline": rows[::-1],
             }
+
+    def latest(self) -> dict[str, Any]:
+        """Everything but the timeline."""
+        update = self.update()
+        del update["timeline"]
+        return update
+
+    def timeline(self) -> dict[str, Any]:
+        """The whole timeline, as columns and rows."""
+        update = self.update()
+        columns = ["second", "label", "probability", "decisions", "errors"]
+        return {"now": update["now"], "columns": columns, "rows": update["timeline"]}
 
     def _distances(self) -> dict[str, Any]:
         """The newest distances from the adaptation frames, by the flag that they raise."""

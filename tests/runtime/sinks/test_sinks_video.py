@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from tests.support.cli import cli_environment
 from tgkt_edge.errors import MissingDependency, UsageError
-from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent
+from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent, NamedCamera
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink, video
 from tgkt_edge.runtime.sinks.annotate import STRIP, annotate, canvas_size
 from tgkt_edge.runtime.sinks.colormaps import colourise
@@ -48,6 +49,11 @@ def opened(uri: str) -> Any:
     return sink
 
 
+def film_of(sink: Any) -> Any:
+    """The sink of the only film: there is one camera, without a name."""
+    return sink.sinks[""]
+
+
 @pytest.mark.parametrize("suffix", ["mkv", "avi"])
 def test_the_film_shows_each_frame_in_its_colours_with_a_strip_below(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / "new" / f"a.{suffix}"
@@ -73,15 +79,15 @@ def test_a_film_runs_at_the_pace_of_the_frames_and_long_silences_are_cut(tmp_pat
     with closing(opened(f"video:{path}?fps=10&width=160")) as sink:
         for number in range(31):  # a second of 30 frames a second: every third
             sink.write(decision(number, number / 30 + 1e-4))
-        assert sink.written == 11
+        assert film_of(sink).written == 11
         sink.write(decision(31, 2.0))  # a second of nothing: shown as it was
-        assert sink.written == 21
+        assert film_of(sink).written == 21
         sink.write(decision(32, 3600.0))  # an hour of nothing
-        assert sink.written == 22
+        assert film_of(sink).written == 22
         sink.write(decision(33, 3600.1001))
         sink.write(decision(34, 5.0))  # the clock was set back
         sink.write(decision(35, 5.1001))
-        assert sink.written == 25
+        assert film_of(sink).written == 25
     assert len(film(path)) == 25
     with closing(opened(f"video:{tmp_path}/b.avi?pace=frames&width=160")) as sink:
         for number in range(31):
@@ -152,7 +158,7 @@ def test_pictures_that_are_repeated_over_the_end_of_a_file_go_on_in_the_next(
         for number in range(40):  # 2 fps: each is shown five times
             frame = noise.integers(0, 10000, (240, 320), dtype=np.uint16)
             sink.write(Message(decision(number, number / 2 + 1e-4).record, frame))
-        written = sink.written
+        written = film_of(sink).written
     assert written == 39 * 5 + 1
     assert len(os.listdir(tmp_path)) > 2
     assert sum(len(film(tmp_path / name)) for name in os.listdir(tmp_path)) == written
@@ -230,3 +236,19 @@ def test_a_missing_opencv_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(MissingDependency, match=r"pip install .*\[cpu\]'"):
         open_sink("video:a.mkv")
+
+
+def test_cameras_with_names_have_a_film_each_in_their_own_shape(tmp_path: Path) -> None:
+    cameras = tuple(NamedCamera(name, f"{name}.mkv", PRESETS["depth"]) for name in ("door", "hall"))
+    sink = open_sink(f"video:{tmp_path}/run.avi?pace=frames&width=160")
+    sink.open(replace(INFO, source="door=a, hall=b", cameras=cameras))
+    with closing(sink):
+        for number in range(3):
+            message = decision(number, number)
+            sink.write(Message(replace(message.record, camera="door"), message.frame))
+        message = decision(0, 0, shape=(64, 48))
+        sink.write(Message(replace(message.record, camera="hall"), message.frame))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run-door.avi", "run-hall.avi"]
+    door, hall = film(tmp_path / "run-door.avi"), film(tmp_path / "run-hall.avi")
+    assert (len(door), len(hall)) == (3, 1)
+    assert door[0].shape[0] < hall[0].shape[0]

@@ -49,7 +49,8 @@ function showInfo(found) {
   if (info !== null && other) forget();
   info = found;
   const sensor = info.sensor;
-  byId("source").textContent = info.source;
+  byId("source").textContent = info.camera ? `${info.camera}: ${info.source}` : info.source;
+  byId("wall").hidden = !info.camera;
   byId("source").title = info.source;
   const [low, high] = info.range;
   const range = { depth: `${low} to ${high} m`, thermal: `${low} to ${high} \u00b0C` }[sensor.kind] || `counts ${low} to ${high}`;
@@ -92,7 +93,8 @@ function showState(update) {
   const notice = byId("notice");
   if (notice.textContent !== text) notice.textContent = text;
   notice.hidden = !text;
-  document.title = update.latest ? `${update.latest.label} \u00b7 tgkt-edge` : `${name} \u00b7 tgkt-edge`;
+  const first = info && info.camera ? `${info.camera}: ` : "";
+  document.title = `${first}${update.latest ? update.latest.label : name} \u00b7 tgkt-edge`;
 }
 
 function showDecision(latest) {

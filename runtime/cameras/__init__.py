@@ -1,0 +1,1 @@
+"""Several cameras with names, answered by one engine."""

@@ -1,0 +1,53 @@
+"""A file sink of its own for every camera that has a name, where one file cannot hold several cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tgkt_edge.runtime.records import camera_of
+from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
+
+
+class SinkPerCamera(Sink):
+    """``run.mkv`` of one camera without a name; ``run-door.mkv`` and ``run-hall.mkv`` of two with names.
+
+    Args:
+        path: of the file. make: the sink of one file.
+    """
+
+    def __init__(self, path: Path, make: Callable[[Path], Sink]) -> None:
+        self._path, self._make = path, make
+        first = make(path)
+        self.name, self.lossless = first.name, first.lossless
+        self.sinks = {"": first}
+        """By camera."""
+
+    def open(self, info: RunInfo) -> None:
+        """Open one for each camera; if one refuses, those before it are closed again. Raises as they do."""
+        infos = {camera.name: info.of_camera(camera) for camera in info.cameras} or {"": info}
+        opened: list[Sink] = []
+        try:
+            for name, own in infos.items():
+                sink = self.sinks.setdefault(name, self._make(self._of(name)))
+                sink.open(own)
+                opened.append(sink)
+        except BaseException:
+            for sink in opened:
+                sink.close()
+            raise
+        self.sinks = {name: self.sinks[name] for name in infos}
+
+    def write(self, message: Message) -> None:
+        """Hand it to the camera's; what concerns all cameras to each. Raises OSError as they do."""
+        name = camera_of(message.record)
+        for sink in [self.sinks[name]] if name in self.sinks else list(self.sinks.values()):
+            sink.write(message)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for sink in self.sinks.values():
+            sink.close()
+
+    def _of(self, name: str) -> Path:
+        return self._path.with_stem(f"{self._path.stem}-{name}") if name else self._path
