@@ -1,9 +1,8 @@
-"""A file sink of its own for every camera that has a name, where one file cannot hold several cameras."""
+"""A sink of its own for every camera that has a name, where one file or folder cannot hold several cameras."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from tgkt_edge.runtime.records import camera_of
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
@@ -13,15 +12,17 @@ class SinkPerCamera(Sink):
     """``run.mkv`` of one camera without a name; ``run-door.mkv`` and ``run-hall.mkv`` of two with names.
 
     Args:
-        path: of the file. make: the sink of one file.
+        make: the sink of one camera by its name, of so many in all; ("", 1): there is one without.
+
+    Attributes:
+        sinks: by camera.
     """
 
-    def __init__(self, path: Path, make: Callable[[Path], Sink]) -> None:
-        self._path, self._make = path, make
-        first = make(path)
+    def __init__(self, make: Callable[[str, int], Sink]) -> None:
+        self._make = make
+        first = make("", 1)
         self.name, self.lossless = first.name, first.lossless
         self.sinks = {"": first}
-        """By camera."""
 
     def open(self, info: RunInfo) -> None:
         """Open one for each camera; if one refuses, those before it are closed again. Raises as they do."""
@@ -29,7 +30,7 @@ class SinkPerCamera(Sink):
         opened: list[Sink] = []
         try:
             for name, own in infos.items():
-                sink = self.sinks.setdefault(name, self._make(self._of(name)))
+                sink = self.sinks.setdefault(name, self._make(name, len(infos)))
                 sink.open(own)
                 opened.append(sink)
         except BaseException:
@@ -48,6 +49,3 @@ class SinkPerCamera(Sink):
         """Close all of them."""
         for sink in self.sinks.values():
             sink.close()
-
-    def _of(self, name: str) -> Path:
-        return self._path.with_stem(f"{self._path.stem}-{name}") if name else self._path

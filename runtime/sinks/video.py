@@ -65,7 +65,8 @@ def open_video(rest: str) -> Sink:
         keep=options.whole("keep", 10, 0, 10_000),
         reserve=int(options.number("reserve_mb", 64, 0, 1e6) * 1e6),
     )
-    return SinkPerCamera(file_path("video", path), make)
+    film = file_path("video", path)
+    return SinkPerCamera(lambda camera, _: make(film.with_stem(f"{film.stem}-{camera}") if camera else film))
 
 
 class VideoSink(Sink):

@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from tgkt_edge.runtime.sinks.frames.policy import (
     small_picture,
     uncertainty,
 )
+from tgkt_edge.runtime.sinks.per_camera import SinkPerCamera
 from tgkt_edge.runtime.sinks.uri_options import Options, file_path
 from tgkt_edge.sensor import SensorSpec
 
@@ -63,7 +65,7 @@ def open_frames(rest: str) -> Sink:
 
     Options: ``budget_mb=500`` that the folder never exceeds; ``policy=random:0.2,uncertain:0.4,novel:0.4``, shares of
     it; ``spacing=10`` seconds between two frames that are kept for being uncertain or novel; ``reserve_mb=64`` of the
-    disk that stay free.
+    disk that stay free. Cameras with names have a folder each, DIR/NAME, and share the budget equally.
 
     Raises:
         UsageError: no folder, or a bad option.
@@ -75,12 +77,16 @@ def open_frames(rest: str) -> Sink:
     if not folder or folder == "-":
         raise UsageError(f"`sinks={name}`: expected frames:DIR")
     require("cv2", "cpu", "`sinks=frames:`")
-    return FramesSink(
-        file_path("frames", folder),
-        budget=round(options.number("budget_mb", 500, 1, 1e9) * 1e6),
+    place = file_path("frames", folder)
+    budget = round(options.number("budget_mb", 500, 1, 1e9) * 1e6)
+    make = partial(
+        FramesSink,
         policy=parse_policy(name, options.text("policy")),
         spacing=options.number("spacing", 10, 0, 1e6),
         reserve=round(options.number("reserve_mb", 64, 0, 1e9) * 1e6),
+    )
+    return SinkPerCamera(
+        lambda camera, count: make(place / camera if camera else place, budget=budget // count)
     )
 
 

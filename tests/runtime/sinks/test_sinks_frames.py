@@ -23,7 +23,7 @@ from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import UsageError
 from tgkt_edge.io.images import read_frame
-from tgkt_edge.runtime.records import Candidate, Decision
+from tgkt_edge.runtime.records import Candidate, Decision, NamedCamera
 from tgkt_edge.runtime.sinks import Message, Sink, open_sink
 from tgkt_edge.runtime.sinks.frames.part import Part
 from tgkt_edge.runtime.sinks.frames.policy import digest_of, draw
@@ -291,3 +291,19 @@ def test_a_part_gives_up_the_oldest_of_equal_frames(tmp_path: Path) -> None:
         part.add(frame, DEPTH, 0.5, str(number), {"time": 0.0})
     numbers = [line["number"] for line in lines(tmp_path)]
     assert numbers == list(range(30 - len(numbers), 30))
+
+
+def test_cameras_with_names_have_a_folder_each_and_share_the_budget(tmp_path: Path) -> None:
+    cameras = tuple(NamedCamera(name, name, PRESETS["depth"]) for name in ("door", "hall"))
+    sink = open_sink(f"frames:{tmp_path / 'd'}?policy=random:1&budget_mb=4")
+    sink.open(replace(INFO, cameras=cameras))
+    for number, frame in enumerate(noise_frames(6, seed=3)):
+        name = "door" if number % 2 else "hall"
+        one = message(number, frame)
+        sink.write(replace(one, record=replace(one.record, camera=name)))
+    sink.close()
+    for name, expected in (("door", [1, 3, 5]), ("hall", [0, 2, 4])):
+        lines = (tmp_path / "d" / name / "random" / "frames.jsonl").read_text().splitlines()
+        assert [json.loads(line)["decision"]["frame"] for line in lines] == expected
+        policy = json.loads((tmp_path / "d" / name / "policy.json").read_text())
+        assert policy["budget_bytes"] == 2_000_000
