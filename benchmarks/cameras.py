@@ -2,12 +2,13 @@
 
     python benchmarks/cameras.py BUNDLE [--cameras 1 2 4 8] [--fps 30] [--seconds 20] [--precision P]
 
-Each camera is a recording of its own, 640x480 frames at --fps, replayed at its pace (`replay:DIR --loop`) as a real
-process of `tgkt-edge run` sees a camera: the newest frame replaces one that waits. With N cameras, one process with N
-`--camera NAME=replay:DIR` runs for --seconds, then N processes with one each, side by side. Counted are the decisions
-of the second half of that time, so that no start is in it. CPU is the time of all threads over that of the clock;
-memory the proportional set size (PSS), in which what processes share counts once. Goals: four cameras in at most 1.6
-times the memory of one, and no fewer decisions than four processes. Takes about 2 * SECONDS for each N.
+Each camera is a recording of its own, frames of the sensor's size (640x480 where the bundle leaves it open) at --fps,
+replayed at its pace (`replay:DIR --loop --drop latest`) as a real process of `tgkt-edge run` sees a camera: the newest
+frame replaces one that waits. With N cameras, one process with N `--camera NAME=replay:DIR` runs for --seconds, then N
+processes with one each, side by side. Counted are the decisions of the second half of that time, so that no start is in
+it. CPU is the time of all threads over that of the clock; memory the proportional set size (PSS), in which what
+processes share counts once. Goals: four cameras in at most 1.6 times the memory of one, and no fewer decisions than
+four processes. Takes about 2 * SECONDS for each N.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import yaml
@@ -40,7 +40,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Found:
-    """Decisions a second of all cameras and of the slowest, age (milliseconds), CPU (cores), PSS (MB)."""
+    """Decisions a second of all cameras and of the slowest, their age (milliseconds from the moment that the frame was
+    there), CPU (cores), PSS (MB)."""
 
     decisions: float
     slowest: float
@@ -60,9 +61,10 @@ class Found:
 def write_recording(folder: Path, spec: SensorSpec, fps: float, count: int = 60) -> Path:
     """What `tgkt-edge record` writes of a camera of ``fps`` frames a second."""
     (folder / "frame").mkdir(parents=True)
-    text = yaml.safe_dump(spec.with_size(640, 480).to_dict())
+    width, height = spec.size if isinstance(spec.size, tuple) else (640, 480)
+    text = yaml.safe_dump(spec.with_size(width, height).to_dict())
     (folder / "sensor.yaml").write_text(text, encoding="utf-8")
-    frames = synthetic_frames(spec, 640, 480)
+    frames = synthetic_frames(spec, width, height)
     with (folder / "frames.jsonl").open("w", encoding="utf-8") as index:
         for number in range(count):
             name = f"frame/{number:06}.png"
@@ -76,7 +78,18 @@ def running(
     bundle: Path, cameras: Sequence[Sequence[str]], out: Path, more: Sequence[str]
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """One process for each of ``cameras``, ended with SIGTERM."""
-    command = [sys.executable, "-m", "tgkt_edge", "run", str(bundle), "--loop", "--no-live", *more]
+    command = [
+        sys.executable,
+        "-m",
+        "tgkt_edge",
+        "run",
+        str(bundle),
+        "--loop",
+        "--drop",
+        "latest",
+        "--no-live",
+        *more,
+    ]
     with contextlib.ExitStack() as open_files:
         processes = []
         for number, own in enumerate(cameras):
@@ -108,6 +121,12 @@ def pss(process: subprocess.Popen[bytes]) -> float:
     return int(found.group(1)) / 1e3
 
 
+def lines_so_far(out: Path, processes: int) -> list[list[str]]:
+    """The whole lines that each process has written."""
+    texts = [(out / f"{number}.jsonl").read_text(encoding="utf-8") for number in range(processes)]
+    return [text[: text.rfind("\n") + 1].splitlines() for text in texts]
+
+
 def measure(bundle: Path, cameras: Sequence[Sequence[str]], seconds: float, more: Sequence[str]) -> Found:
     """Run the processes and look at the second half of their time."""
     with tempfile.TemporaryDirectory() as text:
@@ -115,17 +134,16 @@ def measure(bundle: Path, cameras: Sequence[Sequence[str]], seconds: float, more
         with running(bundle, cameras, out, more) as processes:
             time.sleep(seconds / 2)
             begin, before = time.time(), sum(map(cpu_seconds, processes))
+            first = lines_so_far(out, len(cameras))
             time.sleep(seconds / 2)
             took, after = time.time() - begin, sum(map(cpu_seconds, processes))
+            last = lines_so_far(out, len(cameras))
             memory = sum(map(pss, processes))
-        records: list[dict[str, Any]] = []
-        for number in range(len(cameras)):
-            for line in (out / f"{number}.jsonl").read_text(encoding="utf-8").splitlines():
-                record = json.loads(line)
-                if "label" in record and begin <= record["time"] < begin + took:
-                    records.append({"of": record.get("camera", number), "age": record["ms"]["age"]})
-    counts = [sum(record["of"] == one for record in records) for one in {record["of"] for record in records}]
-    ages = sorted(record["age"] for record in records)
+    records = [json.loads(line) for old, new in zip(first, last, strict=True) for line in new[len(old) :]]
+    records = [record for record in records if "label" in record]
+    names = [record["camera"] for record in records]
+    counts = [names.count(name) for name in set(names)]
+    ages = sorted(record["ms"]["total"] for record in records)
     return Found(
         len(records) / took,
         min(counts) / took,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from tgkt_edge.errors import UsageError
 from tgkt_edge.io.addresses import redacted
@@ -15,19 +15,49 @@ from tgkt_edge.runtime.cameras.group import CameraGroup, Member
 from tgkt_edge.runtime.cameras.names import Camera
 from tgkt_edge.runtime.capture.reader import Drop
 from tgkt_edge.runtime.capture.retry import Retry
+from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.engines.calibrated import uncalibrated
 from tgkt_edge.runtime.infer.smoothing import Decider
 from tgkt_edge.runtime.sources import is_files
 from tgkt_edge.runtime.stream import RecordStream
-
-if TYPE_CHECKING:
-    from tgkt_edge.runtime.model import Model
+from tgkt_edge.sensor import SensorSpec
 
 _LONGEST = 10_000.0  # milliseconds: a camera that waits longer for others is taken for stalled
 
 
+class Classifier(Protocol):
+    """What is needed of a :class:`tgkt_edge.runtime.model.Model`."""
+
+    @property
+    def engine(self) -> Engine:
+        """What answers."""
+
+    @property
+    def sensor(self) -> SensorSpec:
+        """What a raw frame means, where a camera has no sensor of its own."""
+
+    @property
+    def size(self) -> int:
+        """Side of the network's input, pixels."""
+
+    def records(
+        self,
+        source: str,
+        *,
+        top_k: int,
+        loop: bool,
+        drop: Drop | None,
+        retry: Retry | None,
+        decider: Decider,
+        sensor: SensorSpec,
+        camera: str,
+        ring: Callable[[], None],
+    ) -> RecordStream:
+        """All records of a source."""
+
+
 def open_records(
-    model: Model,
+    model: Classifier,
     cameras: Sequence[Camera],
     *,
     top_k: int = 3,

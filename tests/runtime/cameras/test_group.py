@@ -92,7 +92,11 @@ def test_smoothing_health_and_sensor_are_each_cameras_own() -> None:
 
 
 def test_a_camera_that_is_given_up_ends_alone_and_the_run_says_so_in_the_end() -> None:
-    sources = {"a": Ticking(0.01, 20), "b": missing, "c": Ticking(0, 5, 200, dtype=np.uint8)}
+    sources: dict[str, Callable[[], FrameSource]] = {
+        "a": Ticking(0.01, 20),
+        "b": missing,
+        "c": Ticking(0, 5, 200, dtype=np.uint8),
+    }
     group = group_of(NotedEngine(), sources)
     found = records_of(group)
     assert Counter(one.camera for one in found if isinstance(one, Decision))["a"] >= 5

@@ -299,8 +299,8 @@ def test_cameras_with_names_have_a_folder_each_and_share_the_budget(tmp_path: Pa
     sink.open(replace(INFO, cameras=cameras))
     for number, frame in enumerate(noise_frames(6, seed=3)):
         name = "door" if number % 2 else "hall"
-        one = message(number, frame)
-        sink.write(replace(one, record=replace(one.record, camera=name)))
+        record: Any = message(number, frame).record
+        sink.write(Message(replace(record, camera=name), frame))
     sink.close()
     for name, expected in (("door", [1, 3, 5]), ("hall", [0, 2, 4])):
         lines = (tmp_path / "d" / name / "random" / "frames.jsonl").read_text().splitlines()

@@ -33,6 +33,11 @@ def decision(number: int, seconds: float, metres: float = 2.0, shape: tuple[int,
     return Message(record, np.full(shape, round(metres * 1000), np.uint16))
 
 
+def of(camera: str, message: Message) -> Message:
+    record: Any = message.record
+    return Message(replace(record, camera=camera), message.frame)
+
+
 def film(path: Path) -> list[NDArray[np.uint8]]:
     reader = cv2.VideoCapture(str(path))
     pictures: list[NDArray[np.uint8]] = []
@@ -245,9 +250,9 @@ def test_cameras_with_names_have_a_film_each_in_their_own_shape(tmp_path: Path) 
     with closing(sink):
         for number in range(3):
             message = decision(number, number)
-            sink.write(Message(replace(message.record, camera="door"), message.frame))
+            sink.write(of("door", message))
         message = decision(0, 0, shape=(64, 48))
-        sink.write(Message(replace(message.record, camera="hall"), message.frame))
+        sink.write(of("hall", message))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run-door.avi", "run-hall.avi"]
     door, hall = film(tmp_path / "run-door.avi"), film(tmp_path / "run-hall.avi")
     assert (len(door), len(hall)) == (3, 1)
