@@ -6,8 +6,10 @@ deciding thread writes (``output/dispatcher.py``).
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TextIO
 
@@ -31,6 +33,8 @@ from tgkt_edge.runtime.output.summary import RunSummary
 from tgkt_edge.runtime.sinks import STDOUT, Sink, open_sink
 from tgkt_edge.runtime.sources import is_files
 from tgkt_edge.runtime.sources.base import FrameSource
+from tgkt_edge.runtime.updates.rules import watch_rules
+from tgkt_edge.runtime.updates.updater import Requests, Updater
 from tgkt_edge.sensor import SensorSpec
 
 
@@ -52,6 +56,10 @@ def run(
     smooth: float = 0.0,
     min_confidence: float = 0.0,
     max_wait_ms: float = 0.0,
+    watch: bool = False,
+    update_gates: Sequence[str] = (),
+    update_frames: int = 32,
+    update_poll: float = 0.5,
     out: TextIO | None = None,
     log: TextIO | None = None,
     live: bool = True,
@@ -64,18 +72,30 @@ def run(
         rebuild: builds a TensorRT plan where none loads, see :func:`tgkt_edge.runtime.engines.select.open_engine`.
         retry: what happens when a camera is lost; None: it is opened again indefinitely.
         smooth, min_confidence: see :class:`tgkt_edge.runtime.infer.smoothing.Decider`.
+        update_poll: seconds between two looks at a watched bundle.
     """
     _check_max(max_frames)
     check_choices(top_k, drop)
     cameras = cameras_of(camera, sensor)
-    found = Bundle.open(Path(bundle))
+    rules = watch_rules(
+        Path(bundle), watch, update_gates, update_frames, update_poll, engine, precision, cameras[0]
+    )
+    # A link is followed once: all files are then of one bundle.
+    found = Bundle.open(Path(bundle) if rules is None else Path(os.path.realpath(bundle)))
     Decider(found.classes, smooth, min_confidence)  # refuses what it does not take, before anything is opened
     specs = [one.spec(found.sensor) for one in cameras]
     line = LiveLine(sys.stderr if log is None else log)
-    with StopRequest() as stop:
+    requests = Requests()
+    with StopRequest(None if rules is None else requests.hang_up) as stop:
         # A name twice is one sink: lines must not come twice.
         opened = [
-            open_sink(uri, token=token, out=out, stopping=stop.asked)
+            open_sink(
+                uri,
+                token=token,
+                out=out,
+                stopping=stop.asked,
+                update=None if rules is None else requests.ask,
+            )
             for uri in dict.fromkeys(sinks or (STDOUT,))
         ]
         with load(
@@ -83,7 +103,7 @@ def run(
             engine=engine,
             precision=precision,
             sensor=None if cameras[0].name else cameras[0].sensor,
-            lanes=_lanes([one.uri for one in cameras], drop),
+            lanes=_lanes([one.uri for one in cameras], drop) if rules is None else 1,
             rebuild=rebuild,
             say=line.inform,
             warn=line.say,
@@ -109,17 +129,25 @@ def run(
                     f"{bundle} holds no quantiles of its adaptation frames' values: no flag wrong_scale. Exported "
                     "again from its run, or with `calibrate`, it will."
                 )
-            return deliver(
-                stream,
-                model,
-                ", ".join(one.shown for one in cameras),
-                cameras=[one.described(spec) for one, spec in zip(cameras, specs, strict=True) if one.name],
-                max_frames=max_frames,
-                sinks=opened,
-                log=log,
-                live=live,
-                stop=stop,
-            )
+            updater = None
+            if rules is not None:
+                by_name = {one.name: spec for one, spec in zip(cameras, specs, strict=True)}
+                updater = Updater(rules, model, found.sensor, by_name, requests)
+            with updater or nullcontext():
+                return deliver(
+                    stream,
+                    model,
+                    ", ".join(one.shown for one in cameras),
+                    cameras=[
+                        one.described(spec) for one, spec in zip(cameras, specs, strict=True) if one.name
+                    ],
+                    max_frames=max_frames,
+                    sinks=opened,
+                    log=log,
+                    live=live,
+                    stop=stop,
+                    updater=updater,
+                )
 
 
 def classify(

@@ -258,6 +258,55 @@ class StartEvent(Event):
         return values | {"cameras": [camera.to_dict() for camera in self.cameras]} if self.cameras else values
 
 
+@dataclass(frozen=True)
+class UpdateEvent(Event):
+    """Another bundle was offered to a run that watches its own.
+
+    Attributes:
+        state: "accepted": it answers from the next frame on; "refused": the old one goes on; "unchanged": it is the
+            one that answers, and was asked for.
+        bundle: its digest, see :class:`StartEvent`; None: it has none that can be read. before: of the one until now.
+        path: its folder. detail: why it was refused; may be empty.
+        engine, precision: of one that was accepted.
+        comparison: "frames" that both answered, and "agreement", "latency" and "drift" as far as they were measured.
+    """
+
+    event: ClassVar[str] = "update"
+
+    state: str
+    bundle: str | None
+    before: str | None
+    path: str
+    detail: str = ""
+    engine: str = ""
+    precision: str | None = None
+    comparison: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """See :meth:`Event.to_dict`."""
+        values: dict[str, Any] = {
+            "time": round(self.time, 6),
+            "event": self.event,
+            "state": self.state,
+            "bundle": self.bundle,
+            "before": self.before,
+            "path": self.path,
+            "detail": self.detail,
+        }
+        if self.engine:
+            values |= {"engine": self.engine, "precision": self.precision}
+        return values | {"comparison": dict(self.comparison)} if self.comparison else values
+
+    def text(self) -> str:
+        """One line for people."""
+        measured = dict(self.comparison or {})
+        frames = measured.pop("frames", 0)
+        words = ", ".join(f"{name} {value:.3g}" for name, value in measured.items())
+        words = f" (on {frames} frames: {words})" if words else ""
+        why = f": {self.detail}" if self.detail else ""
+        return f"update {self.state}: {self.path}{why}{words}"
+
+
 Record = Decision | BadFrame | Event
 """Whatever a run puts out."""
 

@@ -8,9 +8,11 @@ nobody waits for a single one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
+from typing import Protocol
 
+from tgkt_edge.monitoring.reference_stats import Statistics as AdaptationStatistics
 from tgkt_edge.runtime.capture.frame import Frame
 from tgkt_edge.runtime.capture.reader import Capture, Drop
 from tgkt_edge.runtime.capture.retry import Retry
@@ -22,6 +24,14 @@ from tgkt_edge.runtime.output.summary import CameraSummary
 from tgkt_edge.runtime.records import State, StateEvent
 from tgkt_edge.runtime.sinks.base import Message
 from tgkt_edge.runtime.sources.base import FrameSource
+
+
+class Network(Protocol):
+    """What decides: a :class:`tgkt_edge.runtime.model.Model`."""
+
+    engine: Engine
+    size: int
+    statistics: AdaptationStatistics | None
 
 
 class RecordStream:
@@ -82,6 +92,14 @@ class RecordStream:
         """The frame's record, after its events."""
         events, record = self._processor.finish(begun, ready)
         return [*map(Message, events), Message(record, begun.frame.captured.frame)]
+
+    def use(self, model: Network, sizes: Sequence[int] = (1,)) -> None:
+        """Decide with another bundle's network from the next frame on; see :meth:`Processor.use`."""
+        self._processor.use(model.engine, model.size, model.statistics)
+
+    def refit(self, begun: Begun) -> Begun:
+        """See :meth:`Processor.refit`."""
+        return self._processor.refit(begun)
 
     def give_up(self) -> None:
         """End the capture thread without waiting for it; what it had read is forgotten."""

@@ -16,12 +16,13 @@ from types import TracebackType
 from tgkt_edge.errors import SourceLostError, TgktEdgeError
 from tgkt_edge.runtime.cameras.batches import infer_together
 from tgkt_edge.runtime.engines.base import Engine
+from tgkt_edge.runtime.engines.calibrated import uncalibrated
 from tgkt_edge.runtime.infer.processor import Begun
 from tgkt_edge.runtime.output.metrics import Statistics
 from tgkt_edge.runtime.output.summary import CameraSummary
 from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent, StateEvent
 from tgkt_edge.runtime.sinks.base import Message
-from tgkt_edge.runtime.stream import RecordStream
+from tgkt_edge.runtime.stream import Network, RecordStream
 
 _LOOK = 0.1  # seconds between two looks after the capture threads
 
@@ -187,6 +188,17 @@ class CameraGroup:
             for member in self.members:
                 if not member.done:
                     member.stream.check()
+
+    def use(self, model: Network, sizes: Sequence[int] = (1,)) -> None:
+        """Decide with another bundle's network from the next frame on.
+
+        Args:
+            sizes: batch sizes that gain with it, largest first.
+        """
+        for member in self.members:
+            member.stream.use(model)
+        self._engine, self._sizes = uncalibrated(model.engine), tuple(sizes)
+        self._waiting = deque((member, member.stream.refit(begun)) for member, begun in self._waiting)
 
     @property
     def live(self) -> bool:

@@ -98,6 +98,10 @@ class Drift:
         shown = {name: round(value, 4) for name, value in self._distances.items()}
         return shown, [name for name, active in self._active.items() if active], events
 
+    def cleared(self, time: float) -> list[HealthEvent]:
+        """That the flags which are on are no longer looked after: another bundle has its own normal."""
+        return [HealthEvent(time, name, False, 0.0, 1.0) for name, active in self._active.items() if active]
+
     def _measure_input(self, distance: float, turned: bool, time: float) -> None:
         if self._live:
             while self._recent and abs(time - self._recent[0][0]) > OLDEST:

@@ -59,6 +59,10 @@ class ScaleWatch:
         events = self._switch(time) if len(self._recent) >= MIN_FRAMES else []
         return self._distance, [FLAG] if self._active else [], events
 
+    def cleared(self, time: float) -> list[HealthEvent]:
+        """That the flag, if it is on, is no longer looked after."""
+        return [HealthEvent(time, FLAG, False, 0.0, 1.0)] if self._active else []
+
     def _switch(self, time: float) -> list[HealthEvent]:
         calm = sum(excess <= 1 for _, _, excess in self._recent) >= CALM * len(self._recent)
         if self._active and not calm:

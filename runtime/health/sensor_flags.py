@@ -113,6 +113,11 @@ def flags_of(frame: RawFrame, spec: SensorSpec) -> tuple[str, ...]:
     return tuple(name for name, value in values.items() if value >= LIMITS[name])
 
 
+def invalid_share(frame: RawFrame, spec: SensorSpec) -> float:
+    """Share 0 to 1 of a frame's pixels without a measurement. (H, W), checked."""
+    return Measurer(spec).measure(frame).invalid
+
+
 class Health:
     """Raises and lowers flags.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,7 @@ class Processor:
         self._statistics = statistics
         self._drift: Drift | None = None
         self._scale: ScaleWatch | None = None
+        self._cleared: list[HealthEvent] = []  # flags of a bundle before that are on no longer
         self._lanes: ThreadPoolExecutor | None = None
         if engine.lanes > 1:
             self._lanes = ThreadPoolExecutor(engine.lanes, "tgkt-edge lane")
@@ -141,17 +142,42 @@ class Processor:
             ready = frame.prepared()
         else:
             ready = self._prepared(captured, self._check.problem_of(captured))
-        if ready.raw is None:
+        raw = ready.raw
+        if raw is None:
             return Begun(frame, ready, live)
+        ready = self._fitting(ready, captured.name)
         if self._health is None:
             self._health = Health(self._spec, live)
-            if self._statistics is not None:
-                self._drift = Drift(self._statistics, live)
-                if self._statistics.scale is not None:
-                    self._scale = ScaleWatch(self._statistics.scale, self._spec, live)
+        if self._drift is None and self._statistics is not None:
+            self._drift = Drift(self._statistics, live)
+            if self._statistics.scale is not None:
+                self._scale = ScaleWatch(self._statistics.scale, self._spec, live)
         # Now that preprocessing has brought the frame into the processor's cache.
-        flags, events = self._health.look(ready.raw, captured.time)
+        flags, events = self._health.look(raw, captured.time)
+        events, self._cleared = [*self._cleared, *events], []
         return Begun(frame, ready, live, flags, events)
+
+    def use(self, engine: Engine, size: int, statistics: AdaptationStatistics | None) -> None:
+        """Decide with another network of the same classes and SensorSpec from the next frame on.
+
+        Smoothing goes on; what is normal is the new bundle's. For the thread that decides, between two frames, and not
+        while inferences run in lanes.
+        """
+        now = time.time()
+        for watch in (self._drift, self._scale):
+            self._cleared += watch.cleared(now) if watch is not None else []
+        self._temperature = engine.temperature if isinstance(engine, CalibratedEngine) else 1.0
+        self._engine, self._size, self._statistics = uncalibrated(engine), size, statistics
+        self._drift = self._scale = None
+
+    def refit(self, begun: Begun) -> Begun:
+        """A frame that was begun before :meth:`use`, as the new network takes it."""
+        return replace(begun, ready=self._fitting(begun.ready, begun.frame.captured.name))
+
+    def _fitting(self, ready: Prepared, name: str) -> Prepared:
+        if ready.raw is None or ready.unit is None or ready.unit.shape[-1] == self._size:
+            return ready
+        return prepare(ready.raw, self._spec, self._size, name)
 
     def finish(self, begun: Begun, ready: Prepared) -> tuple[list[HealthEvent], Decision | BadFrame]:
         """All of :meth:`decide` after the inference; frames in the order in which they were begun.

@@ -24,6 +24,7 @@ from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent, NamedCame
 from tgkt_edge.runtime.sinks import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.base import ReaderGoneError
 from tgkt_edge.runtime.stream import RecordStream
+from tgkt_edge.runtime.updates.updater import Updater
 
 _HURRY = (
     0.7  # seconds for the source, then for the sinks, once a signal ended the run: it has two for everything
@@ -42,12 +43,14 @@ def deliver(
     log: TextIO | None,
     live: bool,
     stop: StopRequest,
+    updater: Updater | None = None,
 ) -> RunSummary:
     """Hand all records of a stream to the sinks; see :func:`tgkt_edge.runtime.pipeline.run`.
 
     Args:
         name: of the camera or recording, as the records and the summary show it: without passwords.
         cameras: where they have names.
+        updater: looks for other bundles; entered, closed by the caller.
     """
     line = LiveLine(sys.stderr if log is None else log, enabled=live, stopping=stop.asked)
     fanout = Fanout(sinks, line.say)
@@ -58,7 +61,7 @@ def deliver(
     try:
         with fanout, stream, Notifier() as notifier:
             try:
-                stopped = _consume(stream, fanout, info, line, notifier, max_frames, stop)
+                stopped = _consume(stream, fanout, info, line, notifier, max_frames, stop, updater)
                 fanout.finish(PATIENCE)
             except ReaderGoneError:
                 stopped = "broken-pipe"
@@ -80,7 +83,7 @@ def deliver(
         stats = stream.stats
         summary = RunSummary(
             source=name,
-            engine=model.engine.name,
+            engine=(model if updater is None else updater.model).engine.name,
             frames=stats.frames,
             bad=stats.bad,
             dropped=stream.dropped,
@@ -95,6 +98,7 @@ def deliver(
             sinks=fanout.counts(),
             undelivered=fanout.undelivered(),
             cameras=stream.summaries(),
+            updates=(0, 0) if updater is None else (updater.accepted, updater.refused),
         )
         line.clear()
         if stats.frames or stopped != "failed":
@@ -111,6 +115,7 @@ def _consume(
     notifier: Notifier,
     max_frames: int | None,
     stop: StopRequest,
+    updater: Updater | None,
 ) -> Stopped:
     """Hand records to the sinks until there is a reason to stop; return it.
 
@@ -136,12 +141,14 @@ def _consume(
             fanout.flush()
             if line.due(waiting=True):
                 line.show(waiting())
+            _update(updater if started else None, messages, stream, fanout, line)
             continue
         if fanout.on_terminal:
             line.clear()
         for message in messages:
             # Files can wait for a reader, the world in front of a camera cannot.
             fanout.write(message, patient=not stream.live)
+        _update(updater, messages, stream, fanout, line)
         for message in messages:
             record = message.record
             if isinstance(record, Decision | BadFrame):
@@ -167,6 +174,26 @@ def _consume(
                     say = line.say if stream.reconnects else line.inform
                     say(f"{_who(record)}live: {record.detail} delivers {record.format}")
     return stop.reason
+
+
+def _update(
+    updater: Updater | None,
+    messages: Sequence[Message],
+    stream: RecordStream | CameraGroup,
+    fanout: Fanout,
+    line: LiveLine,
+) -> None:
+    """Between two frames: let another bundle take over that may."""
+    if updater is None:
+        return
+    for message in messages:
+        updater.see(message)
+    change = updater.take()
+    if change is not None:
+        if change.model is not None:
+            stream.use(change.model, change.sizes)
+        fanout.write(Message(change.event), patient=not stream.live)
+        line.say(change.event.text())
 
 
 def _who(record: HealthEvent | StateEvent) -> str:

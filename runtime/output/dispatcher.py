@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from tgkt_edge.runtime.records import Event
 from tgkt_edge.runtime.sinks.base import DirectSink, Message, RunInfo, Sink
 
 QUEUE = 10_000
@@ -142,7 +143,7 @@ class _Worker:
         with self._changed:
             self.taken += 1
             if len(self._queue) >= (QUEUE if self.sink.lossless else FRAMES):
-                self._queue.popleft()
+                self._drop_oldest()
                 first_loss = self.sink.lossless and not self.lost
                 self.lost += 1
             if len(self._queue) >= FRAMES:
@@ -154,6 +155,15 @@ class _Worker:
             self._say(
                 f"{self.sink.name}: too slow: {QUEUE} messages wait, and the oldest are lost from now on"
             )
+
+    def _drop_oldest(self) -> None:
+        """Of a sink that needs only the newest frames the oldest frame: events say what the frames after them mean."""
+        if not self.sink.lossless:
+            for place, waiting in enumerate(self._queue):
+                if not isinstance(waiting.record, Event):
+                    del self._queue[place]
+                    return
+        self._queue.popleft()
 
     def finish(self, deadline: float) -> None:
         with self._changed:

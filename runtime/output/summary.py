@@ -65,6 +65,7 @@ class RunSummary:
         sinks: by sink, messages that were lost (it was too slow, or its buffer full) and messages that it did not write
             at the first try; those it kept and wrote later count, too.
         undelivered: by sink that delivered not one of its messages, why.
+        updates: bundles that took over, and that were refused, while it ran.
         cameras: by name, where cameras have names; the figures above are those of all.
     """
 
@@ -84,6 +85,7 @@ class RunSummary:
     lost: int = 0
     format: str = ""
     cameras: dict[str, CameraSummary] = field(default_factory=dict)
+    updates: tuple[int, int] = (0, 0)
 
     def text(self) -> str:
         """The summary for people, several lines, without a final newline."""
@@ -96,6 +98,8 @@ class RunSummary:
             lines.append(f"  camera format {self.format}")
         if self.reconnects and not self.cameras:
             lines.append(f"  camera lost {self.reconnects} times")
+        if any(self.updates):
+            lines.append("  bundle replaced {} times, {} refused".format(*self.updates))
         lines += [f"  camera {name}: {camera.text()}" for name, camera in self.cameras.items()]
         lines += [
             f"  {name}: {lost} messages lost, {failed} not written at the first try"

@@ -34,6 +34,7 @@ def open_sink(
     token: str | None = None,
     out: TextIO | None = None,
     stopping: Callable[[], bool] = lambda: False,
+    update: Callable[[bool], None] | None = None,
 ) -> Sink:
     """A sink of the kind that ``uri`` names. Nothing is written or connected before its ``open``.
 
@@ -41,6 +42,8 @@ def open_sink(
         uri: one of ``KINDS``, with options after ``?``.
         token: what viewers of an ``http://`` sink must present; other kinds ignore it.
         out: what ``jsonl:-`` writes to; None: stdout. stopping: whether the run was told to end.
+        update: what ``POST /api/reload`` of an ``http://`` sink calls, see
+            :meth:`tgkt_edge.runtime.updates.updater.Requests.ask`; None: the run does not watch its bundle.
 
     Raises:
         UsageError: (exit 2) an unknown scheme or option, a missing part; names the nearest that is known.
@@ -64,7 +67,7 @@ def open_sink(
     if scheme in ("mqtt", "mqtts"):
         return open_mqtt(uri)
     if scheme in ("http", "https"):
-        return open_live(uri, token)
+        return open_live(uri, token, update)
     if scheme == "video":
         return open_video(rest)
     if scheme == "frames":

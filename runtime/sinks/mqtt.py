@@ -17,7 +17,7 @@ from typing import Any
 
 from tgkt_edge.errors import UsageError
 from tgkt_edge.optional_deps import require
-from tgkt_edge.runtime.records import Event, camera_of
+from tgkt_edge.runtime.records import Event, UpdateEvent, camera_of
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.broker import Broker, device_client_id, parse_broker, reason_of, tls_context
 from tgkt_edge.runtime.sinks.json_encoding import encode
@@ -89,20 +89,18 @@ class MqttSink(Sink):
         client.reconnect_delay_set(random.uniform(0.5, 1.5), random.uniform(20, 40))
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_connect_fail, client.on_publish = self._on_connect_fail, self._on_publish
-        self._info = encode(
-            {
-                "run": info.run,
-                "bundle": info.bundle,
-                "device": info.device,
-                "source": info.source,
-                "engine": info.engine,
-                "precision": info.precision,
-                "classes": list(info.classes),
-                "sensor": info.sensor.to_dict(),
-                "started": info.started,
-            }
-            | ({"cameras": [camera.to_dict() for camera in info.cameras]} if info.cameras else {})
-        )
+        self._about = {
+            "run": info.run,
+            "bundle": info.bundle,
+            "device": info.device,
+            "source": info.source,
+            "engine": info.engine,
+            "precision": info.precision,
+            "classes": list(info.classes),
+            "sensor": info.sensor.to_dict(),
+            "started": info.started,
+        } | ({"cameras": [camera.to_dict() for camera in info.cameras]} if info.cameras else {})
+        self._info = encode(self._about)
         self._client = client
         client.connect_async(broker.host, broker.port, keepalive=_KEEPALIVE)
         client.loop_start()
@@ -121,6 +119,14 @@ class MqttSink(Sink):
         payload = message.text
         with self._lock:
             self._waiting.append((topic, payload))
+            if isinstance(record, UpdateEvent) and record.state == "accepted":
+                self._about |= {
+                    "bundle": record.bundle,
+                    "engine": record.engine,
+                    "precision": record.precision,
+                }
+                self._info = encode(self._about)
+                self._waiting.append((f"{self._broker.topic}/info", self._info))
             lost = len(self._waiting) > self._broker.buffer
             if lost:
                 self._waiting.popleft()
@@ -175,7 +181,8 @@ class MqttSink(Sink):
                     if not self._waiting:
                         break
                     topic, payload = self._waiting.popleft()
-                sent = self._client.publish(topic, payload, qos=self._broker.qos)
+                kept = topic == f"{self._broker.topic}/info"
+                sent = self._client.publish(topic, payload, qos=self._broker.qos, retain=kept)
                 if self._broker.qos:  # QoS 0 is gone when it is sent; a lost connection never acknowledges it
                     self._in_flight.add(sent.mid)
 

@@ -32,6 +32,7 @@ PLURALS = {
     "batch": "batches",
     "model": "models",
     "sink": "sinks",
+    "update_gate": "update_gates",
 }
 
 

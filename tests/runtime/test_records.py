@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,15 @@ from tests.support.pipeline import InstantEngine
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime import Captured, FrameSource, classify
 from tgkt_edge.runtime.capture.retry import Retry
-from tgkt_edge.runtime.records import SCHEMA, BadFrame, Candidate, Decision, HealthEvent, StateEvent
+from tgkt_edge.runtime.records import (
+    SCHEMA,
+    BadFrame,
+    Candidate,
+    Decision,
+    HealthEvent,
+    StateEvent,
+    UpdateEvent,
+)
 from tgkt_edge.sensor import PRESETS
 
 
@@ -50,7 +59,7 @@ def test_the_schema_is_one_and_has_the_version_that_records_say(schema: dict[str
     assert schema["$id"] == f"urn:tgkt-edge:records:{SCHEMA}"
     assert schema["$defs"]["start"]["properties"]["schema"]["const"] == SCHEMA
     named = {reference["$ref"].rpartition("/")[2] for reference in schema["anyOf"]}
-    assert named == {"decision", "bad_frame", "start", "state", "health"}
+    assert named == {"decision", "bad_frame", "start", "state", "health", "update"}
 
 
 MS = dict.fromkeys(("capture", "preprocess", "inference", "total"), 1.0)
@@ -85,6 +94,12 @@ def test_records_made_by_hand_fit(schema: dict[str, Any]) -> None:
         BadFrame("broken", ("invalid",), 1.0, 3, "x.png"),
         StateEvent(1.0, "lost", "unplugged"),
         HealthEvent(1.0, "frozen", True, 5.0, 5.0),
+        HealthEvent(1.0, "frozen", True, 5.0, 5.0, camera="door"),
+        replace(DECISION, camera="Back_door-2"),
+        UpdateEvent(1.0, "refused", None, "a" * 64, "/b", "damaged", comparison={"frames": 0}),
+        UpdateEvent(
+            1.0, "accepted", "b" * 64, "a" * 64, "/b", "", "cpu", "fp32", {"frames": 4, "agreement": 0.5}
+        ),
     ):
         check(record.to_dict(), schema)
 

@@ -30,6 +30,9 @@ def run(
     min_confidence: float = 0.0,
     times: str | None = None,
     max_wait_ms: float = 0.0,
+    watch: bool = False,
+    update_gates: Sequence[str] = (),
+    update_frames: int = 32,
     sinks: Sequence[str] = (),
     token: str | None = None,
     max_retries: int | None = None,
@@ -63,6 +66,13 @@ def run(
             on these, not on the time that answering takes. Also as ``DIR?times=name`` in ``camera``.
         max_wait_ms: of several cameras, milliseconds that a frame waits at most to be answered together with those of
             others, where batches gain; 0: only with those that wait already.
+        watch: where ``bundle`` becomes another one while the run goes on (best a link that is set to another folder),
+            load it beside the old one and let it take over between two frames; also at SIGHUP, which then ends nothing,
+            and at ``POST /api/reload``. One that is damaged, of other classes or another sensor, or fails a gate is
+            refused, with an event that says why.
+        update_gates: conditions on a new bundle: "agreement>=0.7" with the old one, share of frames; "latency<=1.5",
+            times the old one's; "drift<=1", the frames' distance from its adaptation frames in multiples of its limit.
+        update_frames: newest frames that both are compared on.
         sinks: URIs, see :func:`tgkt_edge.runtime.sinks.open_sink`; none given, or ``jsonl:-`` among them: stdout.
         token: what viewers of an ``http://`` sink must present.
         max_retries: give up a lost camera after so many failures in a row; None: never.
@@ -111,6 +121,9 @@ def run(
         smooth=smooth,
         min_confidence=min_confidence,
         max_wait_ms=max_wait_ms,
+        watch=watch,
+        update_gates=update_gates,
+        update_frames=update_frames,
         out=out,
         log=log,
         live=live,

@@ -17,6 +17,7 @@ _OTHER_NAMES = {
     "engines": "--engine",
     "models": "--model",
     "sinks": "--sink",
+    "update_gates": "--update-gate",
 }
 """Arguments that are not simply their flag: lists of what a flag gives one of, and words that Python keeps."""
 

@@ -121,6 +121,22 @@ def run_command(
             "others, where batches gain; 0: only with those that wait already."
         ),
     ] = 0.0,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Let another bundle take over while running when BUNDLE (best a link) becomes another one; also at "
+            "SIGHUP and POST /api/reload. One that cannot be used or fails a gate is refused.",
+        ),
+    ] = False,
+    update_gate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a new bundle must reach on the newest frames; repeatable: 'agreement>=0.7' with the old one, "
+            "'latency<=1.5' times the old one's, 'drift<=1' multiples of its limit."
+        ),
+    ] = None,
+    update_frames: Annotated[int, typer.Option(help="Newest frames that both bundles are compared on.")] = 32,
     sink: Annotated[
         list[str] | None,
         typer.Option(
@@ -162,6 +178,9 @@ def run_command(
         min_confidence=min_confidence,
         times=times,
         max_wait_ms=max_wait_ms,
+        watch=watch,
+        update_gates=update_gate or (),
+        update_frames=update_frames,
         sinks=sink or (),
         token=token,
         max_retries=max_retries,

@@ -24,7 +24,7 @@ from typing import Any
 from tgkt_edge.errors import ConfigError, FrameError, TgktEdgeError, UsageError
 from tgkt_edge.io.atomic import write_json
 from tgkt_edge.optional_deps import require
-from tgkt_edge.runtime.records import Decision
+from tgkt_edge.runtime.records import Decision, UpdateEvent
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.frames.part import Part
 from tgkt_edge.runtime.sinks.frames.policy import (
@@ -150,6 +150,8 @@ class FramesSink(Sink):
     def write(self, message: Message) -> None:
         """Keep the frame of a decision, if it is worth it. Raises OSError: the disk refused, or is nearly full."""
         record, frame = message.record, message.frame
+        if isinstance(record, UpdateEvent) and record.state == "accepted":
+            self._info = dataclasses.replace(self._info, bundle=record.bundle)
         if not isinstance(record, Decision) or frame is None:
             return
         digest = digest_of(frame)

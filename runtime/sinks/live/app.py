@@ -28,7 +28,11 @@ _PIECE = 1 << 16  # bytes
 
 
 def make_app(
-    states: Mapping[str, LiveState], run: RunInfo, metrics: Metrics, stopping: Callable[[], bool]
+    states: Mapping[str, LiveState],
+    run: RunInfo,
+    metrics: Metrics,
+    stopping: Callable[[], bool],
+    reload: Reload,
 ) -> App:
     """The ASGI application behind the guard.
 
@@ -41,6 +45,7 @@ def make_app(
         states: by name of the camera; "": there is one without.
         run: what runs.
         stopping: whether the server is about to end, so that streams must.
+        reload: answers ``POST /api/reload``.
     """
     routing = require("starlette.routing", "sinks", "`sinks=http://`")
     applications = require("starlette.applications", "sinks", "`sinks=http://`")
@@ -50,10 +55,39 @@ def make_app(
         answers |= {below + path: answer for path, answer in _answers(state, metrics, stopping).items()}
     if "" not in states:
         answers |= _answers(Wall(states, run), metrics, stopping)
-    app: App = applications.Starlette(
-        routes=[routing.Route(path, answer) for path, answer in answers.items()]
-    )
+    routes = [routing.Route(path, answer) for path, answer in answers.items()]
+    routes.append(routing.Route("/api/reload", reload.answer, methods=["POST"]))
+    app: App = applications.Starlette(routes=routes)
     return app
+
+
+class Reload:
+    """``POST /api/reload``: look at the run's bundle now; with ``?to=previous`` return to the one before.
+
+    It only asks: what becomes of it is an event. The guard has seen to the token; without one nobody may ask.
+
+    Args:
+        update: takes whether the bundle before is meant; None: the run does not watch its bundle.
+        locked: whether the page has a token.
+    """
+
+    def __init__(self, update: Callable[[bool], None] | None, locked: bool) -> None:
+        self._update, self._locked = update, locked
+
+    async def answer(self, request: Any) -> Any:
+        """202, or why not."""
+        responses = require("starlette.responses", "sinks", "`sinks=http://`")
+        to = request.query_params.get("to", "new")
+        if not self._locked:
+            status, values = 403, {"error": "only with a token: start the run with --token"}
+        elif self._update is None:
+            status, values = 409, {"error": "the run does not watch its bundle: start it with --watch"}
+        elif to not in ("new", "previous"):
+            status, values = 400, {"error": f"to={to[:20]}: expected new or previous"}
+        else:
+            self._update(to == "previous")
+            status, values = 202, {"asked": to}
+        return responses.Response(encode(values) + "\n", status, media_type="application/json")
 
 
 def _answers(state: LiveState | Wall, metrics: Metrics, stopping: Callable[[], bool]) -> dict[str, Any]:
@@ -179,10 +213,15 @@ async def stream(news: News, stopping: Callable[[], bool]) -> AsyncIterator[str]
     between and delays nobody. Only the timeline is complete, from RECENT seconds before on: rows are sent until the
     viewer has them.
     """
-    yield f"event: info\ndata: {encode(about(news.state))}\n\n"
+    info = ""
     seen, since, spoken = -1, max(0, int(news.state.now) - RECENT), 0.0
     while not stopping():
         now = time.monotonic()
+        if news.state.version != seen or not info:
+            told = encode(about(news.state))
+            if told != info:  # also when another bundle took over
+                info = told
+                yield f"event: info\ndata: {info}\n\n"
         if news.state.version != seen or now - spoken >= _BEAT:
             # The running second is sent again next time: it is not complete.
             seen, since, text = news.get(since)

@@ -8,16 +8,17 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from tgkt_edge.errors import UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.optional_deps import require
-from tgkt_edge.runtime.records import camera_of
+from tgkt_edge.runtime.records import UpdateEvent, camera_of
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.broker import load_certificate, reason_of
-from tgkt_edge.runtime.sinks.live.app import make_app
+from tgkt_edge.runtime.sinks.live.app import Reload, make_app
 from tgkt_edge.runtime.sinks.live.connection import MOST, Connections
 from tgkt_edge.runtime.sinks.live.guard import Guard
 from tgkt_edge.runtime.sinks.live.metrics import Metrics
@@ -32,11 +33,14 @@ _TOKEN = 12  # characters of a token at least
 _UNHEARD = 20_000  # milliseconds after which a viewer whose machine no longer answers is given up
 
 
-def open_live(uri: str, token: str | None) -> Sink:
+def open_live(uri: str, token: str | None, update: Callable[[bool], None] | None = None) -> Sink:
     """The sink of an ``http`` or ``https`` URI.
 
     Options: ``host=NAME`` a name that viewers may use beside addresses and this machine's own (several: commas);
     ``stale=30`` seconds of silence after which ``/healthz`` says 503; for https ``cert=FILE`` and ``key=FILE`` (PEM).
+
+    Args:
+        update: what ``POST /api/reload`` calls; None: the run does not watch its bundle.
 
     Raises:
         UsageError: (exit 2) not a host and port; an address that others reach and no token, or a short one.
@@ -65,6 +69,7 @@ def open_live(uri: str, token: str | None) -> Sink:
         names=tuple((options.text("host") or "").split(",")),
         stale=options.number("stale", 30, 0.1, 1e9),
         tls=_tls(shown, options) if secure else None,
+        update=update,
     )
 
 
@@ -87,6 +92,7 @@ class LiveSink(Sink):
         names: names that ``Host`` may have, beside addresses and this machine's own.
         stale: see :class:`LiveState`.
         tls: PEM files of the certificate and its key; None for plain HTTP.
+        update: see :func:`open_live`.
 
     Attributes:
         url: address of the page, once open; the true port if 0 was asked for.
@@ -101,7 +107,9 @@ class LiveSink(Sink):
         names: tuple[str, ...] = (),
         stale: float = 30.0,
         tls: tuple[str, str] | None = None,
+        update: Callable[[bool], None] | None = None,
     ) -> None:
+        self._update = update
         self._host, self._port, self._token = host, port, token
         self._names, self._stale, self._tls = names, stale, tls
         self._states: dict[str, LiveState] = {}  # by camera
@@ -132,8 +140,9 @@ class LiveSink(Sink):
             for camera in info.cameras
         } or {"": LiveState(info, self._stale)}
         self._metrics = Metrics(info)
+        reload = Reload(self._update, self._token is not None)
         guard = Guard(
-            make_app(self._states, info, self._metrics, lambda: self._server.should_exit),
+            make_app(self._states, info, self._metrics, lambda: self._server.should_exit, reload),
             self._token,
             [self._host, *filter(None, self._names)],
             cookie=f"tgkt_edge_{bound.getsockname()[1]}",
@@ -174,6 +183,11 @@ class LiveSink(Sink):
     def write(self, message: Message) -> None:
         """Remember one message for viewers."""
         assert self._metrics is not None
+        if isinstance(message.record, UpdateEvent):
+            for each in self._states.values():
+                each.put(message)
+            self._metrics.describe(next(iter(self._states.values())).info)
+            return
         state = self._states.get(camera_of(message.record))
         self._metrics.count(message, 0 if state is None else state.put(message))
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.runtime.output.metrics import FrameRate
-from tgkt_edge.runtime.records import BadFrame, Event, HealthEvent, StartEvent, StateEvent
+from tgkt_edge.runtime.records import BadFrame, Event, HealthEvent, StartEvent, StateEvent, UpdateEvent
 from tgkt_edge.runtime.sinks.base import Message, RunInfo
 from tgkt_edge.runtime.sinks.live.counts import counts_of
 
@@ -123,6 +123,10 @@ class LiveState:
         if isinstance(event, StartEvent):
             return  # of all that it holds `info` tells
         self._events.append(values)
+        if isinstance(event, UpdateEvent) and event.state == "accepted":
+            self.info = replace(
+                self.info, bundle=event.bundle, engine=event.engine, precision=event.precision
+            )
         if isinstance(event, StateEvent):
             self._state = {key: values[key] for key in ("state", "detail", "time")}
             self.format = event.format or self.format

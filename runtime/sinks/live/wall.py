@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tgkt_edge.runtime.sinks.base import RunInfo
@@ -20,7 +21,13 @@ class Wall:
     """
 
     def __init__(self, states: Mapping[str, LiveState], info: RunInfo) -> None:
-        self.states, self.info = dict(states), info
+        self.states, self._info = dict(states), info
+
+    @property
+    def info(self) -> RunInfo:
+        """What runs now."""
+        now = next(iter(self.states.values())).info
+        return replace(self._info, bundle=now.bundle, engine=now.engine, precision=now.precision)
 
     @property
     def version(self) -> int:

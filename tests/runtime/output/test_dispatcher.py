@@ -19,7 +19,7 @@ from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime import Captured, FrameSource, classify
 from tgkt_edge.runtime.output.dispatcher import FRAMES, QUEUE, Fanout, reason
-from tgkt_edge.runtime.records import Decision
+from tgkt_edge.runtime.records import Decision, StateEvent
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.sensor import PRESETS
 
@@ -94,6 +94,24 @@ def test_a_sink_that_hangs_holds_up_neither_the_run_nor_another_sink() -> None:
     assert messages == ["hung: did not finish in time; 999 messages lost"]  # one is in its hands
     assert fanout.counts()["hung"][0] == 999
     gate.set()
+
+
+def test_a_slow_page_is_told_every_event_before_the_frames_that_it_concerns() -> None:
+    gate = threading.Event()
+    page = Kept("page", lossless=False, gate=gate)
+    with Fanout([page], pytest.fail) as fanout:
+        fanout.open(INFO)
+        for number in range(50):
+            if number in (10, 20):
+                fanout.write(Message(StateEvent(1.0, "lost", str(number))))
+            fanout.write(Message(Decision("a", 0.5, frame=number), FRAME))
+        gate.set()
+    records = [message.record for message in page.messages]
+    assert [one.detail for one in records if isinstance(one, StateEvent)] == ["10", "20"]
+    frames = [one.frame for one in records if isinstance(one, Decision)]
+    assert frames == sorted(frames)
+    assert frames[-1] == 49
+    assert len(records) <= FRAMES + 1
 
 
 def test_a_slow_log_loses_nothing_and_a_slow_page_gets_the_newest() -> None:

@@ -23,7 +23,7 @@ from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import UsageError
 from tgkt_edge.io.images import read_frame
-from tgkt_edge.runtime.records import Candidate, Decision, NamedCamera
+from tgkt_edge.runtime.records import Candidate, Decision, NamedCamera, UpdateEvent
 from tgkt_edge.runtime.sinks import Message, Sink, open_sink
 from tgkt_edge.runtime.sinks.frames.part import Part
 from tgkt_edge.runtime.sinks.frames.policy import digest_of, draw
@@ -307,3 +307,17 @@ def test_cameras_with_names_have_a_folder_each_and_share_the_budget(tmp_path: Pa
         assert [json.loads(line)["decision"]["frame"] for line in lines] == expected
         policy = json.loads((tmp_path / "d" / name / "policy.json").read_text())
         assert policy["budget_bytes"] == 2_000_000
+
+
+def test_frames_after_an_update_name_the_bundle_that_answered_them(tmp_path: Path) -> None:
+    sink = open_sink(f"frames:{tmp_path / 'd'}?policy=random:1&budget_mb=4")
+    sink.open(replace(INFO, bundle="a" * 64))
+    frames = noise_frames(3, seed=5)
+    sink.write(message(0, frames[0]))
+    sink.write(Message(UpdateEvent(1.0, "refused", "c" * 64, "a" * 64, "x", "damaged")))
+    sink.write(message(1, frames[1]))
+    sink.write(Message(UpdateEvent(1.0, "accepted", "b" * 64, "a" * 64, "y")))
+    sink.write(message(2, frames[2]))
+    sink.close()
+    lines = (tmp_path / "d" / "random" / "frames.jsonl").read_text().splitlines()
+    assert [json.loads(line)["bundle"][0] for line in lines] == ["a", "a", "b"]

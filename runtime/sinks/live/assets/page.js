@@ -171,6 +171,7 @@ function showEvents(update) {
       const value = short(event.value);
       text = `${plain(event.flag)} ${event.active ? "raised" : "fine again"}${value ? ` (${value})` : ""}`;
     }
+    if (event.event === "update") text = `bundle ${event.state}${event.detail ? `: ${event.detail}` : ""}`;
     line.append(time, node("span", text || String(event.event)));
     return line;
   }));

@@ -1,0 +1,1 @@
+"""Another bundle takes over while a run goes on, once it has shown that it may."""
