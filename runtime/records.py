@@ -303,6 +303,8 @@ class UpdateEvent(Event):
         frames = measured.pop("frames", 0)
         words = ", ".join(f"{name} {value:.3g}" for name, value in measured.items())
         words = f" (on {frames} frames: {words})" if words else ""
+        if self.detail.startswith(self.path):
+            return f"update {self.state}: {self.detail}{words}"
         why = f": {self.detail}" if self.detail else ""
         return f"update {self.state}: {self.path}{why}{words}"
 

@@ -13,6 +13,9 @@ from contextlib import contextmanager
 LOGGER = logging.getLogger("tgkt_edge")
 LOGGER.addHandler(logging.NullHandler())
 
+LOADER = "tgkt-edge load"
+"""Name of a thread that loads a network beside what the program does. The program must not end as usual below it."""
+
 _noted: set[str] = set()
 _phrase: Callable[[str], str] | None = None
 

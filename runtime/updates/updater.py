@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any
 from tgkt_edge.bundle.bundle import MANIFEST
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.atomic import sha256_of
+from tgkt_edge.notes import LOADER
 from tgkt_edge.runtime.cameras.batches import measure_batches, worth_it
 from tgkt_edge.runtime.engines.calibrated import uncalibrated
 from tgkt_edge.runtime.model import Model
@@ -24,6 +26,8 @@ from tgkt_edge.runtime.updates.candidate import Seen, compare, load_beside
 from tgkt_edge.runtime.updates.gates import Comparison, Gate
 from tgkt_edge.runtime.updates.rules import Rules
 from tgkt_edge.sensor import SensorSpec
+
+_HURRY = 0.1  # seconds for the thread, when the run has ended
 
 Key = tuple[tuple[str, int, int, int], ...]
 
@@ -101,7 +105,7 @@ class Updater:
         self._change: Change | None = None
         self._taken = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._work, name="tgkt-edge update", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=LOADER, daemon=True)
 
     def see(self, message: Message) -> None:
         """Remember an answered frame, to compare a new bundle on."""
@@ -137,7 +141,11 @@ class Updater:
         self._stopping = True
         self._requests.ask()
         self._taken.set()
-        self._thread.join(0.5)  # one that is loading is left behind: it is a daemon
+        self._thread.join(_HURRY)
+        if (
+            self._thread.is_alive()
+        ):  # loading, which nothing can break off, and the interpreter may not end below it
+            atexit.register(self._thread.join)
         self.model.close()
 
     # Everything below runs in the updater's thread.

@@ -26,6 +26,42 @@ def good_bundle(folder: Path, favorite: int) -> Bundle:
     return bundle.write()
 
 
+def heavy_bundle(folder: Path, megabytes: int = 120) -> Bundle:
+    """A bundle that takes a while to load."""
+    bundle = save_bundle(folder)
+    rng = np.random.default_rng(0)
+    middle = megabytes * 250_000 // (32 * 32)
+    weights = {
+        "first": rng.random((32 * 32, middle), np.float32) / 1024,
+        "second": rng.random((middle, 3), np.float32) / middle,
+    }
+    nodes = [
+        onnx.helper.make_node("Flatten", ["frame"], ["f"]),
+        onnx.helper.make_node("MatMul", ["f", "first"], ["m"]),
+        onnx.helper.make_node("MatMul", ["m", "second"], ["logits"]),
+        onnx.helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    shapes: dict[str, list[str | int | None]] = {
+        "frame": ["N", 1, 32, 32],
+        "logits": ["N", 3],
+        "probabilities": ["N", 3],
+    }
+    values = {
+        name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+    }
+    graph = onnx.helper.make_graph(
+        nodes,
+        "heavy",
+        [values["frame"]],
+        [values["logits"], values["probabilities"]],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save_model(model, folder / "model.onnx")
+    return bundle.write()
+
+
 def change_weights(folder: Path, name: str, values: Any) -> None:
     """Replace one tensor of the bundle's network; the manifest stays as it is."""
     model = onnx.load(folder / "model.onnx")

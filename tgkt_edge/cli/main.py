@@ -31,7 +31,7 @@ from tgkt_edge.cli.predict import predict_command
 from tgkt_edge.cli.record import record_command
 from tgkt_edge.cli.run import SINK_OPTIONS, run_command
 from tgkt_edge.cli.source import source_app
-from tgkt_edge.cli.streams import prepare_streams, settle_stdout
+from tgkt_edge.cli.streams import leave_below_loader, prepare_streams, settle_stdout
 from tgkt_edge.cli.verify import verify_command
 from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
 from tgkt_edge.notes import forget_notes, phrased
@@ -104,6 +104,7 @@ def main() -> None:
         sys.exit(EXIT_INTERRUPTED)
     finally:
         settle_stdout()
+        leave_below_loader()
 
 
 def _print_version(show: bool) -> None:

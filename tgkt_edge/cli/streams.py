@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
+import threading
+
+from tgkt_edge.notes import LOADER
 
 
 def prepare_streams() -> None:
@@ -26,6 +30,23 @@ def prepare_streams() -> None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - stays open
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def leave_below_loader() -> None:
+    """End the process now with the exit code that is on its way, if a thread still loads a network.
+
+    Nothing can break it off, it may take a minute, and an interpreter that is taken down below it crashes. What the
+    command had to write is written.
+    """
+    if not any(thread.name == LOADER for thread in threading.enumerate()):
+        return
+    error = sys.exc_info()[1]
+    code = error.code if isinstance(error, SystemExit) else 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            if stream is not None:
+                stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def settle_stdout() -> None:

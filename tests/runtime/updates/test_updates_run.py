@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -20,7 +21,7 @@ import pytest
 
 from tests.support.cli import cli_command, cli_environment
 from tests.support.images import make_frames, save_frames
-from tests.support.updates import BROKEN, change_weights, good_bundle, point
+from tests.support.updates import BROKEN, change_weights, good_bundle, heavy_bundle, point
 from tests.support.waiting import wait_until
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import UsageError
@@ -305,6 +306,37 @@ def test_sighup_looks_at_the_bundle_where_it_is_watched_and_ends_the_run_where_n
     text = (tmp_path / "log").read_text()
     assert "ended by: terminated" in text
     assert ("does not exist" in text) == watch
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_ends_while_a_bundle_is_loaded_ends_in_time_and_without_a_crash(
+    tmp_path: Path, stop: signal.Signals
+) -> None:
+    run = Watching(tmp_path)
+    heavy_bundle(tmp_path / "heavy")
+    out = tmp_path / "out.jsonl"
+    for delay in (0.7, 0.85, 1.0):  # it is looked for twice a second, and is loaded for about as long
+        point(run.link, tmp_path / "bedroom")
+        camera = ("--camera", tmp_path / "frames", "--loop", "--no-live", "--watch")
+        with out.open("wb") as file, (tmp_path / "log").open("wb") as log:
+            command = cli_command("run", run.link, *camera)
+            process = subprocess.Popen(command, stdout=file, stderr=log, env=cli_environment())
+            try:
+                wait_until(lambda: out.read_bytes().count(b"label") > 3, "decisions")
+                point(run.link, tmp_path / "heavy")
+                time.sleep(delay)
+                process.send_signal(stop)
+                begin = time.monotonic()
+                assert process.wait(20) == (0 if stop == signal.SIGTERM else 130), delay
+                assert time.monotonic() - begin < 2 + 2  # a busy machine
+            finally:
+                process.kill()
+        lines = out.read_text()
+        assert lines.endswith("\n")
+        assert json.loads(lines.splitlines()[-1])
+        assert "ended by: " in (tmp_path / "log").read_text()
+    shutil.rmtree(tmp_path / "heavy")
 
 
 def test_gates_need_a_bundle_that_is_watched(depth_bundle: Bundle, tmp_path: Path) -> None:
