@@ -69,7 +69,7 @@ def test_a_held_picture_and_its_colours_outlast_a_lost_connection(tab: Tab, live
 def test_the_past_comes_after_the_newest_minute(browser: Any, live: Live) -> None:
     live.write(Live.decision(0, "kitchen"))
     sink: Any = live.sink
-    sink._state._begin -= 600  # ten minutes later
+    sink._states[""]._begin -= 600  # ten minutes later
     live.write(Live.decision(1))
     stream = live.stream()
     first = next(Live.events(stream))
