@@ -56,6 +56,7 @@ def run(
     smooth: float = 0.0,
     min_confidence: float = 0.0,
     max_wait_ms: float = 0.0,
+    times: str | None = None,
     watch: bool = False,
     update_gates: Sequence[str] = (),
     update_frames: int = 32,
@@ -76,7 +77,7 @@ def run(
     """
     _check_max(max_frames)
     check_choices(top_k, drop)
-    cameras = cameras_of(camera, sensor)
+    cameras = cameras_of(camera, sensor, times)
     rules = watch_rules(
         Path(bundle), watch, update_gates, update_frames, update_poll, engine, precision, cameras[0]
     )

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from tgkt_edge.errors import ConfigError, UsageError
 from tgkt_edge.io.addresses import redacted
+from tgkt_edge.runtime.cameras.devices import one_device
 from tgkt_edge.runtime.records import NamedCamera
-from tgkt_edge.runtime.sources import one_device
+from tgkt_edge.runtime.sources import with_times
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
 Cameras = str | Sequence[str] | Mapping[str, str]
@@ -63,8 +64,13 @@ class Camera:
         return NamedCamera(self.name, redacted(self.uri), spec)
 
 
-def cameras_of(camera: Cameras, sensor: Sensors | None = None) -> tuple[Camera, ...]:
+def cameras_of(
+    camera: Cameras, sensor: Sensors | None = None, times: str | None = None
+) -> tuple[Camera, ...]:
     """The cameras that were asked for: one without a name, or one or more that each have one.
+
+    Args:
+        times: of folders of files, see :func:`tgkt_edge.runtime.sources.with_times`.
 
     Raises:
         UsageError: (exit 2) none; several of which one has no name; a name or a device twice; a sensor of no camera.
@@ -87,7 +93,7 @@ def cameras_of(camera: Cameras, sensor: Sensors | None = None) -> tuple[Camera, 
             why = one_device(one.uri, other.uri)
             if why:
                 raise UsageError(f"`camera={other.shown}` and `camera={one.shown}` {why}")
-    return _with_sensors(found, sensor)
+    return _with_sensors([replace(one, uri=with_times(one.uri, times)) for one in found], sensor)
 
 
 def split_name(text: str) -> tuple[str, str]:

@@ -39,11 +39,11 @@ __all__ = [
     "V4l2Source",
     "VideoSource",
     "is_files",
-    "one_device",
     "open_colour",
     "open_source",
     "open_with_colour",
     "same_device",
+    "split_scheme",
     "with_times",
 ]
 
@@ -190,23 +190,10 @@ def same_device(camera: str, other: str) -> bool:
     return os.path.realpath(first) == os.path.realpath(second)
 
 
-def one_device(uri: str, other: str) -> str:
-    """Why two URIs cannot both be read: they are one device, or may be. Empty: they can, as far as they tell."""
-    if same_device(uri, other):
-        return f"are one device, {os.path.realpath(_device(uri) or '')}"
+def split_scheme(uri: str) -> tuple[str | None, str]:
+    """The known scheme that a camera's URI begins with, None if it has none, and what follows it."""
     scheme = _scheme(uri)
-    if scheme != _scheme(other) or scheme not in ("realsense", "openni2", "obsensor", "csi"):
-        return ""
-    first, second = (_rest(one) for one in (uri, other))
-    if scheme != "realsense":
-        return "are one device" if (first or "0") == (second or "0") else ""
-    if first == second and first.lower().endswith(REALSENSE_SUFFIXES):
-        return ""
-    if first == second:
-        return (
-            "are one device" if first else "are both the first RealSense camera. Give each its serial number"
-        )
-    return "" if first and second else "may be one device. Give each its serial number"
+    return scheme, uri if scheme is None else _rest(uri)
 
 
 def is_files(uri: str) -> bool:

@@ -97,7 +97,6 @@ def run(
     """
     from tgkt_edge.runtime.capture.retry import Retry
     from tgkt_edge.runtime.pipeline import run as classify
-    from tgkt_edge.runtime.sources import with_times
     from tgkt_edge.trt.rebuild import rebuild_plan
 
     def build(opened: Bundle, name: str) -> Bundle:
@@ -106,7 +105,7 @@ def run(
 
     return classify(
         Path(bundle),
-        with_times(camera, times),
+        camera,
         precision=precision,
         engine=engine,
         rebuild=build if rebuild else None,
@@ -121,6 +120,7 @@ def run(
         smooth=smooth,
         min_confidence=min_confidence,
         max_wait_ms=max_wait_ms,
+        times=times,
         watch=watch,
         update_gates=update_gates,
         update_frames=update_frames,

@@ -66,7 +66,7 @@ def test_four_cameras_with_loose_plugs_lose_no_frame_and_nothing_grows() -> None
     group = group_of(engine, cameras, retry=retry, drop="none")
     expected: Counter[str] = Counter()
     lost: Counter[str] = Counter()
-    sizes = []
+    sizes: list[tuple[int, int]] = []
     with group:
         while not group.ended:
             for message in group.take(0.1):

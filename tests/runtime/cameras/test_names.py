@@ -67,11 +67,13 @@ def test_a_sensor_is_of_all_cameras_or_of_the_one_it_names() -> None:
         (["a=0", "b=1", "a=2"], None, "the name a is given to two cameras"),
         (["door="], None, "nothing behind the name"),
         ({"the door": "0"}, None, "the name 'the door': expected letters, digits"),
-        (["a=0", "b=/dev/video0"], None, "`camera=a=0` and `camera=b=/dev/video0` are one device, /dev/video0"),
+        (["a=0", "b=/dev/video0"], None, "`camera=a=0` and `camera=b=/dev/video0` are one device, by whatever name"),
         (["a=openni2://", "b=openni2://0"], None, "are one device"),
-        (["a=realsense://", "b=realsense://"], None, "are both the first RealSense camera"),
+        (["a=realsense://", "b=realsense://"], None, "are both the first realsense camera"),
         (["a=realsense://", "b=realsense://123"], None, "may be one device. Give each its serial"),
         (["a=realsense://123", "b=realsense://123"], None, "are one device"),
+        (["a=depthai://", "b=depthai://10.0.0.2"], None, "may be one device. Give each its serial"),
+        (["a=orbbec://", "b=orbbec://"], None, "are both the first orbbec camera"),
         (["a=0", "b=1"], ["a=x.yaml", "a=y.yaml"], "two are given for the camera a"),
         (["a=0", "b=1"], ["x.yaml", "y.yaml"], "a second one for all cameras"),
         (["a=0", "b=1"], "c=x.yaml", "`sensor=c=x.yaml`: no camera of this name. Cameras: a, b"),
@@ -86,13 +88,20 @@ def test_what_cannot_be_meant_is_refused(camera: Any, sensor: Any, words: str) -
 
 def test_a_link_to_a_device_is_that_device(tmp_path: Path) -> None:
     os.symlink("/dev/video7", tmp_path / "front")
-    with pytest.raises(UsageError, match="are one device, /dev/video7"):
+    with pytest.raises(UsageError, match="are one device, by whatever name"):
         cameras_of([f"a=v4l2://{tmp_path}/front", "b=7"])
 
 
 def test_what_two_may_read_at_once_is_not_refused() -> None:
     for uri in ("frames", "rtsp://host/live", "gst:videotestsrc", "replay:take", "realsense://take.bag"):
         assert len(cameras_of([f"a={uri}", f"b={uri}"])) == 2
+
+
+def test_times_of_files_are_of_every_camera(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    assert cameras_of({"a": str(tmp_path / "a")}, times="name")[0].uri.endswith("/a?times=name")
+    with pytest.raises(UsageError, match="`times=name`: of a folder of files; `camera=0` is none"):
+        cameras_of({"a": str(tmp_path / "a"), "b": "0"}, times="name")
 
 
 def test_passwords_are_shown_of_no_camera() -> None:
