@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
+from tgkt_edge.notes import phrase
 from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.sinks import colormaps as colours
 from tgkt_edge.runtime.sinks.base import RunInfo
@@ -79,9 +80,9 @@ class Reload:
         responses = require("starlette.responses", "sinks", "`sinks=http://`")
         to = request.query_params.get("to", "new")
         if not self._locked:
-            status, values = 403, {"error": "only with a token: start the run with --token"}
+            status, values = 403, {"error": phrase("only with a token: start the run with `token`")}
         elif self._update is None:
-            status, values = 409, {"error": "the run does not watch its bundle: start it with --watch"}
+            status, values = 409, {"error": phrase("the run does not watch its bundle: `watch=True`")}
         elif to not in ("new", "previous"):
             status, values = 400, {"error": f"to={to[:20]}: expected new or previous"}
         else:

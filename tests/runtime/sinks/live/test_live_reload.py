@@ -14,13 +14,13 @@ from tgkt_edge.runtime.sinks import Message, open_sink
 
 def test_without_a_token_nobody_may(live: Live) -> None:
     code, _, body = live.ask("/api/reload", method="POST")
-    assert (code, json.loads(body)) == (403, {"error": "only with a token: start the run with --token"})
+    assert (code, json.loads(body)) == (403, {"error": "only with a token: start the run with `token`"})
 
 
 def test_of_a_run_that_does_not_watch_its_bundle_nothing_comes(locked: Live) -> None:
     code, _, body = locked.ask("/api/reload", method="POST", Authorization=f"Bearer {Live.TOKEN}")
     assert code == 409
-    assert b"start it with --watch" in body
+    assert b"does not watch its bundle: `watch=True`" in body
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
