@@ -53,7 +53,7 @@ def test_the_page_and_its_metrics_name_the_bundle_that_took_over(live: Live) -> 
         assert next(lines) == "event: info\n"
         live.write(Message(UpdateEvent(1.0, "refused", None, None, "/x", "damaged")))
         live.write(Message(UpdateEvent(1.0, "accepted", "b" * 64, None, "/y", "", "tensorrt, Orin", "fp16")))
-        again = next(line for line in lines if '"bundle"' in line and "b" * 64 in line)
+        again = next(line for line in lines if '"classes"' in line and "b" * 64 in line)
     assert json.loads(again.removeprefix("data: "))["engine"] == "tensorrt, Orin"
     info = live.ask_json("/api/info")
     assert (info["bundle"], info["precision"]) == ("b" * 64, "fp16")
