@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from tests.support.checkout import REPOSITORY
+from tests.support.openvino import need_openvino
 from tgkt_edge.doctor import libraries, machine
 from tgkt_edge.doctor.findings import Finding, scrub
 from tgkt_edge.doctor.probe import probe
@@ -144,3 +145,16 @@ def test_reports_name_no_person(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "/srv/people/ada/x and /home/grace/y and /root/z, ada, adapter"
     assert scrub(text) == "~/x and ~/y and ~/z, USER, adapter"
     assert Finding("a", "ok", text).scrubbed().text == scrub(text)
+
+
+def test_openvino_is_tried_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    need_openvino()
+    (finding,) = libraries.openvino()
+    assert finding.level == "ok"
+    assert "ran an operation on the CPU" in finding.text
+    monkeypatch.setattr(libraries, "OPENVINO_CODE", "raise RuntimeError('libtbb.so is missing')")
+    (finding,) = libraries.openvino()
+    assert finding.level == "warning"
+    assert "OpenVINO is installed but RuntimeError: libtbb.so is missing." in finding.text
+    monkeypatch.setattr(libraries.util, "find_spec", lambda name: None)
+    assert libraries.openvino() == []

@@ -19,6 +19,7 @@ def examine(root: Path = Path("/"), timeout: float = TIMEOUT) -> tuple[list[Find
     seen, sees = libraries.opencv(root, timeout)
     gpu = machine.has_gpu(root)
     ran, runs = libraries.onnxruntime(timeout, gpu)
+    ran += libraries.openvino(timeout)
     plans = [*libraries.tensorrt(root, timeout), *libraries.cuda(gpu, timeout)]
     findings = [*machine.system(root), *seen, *ran, *plans, *libraries.training()]
     findings += machine.cameras(timeout=timeout)

@@ -47,6 +47,16 @@ print(json.dumps(report))
 """
 
 
+OPENVINO_CODE = """
+import json, numpy as np
+from tgkt_edge.optional_deps import import_openvino
+ov = import_openvino()
+model = ov.Core().read_model(bytes.fromhex("MODEL"))
+answer = ov.Core().compile_model(model, "CPU")([np.array([21], np.float32)])[0]
+print(json.dumps({"version": ov.__version__.partition("-")[0], "works": bool(answer[0] == 42)}))
+"""
+
+
 def _field(number: int, payload: bytes | int) -> bytes:
     """One protobuf field; every length here is below 128."""
     if isinstance(payload, int):
@@ -151,6 +161,18 @@ def onnxruntime(timeout: float = TIMEOUT, gpu: bool = False) -> tuple[list[Findi
     else:
         findings.append(Finding("onnxruntime", "ok", text))
     return findings, True
+
+
+def openvino(timeout: float = TIMEOUT) -> list[Finding]:
+    """Findings on OpenVINO, by running one operation; it is optional, and nothing is said where it is missing."""
+    if util.find_spec("openvino") is None:
+        return []
+    answer = probe(OPENVINO_CODE.replace("MODEL", add_model().hex()), timeout)
+    if answer.error or not answer.value.get("works"):
+        why = answer.error or "computes wrongly"
+        text = f"OpenVINO is installed but {why.rstrip('.')}."
+        return [Finding("openvino", "warning", text, "Install it again; until then ONNX Runtime answers.")]
+    return [Finding("openvino", "ok", f"OpenVINO {answer.value['version']} ran an operation on the CPU.")]
 
 
 def tensorrt(root: Path = Path("/"), timeout: float = TIMEOUT) -> list[Finding]:
