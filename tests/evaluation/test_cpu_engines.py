@@ -39,13 +39,13 @@ def rows(cpu: list[float], openvino: list[float], batch: int = 1) -> list[dict[s
 def test_the_median_of_the_rounds_ratios_decides(bundle: Bundle) -> None:
     assert openvino_is_faster(bundle, "fp32") is None  # nobody measured
     assert remember(bundle, rows([10, 20, 30], [8, 40, 20])) == [
-        "fp32: OpenVINO is 1.25 times as fast as ONNX Runtime here; 'engine=auto' takes openvino"
+        "fp32: OpenVINO is 1.25 times as fast as ONNX Runtime here; `engine=auto` takes openvino"
     ]
     assert openvino_is_faster(bundle, "fp32") == 1.25
     assert remember(bundle, rows([10, 20, 30], [9, 16, 25])) == []  # 1.2: nothing changes
     assert openvino_is_faster(bundle, "fp32") == 1.2
     assert remember(bundle, rows([10.0], [9.8])) == [
-        "fp32: OpenVINO is 1.02 times as fast as ONNX Runtime here; 'engine=auto' takes cpu (ONNX Runtime)"
+        "fp32: OpenVINO is 1.02 times as fast as ONNX Runtime here; `engine=auto` takes cpu (ONNX Runtime)"
     ]
     assert openvino_is_faster(bundle, "fp32") is None
 

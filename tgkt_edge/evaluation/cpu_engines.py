@@ -64,7 +64,7 @@ def remember(bundle: Bundle, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         if (ratio >= WORTHWHILE) != (before >= WORTHWHILE):
             taken = "openvino" if ratio >= WORTHWHILE else "cpu (ONNX Runtime)"
             lines.append(
-                f"{precision}: OpenVINO is {ratio:.2f} times as fast as ONNX Runtime here; 'engine=auto' takes {taken}"
+                f"{precision}: OpenVINO is {ratio:.2f} times as fast as ONNX Runtime here; `engine=auto` takes {taken}"
             )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
