@@ -156,5 +156,5 @@ def test_openvino_is_tried_where_it_is_installed(monkeypatch: pytest.MonkeyPatch
     (finding,) = libraries.openvino()
     assert finding.level == "warning"
     assert "OpenVINO is installed but RuntimeError: libtbb.so is missing." in finding.text
-    monkeypatch.setattr(libraries.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert libraries.openvino() == []
