@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.bundle.bundle import Bundle
-from tgkt_edge.errors import FrameError, TgktEdgeError, UsageError
+from tgkt_edge.errors import FrameError, IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.monitoring.reference_stats import Statistics, of_bundle
 from tgkt_edge.notes import LOGGER
 from tgkt_edge.optional_deps import require
@@ -23,9 +24,10 @@ from tgkt_edge.runtime.cameras.names import Camera, Cameras, Sensors, cameras_of
 from tgkt_edge.runtime.cameras.open import open_records
 from tgkt_edge.runtime.capture.reader import Drop
 from tgkt_edge.runtime.capture.retry import Retry
-from tgkt_edge.runtime.engines.base import Engine
+from tgkt_edge.runtime.engines.base import Engine, grid_of
 from tgkt_edge.runtime.engines.select import Rebuild, Say, open_engine
 from tgkt_edge.runtime.health.sensor_flags import flags_of
+from tgkt_edge.runtime.infer.evidence import never, with_evidence
 from tgkt_edge.runtime.infer.preprocess_stage import infer, prepare
 from tgkt_edge.runtime.infer.processor import Processor, top_of
 from tgkt_edge.runtime.infer.smoothing import Decider
@@ -108,7 +110,9 @@ class Model:
         make_ready(sensor, size)
 
     @overload
-    def __call__(self, frames: np.ndarray[tuple[int, int], Any], *, top_k: int = 3) -> Decision: ...
+    def __call__(
+        self, frames: np.ndarray[tuple[int, int], Any], *, top_k: int = 3, maps: bool = False
+    ) -> Decision: ...
 
     @overload
     def __call__(
@@ -116,10 +120,11 @@ class Model:
         frames: Sequence[NDArray[Any]] | np.ndarray[tuple[int, int, int], Any],
         *,
         top_k: int = 3,
+        maps: bool = False,
     ) -> list[Decision]: ...
 
     def __call__(
-        self, frames: NDArray[Any] | Sequence[NDArray[Any]], *, top_k: int = 3
+        self, frames: NDArray[Any] | Sequence[NDArray[Any]], *, top_k: int = 3, maps: bool = False
     ) -> Decision | list[Decision]:
         """Classify one frame, or each of several.
 
@@ -128,6 +133,7 @@ class Model:
                 decision. A list of such frames, or an array (N, H, W): a list of decisions, frame by frame as a
                 stream makes them.
             top_k: classes listed in ``top``; more than there are means all.
+            maps: decisions come with ``maps``, each class's evidence by place, and ``evidence_invalid``.
 
         Returns:
             ``label`` and ``probability`` of the likeliest class. ``health`` has the flags that one frame alone can
@@ -137,12 +143,17 @@ class Model:
         Raises:
             FrameError: a frame contradicts the SensorSpec, or none of its pixels is valid.
             TgktEdgeError: (exit 1) the engine failed, or answered with numbers that are not finite.
+            IncompatibleError: (exit 4) ``maps`` of a bundle without them.
             ValueError: the model is closed.
         """
         check_choices(top_k)
+        if maps:
+            self._need_maps("maps")
         if isinstance(frames, np.ndarray) and frames.ndim != 3:
-            return self._decide(frames, 0, "frame", top_k)
-        return [self._decide(frame, number, f"frame {number}", top_k) for number, frame in enumerate(frames)]
+            return self._decide(frames, 0, "frame", top_k, maps)
+        return [
+            self._decide(frame, number, f"frame {number}", top_k, maps) for number, frame in enumerate(frames)
+        ]
 
     def stream(
         self,
@@ -156,6 +167,7 @@ class Model:
         smooth: float = 0.0,
         min_confidence: float = 0.0,
         max_wait_ms: float = 0.0,
+        maps: bool = False,
         others: Callable[[BadFrame | Event], None] | None = None,
     ) -> Generator[Decision, None, None]:
         """Decisions on what a camera or recording delivers, until its end or until the generator is closed.
@@ -168,6 +180,7 @@ class Model:
                 or ``["door=0", "hall=1"]``: decisions on all of them in turn, each with its ``camera``.
             sensor: how the frames are written, of all cameras or by name, if not as the model's ``sensor`` says.
             loop, drop, retry, top_k, smooth, min_confidence, max_wait_ms: see :func:`tgkt_edge.runtime.run`.
+            maps: decisions come with ``maps``, each class's evidence by place, and ``evidence_invalid``.
             others: takes what is no decision: frames that could not be used, and changes of state and health, each
                 before the decisions that follow it. None: they are left out.
 
@@ -186,6 +199,8 @@ class Model:
             retry=retry,
             decider=lambda: Decider(self.classes, smooth, min_confidence),
             max_wait_ms=max_wait_ms,
+            evidence=maps,
+            maps=lambda: maps,
         )
         return _decisions(opened, ", ".join(one.shown for one in cameras), others)
 
@@ -198,6 +213,8 @@ class Model:
         drop: Drop | None = None,
         retry: Retry | None = None,
         decider: Decider | None = None,
+        evidence: bool = False,
+        maps: Callable[[], bool] = never,
         sensor: SensorSpec | None = None,
         camera: str = "",
         ring: Callable[[], None] | None = None,
@@ -208,6 +225,8 @@ class Model:
             source: as ``camera`` of :meth:`stream`; or what opens a source, called in the capture thread, again after
                 each loss as ``retry`` allows.
             decider: None: each frame's likeliest class.
+            evidence: decisions tell how much of the evidence for them lies on pixels without a measurement.
+            maps: whether the next decisions come with their maps of evidence; asked again and again.
             sensor: what this source's frames mean; None: as the model's.
             camera: its name, for the records. ring: called when there is something to take, or never will be.
 
@@ -215,6 +234,8 @@ class Model:
             A context manager, not yet entered.
         """
         check_choices(top_k, drop)
+        if evidence:
+            self._need_maps("evidence")
         spec = sensor or self.sensor
         processor = Processor(
             self.engine,
@@ -225,6 +246,8 @@ class Model:
             decider or Decider(self.classes),
             self.statistics,
             camera,
+            evidence,
+            maps,
         )
         opener = PinnedOpener(partial(open_source, source, spec, loop)) if isinstance(source, str) else source
         return RecordStream(opener, self.engine, processor, drop, retry or Retry(), ring)
@@ -241,10 +264,10 @@ class Model:
     ) -> None:
         self.close()
 
-    def _decide(self, frame: NDArray[Any], number: int, name: str, top_k: int) -> Decision:
+    def _decide(self, frame: NDArray[Any], number: int, name: str, top_k: int, maps: bool) -> Decision:
         began, now = time.perf_counter(), time.time()
         self.sensor.check(frame, name)
-        ready = infer(prepare(frame, self.sensor, self.size, name), self.engine)
+        ready = infer(replace(prepare(frame, self.sensor, self.size, name), mapped=maps), self.engine)
         if ready.answer is None:
             raise FrameError(ready.problem)
         probabilities = ready.answer[1][0]  # (K,)
@@ -254,7 +277,18 @@ class Model:
         health = flags_of(frame, self.sensor)
         ms = {"preprocess": ready.seconds * 1e3, "inference": ready.inference * 1e3}
         ms["total"] = (time.perf_counter() - began) * 1e3
-        return Decision(*top[0], top, health, ms, now, number, name)
+        decision = Decision(*top[0], top, health, ms, now, number, name)
+        if ready.maps is None:
+            return decision
+        return with_evidence(decision, ready.maps[0], frame, self.sensor, self.size, self.classes)
+
+    def _need_maps(self, argument: str) -> None:
+        """Raise IncompatibleError unless the engine gives maps."""
+        if grid_of(self.engine) is None:
+            raise IncompatibleError(
+                f"`{argument}=True`: the graphs of this bundle have no maps of evidence. Export its run again with "
+                "this tgkt-edge; networks with another layer between their last feature map and the classes have none."
+            )
 
 
 def _decisions(

@@ -55,6 +55,7 @@ def run(
     token: str | None = None,
     smooth: float = 0.0,
     min_confidence: float = 0.0,
+    evidence: bool = False,
     max_wait_ms: float = 0.0,
     times: str | None = None,
     watch: bool = False,
@@ -118,6 +119,8 @@ def run(
                 retry=retry,
                 decider=lambda: Decider(found.classes, smooth, min_confidence),
                 max_wait_ms=max_wait_ms,
+                evidence=evidence,
+                maps=lambda: any(sink.wants_maps for sink in opened),
                 say=line.inform,
             )
             if model.statistics is None:
@@ -186,7 +189,14 @@ def classify(
     if stdout:
         sinks = [open_sink(STDOUT, out=out, stopping=stop.asked), *sinks]
     model = Model(engine, spec, classes, size, statistics, digest)
-    stream = model.records(source, top_k=top_k, drop=drop, retry=retry, decider=decider)
+    stream = model.records(
+        source,
+        top_k=top_k,
+        drop=drop,
+        retry=retry,
+        decider=decider,
+        maps=lambda: any(sink.wants_maps for sink in sinks),
+    )
     return deliver(
         stream, model, redacted(name), max_frames=max_frames, sinks=sinks, log=log, live=live, stop=stop
     )

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tgkt_edge.sensor import SensorSpec
 
 SCHEMA = 1
@@ -43,6 +46,9 @@ class Decision:
             None: the bundle holds no statistics, or the frame was classified alone.
         lost: frames so far that the camera's driver took and could not deliver.
         camera: its name, where cameras have names; empty: there is one without.
+        evidence_invalid: share 0 to 1 of the positive evidence for the class that was decided (the likeliest, where it
+            is "unknown") that lies on pixels without a measurement; None: not asked for, or there is none.
+        maps: (K, h, w) float32, each class's evidence by place; the mean of each is its logit. None: not asked for.
     """
 
     label: str
@@ -56,9 +62,11 @@ class Decision:
     drift: Mapping[str, float] | None = None
     lost: int = 0
     camera: str = ""
+    evidence_invalid: float | None = None
+    maps: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Its JSON object. Times are rounded to microseconds; probabilities keep all digits."""
+        """Its JSON object, without the maps. Times are rounded to microseconds; probabilities keep all digits."""
         values: dict[str, Any] = {
             **_about(self),
             "label": self.label,
@@ -66,6 +74,8 @@ class Decision:
             "top": [{"label": label, "probability": probability} for label, probability in self.top],
             "ms": {stage: round(value, 3) for stage, value in self.ms.items()},
         }
+        if self.evidence_invalid is not None:
+            values["evidence_invalid"] = self.evidence_invalid
         if self.drift is not None:
             values["drift"] = dict(self.drift)
         if self.health:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from tgkt_edge.runtime.engines.base import Engine
-from tgkt_edge.runtime.infer.preprocess_stage import Prepared
+from tgkt_edge.runtime.infer.preprocess_stage import Prepared, ask
 
 GAIN = 0.9
 """Frames are answered together where that takes at most this share of the time of one after the other."""
@@ -72,14 +72,17 @@ def infer_together(ready: Sequence[Prepared], engine: Engine) -> list[Prepared]:
     if not asked:
         return list(ready)
     began = time.perf_counter()
-    logits, probabilities = engine.infer(np.stack([one.unit for one in asked if one.unit is not None]))
+    batch = np.stack([one.unit for one in asked if one.unit is not None])
+    (logits, probabilities), maps = ask(engine, batch, any(one.mapped for one in asked))
     took = time.perf_counter() - began
-    answers = iter(zip(logits, probabilities, strict=True))
+    none = [None] * len(asked)
+    answers = iter(zip(logits, probabilities, none if maps is None else maps, strict=True))
 
     def answered(one: Prepared) -> Prepared:
         if one.unit is None or one.answer is not None:
             return one
-        own, probs = next(answers)
-        return replace(one, answer=(own[np.newaxis], probs[np.newaxis]), inference=took)
+        own, probs, evidence = next(answers)
+        its_maps = None if evidence is None or not one.mapped else evidence[np.newaxis]
+        return replace(one, answer=(own[np.newaxis], probs[np.newaxis]), inference=took, maps=its_maps)
 
     return [answered(one) for one in ready]

@@ -17,6 +17,7 @@ from tgkt_edge.runtime.capture.reader import Drop
 from tgkt_edge.runtime.capture.retry import Retry
 from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.engines.calibrated import uncalibrated
+from tgkt_edge.runtime.infer.evidence import never
 from tgkt_edge.runtime.infer.smoothing import Decider
 from tgkt_edge.runtime.sources import is_files
 from tgkt_edge.runtime.stream import RecordStream
@@ -49,6 +50,8 @@ class Classifier(Protocol):
         drop: Drop | None,
         retry: Retry | None,
         decider: Decider,
+        evidence: bool,
+        maps: Callable[[], bool],
         sensor: SensorSpec,
         camera: str,
         ring: Callable[[], None],
@@ -66,6 +69,8 @@ def open_records(
     retry: Retry | None = None,
     decider: Callable[[], Decider],
     max_wait_ms: float = 0.0,
+    evidence: bool = False,
+    maps: Callable[[], bool] = never,
     say: Callable[[str], None] = LOGGER.info,
 ) -> RecordStream | CameraGroup:
     """The records of one camera without a name, or of those with names; not yet entered.
@@ -75,6 +80,7 @@ def open_records(
     Args:
         decider: makes one for each camera.
         max_wait_ms: milliseconds that a frame waits at most to be answered with those of other cameras.
+        evidence, maps: see :meth:`tgkt_edge.runtime.model.Model.records`.
         say: takes a line on the batches.
 
     Raises:
@@ -95,6 +101,8 @@ def open_records(
             drop=drop,
             retry=retry,
             decider=decider(),
+            evidence=evidence,
+            maps=maps,
             sensor=camera.spec(model.sensor),
             camera=camera.name,
             ring=bell.set,

@@ -70,6 +70,12 @@ def with_maps(engine: Engine) -> MapsEngine | None:
     return engine if getattr(engine, "grid", None) is not None else None  # type: ignore[return-value]
 
 
+def grid_of(engine: Engine) -> Grid | None:
+    """Rows and columns of the engine's maps; None: it gives none."""
+    grid: Grid | None = getattr(engine, "grid", None)
+    return grid
+
+
 def no_maps(path: object) -> ValueError:
     """What an engine raises that is asked for maps and has none."""
     return ValueError(f"{path} has no output maps: export the run again with this tgkt-edge and `maps=True`")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.runtime.engines.base import Grid
+from tgkt_edge.runtime.records import Decision
 from tgkt_edge.sensor import RawFrame, SensorSpec
 
 
@@ -51,6 +54,36 @@ def share_unmeasured(evidence: NDArray[np.float32], without: NDArray[np.float32]
     if not total > 0:
         return None
     return float(np.clip((positive * without).sum() / total, 0, 1))
+
+
+def answered(decision: Decision, classes: Sequence[str]) -> int:
+    """Number of the class that a decision is about: of its label, or where that is none of the likeliest class."""
+    if decision.label in classes:
+        return list(classes).index(decision.label)
+    return list(classes).index(decision.top[0].label)
+
+
+def with_evidence(
+    decision: Decision,
+    maps: NDArray[np.float32],
+    frame: RawFrame,
+    spec: SensorSpec,
+    size: int,
+    classes: Sequence[str],
+) -> Decision:
+    """A decision with its maps, and how much of the evidence for it lies on pixels without a measurement.
+
+    Args:
+        maps: (K, h, w), of the decision's own frame. frame: (H, W) raw counts that fit ``spec``.
+    """
+    without = unmeasured(frame, spec, size, (maps.shape[1], maps.shape[2]))
+    share = share_unmeasured(maps[answered(decision, classes)], without)
+    return replace(decision, maps=maps, evidence_invalid=share)
+
+
+def never() -> bool:
+    """Nobody asks for maps."""
+    return False
 
 
 @lru_cache(maxsize=16)

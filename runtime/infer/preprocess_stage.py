@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import FrameError, SourceLostError
 from tgkt_edge.preprocess import preprocess
-from tgkt_edge.runtime.engines.base import Answer, Engine
+from tgkt_edge.runtime.engines.base import Answer, Engine, with_maps
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.sensor import PRESETS, RawFrame, SensorSpec
 
@@ -28,6 +28,7 @@ class Prepared:
         seconds: what it took.
         answer: the engine's; None: it was not asked.
         inference: seconds that the engine took.
+        mapped: whether the engine is to be asked for its maps, too. maps: these, (1, K, h, w) float32.
     """
 
     raw: RawFrame | None = None
@@ -36,6 +37,8 @@ class Prepared:
     seconds: float = 0.0
     answer: Answer | None = None
     inference: float = 0.0
+    mapped: bool = False
+    maps: NDArray[np.float32] | None = None
 
 
 Pending = Callable[[], Prepared]
@@ -105,8 +108,19 @@ def infer(ready: Prepared, engine: Engine) -> Prepared:
     if ready.unit is None or ready.answer is not None:
         return ready
     began = time.perf_counter()
-    answer = engine.infer(ready.unit[np.newaxis])
-    return replace(ready, answer=answer, inference=time.perf_counter() - began)
+    answer, maps = ask(engine, ready.unit[np.newaxis], ready.mapped)
+    return replace(ready, answer=answer, inference=time.perf_counter() - began, maps=maps)
+
+
+def ask(
+    engine: Engine, batch: NDArray[np.float32], mapped: bool
+) -> tuple[Answer, NDArray[np.float32] | None]:
+    """An engine's answer, with its maps if they are asked for and it has any."""
+    mapping = with_maps(engine) if mapped else None
+    if mapping is None:
+        return engine.infer(batch), None
+    logits, probabilities, maps = mapping.infer_maps(batch)
+    return (logits, probabilities), maps
 
 
 def sensor_hint() -> str:

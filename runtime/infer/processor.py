@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -22,6 +22,7 @@ from tgkt_edge.runtime.engines.calibrated import CalibratedEngine, uncalibrated
 from tgkt_edge.runtime.health.drift import Drift
 from tgkt_edge.runtime.health.scale import ScaleWatch
 from tgkt_edge.runtime.health.sensor_flags import Health
+from tgkt_edge.runtime.infer.evidence import never, with_evidence
 from tgkt_edge.runtime.infer.preprocess_stage import (
     FormatCheck,
     Pending,
@@ -58,6 +59,8 @@ class Processor:
 
     Args:
         camera: its name, which records then have; empty: none.
+        evidence: whether decisions tell how much evidence lies on pixels without a measurement.
+        maps: whether the next decisions come with their maps; asked before each inference.
     """
 
     def __init__(
@@ -70,8 +73,11 @@ class Processor:
         decider: Decider,
         statistics: AdaptationStatistics | None = None,
         camera: str = "",
+        evidence: bool = False,
+        maps: Callable[[], bool] = never,
     ) -> None:
         self.stats = Statistics()
+        self._evidence, self._maps = evidence, maps
         self._camera = camera
         # The network's own probabilities are what drift is measured on: they are calibrated here, for the decision.
         self._temperature = engine.temperature if isinstance(engine, CalibratedEngine) else 1.0
@@ -118,7 +124,8 @@ class Processor:
     def _prepared(self, captured: Captured, problem: str) -> Prepared:
         if problem or captured.frame is None:
             return Prepared(problem=problem)
-        return prepare(captured.frame, self._spec, self._size, captured.name)
+        ready = prepare(captured.frame, self._spec, self._size, captured.name)
+        return replace(ready, mapped=True) if self._evidence or self._maps() else ready
 
     def _in_lane(self, captured: Captured) -> Prepared:
         return infer(self._prepared(captured, ""), self._engine)
@@ -215,7 +222,7 @@ class Processor:
             drift = {**drift, "scale": distance}
             flags, events = [*flags, *drifted], [*events, *more]
         self.stats.count(decided.label, ms, done)
-        return events, Decision(
+        decision = Decision(
             label=decided.label,
             probability=decided.probability,
             top=top_of(probabilities[0], self._classes, self._top_k),
@@ -228,6 +235,10 @@ class Processor:
             lost=captured.lost,
             camera=self._camera,
         )
+        if ready.maps is not None:
+            decision = with_evidence(decision, ready.maps[0], raw, self._spec, self._size, self._classes)
+            decision = decision if self._maps() else replace(decision, maps=None)
+        return events, decision
 
     def refuse_run(self, name: str) -> None:
         """Raise SourceLostError: not one frame could be classified."""

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from tgkt_edge.runtime.records import Event
+from tgkt_edge.runtime.records import Decision, Event
 from tgkt_edge.runtime.sinks.base import DirectSink, Message, RunInfo, Sink
 
 QUEUE = 10_000
@@ -148,7 +148,7 @@ class _Worker:
                 self.lost += 1
             if len(self._queue) >= FRAMES:
                 old = len(self._queue) - FRAMES
-                self._queue[old] = dataclasses.replace(self._queue[old], frame=None)
+                self._queue[old] = without_pictures(self._queue[old])
             self._queue.append(message)
             self._changed.notify()
         if first_loss:
@@ -206,6 +206,14 @@ class _Worker:
                 self._say(
                     f"{self.sink.name}: works again, after {self.failed} messages that it could not write at once"
                 )
+
+
+def without_pictures(message: Message) -> Message:
+    """A message without its frame and its maps, which take memory."""
+    record = message.record
+    if isinstance(record, Decision) and record.maps is not None:
+        record = dataclasses.replace(record, maps=None)
+    return dataclasses.replace(message, record=record, frame=None)
 
 
 def reason(error: Exception, name: str) -> str:

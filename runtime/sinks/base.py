@@ -15,7 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tgkt_edge import __version__
-from tgkt_edge.runtime.engines.base import Engine
+from tgkt_edge.runtime.engines.base import Engine, Grid, grid_of
 from tgkt_edge.runtime.records import NamedCamera, Record, StartEvent
 from tgkt_edge.runtime.sinks.json_encoding import encode
 from tgkt_edge.sensor import SensorSpec
@@ -31,6 +31,7 @@ class RunInfo:
         classes: names in the order of the logits.
         sensor: what a raw frame means.
         size: side of the network's input, pixels.
+        maps: rows and columns of its maps of evidence; None: it has none.
         started: Unix seconds, UTC.
         run, bundle, device, precision, cameras: see :class:`tgkt_edge.runtime.records.StartEvent`.
     """
@@ -45,6 +46,7 @@ class RunInfo:
     bundle: str | None = None
     device: str = ""
     precision: str | None = None
+    maps: Grid | None = None
     cameras: tuple[NamedCamera, ...] = ()
 
     @classmethod
@@ -64,8 +66,9 @@ class RunInfo:
         precision = getattr(engine, "precision", None)
         device = socket.gethostname()
         return cls(
-            source, engine.name, classes, sensor, size, now, run, bundle, device, precision, tuple(cameras)
-        )
+            source, engine.name, classes, sensor, size, now, run, bundle, device, precision, grid_of(engine),
+            tuple(cameras),
+        )  # fmt: skip
 
     def of_camera(self, camera: NamedCamera) -> RunInfo:
         """The same run as if ``camera`` were its only one."""
@@ -124,6 +127,11 @@ class Sink(ABC):
     dropped: int = 0
     trouble: str = ""
     page: str = ""
+
+    @property
+    def wants_maps(self) -> bool:
+        """Whether the next decisions should come with their maps of evidence."""
+        return False
 
     @abstractmethod
     def open(self, info: RunInfo) -> None:

@@ -43,10 +43,11 @@ class Live:
         token: str | None = None,
         sensor: SensorSpec = PRESETS["depth"],
         cameras: Sequence[str] = (),
+        maps: tuple[int, int] | None = None,
     ) -> None:
         self.sink = open_sink(uri, token=token)
         named = tuple(NamedCamera(name, f"v4l2:///dev/{name}", sensor) for name in cameras)
-        self.sink.open(replace(self.INFO, sensor=sensor, cameras=named))
+        self.sink.open(replace(self.INFO, sensor=sensor, cameras=named, maps=maps))
         self.name = self.url = self.sink.name
         self.port = int(self.url.rpartition(":")[2])
 

@@ -29,6 +29,7 @@ def run(
     smooth: float = 0.0,
     min_confidence: float = 0.0,
     times: str | None = None,
+    evidence: bool = False,
     max_wait_ms: float = 0.0,
     watch: bool = False,
     update_gates: Sequence[str] = (),
@@ -52,8 +53,8 @@ def run(
             names, ``{"door": "0", "hall": "rtsp://HOST/PATH"}`` or ``["door=0", ...]``, are answered by one engine in
             turn, the newest frame of each; their records have ``camera``.
         precision: one of the bundle's, or "auto".
-        engine: "tensorrt", "cuda", "cpu", "onnxruntime", or "auto": the first that works. What was chosen and why goes
-            to ``log``.
+        engine: "tensorrt", "cuda", "cpu", "onnxruntime", "openvino", or "auto": the first that works. What was chosen
+            and why goes to ``log``.
         rebuild: where the bundle has no TensorRT plan of this precision that loads here, build it first (minutes).
         sensor: preset or YAML file, if this camera writes its frames differently than the one that the bundle was
             adapted with. The range stays the bundle's. Of cameras with names also by name, as ``camera``.
@@ -64,6 +65,7 @@ def run(
         min_confidence: answer "unknown" where no class is this probable.
         times: of a folder of files, when each was taken: "name", "mtime", or a CSV ``file,time``; ``smooth`` then runs
             on these, not on the time that answering takes. Also as ``DIR?times=name`` in ``camera``.
+        evidence: records tell what share of the evidence for the class lies on pixels without a measurement.
         max_wait_ms: of several cameras, milliseconds that a frame waits at most to be answered together with those of
             others, where batches gain; 0: only with those that wait already.
         watch: where ``bundle`` becomes another one while the run goes on (best a link that is set to another folder),
@@ -119,6 +121,7 @@ def run(
         token=token,
         smooth=smooth,
         min_confidence=min_confidence,
+        evidence=evidence,
         max_wait_ms=max_wait_ms,
         times=times,
         watch=watch,

@@ -114,6 +114,13 @@ def run_command(
             "with columns file,time. Default: when each is answered."
         ),
     ] = None,
+    evidence: Annotated[
+        bool,
+        typer.Option(
+            "--evidence",
+            help="Records tell what share of the evidence for the class lies on pixels without a measurement.",
+        ),
+    ] = False,
     max_wait_ms: Annotated[
         float,
         typer.Option(
@@ -177,6 +184,7 @@ def run_command(
         smooth=smooth,
         min_confidence=min_confidence,
         times=times,
+        evidence=evidence,
         max_wait_ms=max_wait_ms,
         watch=watch,
         update_gates=update_gate or (),

@@ -39,8 +39,9 @@ def make_app(
 
     Routes: ``/`` the page; ``/api/info`` what runs; ``/api/latest`` newest decision, state, health, figures;
     ``/api/timeline`` up to an hour, one row a second; ``/api/events`` a server-sent event with each change;
-    ``/api/frame?width=640`` raw counts; ``/healthz`` 200 or 503; ``/metrics`` Prometheus. Cameras with names have the
-    same below ``/camera/NAME/``; without that, ``/`` is the wall of all of them, and the others tell of each.
+    ``/api/frame?width=640`` raw counts; ``/api/map?label=NAME`` a class's evidence by place; ``/healthz`` 200 or 503;
+    ``/metrics`` Prometheus. Cameras with names have the same below ``/camera/NAME/``; without that, ``/`` is the wall
+    of all of them, and the others tell of each.
 
     Args:
         states: by name of the camera; "": there is one without.
@@ -141,6 +142,22 @@ def _answers(state: LiveState | Wall, metrics: Metrics, stopping: Callable[[], b
             _each(pieces), headers=headers, media_type="application/octet-stream"
         )
 
+    async def evidence(request: Any) -> Any:
+        if isinstance(state, Wall):
+            return json(
+                {"error": f"of which camera? {', '.join(f'camera/{one}/api/map' for one in state.states)}"},
+                404,
+            )
+        if state.info.maps is None:
+            return json({"error": "the graphs of this bundle have no maps of evidence"}, 404)
+        label = request.query_params.get("label")
+        if label is not None and label not in state.info.classes:
+            return json(
+                {"error": f"label={label[:40]}: expected one of {', '.join(state.info.classes)}"}, 400
+            )
+        found = state.evidence(label)
+        return responses.Response(status_code=204) if found is None else json(found)
+
     async def events(request: Any) -> Any:
         return responses.StreamingResponse(
             stream(news, stopping), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
@@ -153,6 +170,7 @@ def _answers(state: LiveState | Wall, metrics: Metrics, stopping: Callable[[], b
         "/api/timeline": timeline,
         "/api/events": events,
         "/api/frame": frame,
+        "/api/map": evidence,
         "/healthz": health,
         "/metrics": prometheus,
     }
@@ -170,6 +188,7 @@ def about(state: LiveState | Wall) -> dict[str, Any]:
         "precision": info.precision,
         "classes": list(info.classes),
         "size": info.size,
+        "maps": None if info.maps is None else {"rows": info.maps[0], "columns": info.maps[1]},
         "started": info.started,
     }
     if isinstance(state, Wall):

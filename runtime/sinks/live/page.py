@@ -11,7 +11,7 @@ from tgkt_edge.runtime.sinks.colormaps import INVALID, table
 
 _FOLDER = Path(__file__).parent / "assets"
 _PAGES = {
-    "page.html": ("scale.js", "picture.js", "timeline.js", "page.js"),
+    "page.html": ("scale.js", "picture.js", "evidence.js", "timeline.js", "page.js"),
     "wall.html": ("scale.js", "wall.js"),
 }
 

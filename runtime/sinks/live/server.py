@@ -180,6 +180,11 @@ class LiveSink(Sink):
             self.close()
             raise UsageError(f"`sinks={self.name}`: the server did not start")
 
+    @property
+    def wants_maps(self) -> bool:
+        """Whether a viewer looks at evidence."""
+        return any(state.wants_maps for state in self._states.values())
+
     def write(self, message: Message) -> None:
         """Remember one message for viewers."""
         assert self._metrics is not None

@@ -11,8 +11,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tgkt_edge.io.addresses import redacted
+from tgkt_edge.runtime.infer.evidence import answered, crop_box
 from tgkt_edge.runtime.output.metrics import FrameRate
-from tgkt_edge.runtime.records import BadFrame, Event, HealthEvent, StartEvent, StateEvent, UpdateEvent
+from tgkt_edge.runtime.records import (
+    BadFrame,
+    Decision,
+    Event,
+    HealthEvent,
+    StartEvent,
+    StateEvent,
+    UpdateEvent,
+)
 from tgkt_edge.runtime.sinks.base import Message, RunInfo
 from tgkt_edge.runtime.sinks.live.counts import counts_of
 
@@ -20,6 +29,7 @@ SECONDS = 3600  # length of the timeline; one entry a second, whatever the frame
 _EVENTS = 50  # events kept for the list
 _LATENCIES = 256  # newest decisions that the percentiles are of
 _FLAGS = 64  # health flags told apart; a source of ever new names must not fill the memory
+_LOOKING = 3.0  # seconds after its last question for a map that a viewer counts as looking
 UNHEALTHY = ("stalled", "lost")
 
 
@@ -73,6 +83,8 @@ class LiveState:
         self._frame_id = 0
         self._frame_number = -1
         self._packed: dict[int, bytes] = {}
+        self._maps: tuple[int, Decision] | None = None  # the newest decision with maps, and its frame's id
+        self._looked = float("-inf")  # when somebody last asked for a map
 
     @property
     def version(self) -> int:
@@ -109,6 +121,8 @@ class LiveState:
                 second.errors += 1
                 return dropped
             self._latest = values
+            if isinstance(record, Decision) and record.maps is not None:
+                self._maps = (self._frame_id, record)
             second.labels[record.label] += 1
             second.probability[record.label] += record.probability
             self._ms.append(dict(record.ms))
@@ -220,6 +234,44 @@ class LiveState:
                 "detail": self._state["detail"],
                 "silent_s": round(silent, 1),
             }
+
+    @property
+    def wants_maps(self) -> bool:
+        """Whether somebody looks at evidence: asked for it a moment ago."""
+        return time.monotonic() - self._looked < _LOOKING
+
+    def evidence(self, label: str | None = None) -> dict[str, Any] | None:
+        """A class's evidence by place for the newest frame of which it is known, and where it lies on the frame.
+
+        Asking makes the next frames come with it.
+
+        Args:
+            label: a class; None: the one that was decided, or likeliest where that is "unknown".
+
+        Returns:
+            None: not yet, or not of a frame that was shown within the last moments.
+        """
+        fresh = self.wants_maps
+        self._looked = time.monotonic()
+        with self._lock:
+            found = self._maps
+        if found is None or not fresh:
+            return None
+        key, decision = found
+        assert decision.maps is not None
+        classes = list(self.info.classes)
+        index = answered(decision, classes) if label is None else classes.index(label)
+        values = decision.maps[index]
+        return {
+            "id": key,
+            "number": decision.frame,
+            "label": classes[index],
+            "logit": round(float(values.mean()), 4),
+            "rows": values.shape[0],
+            "columns": values.shape[1],
+            "box": [round(side, 5) for side in crop_box(self.info.size)],
+            "values": [round(float(value), 4) for value in values.ravel()],
+        }
 
     def image(self, width: int) -> tuple[bytes, dict[str, int]] | None:
         """The newest frame as little-endian uint16 counts (:mod:`.counts`); None before the first.

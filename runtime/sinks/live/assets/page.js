@@ -1,6 +1,7 @@
 // The stream of the server, told in words. Texts from outside are only ever set as text.
 
 const picture = new Picture();
+const evidence = new Evidence(picture);
 const timeline = new Timeline();
 let info = null;
 let stream = null;
@@ -58,6 +59,7 @@ function showInfo(found) {
   byId("about").textContent = `${info.engine} \u00b7 ${sensor.kind}, ${range} \u00b7 ${info.classes.length} classes \u00b7 since ${started}`;
   if (other) {
     picture.describe(info);
+    evidence.describe(info);
     timeline.clear(info.classes);
   }
   fetchPast();
@@ -198,6 +200,7 @@ function listen() {
     heard = Date.now();
     const update = JSON.parse(event.data);
     picture.want(update.image);
+    evidence.want(update.image);
     showState(update);
     showDecision(update.latest);
     showFigures(update);
