@@ -46,7 +46,9 @@ class Counting:
         return *self._answer(len(batch)), np.repeat(maps[np.newaxis], len(batch), 0)
 
     def _answer(self, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return np.tile(np.float32([1, 0]), (count, 1)), np.tile(np.float32([0.75, 0.25]), (count, 1))
+        return np.tile(np.array([1, 0], np.float32), (count, 1)), np.tile(
+            np.array([0.75, 0.25], np.float32), (count, 1)
+        )
 
     def close(self) -> None:
         pass

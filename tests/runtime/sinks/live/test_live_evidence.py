@@ -81,7 +81,8 @@ def test_each_of_several_cameras_has_its_own() -> None:
         assert live.ask("/camera/hall/api/map")[0] == 204
         assert live.sink.wants_maps
         message = with_maps(0)
-        live.write(Message(replace(message.record, camera="hall"), message.frame))  # type: ignore[type-var]
+        assert isinstance(message.record, Decision)
+        live.write(Message(replace(message.record, camera="hall"), message.frame))
         assert live.ask_json("/camera/hall/api/map")["values"][0] == 4
         assert live.ask("/camera/door/api/map")[0] == 204
 
