@@ -184,7 +184,7 @@ class Processor:
     def _fitting(self, ready: Prepared, name: str) -> Prepared:
         if ready.raw is None or ready.unit is None or ready.unit.shape[-1] == self._size:
             return ready
-        return prepare(ready.raw, self._spec, self._size, name)
+        return replace(prepare(ready.raw, self._spec, self._size, name), mapped=ready.mapped)
 
     def finish(self, begun: Begun, ready: Prepared) -> tuple[list[HealthEvent], Decision | BadFrame]:
         """All of :meth:`decide` after the inference; frames in the order in which they were begun.
