@@ -151,19 +151,19 @@ began = time.perf_counter()
 summary = import_data(Path(sys.argv[1]), Path(sys.argv[2]), pair=sys.argv[3] == "pairs", align=sys.argv[3] == "aligned")
 seconds = time.perf_counter() - began
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(summary.frames, seconds, int(peak) / 1024)
+print(summary.frames, seconds, time.process_time(), int(peak) / 1024)
 """
 
 
-def imported(file: Path, out: Path, how: str) -> tuple[int, float, float]:
-    """Frames, seconds and the peak of memory, MB."""
+def imported(file: Path, out: Path, how: str) -> tuple[int, float, float, float]:
+    """Frames, seconds, seconds of all its threads on processors, and the peak of memory, MB."""
     shutil.rmtree(out, ignore_errors=True)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(file), str(out), how], check=True, capture_output=True, text=True
     )
-    frames, seconds, peak = done.stdout.split()
+    frames, seconds, busy, peak = done.stdout.split()
     shutil.rmtree(out)
-    return int(frames), float(seconds), float(peak)
+    return int(frames), float(seconds), float(busy), float(peak)
 
 
 def main() -> None:
@@ -176,9 +176,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(default))
     arguments = parser.parse_args()
     shown = pictures(arguments.data)
-    columns = ("MB/s of the recording", "of reading it from disk", "from memory", "peak, MB (of an eighth)")
+    columns = (
+        "MB/s of the recording",
+        "MB a second of a core",
+        "of reading it from disk",
+        "from memory",
+        "peak, MB (of an eighth)",
+    )
     print(f"| {arguments.kind} | {' | '.join(columns)} |")
-    print("|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         whole = write(folder / "whole", arguments.kind, arguments.gigabytes, shown)
@@ -186,11 +192,11 @@ def main() -> None:
         megabytes = whole.stat().st_size / 1e6
         for how, topics in (("depth", [DEPTH]), ("pairs", [DEPTH, COLOR]), ("aligned", [DEPTH, COLOR])):
             disk, memory = from_disk(whole), from_memory(whole, topics)
-            frames, seconds, peak = imported(whole, folder / "out", how)
-            _, _, small = imported(eighth, folder / "out", how)
+            frames, seconds, busy, peak = imported(whole, folder / "out", how)
+            *_, small = imported(eighth, folder / "out", how)
             shares = f"{disk / seconds:.2f} | {memory / seconds:.2f}"
             print(
-                f"| {how}, {frames} | {megabytes / seconds:.0f} | {shares} | {peak:.0f} ({small:.0f}) |",
+                f"| {how}, {frames} | {megabytes / seconds:.0f} | {megabytes / busy:.0f} | {shares} | {peak:.0f} ({small:.0f}) |",
                 flush=True,
             )
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.pairs import moved, scenes
 from tgkt_edge.data.check.check import note_quickly
-from tgkt_edge.data.check.copies import nearest, thumbnails
+from tgkt_edge.data.check.copies import NEAR, nearly_equal, thumbnails
 from tgkt_edge.data.loading import Frames, Pairs, load_pairs
 from tgkt_edge.sensor import PRESETS
 
@@ -35,14 +35,30 @@ def test_adapt_notes_what_its_quick_look_sees(
     assert "`paired=pairs`: 3 of 12 frames are also target frames, or nearly" in caplog.text
 
 
-def test_thumbnails_find_the_nearest() -> None:
+def test_thumbnails_that_hardly_differ_are_found() -> None:
     codes = np.stack([np.full((64, 64), value, np.uint16) for value in (0, 30000, 30100, 65535)])
     thumbs = thumbnails(codes)
-    index, distance = nearest(thumbs)
-    assert index[1:].tolist() == [0, 1, 2]
-    np.testing.assert_allclose(distance[1:], [30000 / 65535, 100 / 65535, 35435 / 65535], atol=1e-6)
-    assert np.isinf(distance[0])
-    assert nearest(thumbs[:1], thumbs[2:])[0].tolist() == [0]
+    assert nearly_equal(thumbs).tolist() == [False, False, True, False]  # of two that are alike the later one
+    assert nearly_equal(thumbs, thumbs[1:2]).tolist() == [False, True, True, False]
+    assert nearly_equal(thumbs[:0]).tolist() == []
+    assert nearly_equal(thumbs, thumbs[:0]).tolist() == [False] * 4
+
+
+@pytest.mark.parametrize("spread_of", ["scenes", "one brightness", "copies"])
+def test_what_is_found_is_what_comparing_all_with_all_finds(spread_of: str) -> None:
+    random = np.random.default_rng(1)
+    base = random.random((300, 256)).astype(np.float32) * random.random((300, 1)).astype(np.float32)
+    if spread_of == "one brightness":
+        base += 0.5 - base.mean(1, keepdims=True)
+    if spread_of == "copies":
+        base = base[random.integers(0, 40, 300)]
+    thumbs = (base + random.normal(0, 0.008, base.shape)).astype(np.float32)
+    differences = np.abs(thumbs[:, np.newaxis] - thumbs[np.newaxis]).mean(2)
+    for limit in (0.004, 0.0095, NEAR, 0.2):
+        earlier = np.where(np.tri(300, k=-1, dtype=bool), differences, np.inf).min(1) <= limit
+        np.testing.assert_array_equal(nearly_equal(thumbs, limit=limit), earlier)
+        some = differences[:100, 100:].min(1) <= limit
+        np.testing.assert_array_equal(nearly_equal(thumbs[:100], thumbs[100:], limit), some)
 
 
 def test_a_set_in_memory_of_no_pairs_is_no_trouble() -> None:

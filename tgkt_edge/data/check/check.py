@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from tgkt_edge.data.check import findings as on
 from tgkt_edge.data.check.alignment import MIN_PAIRS, Alignment, measure_alignment
 from tgkt_edge.data.check.belonging import measure_belonging
-from tgkt_edge.data.check.copies import NEAR, nearest, thumbnails
+from tgkt_edge.data.check.copies import nearly_equal, thumbnails
 from tgkt_edge.data.check.edges import SIDE, Floats, compressed, luminance
 from tgkt_edge.data.check.findings import Finding
 from tgkt_edge.data.check.gather import Pair, read_pairs, read_target
@@ -132,11 +132,11 @@ def note_quickly(pairs: Pairs, target: Frames, paired: str) -> None:
             )
     if len(pairs) and len(target):
         some = [spread(len(one), MOST_COMPARED) for one in (pairs, target)]
-        _, distance = nearest(thumbnails(pairs.codes[some[0]]), thumbnails(target.codes[some[1]]))
-        same = int((distance <= NEAR).sum())
-        if same > 0.05 * len(distance):
+        close = nearly_equal(thumbnails(pairs.codes[some[0]]), thumbnails(target.codes[some[1]]))
+        same = int(close.sum())
+        if same > 0.05 * len(close):
             note(
-                f"`paired={paired}`: {same} of {len(distance)} frames are also target frames, or nearly: the verdict "
+                f"`paired={paired}`: {same} of {len(close)} frames are also target frames, or nearly: the verdict "
                 f"then rests on scenes of the task. Bring pairs of other scenes."
             )
 
@@ -155,11 +155,24 @@ def _belonging(pairs: Sequence[Pair], alignment: Alignment) -> Any:
     if alignment.off:
         place = (alignment.across, alignment.down, alignment.right, alignment.below)
     return measure_belonging(
-        [luminance(pair.rgb) for pair in pairs],
-        [compressed(pair.half.codes) for pair in pairs],
+        _Each(pairs, lambda pair: luminance(pair.rgb)),
+        _Each(pairs, lambda pair: compressed(pair.half.codes)),
         [pair.half.solid for pair in pairs],
         place,
     )
+
+
+class _Each(Sequence[Floats]):
+    """Something of each pair, made when it is looked at: of all at once it would take as much memory as the pairs."""
+
+    def __init__(self, pairs: Sequence[Pair], make: Callable[[Pair], Floats]) -> None:
+        self._pairs, self._make = pairs, make
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._make(self._pairs[at])
 
 
 def _sized(image: Floats) -> Floats:

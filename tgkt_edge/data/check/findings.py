@@ -11,7 +11,7 @@ import numpy as np
 
 from tgkt_edge.data.check.alignment import MIN_PAIRS, VISIBLE, Alignment
 from tgkt_edge.data.check.belonging import Belonging
-from tgkt_edge.data.check.copies import NEAR, nearest, thumbnails
+from tgkt_edge.data.check.copies import nearly_equal
 from tgkt_edge.data.check.gather import Bad, Half, Pair
 from tgkt_edge.data.discovery import abbreviate
 from tgkt_edge.data.value_checks import check_values
@@ -148,8 +148,7 @@ def on_copies(halves: Sequence[Half], names: Sequence[str], what: str) -> Findin
     """Are frames there twice?"""
     first: dict[tuple[int, tuple[int, int]], int] = {}
     equal = [i for i, half in enumerate(halves) if first.setdefault((half.crc32, half.size), i) != i]
-    _, distance = nearest(thumbnails(np.stack([half.codes for half in halves])))
-    near = int((distance <= NEAR).sum())
+    near = int(nearly_equal(np.stack([half.thumb for half in halves])).sum())
     figures = {"equal": len(equal), "near": near, "frames": len(halves)}
     if equal:
         copies = tuple(names[i] for i in equal)
@@ -248,12 +247,9 @@ def on_sizes(pairs: Sequence[Pair]) -> Finding:
 def on_overlap(pairs: Sequence[Half], target: Sequence[Half], names: Sequence[str]) -> Finding:
     """Do pairs show the scenes of the task?"""
     equal = {half.crc32 for half in target}
-    _, distance = nearest(
-        thumbnails(np.stack([half.codes for half in pairs])),
-        thumbnails(np.stack([half.codes for half in target])),
-    )
+    close = nearly_equal(np.stack([half.thumb for half in pairs]), np.stack([half.thumb for half in target]))
     same = [i for i, half in enumerate(pairs) if half.crc32 in equal]
-    near = [int(i) for i in np.flatnonzero(distance <= NEAR)]
+    near = [int(i) for i in np.flatnonzero(close)]
     figures = {"equal": len(same), "near": len(near)}
     found = tuple(names[i] for i in sorted({*same, *near}))
     if not found:

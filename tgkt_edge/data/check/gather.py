@@ -5,13 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tgkt_edge.data.check.copies import thumbnail
 from tgkt_edge.data.check.edges import SIDE
 from tgkt_edge.data.discovery import frame_places, matched, read_csv_columns
 from tgkt_edge.data.levels import Levels, measure_levels
@@ -25,13 +26,16 @@ from tgkt_edge.system.cpu import usable_cpus
 A = TypeVar("A")
 B = TypeVar("B")
 
+_NO_CODES = np.empty((0, SIDE), np.uint16)
+
 DARK, BRIGHT = 8, 247
 """Luminance at and below, or above, which an RGB image shows nothing."""
 
 
 @dataclass(frozen=True)
 class Half:
-    """One frame: codes (SIDE, SIDE), where they were measured, share of holes, levels, (width, height), CRC-32."""
+    """One frame: codes (SIDE, SIDE), where they were measured, share of holes, levels, (width, height), CRC-32 and
+    thumbnail. Of target frames no codes are kept: a set may be large."""
 
     codes: NDArray[np.uint16]
     solid: NDArray[np.bool_]
@@ -39,6 +43,7 @@ class Half:
     levels: Levels
     size: tuple[int, int]
     crc32: int
+    thumb: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,8 @@ def read_target(path: Path, spec: SensorSpec) -> tuple[list[tuple[str, Half]], l
     def read(place: tuple[str, RawFrame | Path]) -> tuple[str, Half] | Bad:
         name, frame = place
         try:
-            return name, _half(read_frame(frame) if isinstance(frame, Path) else frame, spec, name)
+            half = _half(read_frame(frame) if isinstance(frame, Path) else frame, spec, name)
+            return name, replace(half, codes=_NO_CODES, solid=_NO_CODES.astype(np.bool_))
         except DataError as error:
             return Bad(name, str(error))
 
@@ -127,7 +133,8 @@ def _half(frame: RawFrame, spec: SensorSpec, name: str) -> Half:
     solid = cv2.resize(valid, (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 0.5
     size = (frame.shape[1], frame.shape[0])
     crc = zlib.crc32(np.ascontiguousarray(frame).data)
-    return Half(codes, solid, invalid_share(frame, spec), measure_levels(frame, spec), size, crc)
+    holes, levels = invalid_share(frame, spec), measure_levels(frame, spec)
+    return Half(codes, solid, holes, levels, size, crc, thumbnail(codes))
 
 
 def _in_threads(read: Callable[[A], B], items: Sequence[A]) -> list[B]:
