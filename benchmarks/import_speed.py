@@ -195,10 +195,8 @@ def main() -> None:
             frames, seconds, busy, peak = imported(whole, folder / "out", how)
             *_, small = imported(eighth, folder / "out", how)
             shares = f"{disk / seconds:.2f} | {memory / seconds:.2f}"
-            print(
-                f"| {how}, {frames} | {megabytes / seconds:.0f} | {megabytes / busy:.0f} | {shares} | {peak:.0f} ({small:.0f}) |",
-                flush=True,
-            )
+            rates = f"{megabytes / seconds:.0f} | {megabytes / busy:.0f} | {shares}"
+            print(f"| {how}, {frames} | {rates} | {peak:.0f} ({small:.0f}) |", flush=True)
 
 
 if __name__ == "__main__":
