@@ -34,6 +34,7 @@ from tgkt_edge.train.nn.model import (
     normalise,
     row_lengths,
 )
+from tgkt_edge.train.nn.named_network import NamedClassifier
 from tgkt_edge.train.nn.normals import surface_normals
 
 
@@ -61,7 +62,7 @@ class Folded(nn.Module):
             for layer in (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)
         ).float()
         self.pooled = model.pooled
-        if model.pooled or imported:
+        if model.pooled or imported or isinstance(model, NamedClassifier):
             hidden = _as_linear(model.standard)
         else:
             hidden = fuse_linear_bn_eval(model.bottleneck.linear, model.bottleneck.norm)
@@ -101,6 +102,9 @@ class Folded(nn.Module):
 
 def can_fold(model: Classifier) -> bool:
     """Whether the network is a ResNet of torchvision's, of any depth and width, that takes images of any side."""
+    if isinstance(model, NamedClassifier):
+        # timm's ResNets may differ in their stems, and pool otherwise.
+        return isinstance(model.backbone, ResNet)
     if not isinstance(model, ImportedClassifier):
         return True
     return isinstance(model.backbone.network, ResNet) and model.backbone.entry.pixels.side is None

@@ -33,6 +33,7 @@ from typing import Any, Literal
 from tgkt_edge.config_parsing import check, from_dict, merge, nested
 from tgkt_edge.config_sections import (
     Distance,
+    DistillConfig,
     ShotConfig,
     SocketConfig,
     SourceConfig,
@@ -47,6 +48,7 @@ __all__ = [
     "NAMED",
     "AdaptConfig",
     "Distance",
+    "DistillConfig",
     "ShotConfig",
     "SocketConfig",
     "SourceConfig",
@@ -77,6 +79,7 @@ class AdaptConfig:
     source: SourceConfig = field(default_factory=SourceConfig)
     translation: TranslationConfig = field(default_factory=TranslationConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     tgmb: TgmbConfig = field(default_factory=TgmbConfig)
     tgkt: TgktConfig = field(default_factory=TgktConfig)
     shot: ShotConfig = field(default_factory=ShotConfig)
@@ -88,6 +91,17 @@ class AdaptConfig:
             raise ConfigError(
                 f"translator = {self.translator}: the method translate is the translation of features. For the paper's "
                 f"T alone give the method tgmb."
+            )
+        if self.distills and not (self.method == "tgkt" and self.translator == "features"):
+            raise ConfigError(
+                f"student.arch = {self.student.arch} with method = {self.method} and translator = {self.translator}: "
+                f"the target network is a copy of the source's or the translation's there. Another network learns with "
+                f"method = tgkt and translator = features."
+            )
+        if not self.distills and self.student.weights != "imagenet":
+            raise ConfigError(
+                f"student.weights = {self.student.weights} with student.arch = resnet50, which starts from the "
+                f"network of the translation. Leave it out, or name another network."
             )
         if self.image_size < 32:
             raise ConfigError(
@@ -109,6 +123,11 @@ class AdaptConfig:
     def by_features(self) -> bool:
         """Whether features are translated, and no pixels."""
         return self.method == "translate" or (self.method == "tgkt" and self.translator == "features")
+
+    @property
+    def distills(self) -> bool:
+        """Whether the target network is of another kind than the translation's."""
+        return self.student.arch != "resnet50"
 
     @property
     def linear_source(self) -> bool:

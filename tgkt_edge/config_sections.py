@@ -112,7 +112,12 @@ class TranslationConfig:
 class StudentConfig:
     """Stage 3 after a translation in feature space: the target network learns the teacher's soft labels."""
 
-    epochs: int = 2
+    arch: str = (
+        # resnet50: a copy of the translation's network; any other name of torchvision's or timm:NAME: see ``distill``
+        "resnet50"
+    )
+    weights: str = "imagenet"  # where another network than resnet50 starts: imagenet, none, or a file
+    epochs: int = 2  # of a copy, as all that follows
     lr: float = 1e-4  # backbone, at step 0
     head_lr: float = 1e-4  # classifier, at step 0
     momentum: float = 0.9
@@ -128,6 +133,21 @@ class StudentConfig:
 
     def __post_init__(self) -> None:
         check(self, "student", positive=("epochs", "lr", "head_lr"), unit=("momentum",))
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """Stage 3 after a translation in feature space, for a target network of another kind (``student.arch``)."""
+
+    epochs: int = 20
+    lr: float = (
+        1e-3  # AdamW, the largest: it rises over the first twentieth of the steps and falls to 0 in a cosine
+    )
+    weight_decay: float = 0.05
+    features: float = 1.0  # weight of the distance to the features of the translation's network
+
+    def __post_init__(self) -> None:
+        check(self, "distill", positive=("epochs", "lr"), unit=())
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,8 @@ def _refuse_inside(
     }
     if config.weights not in ("imagenet", "none"):
         places["weights"] = config.weights
+    if config.student.weights not in ("imagenet", "none"):
+        places["student_weights"] = config.student.weights
     if config.translation.prior not in NAMED:
         places["prior"] = config.translation.prior
     for name, value in places.items():

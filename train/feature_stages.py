@@ -6,7 +6,6 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.train.batches import Store
 from tgkt_edge.train.holdout import neighbour_runs
 from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.distill import Frames, distill
 from tgkt_edge.train.methods.student import train_student
 from tgkt_edge.train.methods.translation.evidence import belong_together
 from tgkt_edge.train.methods.translation.features import Features, Kind, extract
@@ -31,6 +31,7 @@ from tgkt_edge.train.nn.imported import resnet50_in
 from tgkt_edge.train.nn.model import Classifier, SceneClassifier, frozen
 from tgkt_edge.train.nn.predict import refuse_diverged
 from tgkt_edge.train.report.material import LeftOut, Model
+from tgkt_edge.train.resume_state import StageState
 from tgkt_edge.train.run_folder.folder import Run
 
 Reals = NDArray[np.float64]
@@ -118,9 +119,9 @@ def train_by_features(
     loaded, kept = load_classifier(file, "target")
     # Made now, it is the very network that was checked, whose answers to all target frames are known.
     network = frozen(checked if checked is not None else compute.place(loaded))
-    shutil.rmtree(
-        run.features, ignore_errors=True
-    )  # of no more use, and larger than all else; a shared folder stays
+    if not config.distills:
+        # Of no more use, and larger than all else; a shared folder stays.
+        shutil.rmtree(run.features, ignore_errors=True)
     known = kept_translation(network, kept)
     doubt = belong_together(known)
     for line in [*_notes(known.about, about.classes), *([doubt] if doubt else [])]:
@@ -136,10 +137,28 @@ def train_by_features(
             f"{doubt} No target network was trained on that. The translation is kept in {file}: with other pairs begin "
             f"again; to go on all the same, `resume=True` with `set_=translation.force=true`."
         )
-    learn = partial(
-        train_student, network, target, known.labels, known.first, known.prior, config, compute, log
-    )
+
+    def learn(state: StageState) -> Classifier:
+        if not config.distills:
+            return train_student(
+                network, target, known.labels, known.first, known.prior, config, compute, log, state
+            )
+        kind = Kind(network.pooled, True, "normals" if network.normals else "plain", config.translation.views)
+        own = look("frames of the task", network.backbone, "target", kind)
+        other = look("frames of pairs", network.backbone, "paired frames", kind)
+        return distill(
+            network,
+            Frames(target, own),
+            Frames(paired_frames, other),
+            known.labels,
+            config,
+            compute,
+            log,
+            state,
+        )
+
     student = train("tgkt", learn)
+    shutil.rmtree(run.features, ignore_errors=True)
     return Translated({"translate": Model(network), "target": Model(student)}, rows, runs, story, left_out)
 
 

@@ -23,6 +23,7 @@ from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.translation.class_prior import read_prior
 from tgkt_edge.train.nn.checkpoint import Header, load_imagenet
 from tgkt_edge.train.nn.model import Classifier, SceneClassifier
+from tgkt_edge.train.nn.named_network import NamedClassifier, check_student, load_student
 from tgkt_edge.train.pipeline import Loaded
 from tgkt_edge.train.run_folder.contents import DataDigests
 from tgkt_edge.train.run_folder.folder import WITHOUT_PAIRS, RunInputs
@@ -114,6 +115,9 @@ def load_inputs(
         if not config.by_features:
             beside = f" beside the {len(held)} held out (holdout = {config.holdout})"
             _enough("`paired`", len(pairs), beside)
+    if config.distills:
+        check_student(config.student.arch, config.image_size)
+        load_student(NamedClassifier(config.student.arch, len(classes)), config.student.weights)
     if source is None:
         # A trial, so that a bad --weights is refused before anything is written.
         load_imagenet(SceneClassifier(2), config.weights)

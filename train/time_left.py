@@ -18,6 +18,9 @@ ANSWER_S = 0.06
 TRAINED = 3
 """So many answers cost as much as one image forwards and backwards."""
 
+SMALLER = 0.4
+"""What another target network costs beside a ResNet-50, about: a ResNet-18."""
+
 _KNOWN = 0.02  # share of a part, or of the run, from which its own rate counts
 
 
@@ -136,6 +139,9 @@ def parts_of_run(
         }
         if config.method == "tgkt":
             stages["tgkt"] = {"tgkt": config.student.epochs * target * (step + answer)}
+            if config.distills:
+                smaller = SMALLER * (step * (target + pairs) + answer * target)
+                stages["tgkt"] = {"tgkt": config.distill.epochs * smaller}
             networks = 3
     elif config.method in ("tgmb", "tgkt"):
         stages["tgmb"] = {"tgmb": config.tgmb.epochs * target * (2 * step + answer)}

@@ -11,7 +11,7 @@ from tgkt_edge.errors import UsageError
 from tgkt_edge.optional_deps import require
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
-_TRAINED = ("source", "student", "tgmb", "tgkt", "shot", "socket")
+_TRAINED = ("source", "student", "distill", "tgmb", "tgkt", "shot", "socket")
 """Stages that ``epochs`` is for."""
 
 
@@ -33,6 +33,8 @@ def adapt(
     check_images: Path | str | None = None,
     source: Path | str | None = None,
     weights: str | None = None,
+    student: str | None = None,
+    student_weights: str | None = None,
     method: str | None = None,
     translator: str | None = None,
     prior: str | None = None,
@@ -66,6 +68,9 @@ def adapt(
             say of itself: see :class:`tgkt_edge.train.source_import.options.ImportOptions`.
         source: labelled RGB to train one: a folder of class folders, or a CSV ``image,label``.
         weights: where training the source starts: "imagenet", "none", or a safetensors file.
+        student: the target network: "resnet50" (a copy of the translation's network), another name of torchvision's,
+            such as "resnet18" or "mobilenet_v3_large", or "timm:NAME".
+        student_weights: where another network than "resnet50" starts: "imagenet", "none", or a file.
         method: "tgkt", "translate" (no training of a second network), or to compare with "tgmb", "socket", "shot",
             "source-only".
         translator: "features" (a translation in closed form) or "pixels" (the paper's T).
@@ -107,6 +112,10 @@ def adapt(
         "device": device,
         "precision": precision,
         "weights": weights if weights in ("imagenet", "none") else _absolute(weights),
+        "student.arch": student,
+        "student.weights": student_weights
+        if student_weights in ("imagenet", "none")
+        else _absolute(student_weights),
         **(set_ if isinstance(set_, Mapping) else {}),
     }
     options = build_config(config, () if isinstance(set_, Mapping) else set_, given)

@@ -61,6 +61,17 @@ def adapt_command(
         str | None,
         typer.Option(help="Where training the source starts: imagenet, none, or a safetensors file."),
     ] = None,
+    student: Annotated[
+        str | None,
+        typer.Option(
+            help="Target network: resnet50 (default), resnet18, mobilenet_v3_large, efficientnet_b0, convnext_tiny, "
+            "any other of torchvision's, or timm:NAME."
+        ),
+    ] = None,
+    student_weights: Annotated[
+        str | None,
+        typer.Option(help="Where another target network starts: imagenet (default), none, or a file."),
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(
@@ -136,6 +147,8 @@ def adapt_command(
         check_images=check_images,
         source=source,
         weights=weights,
+        student=student,
+        student_weights=student_weights,
         method=method,
         translator=translator,
         prior=prior,

@@ -74,12 +74,13 @@ def torchvision_names(state: dict[str, Tensor]) -> Iterator[str]:
     yield from (name for name in names if name not in likely)
 
 
-def build(name: str, outputs: int, *, memory: bool = True) -> nn.Module:
+def build(name: str, outputs: int, *, memory: bool = True, argument: str = "arch") -> nn.Module:
     """The whole network with ``outputs`` classes, in evaluation mode; weights are random.
 
     Args:
         name: as torchvision has it, perhaps with V1_STRIDES behind; or timm's after "timm:".
         memory: False: parameters without values, to compare names and shapes.
+        argument: what the name was given as, for messages.
 
     Raises:
         UsageError: no such architecture. MissingDependency: timm is not installed.
@@ -89,7 +90,7 @@ def build(name: str, outputs: int, *, memory: bool = True) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if name.startswith(TIMM):
-            timm = require("timm", "timm", f"`arch={name}`")
+            timm = require("timm", "timm", f"`{argument}={name}`")
             try:
                 create = lambda: timm.create_model(  # noqa: E731
                     name.removeprefix(TIMM), pretrained=False, num_classes=outputs
@@ -97,13 +98,13 @@ def build(name: str, outputs: int, *, memory: bool = True) -> nn.Module:
                 return _made(create, memory)
             except (RuntimeError, ValueError) as error:
                 raise UsageError(
-                    f"`arch={name}`: timm {timm.__version__} knows no such network: {error}. Its names: python -c "
-                    f"\"import timm; print(timm.list_models('*resnet*'))\""
+                    f"`{argument}={name}`: timm {timm.__version__} knows no such network: {error}. Its names: "
+                    f"python -c \"import timm; print(timm.list_models('*resnet*'))\""
                 ) from error
         if plain not in known or (name != plain and not plain.startswith(("resnet", "resnext", "wide_"))):
             near = ", ".join(one for one in known if one[:4] == name[:4]) or ", ".join(known[:8]) + ", ..."
             raise UsageError(
-                f"`arch={name}`: torchvision {torchvision.__version__} has no such classifier; near are: "
+                f"`{argument}={name}`: torchvision {torchvision.__version__} has no such classifier; near are: "
                 f"{near}. One of timm's is written {TIMM}NAME."
             )
         options: dict[str, Any] = {"aux_logits": False} if plain in _AUXILIARY else {}

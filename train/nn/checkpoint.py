@@ -23,6 +23,7 @@ from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.nn.architectures import versioned
 from tgkt_edge.train.nn.imported import ImportedClassifier, rebuild
 from tgkt_edge.train.nn.model import LAYER_WIDTHS, Classifier, SceneClassifier
+from tgkt_edge.train.nn.named_network import NamedClassifier
 from tgkt_edge.train.nn.weight_scale import WIDE, first_layer_spread, unit_scale
 
 FORMAT = CHECKPOINT_FORMAT
@@ -149,6 +150,10 @@ def load_classifier(path: Path, kind: str | None = None) -> tuple[Classifier, He
         raise CheckpointError(
             f"{path}: holds a {header.kind}, expected a {kind or 'source or target'} network"
         )
+    if "named" in about:
+        named = NamedClassifier(about["named"]["arch"], len(header.classes), bool(about["named"]["normals"]))
+        load_into(named, tensors, path)
+        return named.eval(), header
     if "imported" in about:
         imported = rebuild(about["imported"])
         load_into(imported, tensors, path)
@@ -165,6 +170,8 @@ def _architecture(model: Classifier) -> dict[str, Any]:
     """What the header holds of a network that is not built as the paper's: pooled layers, surface normals, import."""
     if isinstance(model, ImportedClassifier):
         return {"imported": model.about}
+    if isinstance(model, NamedClassifier):
+        return {"named": model.about}
     return {
         **({"pooled": list(model.pooled)} if model.pooled else {}),
         **({"normals": True} if model.normals else {}),

@@ -94,6 +94,26 @@ def recognize(state: Mapping[str, Tensor], file: str, arch: str | None = None) -
     raise CheckpointError(_unknown(state, file, arch, *nearest))
 
 
+def body_tensors(state: Mapping[str, Tensor], file: str, arch: str) -> dict[str, Tensor]:
+    """The tensors of a known architecture without its last linear layer, whether the file has one or not.
+
+    Raises:
+        CheckpointError: they are another network's. UsageError: there is no such architecture.
+    """
+    layout = _layout(arch)
+    if layout is None:
+        raise UsageError(f"{file}: a {arch} does not end with a linear layer")
+    fits = [layout.fit(state, prefix) for prefix in prefixes(state, layout.anchor)]
+    whole = [one for one in fits if not one.problems and not one.short]
+    if not whole:
+        nearest = min(fits, key=lambda one: one.share, default=_Fit("", [], 1.0, False))
+        found = "; ".join(nearest.problems[:3]) or f"no {layout.anchor} among {abbreviate(sorted(state))}"
+        raise CheckpointError(f"{file}: holds no {arch}: {found}")
+    return {
+        name: state[whole[0].prefix + name] for name in layout.expected if whole[0].prefix + name in state
+    }
+
+
 @functools.cache
 def _layout(name: str) -> _Layout | None:
     """Names and shapes of an architecture; None where it does not end with a linear layer."""
