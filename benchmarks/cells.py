@@ -50,7 +50,7 @@ READ = {
 }
 """Sections of AdaptConfig that a method reads beside the source's; those of tgkt depend on what is translated."""
 
-SECTIONS = ("translation", "student", "tgmb", "tgkt", "shot", "socket")
+SECTIONS = ("translation", "student", "distill", "tgmb", "tgkt", "shot", "socket")
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _translator_key(source_key: str, data: DataSet, config: AdaptConfig, compute
 
 def _cell_key(source_key: str, data: DataSet, method: str, config: AdaptConfig, compute: Compute) -> str:
     """Of everything but what stands for the source model, what changes no number, and sections not read."""
-    by_features = ("translation", "student") if config.by_features else ("tgmb", "tgkt")
+    by_features = ("translation", "student", "distill") if config.by_features else ("tgmb", "tgkt")
     unread = {*SECTIONS} - {*READ.get(method, by_features)}
     unread |= {"source", "save_every_s", "device", "precision", *(() if config.by_features else ("weights",))}
     options = {key: value for key, value in dataclasses.asdict(config).items() if key not in unread}

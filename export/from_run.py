@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tgkt_edge.io.atomic import sha256_of
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tgkt_edge.train.audit.frames import trained_on
-from tgkt_edge.train.nn.checkpoint import load_classifier
+from tgkt_edge.train.nn.checkpoint import architecture, load_classifier
 from tgkt_edge.train.run_folder.folder import Run
 
 VERIFIED_FRAMES = 64
@@ -45,6 +46,8 @@ def begin_from_run(path: Path, folder: Path, options: ExportOptions) -> Begun:
     taught = trained_on(path)
     provenance = {
         "run": path.resolve().name,
+        "network": architecture(model),
+        **_verdict(path),
         "target_sha256": sha256_of(run.target),
         "opset": OPSET,
         **({"labels": {"frames": len(taught), "sha256": sha256_of(run.labels)}} if taught else {}),
@@ -52,6 +55,15 @@ def begin_from_run(path: Path, folder: Path, options: ExportOptions) -> Begun:
         **versions("torch", "onnxscript"),
     }
     return Begun(task, target, verification, provenance, taught=taught)
+
+
+def _verdict(run: Path) -> dict[str, str]:
+    """What the run's report says of whether adapting helped; nothing of a run without one."""
+    try:
+        report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+        return {"verdict": str(report["verdict"]["verdict"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _compared_with_torch(

@@ -205,7 +205,7 @@ def test_epochs_are_for_the_stages_named_and_the_others_keep_theirs() -> None:
         config = build_config("paper", tables.epochs_of(*given))
         return {name: getattr(config, name).epochs for name in tables.stages_with_epochs()}
 
-    every = {"source": 20, "student": 2, "tgmb": 15, "tgkt": 15, "shot": 15, "socket": 15}
+    every = {"source": 20, "student": 2, "distill": 20, "tgmb": 15, "tgkt": 15, "shot": 15, "socket": 15}
     assert epochs(None, None) == every == {name: getattr(usual, name).epochs for name in every}
     assert epochs(3, None) == dict.fromkeys(every, 3)
     assert epochs(3, ["tgmb", "shot"]) == {**every, "tgmb": 3, "shot": 3}

@@ -1,4 +1,4 @@
-"""``tgkt_edge.benchmark``: all precisions of a bundle on all engines of this machine, timed in turns."""
+"""``tgkt_edge.benchmark``: all precisions of one bundle or several on all engines of this machine, timed in turns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tgkt_edge.notes import log_progress
 
 
 def benchmark(
-    bundle: Path | str,
+    bundles: Path | str | Sequence[Path | str],
     *,
     precisions: Sequence[str] | None = None,
     engines: Sequence[str] | None = None,
@@ -26,7 +26,7 @@ def benchmark(
     """Measure each precision on each engine at each batch, every one in a process of its own, in turns.
 
     Args:
-        bundle: folder written by ``export``.
+        bundles: folder written by ``export``; or several of one task, whose networks are compared in one table.
         precisions: of those the bundle holds; default: all. fp32, which they are compared with, is always measured.
         engines: names that ``run`` takes; default: all.
         batches: frames a call; default: 1.
@@ -45,7 +45,7 @@ def benchmark(
     from tgkt_edge.benchmark.command import benchmark as measure
 
     return measure(
-        Path(bundle),
+        [Path(bundles)] if isinstance(bundles, Path | str) else [Path(one) for one in bundles],
         precisions=precisions,
         engines=engines,
         batches=batches,

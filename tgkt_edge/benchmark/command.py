@@ -1,4 +1,4 @@
-"""``tgkt-edge benchmark``: every precision of a bundle on every engine of this machine, measured in turns."""
+"""``tgkt-edge benchmark``: every precision of one bundle or several on every engine of this machine, in turns."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def engine_names() -> tuple[str, ...]:
 
 
 def benchmark(
-    bundle: Path,
+    bundles: Sequence[Path],
     *,
     precisions: Sequence[str] | None = None,
     engines: Sequence[str] | None = None,
@@ -56,10 +56,11 @@ def benchmark(
     say: Callable[[str], None] = lambda line: None,
     root: Path = ROOT,
 ) -> dict[str, Any]:
-    """Measure a bundle. Each row, a precision on an engine at a batch, is loaded in a process of its own; their rounds
-    take turns, so that a slow phase of the machine meets all of them.
+    """Measure one bundle, or several that are to be compared. Each row, a precision on an engine at a batch, is loaded
+    in a process of its own; their rounds take turns, so that a slow phase of the machine meets all of them.
 
     Args:
+        bundles: one or more; several of the same classes and sensor, whose networks or sizes differ.
         precisions: of those the bundle holds; default: all. fp32 is always measured: the others are compared with it.
         engines: names that ``run --engine`` takes; default: all.
         batches: frames a call; default: 1.
@@ -72,14 +73,17 @@ def benchmark(
 
     Returns:
         ``rows``, one for each that was asked for, those that did not run with ``why`` (see :meth:`Row.result`).
-        Beside what was measured they hold ``speed`` against FP32 on the same engine at the same batch
-        (:func:`speed`), ``agreement`` with FP32 (:class:`tgkt_edge.evaluation.accuracy_gate.Comparison`, and
-        ``against`` whom) and
+        Beside what was measured they hold ``bundle``, ``speed`` against that bundle's FP32 on the same engine at the
+        same batch (:func:`speed`), ``first_speed`` against the first bundle's same precision (None of itself),
+        ``agreement`` with its own FP32 (:class:`tgkt_edge.evaluation.accuracy_gate.Comparison`, and
+        ``against`` whom), ``first_agreement``, the share of frames that get the class of the first bundle's FP32, and
         ``accuracy``, each None where it was not measured. ``state``: what the machine tells ``before`` and ``after``
         the rounds (:func:`tgkt_edge.system.hardware_state.machine_state`), and ``limited_by``, what slowed it down
         meanwhile.
         ``frames``: ``kind``, "synthetic", "frames" or "labelled", and ``count``. ``interrupted``: after Ctrl-C it is
-        true, and the rest is what was measured until then. Also ``bundle``, ``tool``, ``rounds``, ``seconds`` and
+        true, and the rest is what was measured until then. ``bundles``: of each ``path``, ``network``, ``verdict`` of
+        the run it was exported from, and ``failed``, the precisions that did not pass the gate. Also ``bundle``, the
+        first, ``tool``, ``rounds``, ``seconds`` and
         ``threads``.
 
     Raises:
@@ -87,20 +91,27 @@ def benchmark(
         UsageError, DataError: (exit 2) a flag, or frames that cannot be used.
     """
     _check(engines, batches, rounds, seconds, threads)
-    opened = Bundle.open(bundle)
-    for name in opened.files:
-        opened.file(name)
-    expected = ["fp32", *(name for name in precisions or opened.precisions if name != "fp32")]
-    sizes = {name: opened.model(name).stat().st_size for name in expected}
-    inputs, truth = real_inputs(opened, frames, labels, skip_bad)
+    known = _opened(bundles)
+    expected = {
+        bundle: ["fp32", *(name for name in precisions or bundle.precisions if name != "fp32")]
+        for bundle in known
+    }
+    sizes = {
+        (bundle.path, name): bundle.model(name).stat().st_size
+        for bundle in known
+        for name in expected[bundle]
+    }
+    inputs, truth = real_inputs(known[0], frames, labels, skip_bad)
     rows = [
-        Row(precision, engine, batch)
+        Row(precision, engine, batch, bundle.path, shown=len(known) > 1)
         for batch in dict.fromkeys(batches or (1,))
         for engine in dict.fromkeys(engines or engine_names())
-        for precision in dict.fromkeys(expected)
+        for bundle in known
+        for precision in dict.fromkeys(expected[bundle])
     ]
     result: dict[str, Any] = {
-        "bundle": str(bundle),
+        "bundle": str(known[0].path),
+        "bundles": [_about(bundle) for bundle in known],
         "tool": __version__,
         "frames": {
             "kind": "synthetic" if inputs is None else "frames" if truth is None else "labelled",
@@ -114,14 +125,18 @@ def benchmark(
     }
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        np.save(folder / "inputs.npy", synthetic(opened.sensor, opened.size) if inputs is None else inputs)
-        job = {"bundle": str(bundle), "threads": threads, "inputs": str(folder / "inputs.npy")}
+        jobs = {}
+        for number, bundle in enumerate(known):
+            file = folder / f"inputs-{number}.npy"
+            seen_by = inputs if bundle is known[0] else real_inputs(bundle, frames, labels, skip_bad)[0]
+            np.save(file, synthetic(bundle.sensor, bundle.size) if seen_by is None else seen_by)
+            jobs[bundle.path] = {"bundle": str(bundle.path), "threads": threads, "inputs": str(file)}
         before, seen = limits(root), set[str]()
         patience: dict[str, float] = {}
         try:
             for number, row in enumerate(rows):
                 say(f"loading {row.title}")
-                _load(row, job, sizes[row.precision], folder / f"{number}.log", root)
+                _load(row, jobs[row.bundle], sizes[row.bundle, row.precision], folder / f"{number}.log", root)
             _take_turns(rows, rounds, seconds / rounds, before, seen, say, root)
             result["state"]["after"] = machine_state(root)
             if inputs is not None:
@@ -143,6 +158,35 @@ def benchmark(
         if result["interrupted"] and not found["ran"] and not found["why"]:
             found["why"] = "interrupted before its first round"
     return result
+
+
+def _opened(bundles: Sequence[Path]) -> list[Bundle]:
+    """Every bundle once, its files checked. Raises UsageError unless all answer one question."""
+    if not bundles:
+        raise UsageError("`bundles`: none given; expected one bundle folder or more")
+    known = [Bundle.open(path) for path in dict.fromkeys(bundles)]
+    for bundle in known:
+        for name in bundle.files:
+            bundle.file(name)
+        for what, one, other in (
+            ("classes", known[0].classes, bundle.classes),
+            ("sensor", known[0].sensor, bundle.sensor),
+        ):
+            if one != other:
+                raise UsageError(
+                    f"{bundle.path}: another {what} than {known[0].path}: {other} and {one}. Only bundles of one task "
+                    f"and sensor can be compared; measure them one by one."
+                )
+    return known
+
+
+def _about(bundle: Bundle) -> dict[str, Any]:
+    return {
+        "path": str(bundle.path),
+        "network": bundle.provenance.get("network"),
+        "verdict": bundle.provenance.get("verdict"),
+        "failed": [name for name, found in bundle.verification.items() if found.get("passed") is False],
+    }
 
 
 def _check(
@@ -226,12 +270,27 @@ def _take_turns(
 def _compared(rows: Sequence[Row], truth: NDArray[np.int64] | None) -> list[dict[str, Any]]:
     """Results of all rows, with what compares them; see :func:`benchmark`."""
     found = [row.result() for row in rows]
-    medians = {(r["engine"], r["batch"]): r["round_medians_ms"] for r in found if r["precision"] == "fp32"}
-    reference = _reference(rows)
+    medians = {
+        (row.bundle, row.precision, row.engine, row.batch): values["round_medians_ms"]
+        for row, values in zip(rows, found, strict=True)
+    }
+    first = rows[0].bundle
+    references = {
+        path: _reference([row for row in rows if row.bundle == path]) for path in {r.bundle for r in rows}
+    }
+    foremost = references[first]
     for row, values in zip(rows, found, strict=True):
-        values["speed"] = speed(medians.get((row.engine, row.batch), ()), values["round_medians_ms"])
-        values["agreement"] = values["accuracy"] = None
+        own = values["round_medians_ms"]
+        values["speed"] = speed(medians.get((row.bundle, "fp32", row.engine, row.batch), ()), own)
+        others = medians.get((first, row.precision, row.engine, row.batch), ())
+        values["first_speed"] = None if row.bundle == first else speed(others, own)
+        values["agreement"] = values["accuracy"] = values["first_agreement"] = None
+        reference = references[row.bundle]
         if row.answers is not None:
+            if row.bundle != first and foremost is not None:
+                assert foremost.answers is not None
+                same = row.answers[0].argmax(1) == foremost.answers[0].argmax(1)
+                values["first_agreement"] = float(same.mean())
             if truth is not None:
                 values["accuracy"] = float((row.answers[0].argmax(1) == truth).mean())
             if reference is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tgkt_edge.benchmark.timing import STEADY, VARIES
@@ -32,7 +33,10 @@ _NO_FRAMES = (
 def describe(result: dict[str, Any]) -> list[str]:
     """Lines: the table, what its columns mean where that is not plain, why rows did not run, and the machine."""
     rows = sorted(result["rows"], key=lambda row: not row["ran"])  # those that cannot run last
-    lines = aligned([_HEADER, *(_cells(row) for row in rows)])
+    several = len(result["bundles"]) > 1
+    header = ("bundle", *_HEADER, "as the first", "times as fast") if several else _HEADER
+    lines = aligned([header, *(_cells(row, several) for row in rows)])
+    lines += _bundle_lines(result["bundles"]) if several else []
     names = {row["engine"]: row["name"] for row in rows if row["name"]}
     lines += [f"{engine}: {name}" for engine, name in names.items()]
     lines.append(_COLUMNS)
@@ -56,13 +60,33 @@ def check(result: dict[str, Any]) -> None:
     codes = {row["exit_code"] for row in rows}
     kinds: tuple[type[TgktEdgeError], ...] = (IncompatibleError, MissingDependency, UsageError)
     kind = next((kind for kind in kinds if kind.exit_code in codes), TgktEdgeError)
-    raise kind(f"{result['bundle']}: none of {len(rows)} rows could run here; see above for why")
+    paths = ", ".join(one["path"] for one in result["bundles"])
+    raise kind(f"{paths}: none of {len(rows)} rows could run here; see above for why")
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _bundle_lines(bundles: Sequence[dict[str, Any]]) -> list[str]:
+    """What each of several bundles is, and what is said of it where it comes from."""
+    lines = []
+    for one in bundles:
+        what = [one["network"] or "network not recorded"]
+        what += [f"adapting: {one['verdict'].replace('_', ' ')}"] if one["verdict"] else []
+        what += [f"the gate did not pass {', '.join(one['failed'])}"] if one["failed"] else []
+        lines.append(f"{Path(one['path']).name}: {'; '.join(what)}")
+    first = Path(bundles[0]["path"]).name
+    lines.append(
+        f"as the first: share of the frames that get the class of {first}'s fp32; times as fast: against it in the "
+        f"same precision, on the same engine and batch"
+    )
+    return lines
+
+
+def _cells(row: dict[str, Any], several: bool) -> list[str]:
     start = [row["precision"], row["engine"], str(row["batch"])]
+    if several:
+        start.insert(0, Path(row["bundle"]).name)
+    ends = [_share(row["first_agreement"]), _times(row["first_speed"])] if several else []
     if not row["ran"]:
-        return [*start, "cannot run", *["-"] * (len(_HEADER) - 4)]
+        return [*start, "cannot run", *["-"] * (len(_HEADER) - 4 + len(ends))]
     ms, memory, steady = row["ms"], row["memory"], row["stability"]
     agreement, accuracy = row["agreement"], row["accuracy"]
     spread = "" if steady["spread"] is None else f" ({steady['spread']:.0%})"
@@ -70,18 +94,28 @@ def _cells(row: dict[str, Any]) -> list[str]:
         *start,
         *(f"{ms[name]:.2f}" for name in ("median", "p90", "p99")),
         f"{row['frames_per_second']:.1f}",
-        "-" if row["speed"] is None else f"{row['speed']:.2f}x",
+        _times(row["speed"]),
         f"{row['load_s']:.2f}",
         _mib(memory["resident"]),
         _mib(memory["device"]),
-        "-" if agreement is None else f"{agreement['top1_agreement']:.1%}",
-        "-" if accuracy is None else f"{accuracy:.1%}",
+        _share(None if agreement is None else agreement["top1_agreement"]),
+        _share(accuracy),
         f"{steady['mark']}{spread}",
+        *ends,
     ]
 
 
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _times(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}x"
+
+
 def _title(row: dict[str, Any]) -> str:
-    return f"{row['precision']} on {row['engine']}, batch {row['batch']}"
+    start = f"{Path(row['bundle']).name}: " if row["shown"] else ""
+    return f"{start}{row['precision']} on {row['engine']}, batch {row['batch']}"
 
 
 def _mib(count: int | None) -> str:

@@ -100,7 +100,7 @@ class Row:
     """One precision on one engine at one batch, and what was measured of it.
 
     Attributes:
-        precision, engine, batch: as asked for.
+        precision, engine, batch: as asked for. bundle: that it is of. shown: whether its title names the bundle.
         why, exit_code: why it did not run, or not to its end; "" and 0: nothing went wrong.
         name: the engine's own, once it was loaded.
         load_s: seconds from nothing to a loaded engine: its library, checksum, optimising, first inference.
@@ -115,6 +115,8 @@ class Row:
     precision: str
     engine: str
     batch: int
+    bundle: Path
+    shown: bool = False
     why: str = ""
     exit_code: int = 0
     name: str = ""
@@ -134,7 +136,8 @@ class Row:
     @property
     def title(self) -> str:
         """For messages."""
-        return f"{self.precision} on {self.engine}, batch {self.batch}"
+        start = f"{self.bundle.name}: " if self.shown else ""
+        return f"{start}{self.precision} on {self.engine}, batch {self.batch}"
 
     def load(self, job: dict[str, Any], longest_warm_up: float, log: Path) -> None:
         """Start the process, load the engine, warm it up. What goes wrong is kept in ``why``."""
@@ -194,6 +197,8 @@ class Row:
         every = [value for values in self.rounds for value in values]
         medians = [percentiles(values)["median"] for values in self.rounds]
         return {
+            "bundle": str(self.bundle),
+            "shown": self.shown,
             "precision": self.precision,
             "engine": self.engine,
             "batch": self.batch,

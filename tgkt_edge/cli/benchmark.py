@@ -15,7 +15,12 @@ from tgkt_edge.errors import EXIT_INTERRUPTED, UsageError
 
 
 def benchmark_command(
-    bundle: Annotated[Path, typer.Argument(help="Bundle folder, as 'tgkt-edge export' writes it.")],
+    bundles: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Bundle folder, as 'tgkt-edge export' writes it; several of one task to compare their networks.",
+        ),
+    ],
     precision: Annotated[
         list[str] | None, typer.Option(help="Beside fp32; repeatable. Default: all that the bundle holds.")
     ] = None,
@@ -50,7 +55,7 @@ def benchmark_command(
         typer.Option("--json", metavar="PATH", help="The result as JSON to this file; -: to stdout."),
     ] = None,
 ) -> None:
-    """Time all precisions of a bundle on all engines of this machine, in turns: one table."""
+    """Time all precisions of one bundle or several on all engines of this machine, in turns: one table."""
     from tgkt_edge.benchmark.report import check, describe
     from tgkt_edge.io.atomic import write_json
 
@@ -58,7 +63,7 @@ def benchmark_command(
     if to_file is not None and (to_file.is_dir() or not to_file.absolute().parent.is_dir()):
         raise UsageError(f"--json {to_file}: expected a file in a folder that exists, or - for stdout")
     result = benchmark(
-        bundle, precisions=precision, engines=engine, batches=batch, frames=frames, labels=labels, rounds=rounds,
+        bundles, precisions=precision, engines=engine, batches=batch, frames=frames, labels=labels, rounds=rounds,
         seconds=seconds, threads=threads, skip_bad=skip_bad,
     )  # fmt: skip
     for line in describe(result):

@@ -38,6 +38,15 @@ WARM_UP = 0.05
 """Share of the steps in which the learning rate rises to its full value."""
 
 
+MAP_RATE = 0.1
+"""Learning rate of M beside the backbone's: Adam moves each of its weights by the rate, and a logit adds up
+thousands of rows of hundreds of them."""
+
+
+MOMENTUM = 0.1
+"""Of batch-norm statistics: those that it ends with are of the last steps, whose rate is nearly 0."""
+
+
 @dataclass(frozen=True)
 class Frames:
     """Frames and what the translation's network sees in them: ``phi`` (N, V, D), raw, in the encoding that it reads."""
@@ -92,10 +101,17 @@ def distill(
     torch.manual_seed(config.seed + 4)
     student = NamedClassifier(config.student.arch, labels.shape[1], teacher.normals)
     load_student(student, config.student.weights)
+    for module in student.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = MOMENTUM  # MobileNet's own, 0.01, is for a hundred thousand steps
     compute = _suited(student, compute, config)
     model = compute.place(Mapped(student, teacher.classifier))
-    weights = [*student.backbone.parameters(), *model.map.parameters()]
-    adam = torch.optim.AdamW(weights, lr=cfg.lr, weight_decay=cfg.weight_decay)
+    groups = [
+        {"params": list(student.backbone.parameters()), "base": cfg.lr},
+        {"params": list(model.map.parameters()), "base": cfg.lr * MAP_RATE},
+    ]
+    weights = [*groups[0]["params"], *groups[1]["params"]]
+    adam = torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
     wanted = [_standard(teacher, frames.phi) for frames in (target, pairs)]  # (N, D) each
     known = torch.from_numpy(labels).float()
     frames, count = len(target.store), len(target.store) + len(pairs.store)
@@ -136,7 +152,7 @@ def distill(
                 apart = (seen.float() - phi.to(compute.device).float()).square().mean()
                 loss = labelled + cfg.features * apart
                 for group in adam.param_groups:
-                    group["lr"] = cfg.lr * rising_and_falling(step, cfg.epochs * steps)
+                    group["lr"] = group["base"] * rising_and_falling(step, cfg.epochs * steps)
                 adam.zero_grad(set_to_none=True)
                 loss.backward()
                 nn.utils.clip_grad_norm_(weights, CLIP)

@@ -166,6 +166,15 @@ def load_classifier(path: Path, kind: str | None = None) -> tuple[Classifier, He
     return model.eval(), header
 
 
+def architecture(model: Classifier) -> str:
+    """Name of the network: torchvision's, "timm:NAME", or of a program its kind."""
+    if isinstance(model, NamedClassifier):
+        return model.arch
+    if isinstance(model, ImportedClassifier):
+        return str(model.about.get("arch") or model.about["program"])
+    return "resnet50"
+
+
 def _architecture(model: Classifier) -> dict[str, Any]:
     """What the header holds of a network that is not built as the paper's: pooled layers, surface normals, import."""
     if isinstance(model, ImportedClassifier):

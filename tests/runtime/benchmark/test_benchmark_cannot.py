@@ -138,7 +138,7 @@ def test_what_is_refused_before_anything_is_measured(
 def test_a_machine_without_memory_loads_nothing_and_says_so(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "root" / "proc").mkdir(parents=True)
     (tmp_path / "root" / "proc" / "meminfo").write_text("MemAvailable: 102400 kB\n")
-    result = benchmark(bundle.path, engines=["cpu"], root=tmp_path / "root")
+    result = benchmark([bundle.path], engines=["cpu"], root=tmp_path / "root")
     for row in result["rows"]:
         assert row["why"].startswith("only 100 MiB of memory are free here, about 200 are needed")
     with pytest.raises(TgktEdgeError, match="none of 3 rows could run here") as caught:

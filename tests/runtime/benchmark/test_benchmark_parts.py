@@ -31,7 +31,7 @@ def test_the_machines_state_and_what_slows_it_down_are_told(bundle: Bundle, tmp_
         (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "root" / name).write_text(text)
     result = benchmark(
-        bundle.path,
+        [bundle.path],
         engines=["cpu"],
         precisions=["fp16"],
         rounds=1,

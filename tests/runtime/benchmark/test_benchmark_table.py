@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.bundles import save_bundle
 from tests.support.cli import run_cli
 from tests.support.images import make_frames, save_frames
 from tgkt_edge.benchmark.command import speed
-from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.bundle.bundle import MODEL_FILES, Bundle
+from tgkt_edge.sensor import PRESETS
 
 pytestmark = pytest.mark.slow
 
@@ -118,3 +122,32 @@ def test_a_device_without_torch_and_onnx_benchmarks(measure: Measure, labels: Pa
 def test_without_frames_it_needs_no_opencv(measure: Measure, without: Without) -> None:
     done = measure("--engine", "cpu", "--precision", "fp16", **without("cv2"))
     assert done.code == 0, done.stderr
+
+
+def test_several_bundles_stand_in_one_table(
+    measure: Measure, bundle: Bundle, labels: Path, tmp_path: Path
+) -> None:
+    """The second is the same graph, but its fp32 is what int8-cpu of the first is: other classes."""
+    other = save_bundle(tmp_path / "smaller").path
+    shutil.copy(bundle.path / MODEL_FILES["int8-cpu"], other / MODEL_FILES["fp32"])
+    opened = Bundle.open(other)
+    replace(opened, provenance={"network": "resnet18", "verdict": "helped"}).write()
+    done = measure(other, "--engine", "cpu", "--precision", "fp32", "--labels", labels)
+    assert done.code == 0, done.stderr
+    first, second = done.result["rows"]
+    assert [Path(row["bundle"]).name for row in (first, second)] == ["bundle", "smaller"]
+    assert (first["first_speed"], first["first_agreement"]) == (None, None)
+    assert second["first_speed"] == speed(first["round_medians_ms"], second["round_medians_ms"])
+    assert second["first_agreement"] < 1
+    assert second["agreement"]["top1_agreement"] == 1  # as its own fp32
+    assert [one["network"] for one in done.result["bundles"]] == [None, "resnet18"]
+    assert "smaller: resnet18; adapting: helped" in done.stderr
+    assert "bundle: network not recorded" in done.stderr
+
+
+def test_bundles_of_other_classes_or_sensors_are_not_compared(measure: Measure, tmp_path: Path) -> None:
+    nir = save_bundle(tmp_path / "nir", PRESETS["nir"]).path
+    done = measure(nir, "--engine", "cpu")
+    assert done.code == 2
+    assert "another sensor than" in done.stderr
+    assert "Only bundles of one task and sensor can be compared" in done.stderr
