@@ -140,7 +140,7 @@ def parts_of_run(
         if config.method == "tgkt":
             stages["tgkt"] = {"tgkt": config.student.epochs * target * (step + answer)}
             if config.distills:
-                smaller = SMALLER * (step * (target + pairs) + answer * target)
+                smaller = SMALLER * (step * (target + min(target, pairs)) + answer * target)
                 stages["tgkt"] = {"tgkt": config.distill.epochs * smaller}
             networks = 3
     elif config.method in ("tgmb", "tgkt"):

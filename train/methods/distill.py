@@ -114,7 +114,8 @@ def distill(
     adam = torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
     wanted = [_standard(teacher, frames.phi) for frames in (target, pairs)]  # (N, D) each
     known = torch.from_numpy(labels).float()
-    frames, count = len(target.store), len(target.store) + len(pairs.store)
+    frames = len(target.store)
+    count = frames + min(len(pairs.store), frames)  # many pairs must not crowd out the task's frames
     steps = steps_per_epoch(count, config.batch)
     done = state.load({"model": model}, {"adam": adam})
     previous: Tensor | None = state.extra.get("pseudo_labels")
@@ -132,8 +133,11 @@ def distill(
             model.train()
             model.head.eval()
             rng = epoch_rng(config.seed, "distill", epoch)
+            drawn = np.arange(len(pairs.store))  # those of this epoch
+            if len(drawn) > frames:
+                drawn = rng.permutation(len(drawn))[:frames]
             for step, index in enumerate(batches(rng, count, config.batch), start=epoch * steps):
-                own, other = index[index < frames], index[index >= frames] - frames
+                own, other = index[index < frames], drawn[index[index >= frames] - frames]
                 parts = [(target, wanted[0], own), (pairs, wanted[1], other)]
                 x = normalise(
                     torch.cat(

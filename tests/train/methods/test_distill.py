@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tgkt_edge.config import AdaptConfig, DistillConfig, StudentConfig
 from tgkt_edge.errors import ConfigError
-from tgkt_edge.train.batches import Store
+from tgkt_edge.train.batches import Store, Views
 from tgkt_edge.train.logger import RunLog, StageLog
 from tgkt_edge.train.methods.distill import Frames, Mapped, distill, rising_and_falling
 from tgkt_edge.train.methods.translation.features import Features, Kind, extract
@@ -176,3 +176,32 @@ def test_another_network_needs_the_way_that_teaches_it() -> None:
         AdaptConfig(translator="pixels", student=StudentConfig("resnet18"))
     with pytest.raises(ConfigError, match=r"student\.weights = none with student\.arch = resnet50"):
         AdaptConfig(student=StudentConfig(weights="none"))
+
+
+def test_many_pairs_do_not_crowd_out_the_frames(
+    teacher: Classifier, seen: tuple[Frames, Frames], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve frames of pairs beside four of the task: an epoch has four of each, other ones every time."""
+    own, other = seen
+
+    class Thrice(Features):
+        def blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+            ((start, block),) = super().blocks()
+            yield start, np.concatenate([block] * 3)
+
+    codes = np.concatenate([other.store._images.numpy().view(np.uint16)] * 3)
+    many = Frames(Store(codes, CPU.device), Thrice(other.phi._files, 3 * len(other.phi)))
+    taken: list[int] = []
+    usual = Store.take
+
+    def take(self: Store, views: Views, size: int) -> Tensor:
+        if self is many.store:
+            taken.extend(views.index.tolist())
+        return usual(self, views, size)
+
+    monkeypatch.setattr(Store, "take", take)
+    learnt(teacher, (own, many), epochs=3)
+    epochs = [set(taken[start : start + 4]) for start in (0, 4, 8)]
+    assert len(taken) == 12
+    assert [len(epoch) for epoch in epochs] == [4, 4, 4]
+    assert len(set.union(*epochs)) > 4
