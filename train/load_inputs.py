@@ -57,6 +57,9 @@ def load_inputs(
         raise UsageError(
             "give either `source_model=FILE` (a source checkpoint) or `source=SRC` (labelled RGB)"
         )
+    if config.distills:
+        check_student(config.student.arch, config.image_size)
+        load_student(NamedClassifier(config.student.arch, 2), config.student.weights)
     if inputs.labels is not None and not config.by_features:
         raise UsageError(
             f"`labels={inputs.labels}`: only a translation of features learns from them (`method=tgkt` or "
@@ -115,9 +118,6 @@ def load_inputs(
         if not config.by_features:
             beside = f" beside the {len(held)} held out (holdout = {config.holdout})"
             _enough("`paired`", len(pairs), beside)
-    if config.distills:
-        check_student(config.student.arch, config.image_size)
-        load_student(NamedClassifier(config.student.arch, len(classes)), config.student.weights)
     if source is None:
         # A trial, so that a bad --weights is refused before anything is written.
         load_imagenet(SceneClassifier(2), config.weights)
