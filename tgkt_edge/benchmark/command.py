@@ -152,8 +152,10 @@ def benchmark(
     result["state"]["limited_by"] = sorted(seen)
     result["rows"] = _compared(rows, truth)
     if threads is None and not result["interrupted"]:
-        for line in remember(opened, result["rows"]):
-            say(line)
+        for bundle in known:
+            own = [row for row in result["rows"] if row["bundle"] == str(bundle.path)]
+            for line in remember(bundle, own):
+                say(f"{bundle.path.name}: {line}" if len(known) > 1 else line)
     for found in result["rows"]:
         if result["interrupted"] and not found["ran"] and not found["why"]:
             found["why"] = "interrupted before its first round"
