@@ -106,11 +106,12 @@ def distill(
             module.momentum = MOMENTUM  # MobileNet's own, 0.01, is for a hundred thousand steps
     compute = _suited(student, compute, config)
     model = compute.place(Mapped(student, teacher.classifier))
-    groups = [
-        {"params": list(student.backbone.parameters()), "base": cfg.lr},
-        {"params": list(model.map.parameters()), "base": cfg.lr * MAP_RATE},
+    own, added = list(student.backbone.parameters()), list(model.map.parameters())
+    weights: list[nn.Parameter] = [*own, *added]
+    groups: list[dict[str, Any]] = [
+        {"params": own, "base": cfg.lr},
+        {"params": added, "base": cfg.lr * MAP_RATE},
     ]
-    weights = [*groups[0]["params"], *groups[1]["params"]]
     adam = torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
     wanted = [_standard(teacher, frames.phi) for frames in (target, pairs)]  # (N, D) each
     known = torch.from_numpy(labels).float()
@@ -137,8 +138,8 @@ def distill(
             if len(drawn) > frames:
                 drawn = rng.permutation(len(drawn))[:frames]
             for step, index in enumerate(batches(rng, count, config.batch), start=epoch * steps):
-                own, other = index[index < frames], drawn[index[index >= frames] - frames]
-                parts = [(target, wanted[0], own), (pairs, wanted[1], other)]
+                mine, other = index[index < frames], drawn[index[index >= frames] - frames]
+                parts = [(target, wanted[0], mine), (pairs, wanted[1], other)]
                 x = normalise(
                     torch.cat(
                         [
@@ -151,8 +152,8 @@ def distill(
                 phi = torch.cat([values[torch.from_numpy(rows)] for _, values, rows in parts if len(rows)])
                 with compute.autocast():
                     seen, logits = model(x)
-                y = known[torch.from_numpy(own)].to(compute.device)  # (B_own, K)
-                labelled = -(y * logits[: len(own)].float().log_softmax(1)).sum(1).sum() / max(len(own), 1)
+                y = known[torch.from_numpy(mine)].to(compute.device)  # (B of them, K)
+                labelled = -(y * logits[: len(mine)].float().log_softmax(1)).sum(1).sum() / max(len(mine), 1)
                 apart = (seen.float() - phi.to(compute.device).float()).square().mean()
                 loss = labelled + cfg.features * apart
                 for group in adam.param_groups:

@@ -60,7 +60,8 @@ def seen(
 def learnt(
     teacher: Classifier, seen: tuple[Frames, Frames], state: StageState | None = None, **options: object
 ) -> Classifier:
-    return train(teacher, seen, LABELS, 4, state, **{"epochs": 3, **options})
+    options = {"epochs": 3, **options}
+    return train(teacher, seen, LABELS, 4, state, **options)  # type: ignore[arg-type]
 
 
 def train(
