@@ -74,8 +74,11 @@ def with_evidence(
     """A decision with its maps, and how much of the evidence for it lies on pixels without a measurement.
 
     Args:
-        maps: (K, h, w), of the decision's own frame. frame: (H, W) raw counts that fit ``spec``.
+        maps: (K, h, w), of the decision's own frame; where they are not finite, which half precision can make of them,
+            the decision stays as it is. frame: (H, W) raw counts that fit ``spec``.
     """
+    if not np.isfinite(maps).all():
+        return decision
     without = unmeasured(frame, spec, size, (maps.shape[1], maps.shape[2]))
     share = share_unmeasured(maps[answered(decision, classes)], without)
     return replace(decision, maps=maps, evidence_invalid=share)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tgkt_edge.runtime.infer.evidence import crop_box, share_unmeasured, unmeasured
+from tgkt_edge.runtime.infer.evidence import crop_box, share_unmeasured, unmeasured, with_evidence
+from tgkt_edge.runtime.records import Candidate, Decision
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
 DEPTH = PRESETS["depth"]
@@ -48,6 +49,19 @@ def test_the_mean_over_places_is_that_of_the_visible_part(
 def test_a_sensor_without_invalid_counts_measures_everywhere() -> None:
     spec = SensorSpec("nir", "uint8", black=0, white=255)
     assert unmeasured(np.zeros((20, 20), np.uint8), spec, 64, (2, 2)).tolist() == [[0, 0], [0, 0]]
+
+
+def test_maps_that_are_not_finite_are_left_out() -> None:
+    """Half precision ends at 65504; JSON has no infinity."""
+    decision = Decision("a", 0.75, (Candidate("a", 0.75),))
+    frame = np.full((20, 20), 1000, np.uint16)
+    maps = np.ones((2, 2, 2), np.float32)
+    found = with_evidence(decision, maps, frame, DEPTH, 64, ("a", "b"))
+    assert found.evidence_invalid == 0
+    assert found.maps is maps
+    for wrong in (np.inf, np.nan):
+        maps[1, 0, 0] = wrong
+        assert with_evidence(decision, maps, frame, DEPTH, 64, ("a", "b")) is decision
 
 
 def test_the_share_of_positive_evidence() -> None:
