@@ -18,6 +18,7 @@ from tgkt_edge.bundle.onnx_file import MAPS
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError
 from tgkt_edge.runtime.engines.base import Answer, Grid, MapsAnswer, check_batch, no_maps
 from tgkt_edge.runtime.engines.cuda import Cuda, CudaError
+from tgkt_edge.runtime.engines.device_memory import DeviceTensor, allocate
 from tgkt_edge.runtime.engines.io_check import disagreements, tensors_of
 from tgkt_edge.trt import library as trt
 from tgkt_edge.trt.library import FLAVOUR_NAMES
@@ -27,20 +28,6 @@ GRAPHS = 8
 """Batch sizes that are kept ready, each with a context and a CUDA graph of its own; the oldest gives way."""
 
 _SAME = 5e-3  # what two runs of one plan may differ by, as a share of the largest logit; FP16's tolerance
-
-
-@dataclass(frozen=True)
-class _Tensor:
-    """An input or output: its memory on the GPU, the page-locked memory copied to or from it, a view of that."""
-
-    name: str
-    gpu: int
-    pinned: int
-    view: NDArray[np.float32]
-
-    def bytes_of(self, count: int) -> int:
-        """Of ``count`` frames."""
-        return count * self.view[0].nbytes
 
 
 @dataclass
@@ -203,12 +190,8 @@ class TensorRtEngine:
         self._scratch = cuda.alloc(max(self._scratch_bytes, 256))
         undo.callback(cuda.free, self._scratch)
 
-        def tensor(name: str, *shape: int) -> _Tensor:
-            gpu = cuda.alloc(most * int(np.prod(shape)) * 4)
-            undo.callback(cuda.free, gpu)
-            pinned, view = cuda.alloc_pinned((most, *shape))
-            undo.callback(cuda.free_pinned, pinned)
-            return _Tensor(name, gpu, pinned, view)
+        def tensor(name: str, *shape: int) -> DeviceTensor:
+            return allocate(cuda, undo, name, (most, *shape))
 
         self._input = tensor(INPUT_NAME, 1, self._size, self._size)
         self._outputs = [tensor(name, self._count) for name in OUTPUT_NAMES]
