@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tgkt_edge.errors import DataError
+from tgkt_edge.io.bags.foxglove import ENCODINGS, TYPES
 from tgkt_edge.io.bags.message import MAX_BYTES, Bag, Message, Topic, ros_type
 from tgkt_edge.optional_deps import require
 
@@ -138,6 +139,8 @@ def _words(error: BaseException) -> str:
 
 
 def _topic(channel: Any, schema: Any, count: int | None) -> Topic:
-    return Topic(
-        channel.topic, ros_type(schema.name if schema is not None else ""), channel.message_encoding, count
-    )
+    name = schema.name if schema is not None else ""
+    encoding = channel.message_encoding
+    if encoding in ENCODINGS and name in TYPES:
+        return Topic(channel.topic, TYPES[name], encoding, count, schema=name)
+    return Topic(channel.topic, ros_type(name), encoding, count)

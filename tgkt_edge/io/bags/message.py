@@ -16,13 +16,15 @@ MAX_BYTES = 1 << 30
 @dataclass(frozen=True)
 class Topic:
     """A topic of a recording: its message type in ROS's words ("sensor_msgs/msg/Image"), how its messages are written,
-    how many there are (None: not known), and what reads a picture of it, where that is not ROS's way."""
+    how many there are (None: not known), what reads a picture of it, where that is not ROS's way, and Foxglove's
+    schema, where ``type`` is what that stands for."""
 
     name: str
     type: str
     encoding: Literal["ros1", "cdr"] | str
     count: int | None = None
     read: Callable[[Message], Any] | None = field(default=None, compare=False)
+    schema: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import ConfigError, DataError
+from tgkt_edge.io.bags.foxglove import as_ros
 from tgkt_edge.io.bags.message import Message
 from tgkt_edge.io.bags.rvl import decode_rvl
 from tgkt_edge.io.formats.picture import check_size, turn_upright
@@ -32,6 +33,7 @@ ENCODINGS: dict[str, tuple[str, int]] = {
 """ROS's names of pixel formats that are read: number type and channels."""
 
 _TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+_FILES = ("png", "jpeg", "jpg", "webp", "tiff")
 _HEADER = struct.Struct("<iff")  # compressed_depth_image_transport's ConfigHeader: format, two parameters
 _BROKEN = (
     struct.error,
@@ -130,9 +132,12 @@ def read_intrinsics(message: Message) -> CameraInfo | None:
 
 def deserialized(message: Message) -> Any:
     """The message as an object of rosbags. Raises DataError for one that is damaged or encoded otherwise."""
+    if message.topic.schema:
+        return as_ros(message.topic.schema, message.topic.encoding, message.data)
     if message.topic.encoding not in ("ros1", "cdr"):
         raise DataError(
-            f"{message.topic.name}: messages encoded as {message.topic.encoding} are not read; expected ros1 or cdr"
+            f"{message.topic.name}: messages encoded as {message.topic.encoding} are not read; expected ros1, cdr, or "
+            f"Foxglove's schemas"
         )
     require("rosbags", "ros", "Reading ROS messages")
     store = _store(message.topic.encoding)
@@ -214,6 +219,8 @@ def _compressed(content: Any, topic: str) -> tuple[NDArray[Any], str]:
             return np.ascontiguousarray(pixels[..., :3]), encoding
         if picture.not_counts:
             raise DataError(picture.not_counts)
+        if encoding.lower() in _FILES:  # it says how it is packed, and not what
+            encoding = {"uint16": "mono16", "uint8": "mono8"}.get(str(pixels.dtype), encoding)
         return pixels, encoding
     packing = words.partition("compressedDepth")[2].partition(";")[0].strip()
     if encoding not in ("16UC1", "32FC1") or packing not in ("", "png", "rvl") or len(data) < _HEADER.size:
