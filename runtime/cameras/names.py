@@ -21,6 +21,7 @@ Sensors = str | SensorSpec | Sequence[str] | Mapping[str, str | SensorSpec]
 """A preset, YAML file or SensorSpec of all cameras; or ``NAME=FILE`` of some, as they are or by name."""
 
 _NAMED = re.compile(r"([A-Za-z0-9_-]+)=(.*)", re.DOTALL)
+_NO_NAME = re.compile(r"([^=:/?*\[]+)=")  # before any sign of an address, but not of a name's letters alone
 _EXAMPLE = "`camera=door=0` `camera=hall=rtsp://HOST/PATH`"
 
 
@@ -113,6 +114,13 @@ def _parse_cameras(camera: Cameras) -> list[Camera]:
         found = [Camera(uri, name) for name, uri in camera.items()]
     else:
         texts = [camera] if isinstance(camera, str) else camera
+        for text in texts:
+            wrong = _NO_NAME.match(text)
+            if wrong is not None and not split_name(text)[0] and not os.path.exists(text):
+                raise UsageError(
+                    f"`camera`: the name {wrong.group(1)!r} before '=': expected letters, digits, '-' and '_'. A file "
+                    f"whose name has a '=': ./NAME"
+                )
         found = [Camera(uri, name) for name, uri in map(split_name, texts)]
     for one in found:
         if not one.uri:

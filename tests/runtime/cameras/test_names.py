@@ -67,6 +67,8 @@ def test_a_sensor_is_of_all_cameras_or_of_the_one_it_names() -> None:
         (["a=0", "b=1", "a=2"], None, "the name a is given to two cameras"),
         (["door="], None, "nothing behind the name"),
         ({"the door": "0"}, None, "the name 'the door': expected letters, digits"),
+        (["the door=0", "b=1"], None, "the name 'the door' before '=': expected letters, digits"),
+        ("d\u00f6r=0", None, "expected letters, digits"),
         (["a=0", "b=/dev/video0"], None, "`camera=a=0` and `camera=b=/dev/video0` are one device, by whatever name"),
         (["a=openni2://", "b=openni2://0"], None, "are one device"),
         (["a=realsense://", "b=realsense://"], None, "are both the first realsense camera"),
