@@ -151,13 +151,18 @@ class Updater:
     # Everything below runs in the updater's thread.
 
     def _work(self) -> None:
+        due = wanted = False
         while not self._stopping:
             asked = self._requests.wait(self._rules.poll)
             for back in asked:
                 if back and not self._stopping:
                     self._go_back()
-            if not self._stopping and (self._changed() or False in asked):
-                self._try_new(asked=False in asked)
+            wanted = wanted or False in asked
+            due = self._changed() or due or wanted
+            # A gate speaks of frames: while the camera is away, the new bundle waits.
+            if due and not self._stopping and (self._seen or not self._rules.gates):
+                self._try_new(asked=wanted)
+                due = wanted = False
 
     def _changed(self) -> bool:
         """Whether the bundle is another than at the last look, and no longer being written."""
