@@ -28,10 +28,8 @@ class Unfolded(nn.Module):
         """See the class."""
         with LastPooling() as pooling:
             features = self.model.features(normalise(frame))
-        assert pooling.before is not None
-        assert pooling.after is not None
         logits = self.linear(features)
-        maps = self.head(pooling.before, pooling.after)
+        maps = self.head(pooling)
         if self.merging is not None:
             maps = self.merging.merge_maps(logits, maps)
             logits = self.merging.merge(logits)

@@ -287,7 +287,8 @@ class Model:
         if grid_of(self.engine) is None:
             raise IncompatibleError(
                 f"`{argument}=True`: the graphs of this bundle have no maps of evidence. Export its run again with "
-                "this tgkt-edge; networks with another layer between their last feature map and the classes have none."
+                "this tgkt-edge; networks with more than one layer between their last feature map and the classes have "
+                "none."
             )
 
 

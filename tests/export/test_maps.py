@@ -155,8 +155,9 @@ def test_the_map_is_the_class_layer_on_that_places_features() -> None:
         ("mobilenet_v2", True),
         ("efficientnet_b0", True),
         ("densenet121", True),
-        ("mobilenet_v3_large", False),  # an activation between pooling and classes
+        ("mobilenet_v3_large", True),  # a hidden layer and its activation there
         ("convnext_tiny", True),  # a normalization there
+        ("vgg11_bn", False),  # two hidden layers there, of 49 places
         ("vit_b_16", False),  # no feature map
     ],
 )

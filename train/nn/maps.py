@@ -12,7 +12,7 @@ places stays the mean over pixels. The length that a pooled layer is brought to 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -98,105 +98,128 @@ def area_shares(length: int, count: int) -> Tensor:
 
 
 class LastPooling(TorchFunctionMode):
-    """Remembers what the last average over all places of a feature map was taken of, however it is written, and whether
-    a layer norm followed.
+    """Remembers what the last average over all places of a feature map was taken of, however it is written, and what
+    followed that can be applied at every place just as well.
 
     Attributes:
         before: (N, C, h, w), and ``after``, (N, C) or with ones around; None: there was no such average.
-        norm: weight and bias, (C,) each, and epsilon of the layer norm; None: there was none.
+        norm: weight and bias, (C,) each, and epsilon of a layer norm; None: there was none.
+        hidden: weight (H, C) and bias (H,) of a linear layer, and (N, H) what its activation multiplied its output by;
+            None: there was none.
     """
 
     _AVERAGES = (F.adaptive_avg_pool2d, F.avg_pool2d, torch.mean, Tensor.mean)
+    _FACTORS: ClassVar[dict[Any, Callable[[Tensor], Tensor]]] = {
+        F.hardswish: F.hardsigmoid, F.silu: torch.sigmoid, F.relu: lambda u: (u > 0).to(u),
+    }  # fmt: skip
+    """Activations that are their input times a factor, and that factor."""
 
     def __init__(self) -> None:
         super().__init__()
         self.before: Tensor | None = None
         self.after: Tensor | None = None
         self.norm: tuple[Tensor, Tensor, float] | None = None
+        self.hidden: tuple[Tensor, Tensor, Tensor] | None = None
+        self._linear: tuple[Tensor, Tensor, Tensor] | None = None  # weight, bias and output
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        found = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        factor = self._FACTORS.get(func)
+        if factor is not None and self._linear is not None and args and args[0] is self._linear[2]:
+            self.hidden = (*self._linear[:2], factor(args[0]))  # before an activation that works in place
+        found = func(*args, **kwargs)
         if func in self._AVERAGES and isinstance(found, Tensor):
-            given = args[0] if args else (kwargs or {})["input"]
+            given = args[0] if args else kwargs["input"]
             pooled = given.dim() == 4 and found.dim() >= 2 and found.shape[:2] == given.shape[:2]
             if pooled and all(size == 1 for size in found.shape[2:]):
-                self.before, self.after, self.norm = given, found, None
-        elif func is F.layer_norm and self.after is not None:
-            values = dict(zip(("input", "shape", "weight", "bias", "eps"), args, strict=False))
-            values |= {
-                "shape" if key == "normalized_shape" else key: one for key, one in (kwargs or {}).items()
-            }
+                self.before, self.after, self.norm, self.hidden, self._linear = given, found, None, None, None
+        elif self.after is not None and func is F.layer_norm:
+            values = (
+                dict(zip(("input", "normalized_shape", "weight", "bias", "eps"), args, strict=False)) | kwargs
+            )
             weight, bias = values.get("weight"), values.get("bias")
-            whole = tuple(values["shape"]) == (self.after.shape[1],)
+            whole = tuple(values["normalized_shape"]) == (self.after.shape[1],)
             if (
                 whole
                 and values["input"].numel() == self.after.numel()
                 and weight is not None
                 and bias is not None
             ):
-                self.norm = (weight.detach(), bias.detach(), float(values.get("eps", 1e-5)))
+                self.norm = (weight, bias, float(values.get("eps", 1e-5)))
+        elif self.after is not None and func is F.linear and len(args) == 3 and args[2] is not None:
+            whole = args[0].numel() == self.after.numel() and args[1].shape[1] == self.after.shape[1]
+            self._linear = (args[1], args[2], found) if whole else None
         return found
 
 
 class PooledHead(nn.Module):
-    """The class layer over the pooled last feature map, with what lies between folded in, applied before the pooling.
+    """The class layer applied before the last pooling, with what lies between.
 
     A layer norm takes the mean over channels away, which the weights can do, and divides by the deviation over channels
-    of the pooled features, one number for an image.
+    of the pooled features, one number for an image. An activation multiplies each hidden feature by a factor of its
+    own, which makes a class layer of its own for each image.
 
     Args:
-        linear: of the standardised features. standard: of the features. norm: as of :class:`LastPooling`.
+        linear: of the standardised features. standard: of the features. pooling: of any image.
     """
 
-    def __init__(
-        self, linear: nn.Linear, standard: Standardize, norm: tuple[Tensor, Tensor, float] | None
-    ) -> None:
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, linear: nn.Linear, standard: Standardize, pooling: LastPooling) -> None:
         super().__init__()
         weight = linear.weight.detach().double() / standard.scale.double()
         bias = linear.bias.detach().double() - weight @ standard.mean.double()
-        self.epsilon = None if norm is None else norm[2]
-        if norm is not None:
-            bias = bias + weight @ norm[1].double()
-            weight = weight * norm[0].double()
+        self.epsilon = None if pooling.norm is None else pooling.norm[2]
+        if pooling.norm is not None:
+            bias = bias + weight @ pooling.norm[1].detach().double()
+            weight = weight * pooling.norm[0].detach().double()
             weight = weight - weight.mean(1, keepdim=True)
-        joined = nn.Linear(linear.in_features, linear.out_features, device=linear.weight.device)
-        joined.weight = nn.Parameter(weight.float(), requires_grad=False)
-        joined.bias = nn.Parameter(bias.float(), requires_grad=False)
-        self.places = PlaceHead(joined, [linear.in_features])
+        self.register_buffer("weight", weight.float())  # (K, C), or (K, H) of hidden features
+        self.register_buffer("bias", bias.float())
 
-    def forward(self, before: Tensor, after: Tensor) -> Tensor:
-        """(N, C, h, w) and its mean over places -> (N, K, h, w), whose mean over places is the class layer's output."""
-        length = None
+    def forward(self, pooling: LastPooling) -> Tensor:
+        """(N, K, h, w), whose mean over places is the class layer's output for the image that was pooled."""
+        assert pooling.before is not None
+        assert pooling.after is not None
+        places = pooling.before.float().flatten(2)  # (N, C, h w)
+        weight, bias = self.weight, self.bias[:, None]
+        if pooling.hidden is not None:
+            own = self.weight * pooling.hidden[2].float()[:, None]  # (N, K, H)
+            weight, bias = own @ pooling.hidden[0], (own @ pooling.hidden[1])[..., None] + bias
+        found: Tensor = torch.matmul(weight, places)
         if self.epsilon is not None:
-            length = (after.flatten(1).float().var(1, unbiased=False, keepdim=True) + self.epsilon).sqrt()
-        return self.places([before.float()], [length])  # type: ignore[no-any-return]
+            deviation = pooling.after.flatten(1).float().var(1, unbiased=False, keepdim=True) + self.epsilon
+            found = found / deviation.sqrt()[..., None]
+        by_place: Tensor = (found + bias).unflatten(2, pooling.before.shape[2:])
+        return by_place
 
 
 def pooled_head(model: Classifier, size: int) -> PooledHead | None:
     """The class layer as it acts on the mean over places of the network's last feature map.
 
-    Tried on random images of ``size`` pixels. None: another layer, with an activation, comes between; several layers
-    are pooled; or there is no feature map.
+    Tried on random images of ``size`` pixels. None: something else comes between, several layers are pooled, or there
+    is no feature map.
     """
     if not isinstance(getattr(model, "standard", None), Standardize):
         return None
     generator = torch.Generator().manual_seed(0)
     frames = torch.rand(2, 1, size, size, generator=generator)
+    linear, _ = class_layer(model)
     with torch.no_grad(), LastPooling() as pooling:
         features = model.features(normalise(frames).to(next(model.parameters()).device))
-    if pooling.after is None or pooling.after.flatten(1).shape != features.shape:
+    if pooling.after is None:
         return None
-    expected = pooling.after.flatten(1).float()
-    if pooling.norm is not None:
-        expected = F.layer_norm(
-            expected, expected.shape[1:], pooling.norm[0], pooling.norm[1], pooling.norm[2]
-        )
-    expected = model.standard(expected)
-    if not bool((features - expected).abs().max() <= _SAME * features.abs().max()):
+    seen = pooling.after.shape[1] if pooling.hidden is None else len(pooling.hidden[1])
+    if (pooling.norm is not None and pooling.hidden is not None) or seen != features.shape[1]:
         return None
-    return PooledHead(class_layer(model)[0], model.standard, pooling.norm)
+    head = PooledHead(linear, model.standard, pooling)
+    with torch.no_grad():
+        expected, found = linear(features), head(pooling).mean((2, 3))
+    same = bool((found - expected).abs().max() <= _SAME * expected.abs().max())
+    return head if same else None
 
 
 def class_layer(model: Classifier) -> tuple[nn.Linear, MergingHead | None]:
@@ -223,10 +246,8 @@ def class_maps(model: Classifier, x: Tensor) -> Tensor | None:
         return None
     with LastPooling() as pooling:
         features = model.features(x)
-    assert pooling.before is not None
-    assert pooling.after is not None
     linear, merging = class_layer(model)
-    maps: Tensor = head(pooling.before, pooling.after)
+    maps: Tensor = head(pooling)
     return maps if merging is None else merging.merge_maps(linear(features), maps)
 
 
