@@ -93,13 +93,13 @@ def benchmark(
     _check(engines, batches, rounds, seconds, threads)
     known = _opened(bundles)
     expected = {
-        bundle: ["fp32", *(name for name in precisions or bundle.precisions if name != "fp32")]
+        bundle.path: ["fp32", *(name for name in precisions or bundle.precisions if name != "fp32")]
         for bundle in known
     }
     sizes = {
         (bundle.path, name): bundle.model(name).stat().st_size
         for bundle in known
-        for name in expected[bundle]
+        for name in expected[bundle.path]
     }
     inputs, truth = real_inputs(known[0], frames, labels, skip_bad)
     rows = [
@@ -107,7 +107,7 @@ def benchmark(
         for batch in dict.fromkeys(batches or (1,))
         for engine in dict.fromkeys(engines or engine_names())
         for bundle in known
-        for precision in dict.fromkeys(expected[bundle])
+        for precision in dict.fromkeys(expected[bundle.path])
     ]
     result: dict[str, Any] = {
         "bundle": str(known[0].path),

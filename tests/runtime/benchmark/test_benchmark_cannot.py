@@ -151,7 +151,11 @@ def test_a_machine_without_memory_loads_nothing_and_says_so(bundle: Bundle, tmp_
     [([6, 6], 6), ([6, 4], 4), ([2, 6], 6), ([2, 2], 2), ([1, 2], 2), ([1], 1), ([0, 6], None)],
 )
 def test_the_exit_code_when_nothing_ran(codes: list[int], code: int | None) -> None:
-    result = {"bundle": "b", "interrupted": False, "rows": [{"ran": c == 0, "exit_code": c} for c in codes]}
+    result = {
+        "bundles": ["b"],
+        "interrupted": False,
+        "rows": [{"ran": c == 0, "exit_code": c} for c in codes],
+    }
     if code is None:
         check(result)
         return
