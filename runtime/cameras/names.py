@@ -21,7 +21,7 @@ Sensors = str | SensorSpec | Sequence[str] | Mapping[str, str | SensorSpec]
 """A preset, YAML file or SensorSpec of all cameras; or ``NAME=FILE`` of some, as they are or by name."""
 
 _NAMED = re.compile(r"([A-Za-z0-9_-]+)=(.*)", re.DOTALL)
-_NO_NAME = re.compile(r"([^=:/?*\[]+)=")  # before any sign of an address, but not of a name's letters alone
+_NO_NAME = re.compile(r"([^=:/?*\[@]+)=")  # before any sign of an address, but not of a name's letters alone
 _EXAMPLE = "`camera=door=0` `camera=hall=rtsp://HOST/PATH`"
 
 
@@ -123,6 +123,8 @@ def _parse_cameras(camera: Cameras) -> list[Camera]:
                 )
         found = [Camera(uri, name) for name, uri in map(split_name, texts)]
     for one in found:
+        if not one.uri and not one.name:
+            raise UsageError("`camera`: empty. Expected a URI")
         if not one.uri:
             raise UsageError(f"`camera={one.name}=`: nothing behind the name. Expected {one.name}=URI")
     return found

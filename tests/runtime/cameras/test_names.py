@@ -63,6 +63,7 @@ def test_a_sensor_is_of_all_cameras_or_of_the_one_it_names() -> None:
     ("camera", "sensor", "words"),
     [
         ([], None, "none is given"),
+        ("", None, "`camera`: empty. Expected a URI"),
         (["door=0", "1"], None, "`camera=1` has no name: several cameras need one each"),
         (["a=0", "b=1", "a=2"], None, "the name a is given to two cameras"),
         (["door="], None, "nothing behind the name"),
@@ -109,9 +110,15 @@ def test_times_of_files_are_of_every_camera(tmp_path: Path) -> None:
 def test_passwords_are_shown_of_no_camera() -> None:
     for camera in cameras_of(["door=rtsp://me:HUNTER2@host/live", "hall=0"]):
         assert "HUNTER2" not in camera.shown
-    with pytest.raises(UsageError) as error:
-        cameras_of(["door=0", "rtsp://me:HUNTER2@host/live"])
-    assert "HUNTER2" not in str(error.value)
+    for wrong in (
+        ["door=0", "rtsp://me:HUNTER2@host/live"],
+        ["door=v4l2:///dev/video0", "hall=rtsp://me:HUNTER2@host/live", "0"],
+        ["me-HUNTER2@host=x", "door=0"],
+        ["door=0", "me HUNTER2@host?x=1"],
+    ):
+        with pytest.raises(UsageError) as error:
+            cameras_of(wrong)
+        assert "HUNTER2" not in str(error.value)
 
 
 def test_a_sensor_of_another_kind_is_refused_with_the_cameras_name() -> None:
