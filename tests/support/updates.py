@@ -14,14 +14,17 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from tests.support.bundles import save_bundle, save_model
+from tests.support.bundles import SIZE, save_bundle, save_model
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.sensor import PRESETS
 
 
-def good_bundle(folder: Path, favorite: int) -> Bundle:
-    """A bundle that answers every frame with class ``favorite``."""
+def good_bundle(folder: Path, favorite: int, size: int = SIZE) -> Bundle:
+    """A bundle that answers every frame with class ``favorite``, of a network with another input ``size`` perhaps."""
     bundle = save_bundle(folder)
+    if size != SIZE:
+        save_model(folder / "model.onnx", size=size)
+        bundle = replace(bundle, size=size)
     change_weights(folder, "bias", np.eye(3, dtype=np.float32)[favorite] * 20)
     return bundle.write()
 

@@ -265,6 +265,22 @@ def test_a_folder_that_is_replaced_is_noticed_and_what_lay_there_cannot_be_calle
         run.wait_for_label("kitchen")
 
 
+@pytest.mark.parametrize("cameras", [("",), ("a", "b")])
+def test_a_network_with_another_input_size_takes_over_and_back(
+    tmp_path: Path, cameras: tuple[str, ...]
+) -> None:
+    frames = str(tmp_path / "frames")
+    with Watching(tmp_path, camera=frames if cameras == ("",) else dict.fromkeys(cameras, frames)) as run:
+        good_bundle(tmp_path / "large", 2, size=64)
+        for name, label in (("large", "office"), ("kitchen", "kitchen"), ("large", "office")):
+            assert run.offer(name)["state"] == "accepted"
+            run.wait_for_label(label)
+    assert not [record for record in run.records if "error" in record]
+    for camera in cameras:
+        own = [one["frame"] for one in run.records if "label" in one and one.get("camera", "") == camera]
+        assert own == list(range(len(own)))
+
+
 def test_all_cameras_go_over_to_the_new_bundle(tmp_path: Path) -> None:
     cameras = {name: str(tmp_path / "frames") for name in ("a", "b")}
     with Watching(tmp_path, camera=cameras) as run:
