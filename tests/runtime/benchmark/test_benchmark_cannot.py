@@ -152,7 +152,7 @@ def test_a_machine_without_memory_loads_nothing_and_says_so(bundle: Bundle, tmp_
 )
 def test_the_exit_code_when_nothing_ran(codes: list[int], code: int | None) -> None:
     result = {
-        "bundles": ["b"],
+        "bundles": [{"path": "b"}],
         "interrupted": False,
         "rows": [{"ran": c == 0, "exit_code": c} for c in codes],
     }
