@@ -27,7 +27,7 @@ from tests.support.two_cameras import (
     true_places,
 )
 from tgkt_edge.alignment.rig import Rig
-from tgkt_edge.alignment.warp import ColorAligner
+from tgkt_edge.alignment.warp import ColorAligner, _beside
 from tgkt_edge.demo.geometry import Room
 from tgkt_edge.demo.raycast import cast
 from tgkt_edge.errors import DataError, FrameError, UsageError
@@ -179,3 +179,16 @@ def test_what_is_not_known_is_named_with_how_to_give_it() -> None:
     aligner = ColorAligner(sized, PRESETS["depth"], "bag")
     with pytest.raises(FrameError, match=r"7: a color picture of 400x300, but .* are for 1280x720"):
         aligner.align(np.zeros((300, 400, 3), np.uint8), np.ones(DEPTH_SIZE[::-1], np.uint16), "7")
+
+
+def test_a_gap_takes_the_farther_of_the_nearest_to_either_side() -> None:
+    metres = np.array([[1, 0, 0, 3, 0], [0, 0, 0, 0, 0], [5, 2, 0, 4, 0]], np.float32)
+    sources = _beside(metres > 0, metres, upright=False)
+    assert sources[0].tolist() == [0, 3, 3, 3, 3]
+    assert sources[2].tolist() == [10, 11, 13, 13, 13]
+    assert sources[1].tolist() == [10, 3, 13, 13, 13]  # nothing beside it: up and down
+    sideways = _beside(np.ascontiguousarray(metres.T) > 0, np.ascontiguousarray(metres.T), upright=True)
+    assert [divmod(one, 3)[::-1] for one in sideways.ravel().tolist()] == [
+        divmod(one, 5) for one in sources.T.ravel().tolist()
+    ]
+    assert (_beside(np.zeros((2, 3), bool), np.zeros((2, 3), np.float32), upright=False) == -1).all()

@@ -211,25 +211,23 @@ def _beside(known: NDArray[np.bool_], metres: NDArray[np.float32], upright: bool
     Args:
         known: (H, W). metres: (H, W), read where it is known. upright: look up and down first, then to the sides.
     """
-    numbers = np.arange(known.size, dtype=np.intp).reshape(known.shape)
-    sources = np.where(known, numbers, -1)
+    sources = np.where(known, np.arange(known.size, dtype=np.intp).reshape(known.shape), -1)
+    flat = metres.ravel()
     for axis in (0, 1) if upright else (1, 0):
-        if (sources >= 0).all():
+        gaps = np.nonzero(sources < 0)
+        if not len(gaps[0]):
             break
-        before = _carried(sources, axis)
-        after = np.flip(_carried(np.flip(sources, axis), axis), axis)
-        flat = metres.ravel()
-        far_before = np.where(before >= 0, flat[before], -1)
-        far_after = np.where(after >= 0, flat[after], -1)
-        beside = np.where(far_after > far_before, after, before)
-        sources = np.where(sources >= 0, sources, beside)
+        length = known.shape[axis]
+        places = np.arange(length, dtype=np.int32)
+        places = places[:, np.newaxis] if axis == 0 else places[np.newaxis]
+        filled = sources >= 0
+        before = np.maximum.accumulate(np.where(filled, places, -1), axis)[gaps]
+        backwards = np.flip(np.where(filled, places, length), axis)
+        after = np.flip(np.minimum.accumulate(backwards, axis), axis)[gaps]
+        either = []
+        for at, there in ((before, before >= 0), (after, after < length)):
+            inner = np.where(there, at, 0)
+            found = sources[(inner, gaps[1]) if axis == 0 else (gaps[0], inner)]
+            either.append((np.where(there, found, -1), np.where(there, flat[found], -1.0)))
+        sources[gaps] = np.where(either[1][1] > either[0][1], either[1][0], either[0][0])
     return sources
-
-
-def _carried(sources: NDArray[np.intp], axis: int) -> NDArray[np.intp]:
-    """Each gap (-1) with the last one before it along ``axis`` that is none."""
-    places = np.arange(sources.shape[axis])
-    places = places[:, np.newaxis] if axis == 0 else places[np.newaxis]
-    last = np.maximum.accumulate(np.where(sources >= 0, places, 0), axis)
-    carried: NDArray[np.intp] = np.take_along_axis(sources, last, axis)
-    return carried
