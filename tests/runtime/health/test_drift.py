@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.bundles import save_bundle
+from tests.support.cameras import NotedEngine
 from tests.support.cli import run_cli, split_start
 from tests.support.images import make_frames, save_frames
 from tgkt_edge.bundle.bundle import STATISTICS, Bundle
@@ -21,8 +23,12 @@ from tgkt_edge.monitoring.input_distance import describe
 from tgkt_edge.monitoring.orientation import tilt
 from tgkt_edge.monitoring.reference_stats import Statistics
 from tgkt_edge.preprocess import preprocess
-from tgkt_edge.runtime import run
+from tgkt_edge.runtime import Captured, run
+from tgkt_edge.runtime.capture.frame import Frame
 from tgkt_edge.runtime.health.drift import MIN_FRAMES, OLDEST, PERIOD, WINDOW, Drift
+from tgkt_edge.runtime.infer.processor import Processor
+from tgkt_edge.runtime.infer.smoothing import Decider
+from tgkt_edge.sensor import PRESETS
 
 EVEN = np.full(3, 1 / 3, np.float32)
 
@@ -244,3 +250,44 @@ def test_altered_statistics_are_refused(watched: Bundle) -> None:
     path.write_text(path.read_text().replace("limit", "limits", 1))
     with pytest.raises(BundleError, match=r"statistics\.json has \d+ bytes"):
         run(watched.path, "nothing")
+
+
+def test_flags_that_are_on_end_when_another_bundle_is_decided_with(known: Statistics) -> None:
+    drift = Drift(known, live=False)
+    assert drift.cleared(1.0) == []
+    noise = np.random.default_rng(0).random((WINDOW, 1, 32, 32), np.float32)
+    raised = changes(drift, [(picture, sure(n), 0.0) for n, picture in enumerate(noise)])
+    assert ("input_drift", True) in [(flag, active) for flag, active, _ in raised]
+    on = {flag for flag, active, _ in raised if active} - {flag for flag, active, _ in raised if not active}
+    ended = drift.cleared(7.0)
+    assert {event.flag for event in ended} == on
+    assert {(event.active, event.time) for event in ended} == {(False, 7.0)}
+
+
+class ThreeClasses(NotedEngine):
+    """A third class that no frame shows."""
+
+    def infer(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        logits, probabilities = super().infer(batch)
+        more = ((0, 0), (0, 1))
+        return np.pad(logits, more, constant_values=-14), np.pad(probabilities, more)
+
+
+def test_a_processor_says_with_the_next_frame_that_flags_of_the_bundle_before_have_ended(
+    known: Statistics,
+) -> None:
+    spec = PRESETS["nir8"]
+    processor = Processor(ThreeClasses(), spec, ("a", "b", "c"), 32, 3, Decider(("a", "b", "c")), known)
+    rng = np.random.default_rng(0)
+
+    def decide(number: int) -> list[tuple[str, bool]]:
+        picture = rng.integers(1, 255, (32, 32), dtype=np.uint8)
+        captured = Captured(picture, number, float(number), "memory")
+        events, _ = processor.decide(Frame(captured, time.perf_counter()))
+        return [(event.flag, event.active) for event in events]
+
+    raised = [event for number in range(WINDOW) for event in decide(number)]
+    assert ("input_drift", True) in raised
+    processor.use(ThreeClasses(), 32, None)
+    assert ("input_drift", False) in decide(WINDOW)
+    assert decide(WINDOW + 1) == []
