@@ -59,9 +59,9 @@ def run_command(
         list[str],
         typer.Option(
             help="Frames: 0, v4l2:///dev/video0, realsense://SERIAL_OR_FILE, openni2://0, depthai://, orbbec://, "
-            "csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH, a folder (searched recursively), a glob, an image or "
-            "a video file, what 'tgkt-edge record' wrote, replay:DIR (the same at its recorded pace). Repeatable with "
-            "names: --camera door=0 --camera hall=rtsp://HOST/PATH are answered by one engine in turn."
+            "csi://0, gst:PIPELINE, rtsp://HOST/PATH, http://HOST/PATH, a folder (searched recursively), a glob, an "
+            "image or a video file, what 'tgkt-edge record' wrote, replay:DIR (the same at its recorded pace). "
+            "Repeatable with names: --camera door=0 --camera hall=rtsp://HOST/PATH are answered by one engine in turn."
         ),
     ],
     precision: Annotated[
