@@ -65,7 +65,7 @@ def quantise(model: Path, ranges: TensorsData, form: str, keep: Collection[str] 
             nodes_to_exclude=[
                 n.name for n in loaded.graph.node if n.op_type == "Conv" and n.name not in quantised
             ]
-            + sorted({*keep, *beside_the_answer(loaded.graph)}),
+            + sorted({*keep, *beside_the_answer(loaded.graph), *sums_of_arithmetic(loaded.graph)}),
             op_types_to_quantize=["Conv", "Add"] if engine else ["Conv", "Relu"],
             extra_options={
                 "ActivationSymmetric": engine,
@@ -93,6 +93,20 @@ def beside_the_answer(graph: onnx.GraphProto) -> set[str]:
         else:
             beside.add(node.name)
     return beside
+
+
+def sums_of_arithmetic(graph: onnx.GraphProto) -> set[str]:
+    """Names of the additions that join no two branches of the network: those of surface normals, before the first
+    convolution, whose terms reach over many orders of magnitude, and those of a constant, such as in the length of a
+    pooled layer. Eight bits of them cost all answers, and TensorRT fuses none of them."""
+    constant = {weight.name for weight in graph.initializer}
+    constant |= {output for node in graph.node if node.op_type == "Constant" for output in node.output}
+    found, before = set(), True
+    for node in graph.node:
+        before = before and node.op_type != "Conv"
+        if node.op_type == "Add" and (before or constant & set(node.input)):
+            found.add(node.name)
+    return found
 
 
 def pool_before_relu(graph: onnx.GraphProto) -> None:

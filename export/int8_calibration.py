@@ -40,7 +40,7 @@ METHODS: dict[str, tuple[type[CalibraterBase], dict[str, Any]]] = {
 MIN_FRAMES = 100
 """Fewer frames than this are warned of: ranges of rare scenes are missed."""
 
-CALIBRATED_OPERATORS = ("Conv", "Add", "MaxPool")
+CALIBRATED_OPERATORS = ("Conv", "Add", "MaxPool", "Relu")
 
 _TOGETHER = 8  # frames whose activations are in memory at once: about 0.1 GB each at 224 pixels
 

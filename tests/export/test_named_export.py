@@ -13,7 +13,7 @@ from torch import nn
 
 from tgkt_edge.export.fp16 import write_fp16
 from tgkt_edge.export.graph import Deployed, export_onnx
-from tgkt_edge.export.int8 import FORMS, quantise
+from tgkt_edge.export.int8 import FORMS, layers, quantise
 from tgkt_edge.export.int8_calibration import calibrate
 from tgkt_edge.export.verify_fp32 import verify_fp32
 from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -85,3 +85,7 @@ def test_a_network_keeps_its_answers(
         eight = answers(tmp_path / f"{form}.onnx", inputs)
         assert np.isfinite(eight).all()
         assert not np.array_equal(eight, reference)
+        # All layers back in float: FP32's answers again, as far as residual additions of eight bits allow.
+        onnx.save_model(quantise(path, ranges, form, layers(model)), tmp_path / f"{form}-float.onnx")
+        near = np.abs(answers(tmp_path / f"{form}-float.onnx", inputs) - reference).max()
+        assert near < 0.3 * spread
