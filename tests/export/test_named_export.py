@@ -85,7 +85,9 @@ def test_a_network_keeps_its_answers(
         eight = answers(tmp_path / f"{form}.onnx", inputs)
         assert np.isfinite(eight).all()
         assert not np.array_equal(eight, reference)
-        # All layers back in float: FP32's answers again, as far as residual additions of eight bits allow.
+        # All layers back in float: what is left of eight bits are the engine form's residual additions.
         onnx.save_model(quantise(path, ranges, form, layers(model)), tmp_path / f"{form}-float.onnx")
         near = np.abs(answers(tmp_path / f"{form}-float.onnx", inputs) - reference).max()
-        assert near < 0.3 * spread
+        assert near <= (
+            1e-4 * spread if form == "int8-cpu" else max(np.abs(eight - reference).max(), 0.3 * spread)
+        )

@@ -15,7 +15,7 @@ from torchvision.models.resnet import Bottleneck
 
 from tgkt_edge.export.fp16 import write_fp16
 from tgkt_edge.export.graph import Deployed, export_onnx
-from tgkt_edge.export.int8 import FORMS, quantise
+from tgkt_edge.export.int8 import FORMS, beside_the_answer, quantise, sums_of_arithmetic
 from tgkt_edge.export.int8_calibration import calibrate
 from tgkt_edge.export.verify_fp32 import verify_fp32
 from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -87,3 +87,15 @@ def test_half_precision_and_eight_bits_go_with_it(
         onnx.save_model(quantise(path, ranges.ranges, form), tmp_path / f"{form}.onnx")
         found = answers(tmp_path / f"{form}.onnx", inputs)
         assert np.corrcoef(found.ravel(), reference.ravel())[0, 1] > 0.8
+
+
+def test_sums_of_arithmetic_stay_in_float(exported: tuple[Deployed, Path]) -> None:
+    """Eight bits are for additions that join two branches: 16 of a ResNet-50, none of the normals or of a length."""
+    graph = onnx.load(str(exported[1])).graph
+    additions = [node.name for node in graph.node if node.op_type == "Add"]
+    joining = set(additions) - sums_of_arithmetic(graph) - beside_the_answer(graph)
+    assert len(joining) == 16
+    convolved = {output for node in graph.node if node.op_type in ("Conv", "Relu") for output in node.output}
+    assert all(
+        set(node.input) <= convolved for node in graph.node if node.name in joining and node.op_type == "Add"
+    )
