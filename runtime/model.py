@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.bundle.signature import open_trusted
 from tgkt_edge.errors import FrameError, IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.monitoring.reference_stats import Statistics, of_bundle
 from tgkt_edge.notes import LOGGER
@@ -49,6 +50,7 @@ def load(
     sensor: str | SensorSpec | None = None,
     lanes: int = 1,
     rebuild: Rebuild | None = None,
+    trust: Sequence[str | Path] = (),
     say: Say = LOGGER.info,
     warn: Say | None = None,
 ) -> Model:
@@ -62,6 +64,7 @@ def load(
             adapted with. The range stays the bundle's.
         lanes: how many classifications run side by side on a CPU, of one core each. 1: one, on all cores.
         rebuild: builds a TensorRT plan where none loads; None: none is built.
+        trust: public keys (.pub); given some, a bundle is refused unless it is signed with one of them.
         say: takes a line on the engine that was chosen. warn: on each one that was skipped; None: ``say`` does.
 
     Raises:
@@ -69,7 +72,10 @@ def load(
         UsageError, ConfigError: (exit 2) no such engine or precision; no such sensor, or one of another kind.
         MissingDependency: (exit 6) a library is not installed.
     """
-    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(Path(bundle))
+    if isinstance(bundle, Bundle) and not trust:
+        opened = bundle
+    else:
+        opened = open_trusted(bundle.path if isinstance(bundle, Bundle) else Path(bundle), trust)
     spec = Camera("", sensor=sensor).spec(opened.sensor)
     statistics = of_bundle(opened)
     loaded = open_engine(opened, precision, engine, say=say, warn=warn, rebuild=rebuild, lanes=lanes)

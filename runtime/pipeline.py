@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TextIO
 
-from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.bundle.signature import open_trusted
 from tgkt_edge.errors import UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.monitoring.reference_stats import Statistics as AdaptationStatistics
@@ -53,6 +53,7 @@ def run(
     retry: Retry | None = None,
     sinks: Sequence[str] = (),
     token: str | None = None,
+    trust: Sequence[Path | str] = (),
     smooth: float = 0.0,
     min_confidence: float = 0.0,
     evidence: bool = False,
@@ -80,10 +81,10 @@ def run(
     check_choices(top_k, drop)
     cameras = cameras_of(camera, sensor, times)
     rules = watch_rules(
-        Path(bundle), watch, update_gates, update_frames, update_poll, engine, precision, cameras[0]
+        Path(bundle), watch, update_gates, update_frames, update_poll, engine, precision, cameras[0], trust
     )
     # A link is followed once: all files are then of one bundle.
-    found = Bundle.open(Path(bundle) if rules is None else Path(os.path.realpath(bundle)))
+    found = open_trusted(Path(bundle) if rules is None else Path(os.path.realpath(bundle)), trust)
     Decider(found.classes, smooth, min_confidence)  # refuses what it does not take, before anything is opened
     specs = [one.spec(found.sensor) for one in cameras]
     line = LiveLine(sys.stderr if log is None else log)

@@ -89,7 +89,8 @@ LAYERS = (
     ("export_options",),
     ("runtime.engines", "train"),
     ("export", "runtime"),
-    ("evaluation.evaluate", "evaluation.verify", "demo", "doctor"),
+    ("evaluation.compare_page",),
+    ("evaluation.compare", "evaluation.evaluate", "evaluation.verify", "demo", "doctor"),
     ("benchmark",),
     ("api",),
     ("tgkt_edge",),  # the public functions

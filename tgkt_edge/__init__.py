@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from tgkt_edge.api.export import export
     from tgkt_edge.api.run import run
     from tgkt_edge.bundle.inspect_bundle import inspect
+    from tgkt_edge.bundle.signature import generate_key, sign_bundle, verify_signature
     from tgkt_edge.data.check.check import check_data
     from tgkt_edge.data.public.prepare import prepare
     from tgkt_edge.errors import TgktEdgeError
+    from tgkt_edge.evaluation.compare import compare
     from tgkt_edge.evaluation.evaluate import evaluate
     from tgkt_edge.evaluation.verify import verify
     from tgkt_edge.runtime.model import Model, load
@@ -63,10 +65,12 @@ __all__ = [
     "audit",
     "benchmark",
     "check_data",
+    "compare",
     "demo",
     "doctor",
     "evaluate",
     "export",
+    "generate_key",
     "import_data",
     "import_source",
     "inspect",
@@ -76,7 +80,9 @@ __all__ = [
     "prepare",
     "record",
     "run",
+    "sign_bundle",
     "verify",
+    "verify_signature",
 ]
 
 _HOMES = {
@@ -90,7 +96,9 @@ _HOMES = {
     "adapt": "tgkt_edge.api.adapt",
     "audit": "tgkt_edge.api.audit",
     "check_data": "tgkt_edge.data.check.check",
+    "compare": "tgkt_edge.evaluation.compare",
     "evaluate": "tgkt_edge.evaluation.evaluate",
+    "generate_key": "tgkt_edge.bundle.signature",
     "import_data": "tgkt_edge.runtime.recorder.import_data",
     "import_source": "tgkt_edge.train.source_import.import_source",
     "inspect": "tgkt_edge.bundle.inspect_bundle",
@@ -100,7 +108,9 @@ _HOMES = {
     "prepare": "tgkt_edge.data.public.prepare",
     "record": "tgkt_edge.runtime.recorder.record",
     "run": "tgkt_edge.api.run",
+    "sign_bundle": "tgkt_edge.bundle.signature",
     "verify": "tgkt_edge.evaluation.verify",
+    "verify_signature": "tgkt_edge.bundle.signature",
 }
 
 _CALLABLE_PACKAGES = ("benchmark", "demo", "doctor", "export")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from tgkt_edge import __version__
-from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.bundle.signature import open_trusted
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.runtime.engines.base import Engine
@@ -76,6 +76,7 @@ def predict(
     batch: int | None = None,
     sensor: str | None = None,
     overwrite: bool = False,
+    trust: Sequence[Path | str] = (),
     live: bool = True,
     log: TextIO | None = None,
 ) -> PredictSummary:
@@ -92,6 +93,7 @@ def predict(
         batch: frames in one call of the engine; None: on a GPU many, on a CPU one on each core. With 1 every
             probability is the very one that ``run`` gives.
         overwrite: replace a table that is there.
+        trust: public keys; given some, a bundle is refused unless it is signed with one of them.
         live: show how far it is. log: takes that and the summary instead of stderr.
 
     Returns:
@@ -119,7 +121,7 @@ def predict(
     with (
         StopRequest() as stop,
         load(
-            Bundle.open(Path(bundle)),
+            open_trusted(Path(bundle), trust),
             engine=engine,
             precision=precision,
             sensor=sensor,

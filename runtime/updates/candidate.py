@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.bundle.signature import open_trusted
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError
 from tgkt_edge.monitoring.input_distance import describe
 from tgkt_edge.runtime.engines.base import Engine
@@ -48,19 +48,21 @@ def load_beside(
     engine: str,
     precision: str,
     sensor: str | SensorSpec | None = None,
+    trust: Sequence[Path | str] = (),
 ) -> Model:
     """Load a bundle while ``old`` answers.
 
     Args:
         path: its folder, resolved: a link may change meanwhile.
         spec: the SensorSpec of the bundle that ``old`` is of.
-        engine, precision, sensor: see :func:`tgkt_edge.runtime.model.load`.
+        engine, precision, sensor, trust: see :func:`tgkt_edge.runtime.model.load`.
 
     Raises:
-        IncompatibleError: (exit 4) it is damaged, of other classes or another sensor, or there is too little memory.
+        IncompatibleError: (exit 4) it is damaged, not signed with one of the trusted keys, of other classes or
+            another sensor, or there is too little memory.
         TgktEdgeError: whatever :func:`tgkt_edge.runtime.model.load` raises.
     """
-    bundle = Bundle.open(path)
+    bundle = open_trusted(path, trust)
     if tuple(bundle.classes) != old.classes:
         raise IncompatibleError(
             f"its classes are {', '.join(bundle.classes)}, not {', '.join(old.classes)}: records would change their "

@@ -25,6 +25,7 @@ class Rules:
         frames: newest frames that both are compared on.
         poll: seconds between two looks at ``path``.
         patience: seconds that are waited for so many frames; then those that are there have to do.
+        trust: public keys, of which one must have signed it; none: it needs no signature.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class Rules:
     frames: int = 32
     poll: float = 0.5
     patience: float = 10.0
+    trust: tuple[Path | str, ...] = ()
 
 
 def watch_rules(
@@ -46,11 +48,12 @@ def watch_rules(
     engine: str,
     precision: str,
     camera: Camera,
+    trust: Sequence[Path | str] = (),
 ) -> Rules | None:
     """The rules of a run; None: it does not watch its bundle.
 
     Args:
-        camera: the first; one without a name has the sensor of the run.
+        camera: the first; one without a name has the sensor of the run. trust: see :class:`Rules`.
 
     Raises:
         UsageError: (exit 2) a gate that is none, gates without ``watch``, a number of frames out of range.
@@ -65,4 +68,4 @@ def watch_rules(
             )
         return None
     sensor = None if camera.name else camera.sensor
-    return Rules(path, engine, precision, sensor, parsed, frames, poll)
+    return Rules(path, engine, precision, sensor, parsed, frames, poll, trust=tuple(trust))

@@ -212,6 +212,7 @@ class Updater:
                 engine=rules.engine,
                 precision=rules.precision,
                 sensor=rules.sensor,
+                trust=rules.trust,
             )
             comparison = compare(self.model, model, self._frames(), self._sensors)
             why = "; ".join(filter(None, (gate.failed(comparison) for gate in gates)))

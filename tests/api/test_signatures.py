@@ -40,11 +40,15 @@ def commands() -> dict[str, Any]:
     top: Any = typer.main.get_command(app)
     found = dict(top.commands)
     data = found.pop("data")
+    bundle = found.pop("bundle")
     found.pop("source")  # its options are one object of the function: ImportOptions
     return found | {
         "prepare": data.commands["prepare"],
         "check_data": data.commands["check"],
         "import_data": data.commands["import"],
+        "sign_bundle": bundle.commands["sign"],
+        "verify_signature": bundle.commands["verify"],
+        "generate_key": bundle.commands["keygen"],
     }
 
 
@@ -63,7 +67,7 @@ def plain(value: Any) -> Any:
 
 def test_every_command_has_a_function() -> None:
     assert set(commands()) <= set(tgkt_edge.__all__)
-    assert len(commands()) == 15
+    assert len(commands()) == 19
 
 
 @pytest.mark.parametrize("name", sorted(commands()))

@@ -13,8 +13,8 @@ from tgkt_edge.cli.main import app
 
 GROUPS = {
     "Adapt": ["demo", "record", "adapt", "data", "source"],
-    "Check": ["evaluate", "audit"],
-    "Export": ["export", "verify"],
+    "Check": ["evaluate", "audit", "compare"],
+    "Export": ["export", "verify", "bundle"],
     "Run": ["run", "predict"],
     "Look after": ["doctor", "inspect", "benchmark"],
 }

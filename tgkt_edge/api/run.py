@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.errors import UsageError
 from tgkt_edge.notes import log_progress
 from tgkt_edge.trt.monitor import ProgressShown, nothing_shown
 
@@ -36,6 +37,7 @@ def run(
     update_frames: int = 32,
     sinks: Sequence[str] = (),
     token: str | None = None,
+    trust: Sequence[Path | str] = (),
     max_retries: int | None = None,
     wait: float = 0.0,
     loop: bool = False,
@@ -77,6 +79,7 @@ def run(
         update_frames: newest frames that both are compared on.
         sinks: URIs, see :func:`tgkt_edge.runtime.sinks.open_sink`; none given, or ``jsonl:-`` among them: stdout.
         token: what viewers of an ``http://`` sink must present.
+        trust: public keys (.pub); given some, a bundle is refused unless it is signed with one of them.
         max_retries: give up a lost camera after so many failures in a row; None: never.
         wait: seconds to wait for a camera that is not there at the start.
         loop: repeat a recording indefinitely.
@@ -97,6 +100,11 @@ def run(
             gave not one frame that could be classified. The summary of what was answered until then is written.
         MissingDependency: (exit 6) OpenCV or the engine's library is not installed.
     """
+    if rebuild and trust:
+        raise UsageError(
+            "`rebuild=True` changes the bundle, and its signature no longer holds: leave `trust` out, or "
+            "build the plan where the bundle is signed"
+        )
     from tgkt_edge.runtime.capture.retry import Retry
     from tgkt_edge.runtime.pipeline import run as classify
     from tgkt_edge.trt.rebuild import rebuild_plan
@@ -119,6 +127,7 @@ def run(
         retry=Retry(limit=max_retries, wait=wait),
         sinks=sinks,
         token=token,
+        trust=trust,
         smooth=smooth,
         min_confidence=min_confidence,
         evidence=evidence,

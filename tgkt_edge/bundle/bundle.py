@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from tgkt_edge.bundle.onnx_file import MAPS
 from tgkt_edge.errors import BundleError, ConfigError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.atomic import sha256_of, write_json
+from tgkt_edge.notes import note
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
 
@@ -30,6 +32,9 @@ SCHEMA = 1
 """Version of manifest.json. A reader refuses a larger one."""
 
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.json.sig"
+"""Signatures over the manifest (:mod:`tgkt_edge.bundle.signature`), which cannot name them."""
+
 STATISTICS = "statistics.json"
 """What the adaptation frames and the answers to them were like (:mod:`tgkt_edge.monitoring.reference_stats`); older
 bundles lack it."""
@@ -69,6 +74,7 @@ class Bundle:
         maps: rows and columns of the output ``maps``; None: its graphs have none.
         raw: input of the graphs that take raw counts: ``name``, ``dtype``, ``height``, ``width``, ``outputs``; empty:
             there are none.
+        opened_digest: SHA-256 of the bytes of the manifest that was opened; empty: none was.
     """
 
     path: Path
@@ -82,6 +88,7 @@ class Bundle:
     maps: tuple[int, int] | None = None
     raw: Mapping[str, Any] = field(default_factory=dict)
     tool_version: str = __version__
+    opened_digest: str = field(default="", compare=False)
 
     @classmethod
     def open(cls, path: Path) -> Bundle:
@@ -99,7 +106,8 @@ class Bundle:
                     f"{redacted(str(path))} {what}: expected a bundle folder with {MANIFEST}, as 'tgkt-edge export RUN "
                     "-o BUNDLE' writes"
                 )
-            values = json.loads(manifest.read_text(encoding="utf-8"))
+            data = manifest.read_bytes()
+            values = json.loads(data.decode("utf-8"))
             if not isinstance(values, dict):
                 raise ValueError(f"holds a {type(values).__name__}, not an object")
         except OSError as error:
@@ -127,6 +135,7 @@ class Bundle:
                 maps=grid_of(values.get("maps")),
                 raw=raw_of(values.get("raw")),
                 tool_version=values["tool"]["version"],
+                opened_digest=hashlib.sha256(data).hexdigest(),
             )
         except (KeyError, TypeError, ConfigError) as error:
             what = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
@@ -246,7 +255,7 @@ class Bundle:
         files = {
             file.relative_to(self.path).as_posix(): {"sha256": sha256_of(file), "bytes": file.stat().st_size}
             for file in sorted(self.path.rglob("*"))
-            if file.is_file() and file != self.path / MANIFEST
+            if file.is_file() and file not in (self.path / MANIFEST, self.path / SIGNATURE)
         }
         return dataclasses.replace(self, files=files)._write_manifest()
 
@@ -285,4 +294,7 @@ class Bundle:
             **({"calibration": dict(self.calibration)} if self.calibration else {}),
         }
         write_json(self.path / MANIFEST, finite(manifest))
+        if (self.path / SIGNATURE).exists():
+            (self.path / SIGNATURE).unlink()
+            note(f"{self.path} was signed and is changed now: sign it again (tgkt-edge bundle sign)")
         return self

@@ -18,6 +18,8 @@ from tgkt_edge import __version__
 from tgkt_edge.cli.adapt import adapt_command
 from tgkt_edge.cli.audit import audit_command
 from tgkt_edge.cli.benchmark import benchmark_command
+from tgkt_edge.cli.bundle import bundle_app
+from tgkt_edge.cli.compare import compare_command
 from tgkt_edge.cli.data import data_app
 from tgkt_edge.cli.demo import demo_command
 from tgkt_edge.cli.doctor import doctor_command
@@ -132,6 +134,7 @@ for _name, _panel, _function, _short in (
     ("adapt", "Adapt", adapt_command, "Train a network for the sensor, without labels."),
     ("evaluate", "Check", evaluate_command, "Measure accuracy on labelled frames."),
     ("audit", "Check", audit_command, "Label a few frames by hand: accuracy with an interval."),
+    ("compare", "Check", compare_command, "Show where two bundles answer differently."),
     ("export", "Export", export_command, "Write a verified bundle, or build its TensorRT plans."),
     ("verify", "Export", verify_command, "Check a bundle and its precisions on this machine."),
     ("run", "Run", run_command, "Classify the frames of a camera or recording."),
@@ -156,6 +159,13 @@ app.add_typer(
     cls=CommandGroup,
     short_help="Import an RGB classifier of another program.",
     rich_help_panel="Adapt",
+)
+app.add_typer(
+    bundle_app,
+    name="bundle",
+    cls=CommandGroup,
+    short_help="Sign bundles, and check who signed them.",
+    rich_help_panel="Export",
 )
 
 

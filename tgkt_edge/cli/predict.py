@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tgkt_edge.cli.bundle import TrustOption
 from tgkt_edge.cli.log import is_quiet
 from tgkt_edge.errors import EXIT_INTERRUPTED
 
@@ -41,6 +42,7 @@ def predict_command(
         str | None, typer.Option(help="How these frames are written, if not as the adapted ones.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there.")] = False,
+    trust: TrustOption = None,
     live: Annotated[bool, typer.Option(help="Show on stderr how far it is, and how long it takes.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout.")] = False,
 ) -> None:
@@ -49,6 +51,7 @@ def predict_command(
 
     summary = predict(
         bundle, source, out, precision=precision, engine=engine, batch=batch, sensor=sensor, overwrite=overwrite,
+        trust=trust or (),
         live=live and not is_quiet(),
     )  # fmt: skip
     if as_json:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from tgkt_edge.cli.bundle import TrustOption
 from tgkt_edge.cli.log import is_quiet
 from tgkt_edge.errors import EXIT_INTERRUPTED, TgktEdgeError
 
@@ -155,6 +156,7 @@ def run_command(
     token: Annotated[
         str | None, typer.Option(help="What viewers of an http sink must present.", envvar="TGKT_EDGE_TOKEN")
     ] = None,
+    trust: TrustOption = None,
     max_retries: Annotated[
         int | None,
         typer.Option(help="Give up a lost camera after so many failures in a row (default: never)."),
@@ -191,6 +193,7 @@ def run_command(
         update_frames=update_frames,
         sinks=sink or (),
         token=token,
+        trust=trust or (),
         max_retries=max_retries,
         wait=wait,
         loop=loop,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tgkt_edge.cli.bundle import TrustOption
 from tgkt_edge.cli.flags import as_flags
 
 
@@ -27,6 +28,7 @@ def verify_command(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Go on without frames that cannot be used.")
     ] = False,
+    trust: TrustOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
 ) -> None:
     """Check a bundle's files, and compare its precisions with fp32 on this machine. Exit 3: one loses too much."""
@@ -34,7 +36,7 @@ def verify_command(
 
     result = verify(
         bundle, frames=frames, labels=labels, precisions=precision, engine=engine, max_drop=max_drop,
-        skip_bad=skip_bad,
+        skip_bad=skip_bad, trust=trust or (),
     )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(result))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.bundle.bundle import MODEL_FILES, RAW_FILES, Bundle
+from tgkt_edge.bundle.signature import open_trusted
 from tgkt_edge.data.loading import load_frames, load_labelled_frames
 from tgkt_edge.data.raw_frames import load_raw_frames
 from tgkt_edge.errors import GateError, UsageError
@@ -34,6 +35,7 @@ def verify(
     engine: str = "auto",
     max_drop: float = MAX_DROP,
     skip_bad: bool = False,
+    trust: Sequence[Path | str] = (),
 ) -> dict[str, Any]:
     """Check every file of a bundle, then compare each precision with FP32 on this machine.
 
@@ -46,6 +48,7 @@ def verify(
         max_drop: accuracy that a precision may lose against FP32; without labels, share of frames whose class may
             change.
         skip_bad: go on without frames that cannot be used.
+        trust: public keys; given some, a bundle is refused unless it is signed with one of them.
 
     Returns:
         ``{"bundle", "frames", "files", "engines": {precision: name}, "why": {precision: [line]},
@@ -60,7 +63,7 @@ def verify(
     """
     if not 0 <= max_drop <= 1:
         raise UsageError(f"`max_drop={max_drop:g}`: expected a share from 0 to 1")
-    opened = Bundle.open(Path(bundle))
+    opened = open_trusted(Path(bundle), trust)
     for name in opened.files:
         opened.file(name)
     inputs, truth = real_inputs(opened, frames, labels, skip_bad)

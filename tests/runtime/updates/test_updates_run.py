@@ -360,3 +360,25 @@ def test_gates_need_a_bundle_that_is_watched(depth_bundle: Bundle, tmp_path: Pat
         pipeline.run(depth_bundle.path, str(tmp_path), update_gates=["agreement>=0.7"])
     with pytest.raises(UsageError, match=r"`update_frames=0`: expected 1 to 1000"):
         pipeline.run(depth_bundle.path, str(tmp_path), watch=True, update_frames=0)
+
+
+def test_with_a_trusted_key_only_a_signed_update_is_taken(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    from tgkt_edge.bundle.signature import generate_key, sign_bundle
+
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for key in (ours, theirs):
+        generate_key(key)
+    run = Watching(tmp_path / "w", trust=[tmp_path / "ours.pub"])
+    sign_bundle(run.folder / "bedroom", ours)
+    sign_bundle(run.folder / "office", theirs)
+    with run:
+        for name, words in (("kitchen", "is not signed"), ("office", "none of the trusted keys")):
+            event = run.offer(name)
+            assert event["state"] == "refused"
+            assert words in event["detail"]
+        run.wait_for_label("bedroom")
+        count = len(run.updates)
+        sign_bundle(run.folder / "office", ours)  # the link still leads there
+        assert run.next_update(count, "the signature")["state"] == "accepted"
+        run.wait_for_label("office")
