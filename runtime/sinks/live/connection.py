@@ -51,6 +51,11 @@ class Connection:
         if not answering and self._more:  # what came meanwhile begins another request
             self.asking()
 
+    async def cut(self) -> None:
+        """End the connection now; returns when the server knows."""
+        self._transport.abort()
+        await asyncio.sleep(0)
+
     def forget(self) -> None:
         """Wait for nothing any more."""
         if self._deadline is not None:
@@ -104,6 +109,8 @@ class Connections:
     def watching(self, app: App) -> App:
         """``app``, whose requests tell the connection they came by when they are whole and when they are answered."""
 
+        broken: type[Exception] = require("h11", "sinks", "`sinks=http://`").LocalProtocolError
+
         async def watched(
             scope: Messages,
             receive: Callable[[], Awaitable[Messages]],
@@ -128,6 +135,8 @@ class Connections:
                 connection.answering(True)
             try:
                 await app(scope, received, send)
+            except broken:  # what follows the request is none, so that nothing can be answered any more
+                await connection.cut()
             finally:
                 connection.answering(False)
                 if not whole:  # answered without its body, which is still to come
