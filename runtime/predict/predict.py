@@ -13,7 +13,7 @@ from typing import Any, Literal, TextIO
 
 from tgkt_edge import __version__
 from tgkt_edge.bundle.signature import open_trusted
-from tgkt_edge.errors import SourceLostError, UsageError
+from tgkt_edge.errors import SourceLostError, TgktEdgeError, UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.engines.onnxruntime import lanes_for_files
@@ -60,6 +60,8 @@ class PredictSummary:
         """One line for people."""
         before = f", {self.resumed} of them from before" if self.resumed else ""
         what = f"{self.out}: {self.frames} rows ({self.bad} without an answer{before})"
+        if self.stopped == "end" and self.frames == self.resumed:
+            return what
         rate = f" in {self.seconds:.1f} s: {self.fps:.1f} frames/s, {self.engine}, batch {self.batch}"
         if self.stopped != "end":
             return f"{what}{rate}; {self.stopped}: the same command goes on at frame {self.frames}"
@@ -212,7 +214,13 @@ def _publish(journal: Journal, model: Model, job: dict[str, Any]) -> None:
     journal.finish()
     publish: Callable[[], None] = partial(os.replace, journal.partial, journal.out)
     if journal.out.suffix.lower() == ".parquet":
-        write_parquet(journal.partial, journal.out, model.classes, job)
+        try:
+            write_parquet(journal.partial, journal.out, model.classes, job)
+        except TgktEdgeError as error:
+            raise TgktEdgeError(
+                f"{error} All {journal.rows} rows are in {journal.partial.name}: make room, then the same command "
+                f"makes the table of them."
+            ) from error
         publish = partial(journal.partial.unlink, missing_ok=True)
     try:
         publish()

@@ -17,7 +17,7 @@ from tests.support.cli import cli_command, cli_environment
 from tests.support.images import make_frames, save_frames
 from tests.support.waiting import wait_until
 from tgkt_edge.bundle.bundle import Bundle
-from tgkt_edge.errors import UsageError
+from tgkt_edge.errors import TgktEdgeError, UsageError
 
 
 @pytest.fixture
@@ -125,6 +125,28 @@ def test_a_full_disk_is_said_and_what_is_whole_stays(
     assert rows > 100
     summary = tgkt_edge.predict(depth_bundle.path, str(many), out, live=False)
     assert (summary.resumed, summary.frames) == (rows, 3000)
+
+
+def test_a_disk_that_has_room_for_the_rows_but_not_for_the_parquet(
+    tmp_path: Path, depth_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    folder, out = save_frames(tmp_path / "f", make_frames(4)), tmp_path / "t.parquet"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.setattr(
+        "tgkt_edge.runtime.predict.parquet.GROUP", 1
+    )  # so that the Parquet is the larger file
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    try:
+        with pytest.raises(TgktEdgeError, match=r"All 4 rows are in t\.parquet\.partial: make room"):
+            tgkt_edge.predict(depth_bundle.path, str(folder), out, live=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not out.exists()
+    summary = tgkt_edge.predict(depth_bundle.path, str(folder), out, live=False)
+    assert (summary.resumed, summary.frames) == (4, 4)
+    assert out.exists()
+    assert not (tmp_path / "t.parquet.partial").exists()
 
 
 def test_a_size_that_was_pinned_stays_so_when_it_goes_on(tmp_path: Path, depth_bundle: Bundle) -> None:
