@@ -241,9 +241,13 @@ def test_the_bundle_before_is_called_back_with_the_token_only(tmp_path: Path) ->
         assert post("", **bearer) == 202  # look at the link now: it still leads to the other
         again = run.next_update(3, "the link's bundle")
         assert (again["state"], again["bundle"]) == ("accepted", Bundle.open(tmp_path / "kitchen").digest)
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-            connection.request("GET", "/api/info", headers=bearer)
-            assert json.loads(connection.getresponse().read())["bundle"] == again["bundle"]
+
+        def shown() -> str:
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+                connection.request("GET", "/api/info", headers=bearer)
+                return str(json.loads(connection.getresponse().read())["bundle"])
+
+        wait_until(lambda: shown() == again["bundle"], "the page, which has a thread of its own")
     run.check_order()
 
 
