@@ -19,7 +19,7 @@ from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.cli.main import app
 from tgkt_edge.errors import BundleError, DataError, UsageError
 from tgkt_edge.evaluation.accuracy_gate import network_inputs
-from tgkt_edge.evaluation.verify import check, verify
+from tgkt_edge.evaluation.verify import check, describe, verify
 from tgkt_edge.export.export import export
 
 SIZE = 32
@@ -41,9 +41,12 @@ def edited(several: Bundle, tmp_path: Path) -> Bundle:
     shutil.copytree(several.path, tmp_path / "edited")
     path = tmp_path / "edited" / "model.fp16.onnx"
     model = onnx.load(str(path))
-    gemm = next(node for node in model.graph.node if node.op_type == "Gemm")
-    weight = next(w for w in model.graph.initializer if w.name == gemm.input[1])
-    weight.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(weight), weight.name))
+    classes = {"Gemm", "MatMul"}  # for the logits, and at every place for the maps
+    names = {name for node in model.graph.node if node.op_type in classes for name in node.input}
+    weights = [w for w in model.graph.initializer if w.name in names and len(w.dims) == 2]
+    assert len(weights) == 2
+    for weight in weights:
+        weight.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(weight), weight.name))
     onnx.save_model(model, path)
     return Bundle.open(tmp_path / "edited").write()
 
@@ -76,6 +79,23 @@ def test_a_precision_that_answers_otherwise_exits_3(edited: Bundle, data: Path) 
     assert result["verification"]["fp32"]["passed"]
     assert "fp16 did not pass on 12 real frames" in done.stderr
     check(verify(edited.path, frames=data / "target", precisions=["fp16"], max_drop=1))  # allowed: no error
+
+
+def test_maps_that_contradict_the_logits_do_not_pass_whatever_is_allowed(
+    several: Bundle, data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(several.path, tmp_path / "torn")
+    path = tmp_path / "torn" / "model.fp16.onnx"
+    model = onnx.load(str(path))
+    gemm = next(node for node in model.graph.node if node.op_type == "Gemm")
+    weight = next(w for w in model.graph.initializer if w.name == gemm.input[1])
+    weight.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(weight), weight.name))
+    onnx.save_model(model, path)
+    torn = Bundle.open(tmp_path / "torn").write()
+    result = verify(torn.path, frames=data / "target", precisions=["fp16"], max_drop=1)
+    assert not result["passed"]
+    assert result["verification"]["fp16"]["maps_difference"] > 0.01
+    assert any("fp16: the maps of evidence do not add up to the logits" in line for line in describe(result))
 
 
 def test_without_frames_it_says_that_nothing_was_compared(several: Bundle) -> None:

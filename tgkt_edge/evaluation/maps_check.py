@@ -47,10 +47,23 @@ def check_maps(
     found = maps_difference(engine, inputs)
     if found is None:
         return {}
-    allowed = ALLOWED_FP16 if precision == "fp16" else ALLOWED
-    if not found <= allowed:  # "not <=" so that NaN fails
-        raise GateError(
-            f"{where}: the maps of evidence do not add up to the logits: they differ by {found:.3g} of the largest "
-            f"logit, allowed are {allowed:g}. Export without them: `maps=False`."
-        )
+    if not add_up(found, precision):
+        raise GateError(f"{where}: {complaint(found, precision)}. Export without them: `maps=False`.")
     return {"maps_difference": found}
+
+
+def add_up(difference: float, precision: str) -> bool:
+    """Whether maps that differ so much are what they should be; NaN is not."""
+    return difference <= _allowed(precision)
+
+
+def complaint(difference: float, precision: str) -> str:
+    """What is wrong with maps that do not :func:`add_up`, in words."""
+    return (
+        f"the maps of evidence do not add up to the logits: they differ by {difference:.3g} of the largest logit, "
+        f"allowed are {_allowed(precision):g}"
+    )
+
+
+def _allowed(precision: str) -> float:
+    return ALLOWED_FP16 if precision == "fp16" else ALLOWED

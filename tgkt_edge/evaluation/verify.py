@@ -17,7 +17,7 @@ from tgkt_edge.errors import GateError, UsageError
 from tgkt_edge.evaluation import MAX_DROP
 from tgkt_edge.evaluation.accuracy_gate import GATE_FRAMES, ask, compare, network_inputs
 from tgkt_edge.evaluation.engine_timing import time_engines
-from tgkt_edge.evaluation.maps_check import check_maps
+from tgkt_edge.evaluation.maps_check import add_up, complaint, maps_difference
 from tgkt_edge.evaluation.raw_check import RAW_FRAMES, check_raw, raw_name
 from tgkt_edge.evaluation.tables import table
 from tgkt_edge.preprocess import resize_side
@@ -92,12 +92,13 @@ def verify(
         for name in names:
             found = reference if name == "fp32" else ask(engines[name], inputs)
             measured = compare(reference, found, truth)
-            passed = measured.passes(max_drop)
+            of_maps = maps_difference(engines[name], inputs)
+            passed = measured.passes(max_drop) and (of_maps is None or add_up(of_maps, name))
             result["passed"] = result["passed"] and passed
             result["verification"][name] = {
                 "against": "fp32", **measured.to_dict(), "drop": measured.drop, "max_drop": max_drop, "passed": passed,
                 "ms": ms[name], "ms_fp32": ms["fp32"], "speed": ms["fp32"] / ms[name],
-                **check_maps(engines[name], inputs, name, engines[name].name),
+                **({} if of_maps is None else {"maps_difference": of_maps}),
             }  # fmt: skip
         if frames is not None:
             raws = [name for name in names if name in opened.raw_precisions]
@@ -145,7 +146,10 @@ def describe(result: dict[str, Any]) -> list[str]:
         ]
     lines += table(result["verification"])
     for name, found in result["verification"].items():
-        if not found["passed"]:
+        difference = found.get("maps_difference")
+        if difference is not None and not add_up(difference, name):
+            lines.append(f"{name}: {complaint(difference, name)}")
+        elif not found["passed"]:
             lines.append(
                 f"{name} loses {found['drop']:.2%} (same class on {found['top1_agreement']:.1%}), "
                 f"`max_drop` allows {found['max_drop']:.2%}, and twice that to change class"
