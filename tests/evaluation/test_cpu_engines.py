@@ -56,6 +56,7 @@ def test_what_is_not_kept(bundle: Bundle, cache: Path) -> None:
     remember(bundle, rows([10], []))  # did not run
     remember(bundle, rows([10], [5])[:1])
     assert openvino_is_faster(bundle, "fp32") is None
+    assert not cache.parent.exists()  # nor is a file made for nothing
 
 
 def test_another_file_processor_or_version_was_not_measured(

@@ -53,10 +53,12 @@ def remember(bundle: Bundle, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         (row["precision"], row["engine"]): row["round_medians_ms"] for row in rows if row["batch"] == 1
     }
     known, lines = _read(path), []
+    measured = False
     for precision in MODEL_FILES:
         ours, theirs = medians.get((precision, "cpu")), medians.get((precision, "openvino"))
         if not ours or not theirs or statistics.median(ours) < LEAST_MS:
             continue
+        measured = True
         ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=False))
         key = _key(bundle, precision)
         before = known.pop(key, 1.0)
@@ -66,6 +68,8 @@ def remember(bundle: Bundle, rows: Sequence[Mapping[str, Any]]) -> list[str]:
             lines.append(
                 f"{precision}: OpenVINO is {ratio:.2f} times as fast as ONNX Runtime here; `engine=auto` takes {taken}"
             )
+    if not measured:  # nothing is written that nobody needs
+        return []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, dict(list(known.items())[-MOST:]))
