@@ -112,7 +112,7 @@ def test_a_damaged_bundle_is_exit_4_whatever_is_asked_for(measure: Measure, bund
     ("arguments", "code", "message"),
     [
         (["--precision", "int8"], 4, "holds no int8 model; it has: fp32, fp16, int8-cpu"),
-        (["--engine", "openvino"], 2, "--engine openvino: unknown; expected one of auto, "),
+        (["--engine", "tflite"], 2, "--engine tflite: unknown; expected one of auto, "),
         (["--batch", "0"], 2, "--batch 0: expected at least 1"),
         (["--rounds", "0"], 2, "--rounds 0: expected at least 1"),
         (["--threads", "0"], 2, "--threads 0: expected at least 1"),
