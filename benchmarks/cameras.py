@@ -141,6 +141,8 @@ def measure(bundle: Path, cameras: Sequence[Sequence[str]], seconds: float, more
             memory = sum(map(pss, processes))
     records = [json.loads(line) for old, new in zip(first, last, strict=True) for line in new[len(old) :]]
     records = [record for record in records if "label" in record]
+    if not records:
+        raise SystemExit(f"not one decision in the second half of {seconds:g} s: give more --seconds")
     names = [record["camera"] for record in records]
     counts = [names.count(name) for name in set(names)]
     ages = sorted(record["ms"]["total"] for record in records)
