@@ -1,6 +1,6 @@
 """Images per second of each training stage against a bare loop of the same forward and backward passes.
 
-    python benchmarks/train_overhead.py [--size 112] [--batch 32] [--rounds 3] [--precision fp32]
+    python benchmarks/train_overhead.py [--size 112] [--batch 32] [--rounds 3] [--precision fp32] [--json FILE]
 
 The bare loop repeats, on one resident batch, only what the stage must compute: no data, no augmentation, no optimiser,
 no logging. Stage and bare loop alternate within one process; printed is the median of each and their ratio. Passes:
@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -51,6 +53,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument(
+        "--compile", action="store_true", help="the bare loop of source by torch.compile, alone"
+    )
+    parser.add_argument("--json", type=Path, help="file for the figures, written after each stage")
     args = parser.parse_args()
     flags = {"image_size": args.size, "batch": args.batch, "device": args.device, "precision": args.precision}
     config = build_config(
@@ -78,10 +84,12 @@ def main() -> None:
     x = normalise(torch.rand(args.batch, 3, args.size, args.size, device=compute.device))
     both = torch.cat([x, x]).contiguous(memory_format=torch.channels_last)
 
+    network = torch.compile(learner) if args.compile else learner
+
     def bare_source() -> None:
         for _ in range(args.epochs * args.steps):
             with compute.autocast():
-                loss = learner(x).float().sum()
+                loss = network(x).float().sum()
             loss.backward()
 
     def bare_tgmb() -> None:
@@ -127,9 +135,13 @@ def main() -> None:
         f"{compute.device} {compute.precision}, {args.size} pixels, "
         f"batch {args.batch}, {args.rounds} rounds of {args.epochs} epochs of {n} images"
     )
+    if args.compile:
+        stages = {"source": (bare_source, bare_source)}
+    figures: dict[str, dict[str, float | None]] = {}
     print(f"{'stage':<8}{'stage img/s':>14}{'bare img/s':>14}{'ratio':>8}")
     for name, (stage, bare) in stages.items():
         seconds: dict[str, list[float]] = {"stage": [], "bare": []}
+        compute.reset_memory()
         for turn in range(args.rounds + 1):
             for key, work in (("stage", stage), ("bare", bare)):
                 start = time.perf_counter()
@@ -143,6 +155,9 @@ def main() -> None:
             f"{name:<8}{rate['stage']:>14.1f}{rate['bare']:>14.1f}{rate['stage'] / rate['bare']:>8.3f}",
             flush=True,
         )
+        figures[name] = {**rate, "peak_bytes": compute.peak_memory()}
+        if args.json:
+            args.json.write_text(json.dumps(figures))
 
 
 if __name__ == "__main__":
