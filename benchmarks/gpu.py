@@ -286,7 +286,7 @@ def machine(device: str) -> dict[str, Any]:
     """What the figures are of."""
     import torch
 
-    about = {
+    about: dict[str, Any] = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": device,

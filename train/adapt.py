@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from tgkt_edge.config import AdaptConfig
-from tgkt_edge.errors import ConfigError, IncompatibleError, UsageError
+from tgkt_edge.errors import ConfigError, IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.io.atomic import refuse_existing, refuse_foreign, remove_leftovers, sha256_of
 from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.train.batches import steps_per_epoch
 from tgkt_edge.train.cache_choice import choose_cache
 from tgkt_edge.train.data_checks import remarks
 from tgkt_edge.train.few_labels import label_remarks, write_labels
@@ -26,10 +27,11 @@ from tgkt_edge.train.nn.checkpoint import (
     save_checkpoint,
 )
 from tgkt_edge.train.nn.device import oom_as_error, open_compute
+from tgkt_edge.train.nn.ranks import Ranks, open_ranks
 from tgkt_edge.train.pipeline import Loaded, train_stages
 from tgkt_edge.train.report.words import headline
 from tgkt_edge.train.run_folder.contents import DataDigests
-from tgkt_edge.train.run_folder.folder import Run, RunInputs, differences, write_config
+from tgkt_edge.train.run_folder.folder import Run, RunInputs, differences, options_of, write_config
 from tgkt_edge.train.run_folder.swap import restore, swap_run_folder
 from tgkt_edge.train.source_import.options import ImportOptions
 
@@ -68,46 +70,59 @@ def adapt(
     require("torch.utils.tensorboard.writer", "train", "Adapting")
     if inputs.source_model is not None:
         inputs = dataclasses.replace(inputs, source_model=str(source_checkpoint(Path(inputs.source_model))))
-    restore(out)  # of a run that was killed before it wrote its first file
+    compute = open_compute(config)
+    compute = dataclasses.replace(compute, ranks=open_ranks(compute.device))
+    ranks = compute.ranks
+    if ranks.first:
+        restore(out)  # of a run that was killed before it wrote its first file
     options = source_options or ImportOptions()
     if resume:
         _check_resume(inputs, sensor, out, config)
-    else:
+    elif ranks.first:
         refuse_existing(out, overwrite=overwrite, hint="`resume=True` to go on with it or `overwrite=True`")
         refuse_foreign(out, "config.yaml", "an earlier run")
         _refuse_inside(out, inputs, config, options, cache)
-    compute = open_compute(config)
     run = Run(out)
     digests = DataDigests()
     say = RunLog(None).say
-    kept = choose_cache(inputs, sensor, resize_side(config.image_size), out, cache, say)
+    kept = choose_cache(inputs, sensor, resize_side(config.image_size), out, cache, say, ranks.on_machine)
     loaded = load_inputs(
         inputs, sensor, config, skip_bad, run.source if resume else None, options, digests, kept
     )
+    refuse_few(dataclasses.replace(config, batch=fitting_batch(config, loaded)), loaded, ranks)
     now = digests.contents()
     if inputs.labels is not None:
         now["labels"] = f"sha256 {sha256_of(Path(inputs.labels))[:32]}"
     if loaded.prior is not None:
         now["prior"] = f"sha256 {sha256_of(Path(config.translation.prior))[:32]}"
+    ranks.agree({**options_of(loaded.sensor, config), **now})
     if resume:
         _check_contents(run, now)
-    else:
+    elif ranks.first:
         with swap_run_folder(out):
             if loaded.source is not None:
                 save_checkpoint(run.source, *loaded.source)  # it may have lain here
             if loaded.labelled is not None:
                 write_labels(run.labels, loaded.labelled, loaded.target.names, loaded.classes)
             write_config(out, inputs, sensor, config, now)  # whatever is killed from now on can be resumed
-    (out / "checkpoints").mkdir(exist_ok=True)
-    if resume:
-        _forget_unsaved(run, config)
+    if ranks.first:
+        (out / "checkpoints").mkdir(exist_ok=True)
+        if resume:
+            _forget_unsaved(run, config)
+    ranks.wait()
+    if not (out / "checkpoints").is_dir():
+        raise TgktEdgeError(
+            f"`out={out}`: rank {ranks.rank} does not see what rank 0 wrote there: the run folder must lie on a file "
+            f"system that all machines share"
+        )
     batch = fitting_batch(config, loaded)  # config.yaml keeps what was asked for: --resume compares with that
     given, config = config.batch, dataclasses.replace(config, batch=batch)
-    with RunLog(out) as log, oom_as_error(compute.device):
+    with RunLog(out if ranks.first else None) as log, oom_as_error(compute.device):
         log.say(
             f"{len(loaded.target)} target frames, {len(loaded.pairs)} pairs, {len(loaded.held)} more held out; "
             f"{config.image_size} pixels, batch "
             f"{config.batch}, {compute.device} in {compute.precision}, {torch.get_num_threads()} threads"
+            + ("" if ranks.alone else f", {ranks.count} ranks")
         )
         if batch < given:
             log.say(f"batch lowered from {given} to {batch}: the smallest set has no more images")
@@ -154,6 +169,25 @@ def fitting_batch(config: AdaptConfig, loaded: Loaded) -> int:
     """``config.batch``, or as many as the smallest set that is trained on holds where that is fewer."""
     sizes = [len(loaded.target), len(loaded.pairs), 0 if loaded.images is None else len(loaded.images)]
     return min([config.batch, *(size for size in sizes if size >= FEWEST)])
+
+
+def refuse_few(config: AdaptConfig, loaded: Loaded, ranks: Ranks) -> None:
+    """Raise UsageError where a rank would have nothing to compute in some batch, or a stage knows one process alone."""
+    if config.distills and not ranks.alone:
+        raise UsageError(
+            f"student.arch = {config.student.arch}: another architecture is trained in one process, and "
+            f"{ranks.count} ranks were started. Start one, or leave it out."
+        )
+    sizes = {"target frames": len(loaded.target)}
+    if loaded.images is not None and not config.linear_source:
+        sizes["RGB images"] = len(loaded.images)
+    for name, size in sizes.items():
+        steps = steps_per_epoch(size, config.batch)
+        if size // steps < ranks.count:
+            raise UsageError(
+                f"`batch={config.batch}`: {size} {name} make batches of {size // steps}, fewer than the {ranks.count} "
+                f"ranks. Give a larger `batch`, or start fewer processes."
+            )
 
 
 def _check_resume(inputs: RunInputs, sensor: SensorSpec, out: Path, config: AdaptConfig) -> None:

@@ -103,23 +103,23 @@ def train_by_features(
             ),
         )  # fmt: skip
         checked = compute.place(found.network)
+        compute.ranks.copy_from_first(checked.state_dict().values())
         refuse_diverged("translate", checked, source, target, config.image_size, config.batch, compute)
         beside = {
             name: torch.from_numpy(np.ascontiguousarray(getattr(found, name)))
             for name in ("labels", "first", "prior", "rgb", "translated", "unadapted", "rows")
             if getattr(found, name) is not None
         }
-        save_checkpoint(
-            file,
-            checked,
-            dataclasses.replace(
-                about, kind="target", beside=beside, extra={**about.extra, "translation": found.about}
-            ),
+        whole = dataclasses.replace(
+            about, kind="target", beside=beside, extra={**about.extra, "translation": found.about}
         )
+        if compute.ranks.first:
+            save_checkpoint(file, checked, whole)
+        compute.ranks.wait()
     loaded, kept = load_classifier(file, "target")
     # Made now, it is the very network that was checked, whose answers to all target frames are known.
     network = frozen(checked if checked is not None else compute.place(loaded))
-    if not config.distills:
+    if compute.ranks.first and not config.distills:
         # Of no more use, and larger than all else; a shared folder stays.
         shutil.rmtree(run.features, ignore_errors=True)
     known = kept_translation(network, kept)

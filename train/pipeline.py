@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -40,6 +41,7 @@ from tgkt_edge.train.resume_state import StageState
 from tgkt_edge.train.run_folder.folder import Run
 from tgkt_edge.train.source_import.import_source import IMPORT
 from tgkt_edge.train.source_import.scale import FITTED, fit_scale, is_fitted
+from tgkt_edge.train.speed import expectation, measure_speed
 from tgkt_edge.train.time_left import TimeLeft, parts_of_run
 
 N = TypeVar("N", Classifier, Translator)
@@ -74,6 +76,8 @@ def train_stages(
 ) -> dict[str, Any]:
     """Train what is not there yet, then write the report; returns what ``report.json`` holds."""
     log.time_left = _time_left(run, loaded, config)
+    factor = measure_speed(config, compute) / compute.ranks.count
+    log.say(expectation(log.time_left.expected(factor)))
     target = Store(loaded.target.codes, compute.device)
     source, header = _source(run, loaded, target, config, compute, log)
     source = frozen(compute.place(source))
@@ -93,10 +97,11 @@ def train_stages(
         """The network of one stage, frozen, on the device."""
         if files[name].is_file():
             return frozen(compute.place(load(files[name])))
-        state = _state(run, name, config)
+        state = _state(run, name, config, compute)
         network = _timed(name, lambda: train(state=state), compute, log)
         refuse_diverged(name, network, source, target, config.image_size, config.batch, compute)
-        save_checkpoint(files[name], network, dataclasses.replace(about, kind=kind))
+        if compute.ranks.first:
+            save_checkpoint(files[name], network, dataclasses.replace(about, kind=kind))
         state.clear()
         return frozen(compute.place(network))
 
@@ -125,7 +130,7 @@ def train_stages(
             student = stage("tgkt", "target", _load_target, transfer)
     if config.method in ("shot", "socket"):
         student = stage(config.method, "target", _load_target, partial(train_shot, source, target, **read))
-    elif config.method == "source-only" and not run.target.is_file():
+    elif config.method == "source-only" and compute.ranks.first and not run.target.is_file():
         save_checkpoint(
             run.target, source, dataclasses.replace(about, kind="target")
         )  # can be exported as it is
@@ -139,7 +144,11 @@ def train_stages(
     held, held_runs = loaded.held, loaded.held_runs
     if by_features is not None:  # the target network learnt from none of the pairs
         held, held_runs = take_pairs(loaded.pairs, by_features.rows), by_features.runs
-    return write_report(
+    if not compute.ranks.first:
+        compute.ranks.wait()  # for the report
+        found: dict[str, Any] = json.loads((run.path / "report.json").read_text(encoding="utf-8"))
+        return found
+    report = write_report(
         Material(
             run=run,
             config=config,
@@ -156,6 +165,8 @@ def train_stages(
             store=target,
         )
     )
+    compute.ranks.wait()
+    return report
 
 
 def _time_left(run: Run, loaded: Loaded, config: AdaptConfig) -> TimeLeft:
@@ -179,23 +190,26 @@ def _source(
 ) -> tuple[Classifier, Header]:
     """The source model: the user's, that of the run, or one trained now."""
     if loaded.source is not None:
-        if not run.source.is_file():
+        if compute.ranks.first and not run.source.is_file():
             save_checkpoint(run.source, *loaded.source)
         return loaded.source
     if run.source.is_file():
         return load_classifier(run.source)
     images = loaded.images
     assert images is not None
-    state = _state(run, "source", config)
+    state = _state(run, "source", config, compute)
     model, header = _timed(
         "source", lambda: make_source(images, config, compute, log, state, loaded.features or run.features),
         compute, log,
     )  # fmt: skip
     model = compute.place(model)
     refuse_diverged("source", model, model, target, config.image_size, config.batch, compute)
-    save_checkpoint(run.source, model, header)
-    state.clear()
-    return model, header
+    if compute.ranks.first:
+        save_checkpoint(run.source, model, header)
+        state.clear()
+    compute.ranks.wait()
+    # What was fitted in closed form may differ by a rounding on another machine.
+    return (model, header) if compute.ranks.first else load_classifier(run.source)
 
 
 def _fitted(
@@ -217,8 +231,10 @@ def _fitted(
         shared or run.features,
     )  # fmt: skip
     header = fit_scale(source, header, raw, what)
-    save_checkpoint(run.source, source, header)
-    if not config.by_features:
+    compute.ranks.copy_from_first(source.state_dict().values())
+    if compute.ranks.first:
+        save_checkpoint(run.source, source, header)
+    if compute.ranks.first and not config.by_features:
         shutil.rmtree(run.features, ignore_errors=True)
     fitted = header.extra[IMPORT][FITTED]
     log.say(
@@ -238,8 +254,9 @@ def _load_target(path: Path) -> Classifier:
     return load_classifier(path, "target")[0]
 
 
-def _state(run: Run, stage: str, config: AdaptConfig) -> StageState:
-    return StageState(run.path / "state" / f"{stage}.safetensors", config.save_every_s)
+def _state(run: Run, stage: str, config: AdaptConfig, compute: Compute) -> StageState:
+    file = run.path / "state" / f"{stage}.safetensors"
+    return StageState(file, config.save_every_s, compute.ranks.first)
 
 
 def _timed(stage: str, train: Callable[[], R], compute: Compute, log: RunLog) -> R:

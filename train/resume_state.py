@@ -21,11 +21,12 @@ class StageState:
 
     Args:
         path: file of the state; None keeps nothing (a run without a folder).
+        writes: whether this process saves it; other ranks read it alone.
         every_s: seconds between two saves; saving costs about as much as a tenth of an epoch on a CPU.
     """
 
-    def __init__(self, path: Path | None, every_s: float) -> None:
-        self.path, self._every_s = path, every_s
+    def __init__(self, path: Path | None, every_s: float, writes: bool = True) -> None:
+        self.path, self._every_s, self._writes = path, every_s, writes
         self.extra: dict[str, Tensor] = {}
         self._last = time.monotonic()
 
@@ -37,7 +38,7 @@ class StageState:
         extra: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Keep the state after ``epoch`` epochs, if the last save is long enough ago."""
-        if self.path is None or time.monotonic() - self._last < self._every_s:
+        if self.path is None or not self._writes or time.monotonic() - self._last < self._every_s:
             return
         tensors = {f"extra/{name}": value.cpu().clone() for name, value in (extra or {}).items()}
         for name, module in modules.items():
@@ -73,7 +74,7 @@ class StageState:
 
     def clear(self) -> None:
         """Remove the state once the stage's checkpoint is written."""
-        if self.path is not None:
+        if self.path is not None and self._writes:
             self.path.unlink(missing_ok=True)
 
 

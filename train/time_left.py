@@ -53,6 +53,13 @@ class TimeLeft:
         self._clock, self._last = clock, clock()
         self._stage = ""
 
+    def expected(self, factor: float) -> dict[str, float]:
+        """Seconds of each stage that is still to be done, where a network takes ``factor`` of its nominal time."""
+        return {
+            stage: sum(part.cost * (1.0 if name in _NO_NETWORK else factor) for name, part in parts.items())
+            for stage, parts in self._stages.items()
+        }
+
     def begin(self, stage: str) -> None:
         """A stage begins: those before it are over, whether they had to be trained or lay there."""
         for name in self._stages:

@@ -17,6 +17,7 @@ from tests.support.training import Tiny
 from tgkt_edge.config import build_config
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.run_folder.folder import Run
+from tgkt_edge.train.speed import expectation
 from tgkt_edge.train.time_left import TimeLeft, in_words, parts_of_run
 
 
@@ -25,6 +26,21 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def test_before_it_begins_each_stage_is_expected_to_take_what_this_machine_needs() -> None:
+    config = build_config(None, ["image_size=224", "source.epochs=10"])
+    left = TimeLeft(parts_of_run(config, 0, 100, 50, 50, depth=True, own=False))
+    slow, fast = left.expected(2.0), left.expected(0.5)
+    assert list(slow) == ["translate", "tgkt", "report"]
+    # Forward and backward cost three passes; one more an epoch renews the labels. 0.06 s a pass of 224 pixels.
+    assert slow["tgkt"] == pytest.approx(2 * config.student.epochs * 100 * 4 * 0.06)
+    assert slow["tgkt"] == pytest.approx(4 * fast["tgkt"])
+    assert slow["report"] - fast["report"] == pytest.approx(
+        1.5 * 0.06 * (3 * 150 + 50)
+    )  # and 3 s of pages in both
+    assert expectation({"tgkt": 200.0, "report": 20.0}) == "expected: tgkt 3 min, report 20 s; 4 min in all"
+    assert expectation({}) == ""
 
 
 def test_what_was_measured_corrects_what_is_still_to_come() -> None:

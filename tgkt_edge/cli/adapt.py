@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -167,6 +168,8 @@ def adapt_command(
         max_skew_ms=max_skew_ms,
         cache=cache,
     )
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several processes that train together the first one reports
     from tgkt_edge.train.adapt import describe
 
     for line in describe(report, out):

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from tgkt_edge.train.nn.ranks import ALONE, Ranks
+
 FIRST = 10.0
 """Weight of the first layer, which sees the modality most directly (SOCKET)."""
 
@@ -39,9 +41,11 @@ class NormWatch:
 
     Args:
         student: trained; its layers correspond to those of ``source``, whose running statistics are the goal.
+        ranks: over whose rows the statistics go.
     """
 
-    def __init__(self, student: nn.Module, source: nn.Module) -> None:
+    def __init__(self, student: nn.Module, source: nn.Module, ranks: Ranks = ALONE) -> None:
+        self._ranks = ranks
         self._wanted = [
             (norm.running_mean.detach().clone(), norm.running_var.detach().clone())
             for norm in source.modules()
@@ -57,7 +61,16 @@ class NormWatch:
 
     def _see(self, _: nn.Module, args: tuple[Tensor, ...]) -> None:
         if self.on:
-            var, mean = torch.var_mean(args[0].float(), dim=(0, 2, 3), correction=0)
+            x = args[0].float()
+            if self._ranks.alone:
+                var, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+            else:
+                count = self._ranks.sum(x.new_tensor(x.numel() / x.shape[1]))
+                mean = self._ranks.sum(x.sum((0, 2, 3))) / count
+                apart = x - mean.detach().view(
+                    1, -1, 1, 1
+                )  # of which the variance's gradient does not depend
+                var = self._ranks.sum(apart.square().sum((0, 2, 3))) / count
             self._found.append((mean, var))
 
     def distance(self) -> Tensor:

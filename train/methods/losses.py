@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tgkt_edge.train.nn.ranks import ALONE, Ranks
+
 EPS = 1e-5
 """Keeps log(0) away in the entropies, as SHOT does."""
 
@@ -40,7 +42,9 @@ def domain_loss(logits: Tensor, is_first: bool) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, target)
 
 
-def information_maximisation(logits: Tensor, prior: Tensor | None = None) -> Tensor:
+def information_maximisation(
+    logits: Tensor, prior: Tensor | None = None, ranks: Ranks = ALONE, size: int = 0
+) -> Tensor:
     """L_IM (5): mean conditional entropy minus the entropy of the batch-mean prediction, in nats.
 
     Small when each prediction is confident and all classes are used; from -log K to 0 or just above. Except for the
@@ -50,10 +54,11 @@ def information_maximisation(logits: Tensor, prior: Tensor | None = None) -> Ten
     Args:
         logits: (B, K).
         prior: (K,) expected shares of the classes, of sum 1; None: all alike, without the constant.
+        ranks: over whose ``size`` rows the means go; ``logits`` are this rank's.
     """
     p = logits.float().softmax(1)
-    conditional = -(p * torch.log(p + EPS)).sum(1).mean()
-    mean = p.mean(0)
+    conditional = ranks.mean(-(p * torch.log(p + EPS)).sum(1).mean(), size)
+    mean = ranks.mean(p.mean(0), size)
     if prior is not None:
         return conditional + (mean * (torch.log(mean + EPS) - torch.log(prior.float() + EPS))).sum()
     marginal = -(mean * torch.log(mean + EPS)).sum()

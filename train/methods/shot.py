@@ -6,6 +6,8 @@ pending patent application (WO2024009708A1); written from its formulas as a rese
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -48,7 +50,8 @@ def train_shot(
     torch.manual_seed(config.seed + 3)
     student = start_target_network(source, target, cfg.student_norm, config, compute)
     sgd = classifier_sgd(student, cfg, classifier=False)
-    norms = NormWatch(student, source) if cfg.bns else None
+    ranks = compute.ranks
+    norms = NormWatch(student, source, ranks) if cfg.bns else None
     steps = steps_per_epoch(len(target), config.batch)
     done = state.load({"student": student}, {"sgd": sgd})
     previous: Tensor | None = state.extra.get("pseudo_labels")
@@ -66,27 +69,29 @@ def train_shot(
             tr_batches = batches(rng, len(target), config.batch)
             ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches]) if cfg.f else []
             for step, tr in enumerate(tr_batches):
+                mine, mean = ranks.part(len(tr)), partial(ranks.mean, size=len(tr))  # as many TI as TR
                 terms: dict[str, Tensor] = {}
                 loss = torch.zeros((), device=compute.device)
                 if cfg.f:
-                    views = random_views(rng, ti_batches[step], paired_rgb.side, size)
+                    views = random_views(rng, ti_batches[step], paired_rgb.side, size)[mine]
                     with compute.autocast():
                         with torch.no_grad():
                             expected = source.features(normalise(paired_rgb.take(views, size)))
                         # TI first: the running statistics of batch norm then lean to the frames of the task.
                         paired = student.features(normalise(paired_frames.take(views, size)))
-                    terms["f"] = squared_distance(expected, paired, cfg.f_distance)
+                    terms["f"] = mean(squared_distance(expected, paired, cfg.f_distance))
                     loss = loss + cfg.f * terms["f"]
-                frames = normalise(target.take(random_views(rng, tr, target.side, size), size))
+                frames = normalise(target.take(random_views(rng, tr, target.side, size)[mine], size))
                 with compute.autocast(), record_bn_stats(norms):
                     logits = student(frames)
                 if norms is not None:
                     terms["bns"] = norms.distance()
                     loss = loss + cfg.bns * terms["bns"]
-                terms["im"] = information_maximisation(logits)
-                terms["self"] = self_training(logits, labels[torch.from_numpy(tr).to(labels.device)])
+                terms["im"] = information_maximisation(logits, None, ranks, len(tr))
+                named = labels[torch.from_numpy(tr[mine]).to(labels.device)]
+                terms["self"] = mean(self_training(logits, named))
                 loss = loss + cfg.im * terms["im"] + cfg.pseudo * terms["self"]
-                descend(sgd, loss, epoch * steps + step, cfg.epochs * steps)
+                descend(sgd, loss, epoch * steps + step, cfg.epochs * steps, ranks=ranks)
                 stage.step({"loss": loss, **terms})
             state.save(epoch + 1, {"student": student}, {"sgd": sgd}, {"pseudo_labels": labels})
     return student.eval()

@@ -13,6 +13,7 @@ from tgkt_edge.train.nn.checkpoint import load_imagenet
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import SceneClassifier, normalise
 from tgkt_edge.train.nn.optim import classifier_sgd, descend
+from tgkt_edge.train.nn.shared_norm import share_norms
 from tgkt_edge.train.resume_state import StageState
 
 
@@ -34,7 +35,8 @@ def train_source(
     torch.manual_seed(config.seed)
     model = SceneClassifier(len(images.classes))
     load_pretrained(model, config, log)
-    model = compute.place(model)
+    ranks = compute.ranks
+    model = share_norms(compute.place(model), ranks)
     sgd = classifier_sgd(model, cfg, classifier=True)
     store = Store(images.rgb, compute.device)
     labels = torch.from_numpy(images.labels).to(compute.device)
@@ -46,15 +48,17 @@ def train_source(
             model.train()
             rng = epoch_rng(config.seed, "source", epoch)
             for step, index in enumerate(batches(rng, len(images), config.batch), start=epoch * steps):
-                x = normalise(store.take(random_views(rng, index, store.side, size), size))
+                mine = ranks.part(len(index))
+                x = normalise(store.take(random_views(rng, index, store.side, size)[mine], size))
                 with compute.autocast():
                     logits = model(x)  # (B, K)
                 loss = F.cross_entropy(
                     logits.float(),
-                    labels[torch.from_numpy(index).to(compute.device)],
+                    labels[torch.from_numpy(index[mine]).to(compute.device)],
                     label_smoothing=cfg.label_smoothing,
                 )
-                descend(sgd, loss, step, cfg.epochs * steps)
+                loss = ranks.mean(loss, len(index))
+                descend(sgd, loss, step, cfg.epochs * steps, ranks=ranks)
                 stage.step({"loss": loss})
             state.save(epoch + 1, {"model": model}, {"sgd": sgd})
     return model.eval()

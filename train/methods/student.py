@@ -19,6 +19,7 @@ from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, normalise
 from tgkt_edge.train.nn.optim import classifier_sgd, descend, moving_average
 from tgkt_edge.train.nn.predict import NO_FEATURES, predict_target
+from tgkt_edge.train.nn.shared_norm import share_norms
 from tgkt_edge.train.resume_state import StageState
 
 Reals = NDArray[np.float64]
@@ -48,7 +49,8 @@ def train_student(
     """
     cfg, size = config.student, config.image_size
     torch.manual_seed(config.seed + 4)
-    student = copy.deepcopy(start).requires_grad_(True)
+    ranks = compute.ranks
+    student = share_norms(copy.deepcopy(start).requires_grad_(True), ranks)
     sgd = classifier_sgd(student, cfg, classifier=True)
     steps = steps_per_epoch(len(target), config.batch)
     average = moving_average(student, cfg.ema * steps) if cfg.ema else None
@@ -76,14 +78,17 @@ def train_student(
                         module.eval()
             rng = epoch_rng(config.seed, "tgkt", epoch)
             for step, index in enumerate(batches(rng, len(target), config.batch), start=epoch * steps):
-                x = normalise(target.take(random_views(rng, index, target.side, size), size))
-                y = label_probs[torch.from_numpy(index).to(compute.device)]  # (B, K)
-                if cfg.mixup:
+                mine = ranks.part(len(index))
+                views, taken = random_views(rng, index, target.side, size), slice(None) if cfg.mixup else mine
+                x = normalise(target.take(views[taken], size))
+                y = label_probs[torch.from_numpy(index[taken]).to(compute.device)]  # (B, K)
+                if cfg.mixup:  # the whole batch: others' frames are mixed in
                     x, y = mixed_up(x, y, rng, cfg.mixup)
+                    x, y = x[mine], y[mine]
                 with compute.autocast():
                     logits = student(x)
-                loss = -(y * logits.float().log_softmax(1)).sum(1).mean()
-                descend(sgd, loss, step, cfg.epochs * steps, CLIP)
+                loss = ranks.mean(-(y * logits.float().log_softmax(1)).sum(1).mean(), len(index))
+                descend(sgd, loss, step, cfg.epochs * steps, CLIP, ranks)
                 if average is not None:
                     average.update_parameters(student)
                 stage.step({"loss": loss})

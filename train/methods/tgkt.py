@@ -19,6 +19,8 @@ shares of the classes (``im_prior``).
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -71,6 +73,7 @@ def train_tgkt(
     elif cfg.im_prior == "start":
         start = predict_target(student, target, size, config.batch, compute, kept=NO_FEATURES)[1]
         prior = start.softmax(1).mean(0)
+    ranks = compute.ranks
     steps = steps_per_epoch(len(target), config.batch)
     done = state.load({"student": student}, {"sgd": sgd})
     previous: Tensor | None = state.extra.get("pseudo_labels")
@@ -95,9 +98,12 @@ def train_tgkt(
             tr_batches = batches(rng, len(target), config.batch)
             ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
             for step, (tr, ti) in enumerate(zip(tr_batches, ti_batches, strict=True), start=epoch * steps):
-                rows = torch.from_numpy(tr).to(labels.device)
-                x = normalise(target.take(random_views(rng, tr, target.side, size), size))  # (B, 3, S, S)
-                views = random_views(rng, ti, paired_rgb.side, size)  # of both halves of a pair
+                mine, mean = ranks.part(len(tr)), partial(ranks.mean, size=len(tr))  # as many TI as TR
+                rows = torch.from_numpy(tr[mine]).to(labels.device)
+                x = normalise(
+                    target.take(random_views(rng, tr, target.side, size)[mine], size)
+                )  # (B, 3, S, S)
+                views = random_views(rng, ti, paired_rgb.side, size)[mine]  # of both halves of a pair
                 r, t = (normalise(images.take(views, size)) for images in (paired_rgb, paired_frames))
 
                 teacher_logits = teacher.logits(x)  # (B, K)
@@ -108,15 +114,15 @@ def train_tgkt(
                     logits = student(x)
 
                 followed = agrees[rows] if cfg.kd_frames == "agreeing" else None  # (B,)
-                kd = distillation(logits, teacher_logits, cfg.kd_order, followed)  # (7)
-                f = squared_distance(teacher_features, paired, cfg.f_distance)  # (8)
-                self_loss = self_training(logits, labels[rows])  # (9)
+                kd = mean(distillation(logits, teacher_logits, cfg.kd_order, followed))  # (7)
+                f = mean(squared_distance(teacher_features, paired, cfg.f_distance))  # (8)
+                self_loss = mean(self_training(logits, labels[rows]))  # (9)
                 loss = cfg.kd * kd + cfg.f * f + cfg.self_training * self_loss  # (10)
                 terms = {"kd": kd, "f": f, "self": self_loss}
                 if cfg.im:
-                    terms["im"] = information_maximisation(logits, prior)  # (5)
+                    terms["im"] = information_maximisation(logits, prior, ranks, len(tr))  # (5)
                     loss = loss + cfg.im * terms["im"]
-                descend(sgd, loss, step, cfg.epochs * steps)
+                descend(sgd, loss, step, cfg.epochs * steps, ranks=ranks)
                 stage.step({"loss": loss, **terms})
             state.save(epoch + 1, {"student": student}, {"sgd": sgd}, {"pseudo_labels": labels})
     return student.eval()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,7 @@ from tgkt_edge.train.methods.losses import (
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, Translator, discriminator, normalise
 from tgkt_edge.train.nn.optim import descend, nesterov_sgd
+from tgkt_edge.train.nn.shared_norm import share_norms
 from tgkt_edge.train.resume_state import StageState
 
 
@@ -37,7 +40,8 @@ def train_tgmb(
     """
     cfg, size = config.tgmb, config.image_size
     torch.manual_seed(config.seed + 1)
-    translator = compute.place(Translator())
+    ranks = compute.ranks
+    translator = share_norms(compute.place(Translator()), ranks)
     d1, d2 = (discriminator(source.width).to(compute.device) for _ in range(2))
     optimizer = translator_optimizer(translator, cfg)
     adam = torch.optim.Adam([*d1.parameters(), *d2.parameters()], lr=cfg.d_lr, betas=(0.5, 0.9))
@@ -53,8 +57,10 @@ def train_tgmb(
             tr_batches = batches(rng, len(target), config.batch, least=1)
             ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
             for step, (tr, ti) in enumerate(zip(tr_batches, ti_batches, strict=True), start=epoch * steps):
-                ti_views = random_views(rng, ti, paired_rgb.side, size)
-                tr_views = random_views(rng, tr, target.side, size)
+                mine, mean = ranks.part(len(tr)), partial(ranks.mean, size=len(tr))  # as many TI as TR
+                ti_views = random_views(rng, ti, paired_rgb.side, size)[mine]
+                tr_views = random_views(rng, tr, target.side, size)[mine]
+                n = len(ti_views)
                 rgb = normalise(paired_rgb.take(ti_views, size))
                 frames = normalise(
                     torch.cat([paired_frames.take(ti_views, size), target.take(tr_views, size)])
@@ -64,24 +70,27 @@ def train_tgmb(
                 with compute.autocast():
                     translated = translator(frames)  # (2B, 3, S, S)
                     features = source.features(translated)
-                    logits = source.classifier(features[len(ti) :])
+                    logits = source.classifier(features[n:])
                     with torch.no_grad():
                         real = source.features(rgb)
-                rec = squared_distance(rgb, translated[: len(ti)], cfg.rec_distance)
-                fake_ti, fake_tr = features[: len(ti)].float(), features[len(ti) :].float()
-                adv1, adv2 = translator_adversary(d1, d2, fake_ti, fake_tr, cfg)
-                im = information_maximisation(logits)
+                rec = mean(squared_distance(rgb, translated[:n], cfg.rec_distance))
+                fake_ti, fake_tr = features[:n].float(), features[n:].float()
+                adv1, adv2 = map(mean, translator_adversary(d1, d2, fake_ti, fake_tr, cfg))
+                im = information_maximisation(logits, None, ranks, len(tr))
                 if epoch < cfg.rec_epochs:
                     loss = cfg.rec * rec
                 else:
                     loss = cfg.rec * rec + cfg.d1 * adv1 + cfg.d2 * adv2 + cfg.im * im
                 terms = {"rec": rec, "d1": adv1, "d2": adv2, "im": im}
-                descend(optimizer, loss, step, cfg.epochs * steps)
+                descend(optimizer, loss, step, cfg.epochs * steps, ranks=ranks)
 
                 # The discriminators learn from the same features: the source model is not run again for them.
-                d_loss = discriminator_loss(d1, d2, real.float(), fake_ti.detach(), fake_tr.detach(), cfg)
+                d_loss = mean(
+                    discriminator_loss(d1, d2, real.float(), fake_ti.detach(), fake_tr.detach(), cfg)
+                )
                 adam.zero_grad(set_to_none=True)
                 d_loss.backward()
+                ranks.sum_gradients([*d1.parameters(), *d2.parameters()])
                 adam.step()
                 stage.step({"loss": loss, **terms, "disc": d_loss})
             state.save(epoch + 1, modules, optimizers)

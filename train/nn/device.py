@@ -13,16 +13,18 @@ from torch import nn
 
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.errors import TgktEdgeError, UsageError
+from tgkt_edge.train.nn.ranks import ALONE, Ranks, local_device
 
 M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class Compute:
-    """Device and precision of a run. ``autocast()`` is a context manager for forward passes."""
+    """Device and precision of a run, and who computes it. ``autocast()`` is a context manager for forward passes."""
 
     device: torch.device
     precision: str
+    ranks: Ranks = ALONE  # which train together
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """bf16 where chosen, float32 otherwise. Parameters and the optimizer's state are float32 in both."""
@@ -72,6 +74,7 @@ def open_compute(config: AdaptConfig) -> Compute:
         device = torch.device(name)
         if device.type == "cuda" and not torch.cuda.is_available():
             raise RuntimeError("torch sees no CUDA device")
+        device = local_device(device)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"`device={config.device}`: {error}. Expected auto, cpu, cuda or cuda:N.") from error

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tgkt_edge.train.nn.model import Classifier
+from tgkt_edge.train.nn.ranks import ALONE, Ranks
 
 
 class SgdConfig(Protocol):
@@ -51,12 +52,18 @@ def inverse_decay(step: int, total: int) -> float:
 
 
 def descend(
-    optimizer: torch.optim.Optimizer, loss: Tensor, step: int, total: int, clip: float | None = None
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    step: int,
+    total: int,
+    clip: float | None = None,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Step number ``step`` (from 0) of ``total`` down the gradient of the scalar ``loss``, at the learning rates of
     that step: each group's ``base`` times :func:`inverse_decay`.
 
     Args:
+        ranks: whose gradients are summed.
         clip: a gradient longer than this (Euclidean, over all parameters) is shortened to it; None: none is.
     """
     factor = inverse_decay(step, total)
@@ -64,8 +71,10 @@ def descend(
         group["lr"] = group["base"] * factor
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    ranks.sum_gradients(parameters)
     if clip is not None:
-        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip)
+        nn.utils.clip_grad_norm_(parameters, clip)
     optimizer.step()
 
 

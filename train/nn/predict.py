@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -15,6 +16,8 @@ from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.train.batches import Store, center_views, pieces
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier, Translator, normalise
+from tgkt_edge.train.nn.ranks import Ranks
+from tgkt_edge.train.nn.shared_norm import share_norms
 
 COMPARED = 4000
 """Frames, evenly spread, whose features a report compares with each other; those of more are not kept."""
@@ -61,10 +64,18 @@ def predict_target(
         TgktEdgeError: some are infinite or not a number, with ``name``: the network diverged, whatever its losses were.
     """
     model.eval()
+    ranks = compute.ranks
     features, logits = [], []
+    rows: list[int] = []  # of each batch, how many features are kept
     lost = 0
     for start in range(0, len(frames), batch):
         index = np.arange(start, min(start + batch, len(frames)))
+        wanted = index if kept is None else kept[(kept >= index[0]) & (kept <= index[-1])]
+        rows.append(len(wanted))
+        if start // batch % ranks.count != ranks.rank:
+            if advance is not None:
+                advance(len(index))
+            continue
         x = normalise(frames.take(center_views(index, frames.side, size), size))
         with compute.autocast():
             f = model.features(x if translator is None else translator(x))
@@ -72,17 +83,36 @@ def predict_target(
         f = f.float()
         if name is not None:
             lost += int((~(f.isfinite().all(1) & logits[-1].isfinite().all(1))).sum())
-        if kept is not None:
-            inside = kept[(kept >= index[0]) & (kept <= index[-1])] - start
-            f = f[torch.from_numpy(inside).to(f.device)]
-        features.append(f)
+        features.append(f if kept is None else f[torch.from_numpy(wanted - start).to(f.device)])
         if advance is not None:
             advance(len(index))
+    if not ranks.alone:
+        if not features:  # fewer batches than ranks
+            blank = torch.empty(0, device=compute.device)
+            features, logits = [blank.view(0, model.width)], [blank.view(0, model.num_classes)]
+        sizes = [min(batch, len(frames) - start) for start in range(0, len(frames), batch)]
+        features = [_in_order(torch.cat(features), rows, ranks)]
+        logits = [_in_order(torch.cat(logits), sizes, ranks)]
+        lost = int(ranks.sum(torch.tensor(float(lost), device=compute.device)))
     if lost:
         raise TgktEdgeError(
             f"{name}: its answers to {lost} of {len(frames)} images are infinite or not a number: it diverged. {ADVICE}"
         )
     return torch.cat(features), torch.cat(logits)
+
+
+def _in_order(own: Tensor, sizes: Sequence[int], ranks: Ranks) -> Tensor:
+    """All rows in the order of the batches, of which the ranks computed one after the other in turn.
+
+    Args:
+        own: (n, D) of this rank's batches. sizes: rows of each batch.
+    """
+    found, taken, pieces = ranks.gather(own), [0] * ranks.count, []
+    for number, size in enumerate(sizes):
+        rank = number % ranks.count
+        pieces.append(found[rank][taken[rank] : taken[rank] + size])
+        taken[rank] += size
+    return torch.cat(pieces)
 
 
 def refuse_diverged(
@@ -104,7 +134,7 @@ def refuse_diverged(
     for path, tensor in trained.state_dict().items():
         if not tensor.isfinite().all():
             raise TgktEdgeError(f"{name}: {path} became infinite or not a number: it diverged. {ADVICE}")
-    exact, kept = Compute(compute.device, "fp32"), compared(len(frames))
+    exact, kept = dataclasses.replace(compute, precision="fp32"), compared(len(frames))
     if isinstance(trained, Translator):
         answers = predict_target(source, frames, size, batch, exact, trained, name, kept=kept)
     else:
@@ -164,7 +194,9 @@ def reestimate_batch_norm(
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average instead of a decaying one
         norm.train()
+    share_norms(model, compute.ranks)
     for index in pieces(np.arange(len(frames)), batch):
+        index = index[compute.ranks.part(len(index))]
         x = normalise(frames.take(center_views(index, frames.side, size), size))
         with compute.autocast():
             model(x if translator is None else translator(x))

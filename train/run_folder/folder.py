@@ -214,6 +214,12 @@ def differences(run: Run, inputs: RunInputs, sensor: SensorSpec, config: AdaptCo
     ]
 
 
+def options_of(sensor: SensorSpec, config: AdaptConfig) -> dict[str, str]:
+    """Every option of a run by name, as text: what all ranks that train together must have in common."""
+    values = {"tgkt-edge": __version__, "sensor": sensor.to_dict(), "config": dataclasses.asdict(config)}
+    return {key: repr(value) for key, value in _flat(values).items()}
+
+
 def _plain(inputs: RunInputs, sensor: SensorSpec, config: AdaptConfig) -> dict[str, Any]:
     return {
         "schema": SCHEMA,

@@ -81,10 +81,10 @@ def test_the_prior_is_what_its_name_says(
 ) -> None:  # fmt: skip
     given: list[Tensor] = []
 
-    def spy(logits: Tensor, shares: Tensor | None = None) -> Tensor:
+    def spy(logits: Tensor, shares: Tensor | None, *whole_batch: Any) -> Tensor:
         assert shares is not None
         given.append(shares)
-        return information_maximisation(logits, shares)
+        return information_maximisation(logits, shares, *whole_batch)
 
     monkeypatch.setattr("tgkt_edge.train.methods.tgkt.information_maximisation", spy)
     with RunLog(tmp_path) as log:

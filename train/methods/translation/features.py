@@ -126,24 +126,27 @@ def extract(
         name: of the images, for the person who waits.
         backbone: frozen, on the device; a ResNet-50, or without ``kind.layers`` any network that gives (B, D).
         size: of the views, pixels. batch: images at once in each view.
+        folder: which all ranks see; each computes some of the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     what = f"{digest(backbone.state_dict())} {kind} {size} {compute.device.type} {compute.precision}"
     if kind.encoding == "normals":
         what += f" {GAIN}"
-    starts = range(0, len(images), BLOCK)
     files = []
     with log.progress(name, len(images)) as advance:
-        for start in starts:
+        for number, start in enumerate(range(0, len(images), BLOCK)):
             stop = min(start + BLOCK, len(images))
             key = hashlib.sha256(f"{what} {images.digest(start, stop)}".encode()).hexdigest()[:24]
             file = folder / f"{key}.safetensors"
-            if not _is_whole(file):
+            if number % compute.ranks.count != compute.ranks.rank:
+                advance(stop - start)  # another rank's
+            elif not _is_whole(file):
                 block = _block(backbone, images, kind, size, batch, compute, range(start, stop), advance)
                 save_tensors(file, {"features": torch.from_numpy(block)}, {"kind": "features", "of": name})
             else:
                 advance(stop - start, known=True)
             files.append(file)
+    compute.ranks.wait()
     return Features(files, len(images))
 
 
