@@ -89,8 +89,9 @@ class TranslationConfig:
     c: float = 8.0  # of the softmax regression in self-training, inverse of its L2 penalty, over the number of frames
     keep: float = 0.5  # weight of the first answers' log probabilities in every round
     spread: float = (
-        0.5  # share of its nearest frames in a frame's answer, after self-training; 0: each for itself
+        0.7  # share of its nearest frames in a frame's answer, after self-training; 0: each for itself
     )
+    spread_power: float = 2.0  # of the mixed answers, which mixing made less sure
     neighbors: int = 5  # of these frames, by the cosine of their main directions
     head_c: float = (
         8.0  # of the softmax regression that makes the network which is exported, over that number
@@ -101,7 +102,16 @@ class TranslationConfig:
         check(
             self,
             "translation",
-            positive=("views", "components", "neighbors", "c", "head_c", "reverse_c", "scale"),
+            positive=(
+                "views",
+                "components",
+                "neighbors",
+                "spread_power",
+                "c",
+                "head_c",
+                "reverse_c",
+                "scale",
+            ),
             unit=("spread",),
         )
         if self.views > 4:

@@ -62,7 +62,9 @@ def teach(
         )  # fmt: skip
         if labelled is not None:
             trained = labelled.fixed(trained)
-        labels += weight * spread_answers(trained, components, prior, cfg.spread, cfg.neighbors)
+        labels += weight * spread_answers(
+            trained, components, prior, cfg.spread, cfg.neighbors, cfg.spread_power
+        )
     prior = np.sum([weight * prior for weight, prior in towards], 0)
     return Taught(labels if labelled is None else labelled.fixed(labels), first, prior)
 

@@ -31,8 +31,10 @@ LEAST = 1e-9
 """Probability below which an answer is not told from 0 before it is balanced again."""
 
 
-def spread_answers(answers: Reals, components: Reals, prior: Reals, share: float, neighbors: int) -> Reals:
-    """The solution Q of Q = share * S Q + (1 - share) * answers, balanced towards the prior.
+def spread_answers(
+    answers: Reals, components: Reals, prior: Reals, share: float, neighbors: int, power: float = 1.0
+) -> Reals:
+    """The solution Q of Q = share * S Q + (1 - share) * answers, to a power, balanced towards the prior.
 
     S is the graph of the nearest frames by the cosine of their components: W_ij = exp((cos_ij - 1) / SOFTNESS) where
     one of i and j is among the ``neighbors`` nearest of the other, S = D^(-1/2) W D^(-1/2). Of more than REFERENCES
@@ -41,7 +43,8 @@ def spread_answers(answers: Reals, components: Reals, prior: Reals, share: float
 
     Args:
         answers: (N, K) probabilities. components: (N, C), centered. prior: (K,) expected shares of the classes.
-        share: 0 to under 1; 0 returns the answers as they are.
+        share: 0 to under 1; 0 returns the answers as they are. power: above 1 the answers are as sure again as they
+            were before they were mixed.
 
     Returns:
         (N, K) probabilities, rows of sum 1, whose mean is the prior.
@@ -61,7 +64,7 @@ def spread_answers(answers: Reals, components: Reals, prior: Reals, share: float
         near, weights = nearest(units[others], units[rows], neighbors)
         weights /= weights.sum(1, keepdims=True)
         mixed[others] = (1 - share) * answers[others] + share * np.einsum("nk,nkc->nc", weights, solved[near])
-    result: Reals = np.exp(balance(np.log(np.maximum(mixed, LEAST)), prior)[0])
+    result: Reals = np.exp(balance(power * np.log(np.maximum(mixed, LEAST)), prior)[0])
     return result
 
 

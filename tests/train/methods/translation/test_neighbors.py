@@ -34,6 +34,13 @@ def test_two_pairs_by_hand() -> None:
     np.testing.assert_allclose(found, [[0.8, 0.2], [0.6, 0.4], [0.2, 0.8], [0.4, 0.6]], atol=1e-9)
 
 
+def test_a_power_makes_answers_surer_and_keeps_the_shares() -> None:
+    """By hand: 0.8 : 0.2 squared is 16 : 1, 0.6 : 0.4 is 9 : 4."""
+    answers = np.array([[1.0, 0.0], [0.4, 0.6], [0.0, 1.0], [0.6, 0.4]])
+    found = spread_answers(answers, directions(0, 0, 90, 90), HALF, 0.5, 1, 2.0)
+    np.testing.assert_allclose(found[:, 0], [16 / 17, 9 / 13, 1 / 17, 4 / 13], atol=1e-9)
+
+
 def test_a_share_of_0_changes_nothing(rng: np.random.Generator) -> None:
     answers = rng.dirichlet(np.ones(3), 8)
     assert spread_answers(answers, rng.normal(size=(8, 4)), np.ones(3) / 3, 0.0, 5) is answers
@@ -119,5 +126,7 @@ def test_a_label_reaches_the_frames_beside_it(rng: np.random.Generator, share: f
 def test_bad_options_are_named() -> None:
     with pytest.raises(ConfigError, match=r"translation\.spread = 1\.0: expected 0 to below 1"):
         build_config(None, ["translation.spread=1"], {})
+    with pytest.raises(ConfigError, match=r"translation\.spread_power = 0\.0: expected more than 0"):
+        build_config(None, ["translation.spread_power=0"], {})
     with pytest.raises(ConfigError, match=r"translation\.neighbors = 0: expected more than 0"):
         build_config(None, ["translation.neighbors=0"], {})
