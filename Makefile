@@ -13,7 +13,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST ?=
 WORKERS ?= 2
-EXTRAS := train,timm,export,cpu,data,sinks,trt-rtx,docs,dev
+EXTRAS := train,timm,export,cpu,data,sinks,tables,sign,trt-rtx,docs,dev
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 

@@ -219,3 +219,11 @@ def test_what_is_written_is_read_back(yaml_file: Path) -> None:
     config = build_config(str(yaml_file), ["tgkt.kd_order=teacher-first", "seed=3"])
     again = from_dict(AdaptConfig, yaml.safe_load(yaml.safe_dump(dataclasses.asdict(config))), "config.yaml")
     assert again == config
+
+
+def test_options_that_need_each_other_may_be_set_one_by_one() -> None:
+    for sets in (("arch=resnet18", "weights=none"), ("weights=none", "arch=resnet18")):
+        built = build_config(None, [f"student.{one}" for one in sets], {})
+        assert (built.student.arch, built.student.weights) == ("resnet18", "none")
+    with pytest.raises(ConfigError, match=r"student\.weights = none with student\.arch = resnet50"):
+        build_config(None, ["student.weights=none"], {})

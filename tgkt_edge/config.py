@@ -98,11 +98,6 @@ class AdaptConfig:
                 f"the target network is a copy of the source's or the translation's there. Another network learns with "
                 f"method = tgkt and translator = features."
             )
-        if not self.distills and self.student.weights != "imagenet":
-            raise ConfigError(
-                f"student.weights = {self.student.weights} with student.arch = resnet50, which starts from the "
-                f"network of the translation. Leave it out, or name another network."
-            )
         if self.image_size < 32:
             raise ConfigError(
                 f"image_size = {self.image_size}: ResNet-50 shrinks by 32; expected at least 32 pixels"
@@ -210,6 +205,12 @@ def build_config(
         from_dict(AdaptConfig, nested(key.strip(), parsed), f"`set_={text}`")
         merged = merge(merged, nested(key.strip(), parsed))
     built = from_dict(AdaptConfig, merged, "command line")
+    # Of two options, which may come one by one.
+    if not built.distills and built.student.weights != "imagenet":
+        raise ConfigError(
+            f"student.weights = {built.student.weights} with student.arch = resnet50, which starts from the network of "
+            f"the translation. Leave it out, or name another network."
+        )
     asked = [f"`set_={text}`" for text in sets if text.partition("=")[0].strip() == "translation.prior"]
     if (flags or {}).get("translation.prior") is not None:
         asked.append(f"`prior={(flags or {})['translation.prior']}`")

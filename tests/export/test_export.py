@@ -145,9 +145,9 @@ def test_a_network_of_nan_does_not_pass(deployed: Deployed, tmp_path: Path, code
         verify_fp32(broken, tmp_path / "model.onnx", CLASSES, codes[:2], SIZE)
 
 
-def corrupting(deployed: Deployed, path: Path, *rest: Any) -> None:
+def corrupting(deployed: Deployed, path: Path, *rest: Any, **options: Any) -> None:
     """Export, then alter one weight in the file, as a wrong conversion would."""
-    export_onnx(deployed, path, *rest)
+    export_onnx(deployed, path, *rest, **options)
     model = onnx.load(str(path))
     weight = max(
         (w for w in model.graph.initializer if len(w.dims) == 2), key=lambda w: w.dims[0] * w.dims[1]

@@ -49,7 +49,7 @@ def test_every_precision_keeps_the_contract_of_the_bundle(
         assert {e.domain: e.version for e in model.opset_import if e.domain in ("", "ai.onnx")} == {"": 18}
         assert all(node.domain in ("", "ai.onnx") for node in model.graph.node)  # TensorRT knows no other
         ends = [*model.graph.input, *model.graph.output]
-        assert [end.name for end in ends] == ["frame", "logits", "probabilities"]
+        assert [end.name for end in ends] == ["frame", "logits", "probabilities", "maps"]
         assert all(end.type.tensor_type.elem_type == TensorProto.FLOAT for end in ends)
         assert ends[0].type.tensor_type.shape.dim[0].dim_param
         assert {entry.key: entry.value for entry in model.metadata_props}.items() >= about.items()
@@ -98,8 +98,8 @@ def test_int8_for_engines_is_symmetric_and_leaves_tensorrt_what_it_fuses(
     for conv in convs[1:]:
         assert [maker[name].op_type for name in conv.input[:2]] == ["DequantizeLinear"] * 2
         assert conv.input[2] in weights
-    additions = [node for node in model.graph.node if node.op_type == "Add"]
-    assert len(additions) == 16
+    additions = [node for node in model.graph.node if node.op_type == "Add" and maker.keys() >= {*node.input}]
+    assert len(additions) == 16  # and one of the bias of the maps
     for node in additions:
         assert [maker[name].op_type for name in node.input] == ["Conv", "DequantizeLinear"]
     used = {name for node in model.graph.node for name in node.input}
@@ -149,7 +149,9 @@ def test_the_manifest_tells_what_each_precision_costs(full: tuple[Bundle, list[s
     assert made.verification["fp32"]["against"] == "torch"
     assert any("only 12 calibration frames" in line for line in messages)
     lines = describe(made)
-    assert [line.split()[0] for line in lines[1:6]] == ["precision", *made.precisions]
+    assert made.maps is not None
+    assert lines[1] == f"maps of each class's evidence: {made.maps[0]} x {made.maps[1]} places"
+    assert [line.split()[0] for line in lines[2:7]] == ["precision", *made.precisions]
     recorded = json.loads((made.path / "manifest.json").read_text())["verification"]
     assert recorded == made.verification
 

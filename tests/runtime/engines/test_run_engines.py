@@ -186,4 +186,4 @@ def test_flags_that_contradict_each_other_are_exit_2(bundle: Bundle, frames: Pat
     assert "--rebuild builds a TensorRT plan, which --engine cpu does not load" in done.stderr
     done = run_cli("run", bundle.path, "--camera", frames, "--engine", "vulkan")
     assert done.code == 2
-    assert "expected one of auto, tensorrt, cuda, cpu, onnxruntime" in done.stderr
+    assert "expected one of auto, tensorrt, cuda, cpu, openvino, onnxruntime" in done.stderr

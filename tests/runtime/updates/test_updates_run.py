@@ -150,7 +150,7 @@ def test_a_good_bundle_takes_over_between_two_frames_and_a_broken_one_does_not(t
 
 def swap(folder: Path, times: int) -> None:
     """So many swaps under load, every tenth to a bundle that is broken in the next way."""
-    ways = list(BROKEN.values())
+    ways, threads = list(BROKEN.values()), threading.active_count()
     with Watching(folder, update_frames=2, update_poll=0.002) as run:
         for number in range(1, times + 1):
             if number % 10:
@@ -165,7 +165,7 @@ def swap(folder: Path, times: int) -> None:
             assert words in event["detail"]
     run.check_order()
     assert run.summary.updates == (times - times // 10, times // 10)
-    assert threading.active_count() < 20
+    assert threading.active_count() < threads + 10  # what other tests left behind is not the swaps'
 
 
 def test_sixty_swaps_under_load_lose_no_frame_and_answer_none_twice(tmp_path: Path) -> None:
