@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tgkt_edge.config import AdaptConfig, DistillConfig, StudentConfig
+from tgkt_edge.config import AdaptConfig, DistillConfig, StudentConfig, build_config
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.train.batches import Store, Views
 from tgkt_edge.train.logger import RunLog, StageLog
@@ -176,7 +176,7 @@ def test_another_network_needs_the_way_that_teaches_it() -> None:
     ):
         AdaptConfig(translator="pixels", student=StudentConfig("resnet18"))
     with pytest.raises(ConfigError, match=r"student\.weights = none with student\.arch = resnet50"):
-        AdaptConfig(student=StudentConfig(weights="none"))
+        build_config(None, ["student.weights=none"])
 
 
 def test_many_pairs_do_not_crowd_out_the_frames(
