@@ -24,6 +24,9 @@ from tgkt_edge.runtime.sources.stream_format import check_pinned
 from tgkt_edge.sensor import SensorSpec
 
 _TIMEOUT_MS = 10_000
+_DRIVER_STOPS_S = 0.25
+"""Drivers may return from stopping a stream while their thread still makes a frame of it: so long it is not freed."""
+
 _UNITS = {abi.DEPTH_1_MM: 0.001, abi.DEPTH_100_UM: 0.0001}
 _NAMES = {abi.DEPTH_1_MM: "1 mm", abi.DEPTH_100_UM: "100 um", abi.GRAY8: "GRAY8", abi.GRAY16: "GRAY16"}
 
@@ -69,6 +72,7 @@ class OpenNi2Source(CameraSource):
         library = self._library
         if self._stream.value:
             library.oniStreamStop(self._stream)
+            time.sleep(_DRIVER_STOPS_S)
             library.oniStreamDestroy(self._stream)
             self._stream = ctypes.c_void_p()
         if self._device.value:

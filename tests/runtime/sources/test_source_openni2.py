@@ -142,3 +142,26 @@ def test_a_makers_own_library_is_found_by_its_folder(tmp_path: Path, monkeypatch
     (tmp_path / "libOpenNI2.so").symlink_to(real)
     monkeypatch.setenv("OPENNI2_REDIST", str(tmp_path))
     assert openni2_abi.load()._name == str(tmp_path / "libOpenNI2.so")
+
+
+OPENED_AGAIN_AND_AGAIN = """
+from concurrent.futures import ThreadPoolExecutor
+from tgkt_edge.runtime import open_source
+from tgkt_edge.sensor import PRESETS
+for _ in range(20):
+    with open_source("openni2://Dummy", PRESETS["depth"]) as source:
+        source.read()
+    blocks = [bytearray(b"A" * size) for size in range(16, 4000, 16)]  # takes the memory that was freed
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(lambda size: b"A" * size, range(500)))) == 500
+"""
+
+
+@pytest.mark.slow
+def test_a_drivers_thread_that_outlives_its_stream_touches_no_freed_memory() -> None:
+    """The dummy's thread goes on for a frame after oniStreamStop: one process in three died within 60 openings."""
+    children = [
+        subprocess.Popen([sys.executable, "-c", OPENED_AGAIN_AND_AGAIN], env=cli_environment())
+        for _ in range(3)
+    ]
+    assert [child.wait(120) for child in children] == [0, 0, 0]
