@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from tgkt_edge.data.cache.lock import is_at
 from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.io.atomic import write_json
 from tgkt_edge.runtime.predict.rows import Row
@@ -79,9 +80,10 @@ class Journal:
             self.size = (int(size[0]), int(size[1])) if size else None
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
+            self._open_locked()
+            if overwrite:
+                self._forget()
             self._write_state(finished=False)
-            self._fd = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            self._lock()
             self._take_up()
         except OSError as error:
             self.close()
@@ -161,11 +163,10 @@ class Journal:
                 f"another `out`."
             ) from error
         if overwrite:
-            self._forget()
             return {}
         if before is None:
             for path in (self.out, self.partial):
-                if path.exists():
+                if path.exists() and (path == self.out or path.stat().st_size):
                     raise UsageError(
                         f"{path} already exists, and no {self.state.name} beside it says what it was made of. Choose "
                         f"another `out`, or give `overwrite=True` to replace it."
@@ -181,22 +182,25 @@ class Journal:
 
     def _forget(self) -> None:
         """Begin again: an old table stays until the new one is complete, and is not taken for it meanwhile."""
-        try:
-            self.state.unlink(missing_ok=True)
-            self.partial.unlink(missing_ok=True)
-        except OSError as error:
-            raise TgktEdgeError(f"cannot replace {self.out}: {error.strerror or error}") from error
+        self.state.unlink(missing_ok=True)
+        os.ftruncate(self._fd, 0)
 
     def _write_state(self, *, finished: bool) -> None:
         done = {"rows": self.rows, "bad": self.bad} if finished else {}
         size = None if self.size is None else list(self.size)
         write_json(self.state, {"schema": SCHEMA, **self._job, "size": size, "finished": finished, **done})
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{self.out}: another process is writing it") from None
+    def _open_locked(self) -> None:
+        """Open the lines so far, or none, for this process alone: nothing of them is touched before."""
+        while True:
+            self._fd = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"{self.out}: another process is writing it") from None
+            if is_at(self._fd, self.partial):
+                return
+            self.close()  # it was given its name meanwhile, and is a whole table now
 
     def _take_up(self) -> None:
         """Count the whole rows and cut off what is behind them."""

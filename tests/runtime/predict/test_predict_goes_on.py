@@ -10,6 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tgkt_edge
@@ -18,6 +19,8 @@ from tests.support.images import make_frames, save_frames
 from tests.support.waiting import wait_until
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import TgktEdgeError, UsageError
+from tgkt_edge.runtime.predict.journal import Journal
+from tgkt_edge.runtime.predict.rows import Csv, Row
 
 
 @pytest.fixture
@@ -105,6 +108,20 @@ def test_sigterm_ends_within_two_seconds_and_a_second_process_is_refused(
     assert f"the same command goes on at frame {len(rows)}" in text
     assert not out.exists()
     assert tgkt_edge.predict(depth_bundle.path, str(many), out, live=False).resumed == len(rows)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_table_that_another_process_writes_is_left_alone(tmp_path: Path, overwrite: bool) -> None:
+    out, form, job = tmp_path / "t.csv", Csv(["a", "b"]), {"bundle": "x"}
+    with Journal(out, form, job, overwrite=False) as first:
+        first.add([Row(0, 0.0, "0.png", np.array([0.25, 0.75], np.float32))])
+        held, state = first.partial.read_bytes(), first.state.read_bytes()
+        with pytest.raises(UsageError, match="another process is writing it"):
+            Journal(out, form, job, overwrite=overwrite)
+        assert first.partial.read_bytes() == held
+        assert first.state.read_bytes() == state
+    with Journal(out, form, job, overwrite=overwrite) as second:  # once it has ended, it may be
+        assert second.rows == (0 if overwrite else 1)
 
 
 @pytest.mark.slow
