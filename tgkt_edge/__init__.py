@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from tgkt_edge.api.export import export
     from tgkt_edge.api.run import run
     from tgkt_edge.bundle.inspect_bundle import inspect
-    from tgkt_edge.bundle.signature import generate_key, sign_bundle, verify_signature
+    from tgkt_edge.bundle.keys import generate_key
+    from tgkt_edge.bundle.signature import sign_bundle, verify_signature
     from tgkt_edge.data.check.check import check_data
     from tgkt_edge.data.public.prepare import prepare
     from tgkt_edge.errors import TgktEdgeError
@@ -98,7 +99,7 @@ _HOMES = {
     "check_data": "tgkt_edge.data.check.check",
     "compare": "tgkt_edge.evaluation.compare",
     "evaluate": "tgkt_edge.evaluation.evaluate",
-    "generate_key": "tgkt_edge.bundle.signature",
+    "generate_key": "tgkt_edge.bundle.keys",
     "import_data": "tgkt_edge.runtime.recorder.import_data",
     "import_source": "tgkt_edge.train.source_import.import_source",
     "inspect": "tgkt_edge.bundle.inspect_bundle",

@@ -31,7 +31,7 @@ def keygen_command(
     ] = None,
 ) -> None:
     """Make a pair of Ed25519 keys: the private one signs and stays here, the public one goes onto devices."""
-    from tgkt_edge.bundle.signature import generate_key
+    from tgkt_edge.bundle.keys import generate_key
 
     found = generate_key(out, expires=expires)
     typer.echo(f"{out} (keep it secret) and {out}.pub (for --trust): key {found}", err=True)

@@ -368,7 +368,8 @@ def test_gates_need_a_bundle_that_is_watched(depth_bundle: Bundle, tmp_path: Pat
 
 def test_with_a_trusted_key_only_a_signed_update_is_taken(tmp_path: Path) -> None:
     pytest.importorskip("cryptography")
-    from tgkt_edge.bundle.signature import generate_key, sign_bundle
+    from tgkt_edge.bundle.keys import generate_key
+    from tgkt_edge.bundle.signature import sign_bundle
 
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     for key in (ours, theirs):
