@@ -16,7 +16,8 @@ import tempfile
 from pathlib import Path
 
 import tgkt_edge
-from tgkt_edge.runtime.records import BadFrame, Decision, Event
+from tgkt_edge.runtime.events import Event
+from tgkt_edge.runtime.records import BadFrame, Decision
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
 
 DAY = 86_400

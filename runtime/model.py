@@ -27,12 +27,13 @@ from tgkt_edge.runtime.capture.reader import Drop
 from tgkt_edge.runtime.capture.retry import Retry
 from tgkt_edge.runtime.engines.base import Engine, grid_of
 from tgkt_edge.runtime.engines.select import Rebuild, Say, open_engine
+from tgkt_edge.runtime.events import Event
 from tgkt_edge.runtime.health.sensor_flags import flags_of
 from tgkt_edge.runtime.infer.evidence import never, with_evidence
 from tgkt_edge.runtime.infer.preprocess_stage import infer, prepare
 from tgkt_edge.runtime.infer.processor import Processor, top_of
 from tgkt_edge.runtime.infer.smoothing import Decider
-from tgkt_edge.runtime.records import BadFrame, Decision, Event
+from tgkt_edge.runtime.records import BadFrame, Decision
 from tgkt_edge.runtime.sources import open_source
 from tgkt_edge.runtime.sources.base import FrameSource
 from tgkt_edge.runtime.sources.stream_format import PinnedOpener

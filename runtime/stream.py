@@ -17,11 +17,11 @@ from tgkt_edge.runtime.capture.frame import Frame
 from tgkt_edge.runtime.capture.reader import Capture, Drop
 from tgkt_edge.runtime.capture.retry import Retry
 from tgkt_edge.runtime.engines.base import Engine
+from tgkt_edge.runtime.events import State, StateEvent
 from tgkt_edge.runtime.infer.preprocess_stage import Prepared
 from tgkt_edge.runtime.infer.processor import Begun, Processor
 from tgkt_edge.runtime.output.metrics import Statistics
 from tgkt_edge.runtime.output.summary import CameraSummary
-from tgkt_edge.runtime.records import State, StateEvent
 from tgkt_edge.runtime.sinks.base import Message
 from tgkt_edge.runtime.sources.base import FrameSource
 

@@ -44,11 +44,12 @@ if TYPE_CHECKING:
     from tgkt_edge.evaluation.compare import compare
     from tgkt_edge.evaluation.evaluate import evaluate
     from tgkt_edge.evaluation.verify import verify
+    from tgkt_edge.runtime.events import Event
     from tgkt_edge.runtime.model import Model, load
     from tgkt_edge.runtime.predict.predict import predict
     from tgkt_edge.runtime.recorder.import_data import import_data
     from tgkt_edge.runtime.recorder.record import record
-    from tgkt_edge.runtime.records import BadFrame, Decision, Event
+    from tgkt_edge.runtime.records import BadFrame, Decision
     from tgkt_edge.sensor import SensorSpec, load_sensor
     from tgkt_edge.train.source_import.import_source import import_source
     from tgkt_edge.train.source_import.options import ImportOptions
@@ -89,7 +90,7 @@ __all__ = [
 _HOMES = {
     "BadFrame": "tgkt_edge.runtime.records",
     "Decision": "tgkt_edge.runtime.records",
-    "Event": "tgkt_edge.runtime.records",
+    "Event": "tgkt_edge.runtime.events",
     "ImportOptions": "tgkt_edge.train.source_import.options",
     "Model": "tgkt_edge.runtime.model",
     "SensorSpec": "tgkt_edge.sensor",

@@ -17,10 +17,11 @@ from tgkt_edge.errors import SourceLostError, TgktEdgeError
 from tgkt_edge.runtime.cameras.batches import infer_together
 from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.engines.calibrated import uncalibrated
+from tgkt_edge.runtime.events import HealthEvent, StateEvent
 from tgkt_edge.runtime.infer.processor import Begun
 from tgkt_edge.runtime.output.metrics import Statistics
 from tgkt_edge.runtime.output.summary import CameraSummary
-from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent, StateEvent
+from tgkt_edge.runtime.records import BadFrame, Decision
 from tgkt_edge.runtime.sinks.base import Message
 from tgkt_edge.runtime.stream import Network, RecordStream
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from tgkt_edge.errors import ConfigError, UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.runtime.cameras.devices import one_device
-from tgkt_edge.runtime.records import NamedCamera
+from tgkt_edge.runtime.events import NamedCamera
 from tgkt_edge.runtime.sources import with_times
 from tgkt_edge.sensor import SensorSpec, load_sensor
 

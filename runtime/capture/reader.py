@@ -14,8 +14,8 @@ from tgkt_edge.runtime.capture.buffer import Mailbox
 from tgkt_edge.runtime.capture.call_watch import Watched
 from tgkt_edge.runtime.capture.frame import Frame
 from tgkt_edge.runtime.capture.retry import Retry
+from tgkt_edge.runtime.events import State, StateEvent
 from tgkt_edge.runtime.infer.preprocess_stage import Pending
-from tgkt_edge.runtime.records import State, StateEvent
 from tgkt_edge.runtime.sources.base import Captured, FrameSource
 
 Drop = Literal["latest", "none"]

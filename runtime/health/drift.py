@@ -24,7 +24,7 @@ from tgkt_edge.monitoring.class_windows import Views
 from tgkt_edge.monitoring.input_distance import describe
 from tgkt_edge.monitoring.orientation import tilt
 from tgkt_edge.monitoring.reference_stats import Statistics
-from tgkt_edge.runtime.records import HealthEvent
+from tgkt_edge.runtime.events import HealthEvent
 
 WINDOW = 50
 """Newest frames that ``input_drift`` and ``upside_down`` are decided on: 10 seconds of a live source that gives 5 or

@@ -14,8 +14,8 @@ import numpy as np
 
 from tgkt_edge.data.levels import Levels, measure_levels
 from tgkt_edge.monitoring.value_scale import Rescaling, ValueScale
+from tgkt_edge.runtime.events import HealthEvent
 from tgkt_edge.runtime.health.drift import CALM, MIN_FRAMES, OLDEST, PERIOD, WINDOW
-from tgkt_edge.runtime.records import HealthEvent
 from tgkt_edge.sensor import RawFrame, SensorSpec
 
 FLAG = "wrong_scale"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tgkt_edge.data.levels import FAR, NEAR, measure_levels
 from tgkt_edge.data.value_checks import advise
 from tgkt_edge.preprocess import look_up, sample
-from tgkt_edge.runtime.records import HealthEvent
+from tgkt_edge.runtime.events import HealthEvent
 from tgkt_edge.sensor import RawFrame, SensorSpec, positions, unit_table
 
 LIMITS = {"invalid": 0.9, "saturated": 0.5, "frozen": 5.0}

@@ -19,6 +19,7 @@ from tgkt_edge.preprocess import make_ready
 from tgkt_edge.runtime.capture.frame import Frame
 from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.engines.calibrated import CalibratedEngine, uncalibrated
+from tgkt_edge.runtime.events import HealthEvent
 from tgkt_edge.runtime.health.drift import Drift
 from tgkt_edge.runtime.health.scale import ScaleWatch
 from tgkt_edge.runtime.health.sensor_flags import Health
@@ -33,7 +34,7 @@ from tgkt_edge.runtime.infer.preprocess_stage import (
 )
 from tgkt_edge.runtime.infer.smoothing import Decider
 from tgkt_edge.runtime.output.metrics import AGE, Statistics
-from tgkt_edge.runtime.records import BadFrame, Candidate, Decision, HealthEvent
+from tgkt_edge.runtime.records import BadFrame, Candidate, Decision
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.sensor import SensorSpec
 

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from tgkt_edge.errors import SourceLostError, TgktEdgeError
 from tgkt_edge.runtime.cameras.group import CameraGroup
+from tgkt_edge.runtime.events import HealthEvent, NamedCamera, StateEvent
 from tgkt_edge.runtime.health.systemd import Notifier
 from tgkt_edge.runtime.infer.smoothing import UNKNOWN
 from tgkt_edge.runtime.model import Model
@@ -20,7 +21,7 @@ from tgkt_edge.runtime.output.metrics import Statistics
 from tgkt_edge.runtime.output.nonblocking import PATIENCE
 from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.runtime.output.summary import RunSummary, Stopped
-from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent, NamedCamera, StateEvent
+from tgkt_edge.runtime.records import BadFrame, Decision
 from tgkt_edge.runtime.sinks import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.base import ReaderGoneError
 from tgkt_edge.runtime.stream import RecordStream

@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from tgkt_edge.runtime.records import Decision, Event
+from tgkt_edge.runtime.events import Event
+from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks.base import DirectSink, Message, RunInfo, Sink
 
 QUEUE = 10_000

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from tgkt_edge import __version__
 from tgkt_edge.runtime.engines.base import Engine, Grid, grid_of
-from tgkt_edge.runtime.records import NamedCamera, Record, StartEvent
+from tgkt_edge.runtime.events import NamedCamera, StartEvent
+from tgkt_edge.runtime.records import Record
 from tgkt_edge.runtime.sinks.json_encoding import encode
 from tgkt_edge.sensor import SensorSpec
 
@@ -33,7 +34,7 @@ class RunInfo:
         size: side of the network's input, pixels.
         maps: rows and columns of its maps of evidence; None: it has none.
         started: Unix seconds, UTC.
-        run, bundle, device, precision, cameras: see :class:`tgkt_edge.runtime.records.StartEvent`.
+        run, bundle, device, precision, cameras: see :class:`tgkt_edge.runtime.events.StartEvent`.
     """
 
     source: str

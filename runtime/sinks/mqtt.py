@@ -17,7 +17,8 @@ from typing import Any
 
 from tgkt_edge.errors import UsageError
 from tgkt_edge.optional_deps import require
-from tgkt_edge.runtime.records import Event, UpdateEvent, camera_of
+from tgkt_edge.runtime.events import Event, UpdateEvent
+from tgkt_edge.runtime.records import camera_of
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.broker import Broker, device_client_id, parse_broker, reason_of, tls_context
 from tgkt_edge.runtime.sinks.json_encoding import encode

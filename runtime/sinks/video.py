@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import UsageError
 from tgkt_edge.optional_deps import require
-from tgkt_edge.runtime.records import Decision, StateEvent
+from tgkt_edge.runtime.events import StateEvent
+from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks import colormaps as colours
 from tgkt_edge.runtime.sinks.annotate import annotate, canvas_size
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink

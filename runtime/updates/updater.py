@@ -19,8 +19,9 @@ from tgkt_edge.io.atomic import sha256_of
 from tgkt_edge.notes import LOADER
 from tgkt_edge.runtime.cameras.batches import measure_batches, worth_it
 from tgkt_edge.runtime.engines.calibrated import uncalibrated
+from tgkt_edge.runtime.events import UpdateEvent
 from tgkt_edge.runtime.model import Model
-from tgkt_edge.runtime.records import Decision, UpdateEvent
+from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks.base import Message
 from tgkt_edge.runtime.updates.candidate import Seen, compare, load_beside
 from tgkt_edge.runtime.updates.gates import Comparison, Gate

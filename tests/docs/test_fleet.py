@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.checkout import REPOSITORY
 from tests.support.live import MS, Live
-from tgkt_edge.runtime.records import BadFrame, Candidate, Decision, HealthEvent, StateEvent
+from tgkt_edge.runtime.events import HealthEvent, StateEvent
+from tgkt_edge.runtime.records import BadFrame, Candidate, Decision
 from tgkt_edge.runtime.sinks import Message
 
 FLEET = REPOSITORY / "docs" / "assets" / "fleet"

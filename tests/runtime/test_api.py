@@ -27,7 +27,8 @@ from tgkt_edge import Decision, Model
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import FrameError, IncompatibleError, SourceLostError, UsageError
 from tgkt_edge.runtime import Captured, FrameSource
-from tgkt_edge.runtime.records import BadFrame, StateEvent
+from tgkt_edge.runtime.events import StateEvent
+from tgkt_edge.runtime.records import BadFrame
 from tgkt_edge.sensor import PRESETS
 
 

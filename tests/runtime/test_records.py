@@ -21,15 +21,8 @@ from tests.support.pipeline import InstantEngine
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime import Captured, FrameSource, classify
 from tgkt_edge.runtime.capture.retry import Retry
-from tgkt_edge.runtime.records import (
-    SCHEMA,
-    BadFrame,
-    Candidate,
-    Decision,
-    HealthEvent,
-    StateEvent,
-    UpdateEvent,
-)
+from tgkt_edge.runtime.events import SCHEMA, HealthEvent, StateEvent, UpdateEvent
+from tgkt_edge.runtime.records import BadFrame, Candidate, Decision
 from tgkt_edge.sensor import PRESETS
 
 

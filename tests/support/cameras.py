@@ -14,9 +14,10 @@ from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime import Captured, FrameSource
 from tgkt_edge.runtime.cameras.group import CameraGroup, Member
 from tgkt_edge.runtime.capture.retry import Backoff, Retry
+from tgkt_edge.runtime.events import Event
 from tgkt_edge.runtime.infer.smoothing import Decider
 from tgkt_edge.runtime.model import Model
-from tgkt_edge.runtime.records import BadFrame, Decision, Event
+from tgkt_edge.runtime.records import BadFrame, Decision
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
 CLASSES = ("a", "b")

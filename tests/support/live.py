@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tgkt_edge.runtime.records import Candidate, Decision, HealthEvent, NamedCamera, State, StateEvent
+from tgkt_edge.runtime.events import HealthEvent, NamedCamera, State, StateEvent
+from tgkt_edge.runtime.records import Candidate, Decision
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
 from tgkt_edge.sensor import PRESETS, SensorSpec
 

@@ -125,7 +125,7 @@ def read_public(path: Path) -> PublicKey:
 
 
 def holds_private_key(path: Path) -> bool:
-    """Whether a file begins with a private key, in any PEM form. Raises OSError."""
+    """Whether the first 64 KiB of a file hold a private key, in any PEM form. Raises OSError."""
     with path.open("rb") as file:
         return _SECRET in file.read(_MOST)
 

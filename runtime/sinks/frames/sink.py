@@ -24,7 +24,8 @@ from typing import Any
 from tgkt_edge.errors import ConfigError, FrameError, TgktEdgeError, UsageError
 from tgkt_edge.io.atomic import write_json
 from tgkt_edge.optional_deps import require
-from tgkt_edge.runtime.records import Decision, UpdateEvent
+from tgkt_edge.runtime.events import UpdateEvent
+from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.frames.part import Part
 from tgkt_edge.runtime.sinks.frames.policy import (

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tgkt_edge.optional_deps import require
-from tgkt_edge.runtime.records import BadFrame, Event, HealthEvent, Record, StateEvent, camera_of
+from tgkt_edge.runtime.events import Event, HealthEvent, StateEvent
+from tgkt_edge.runtime.records import BadFrame, Record, camera_of
 from tgkt_edge.runtime.sinks.base import Message, RunInfo
 
 _STATES = ["connecting", "live", "stalled", "lost"]

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from tgkt_edge.errors import UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.optional_deps import require
-from tgkt_edge.runtime.records import UpdateEvent, camera_of
+from tgkt_edge.runtime.events import UpdateEvent
+from tgkt_edge.runtime.records import camera_of
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.broker import load_certificate, reason_of
 from tgkt_edge.runtime.sinks.live.app import Reload, make_app

@@ -11,17 +11,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tgkt_edge.io.addresses import redacted
+from tgkt_edge.runtime.events import Event, HealthEvent, StartEvent, StateEvent, UpdateEvent
 from tgkt_edge.runtime.infer.evidence import answered, crop_box
 from tgkt_edge.runtime.output.metrics import FrameRate
-from tgkt_edge.runtime.records import (
-    BadFrame,
-    Decision,
-    Event,
-    HealthEvent,
-    StartEvent,
-    StateEvent,
-    UpdateEvent,
-)
+from tgkt_edge.runtime.records import BadFrame, Decision
 from tgkt_edge.runtime.sinks.base import Message, RunInfo
 from tgkt_edge.runtime.sinks.live.counts import counts_of
 

@@ -15,7 +15,8 @@ from tests.support.cameras import NotedEngine, group_of
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime import Captured, FrameSource
 from tgkt_edge.runtime.capture.retry import Backoff, Retry
-from tgkt_edge.runtime.records import Decision, StateEvent
+from tgkt_edge.runtime.events import StateEvent
+from tgkt_edge.runtime.records import Decision
 
 FRAMES = 25_000
 

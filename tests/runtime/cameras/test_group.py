@@ -25,7 +25,8 @@ from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime import FrameSource
 from tgkt_edge.runtime.cameras.batches import worth_it
 from tgkt_edge.runtime.capture.retry import Retry
-from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent, StateEvent, camera_of
+from tgkt_edge.runtime.events import HealthEvent, StateEvent
+from tgkt_edge.runtime.records import BadFrame, Decision, camera_of
 
 INFERENCE = 0.004
 

@@ -18,8 +18,9 @@ from tests.support.pipeline import InstantEngine
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import UsageError
 from tgkt_edge.runtime import Captured, FrameSource, classify
+from tgkt_edge.runtime.events import StateEvent
 from tgkt_edge.runtime.output.dispatcher import FRAMES, QUEUE, Fanout, reason
-from tgkt_edge.runtime.records import Decision, StateEvent
+from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.sensor import PRESETS
 

@@ -13,7 +13,8 @@ import pytest
 from tests.support.cli import run_cli
 from tests.support.images import make_frames, save_frames
 from tgkt_edge.errors import UsageError
-from tgkt_edge.runtime.records import BadFrame, Decision, StateEvent
+from tgkt_edge.runtime.events import StateEvent
+from tgkt_edge.runtime.records import BadFrame, Decision
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
 from tgkt_edge.runtime.sinks.csv_file import COLUMNS, CsvSink
 from tgkt_edge.sensor import PRESETS

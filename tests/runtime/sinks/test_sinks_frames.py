@@ -23,7 +23,8 @@ from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import UsageError
 from tgkt_edge.io.images import read_frame
-from tgkt_edge.runtime.records import Candidate, Decision, NamedCamera, UpdateEvent
+from tgkt_edge.runtime.events import NamedCamera, UpdateEvent
+from tgkt_edge.runtime.records import Candidate, Decision
 from tgkt_edge.runtime.sinks import Message, Sink, open_sink
 from tgkt_edge.runtime.sinks.frames.part import Part
 from tgkt_edge.runtime.sinks.frames.policy import digest_of, draw

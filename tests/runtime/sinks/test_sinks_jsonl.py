@@ -19,7 +19,8 @@ import pytest
 
 from tests.support.cli import cli_environment
 from tgkt_edge.errors import UsageError
-from tgkt_edge.runtime.records import Candidate, Decision, StateEvent
+from tgkt_edge.runtime.events import StateEvent
+from tgkt_edge.runtime.records import Candidate, Decision
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink
 from tgkt_edge.runtime.sinks.jsonl import JsonlSink
 from tgkt_edge.runtime.sinks.rotation import rotate

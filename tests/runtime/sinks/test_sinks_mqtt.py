@@ -22,7 +22,8 @@ from tests.support.cli import cli_environment
 from tests.support.mqtt import Broker, Subscriber
 from tests.support.sinks import decision, inside, opened, write
 from tests.support.waiting import wait_until
-from tgkt_edge.runtime.records import BadFrame, StateEvent
+from tgkt_edge.runtime.events import StateEvent
+from tgkt_edge.runtime.records import BadFrame
 from tgkt_edge.runtime.sinks import Message
 
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from tests.support.cli import cli_environment
 from tgkt_edge.errors import MissingDependency, UsageError
-from tgkt_edge.runtime.records import BadFrame, Decision, HealthEvent, NamedCamera
+from tgkt_edge.runtime.events import HealthEvent, NamedCamera
+from tgkt_edge.runtime.records import BadFrame, Decision
 from tgkt_edge.runtime.sinks import Message, RunInfo, open_sink, video
 from tgkt_edge.runtime.sinks.annotate import STRIP, annotate, canvas_size
 from tgkt_edge.runtime.sinks.colormaps import colourise

@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_met
 
 from tests.support.live import Live
 from tests.support.waiting import wait_until
-from tgkt_edge.runtime.records import BadFrame, StateEvent
+from tgkt_edge.runtime.events import StateEvent
+from tgkt_edge.runtime.records import BadFrame
 from tgkt_edge.runtime.sinks import Message
 from tgkt_edge.sensor import PRESETS
 

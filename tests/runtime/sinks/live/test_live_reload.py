@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from tests.support.live import Live
-from tgkt_edge.runtime.records import UpdateEvent
+from tgkt_edge.runtime.events import UpdateEvent
 from tgkt_edge.runtime.sinks import Message, open_sink
 
 
