@@ -12,7 +12,7 @@ from tgkt_edge.errors import UsageError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.csv_file import open_csv
-from tgkt_edge.runtime.sinks.frames.sink import open_frames
+from tgkt_edge.runtime.sinks.frames.open import open_frames
 from tgkt_edge.runtime.sinks.jsonl import open_jsonl
 from tgkt_edge.runtime.sinks.live.server import open_live
 from tgkt_edge.runtime.sinks.mqtt import open_mqtt

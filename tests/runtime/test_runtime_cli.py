@@ -20,7 +20,7 @@ from tests.support.images import make_frames, save_frames
 from tgkt_edge import __version__
 from tgkt_edge.cli.main import app
 from tgkt_edge.runtime.sinks import SCHEMES, broker, line_file, video
-from tgkt_edge.runtime.sinks.frames import sink as frames_sink
+from tgkt_edge.runtime.sinks.frames import open as frames_open
 from tgkt_edge.runtime.sinks.live import server
 
 NO_BUNDLE = ["run", "/no/bundle", "--camera", "."]
@@ -116,7 +116,7 @@ def test_help_of_run_lists_every_kind_of_sink_with_every_option() -> None:
         ("jsonl", "csv"): line_file.OPTIONS,
         ("mqtt", "mqtts"): broker.OPTIONS,
         ("video",): video.OPTIONS,
-        ("frames",): frames_sink.OPTIONS,
+        ("frames",): frames_open.OPTIONS,
         ("http", "https"): (*server.OPTIONS, *server.TLS_OPTIONS),
     }
     assert {scheme for schemes in kinds for scheme in schemes} == set(SCHEMES)

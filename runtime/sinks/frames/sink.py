@@ -12,18 +12,14 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
-import json
 import os
 import secrets
 import shutil
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tgkt_edge.errors import ConfigError, FrameError, TgktEdgeError, UsageError
-from tgkt_edge.io.atomic import write_json
-from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.events import UpdateEvent
 from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
@@ -36,59 +32,15 @@ from tgkt_edge.runtime.sinks.frames.policy import (
     digest_of,
     draw,
     novelty,
-    parse_policy,
     small_picture,
     uncertainty,
 )
-from tgkt_edge.runtime.sinks.per_camera import SinkPerCamera
-from tgkt_edge.runtime.sinks.uri_options import Options, file_path
+from tgkt_edge.runtime.sinks.frames.policy_file import POLICY, read_policy_file, write_policy_file
 from tgkt_edge.sensor import SensorSpec
 
-OPTIONS = ("budget_mb", "policy", "spacing", "reserve_mb")
-
-POLICY, LOCK = "policy.json", ".lock"
-SCHEMA = 1
-"""Version of policy.json."""
-
+LOCK = ".lock"
 OVERHEAD = 64 << 10
 """Bytes of the budget for all that is no frame."""
-
-_HOW = (
-    "random: a uniform sample of all different frames that were classified while this folder was written (those with "
-    "the largest numbers drawn from their content; all above 'floor' are here). Accuracy estimated on it is that of "
-    "the frames the camera saw. uncertain, novel: chosen for being difficult or unlike those kept before, so accuracy "
-    "estimated on them says nothing about the whole."
-)
-
-
-def open_frames(rest: str) -> Sink:
-    """The sink of ``frames:rest``.
-
-    Options: ``budget_mb=500`` that the folder never exceeds; ``policy=random:0.2,uncertain:0.4,novel:0.4``, shares of
-    it; ``spacing=10`` seconds between two frames that are kept for being uncertain or novel; ``reserve_mb=64`` of the
-    disk that stay free. Cameras with names have a folder each, DIR/NAME, and share the budget equally.
-
-    Raises:
-        UsageError: no folder, or a bad option.
-        MissingDependency: (exit 6, extra ``cpu``) OpenCV is not installed.
-    """
-    folder, _, text = rest.partition("?")
-    name = f"frames:{folder}"
-    options = Options(name, text, OPTIONS)
-    if not folder or folder == "-":
-        raise UsageError(f"`sinks={name}`: expected frames:DIR")
-    require("cv2", "cpu", "`sinks=frames:`")
-    place = file_path("frames", folder)
-    budget = round(options.number("budget_mb", 500, 1, 1e9) * 1e6)
-    make = partial(
-        FramesSink,
-        policy=parse_policy(name, options.text("policy")),
-        spacing=options.number("spacing", 10, 0, 1e6),
-        reserve=round(options.number("reserve_mb", 64, 0, 1e9) * 1e6),
-    )
-    return SinkPerCamera(
-        lambda camera, count: make(place / camera if camera else place, budget=budget // count)
-    )
 
 
 class FramesSink(Sink):
@@ -229,14 +181,10 @@ class FramesSink(Sink):
         }
 
     def _take_up(self) -> None:
-        path = self._folder / POLICY
-        before: dict[str, Any] = {}
-        if path.is_file():
-            try:
-                before = json.loads(path.read_text(encoding="utf-8"))
-                before = {key: before[key] for key in ("salt", "floor", "seen", "duplicates")}
-            except (ValueError, KeyError, TypeError) as error:
-                raise self._refusal(f"its {POLICY} is damaged ({error}). Choose another folder") from error
+        try:
+            before = read_policy_file(self._folder)
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._refusal(f"its {POLICY} is damaged ({error}). Choose another folder") from error
         self._state = {"salt": secrets.token_hex(8), "floor": -1.0, "seen": 0, "duplicates": 0, **before}
         for name in PARTS:
             folder = self._folder / name
@@ -309,17 +257,7 @@ class FramesSink(Sink):
             name: {"share": self._policy[name], "frames": len(part.kept)}
             for name, part in self._parts.items()
         }
-        write_json(
-            self._folder / POLICY,
-            {
-                "schema": SCHEMA,
-                "budget_bytes": self._budget,
-                "parts": shares,
-                **self._state,
-                "random_share_of_frames": 1 - max(0.0, float(self._state["floor"])),
-                "how": _HOW,
-            },
-        )
+        write_policy_file(self._folder, self._budget, shares, self._state)
 
     def _refusal(self, why: str) -> UsageError:
         return UsageError(f"`sinks={self.name}`: {why}")
