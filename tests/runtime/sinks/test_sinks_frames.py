@@ -1,63 +1,30 @@
-"""``frames:DIR``: which frames are kept, never beyond the budget, whatever happens in between."""
+"""``frames:DIR``: which frames are kept, never beyond the budget."""
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import resource
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import tgkt_edge
 from tests.support.cli import run_cli
+from tests.support.frames_sink import bytes_in, lines, message, noise_frames, opened
 from tests.support.images import make_frames, save_frames
-from tests.support.sinks import INFO, write
+from tests.support.sinks import INFO
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.data.loading import load_frames
-from tgkt_edge.errors import UsageError
 from tgkt_edge.io.images import read_frame
 from tgkt_edge.runtime.events import NamedCamera, UpdateEvent
-from tgkt_edge.runtime.records import Candidate, Decision
-from tgkt_edge.runtime.sinks import Message, Sink, open_sink
+from tgkt_edge.runtime.sinks import Message, open_sink
 from tgkt_edge.runtime.sinks.frames.part import Part
 from tgkt_edge.runtime.sinks.frames.policy import digest_of, draw
 from tgkt_edge.sensor import PRESETS
 
 DEPTH = PRESETS["depth"]
-
-
-def message(number: int, frame: NDArray[Any], lead: float = 0.9, time: float | None = None) -> Message:
-    top = (Candidate("a", (1 + lead) / 2), Candidate("b", (1 - lead) / 2))
-    about = Decision("a", top[0].probability, top, time=float(number) if time is None else time, frame=number)
-    return Message(about, frame)
-
-
-def opened(folder: Path, options: str = "") -> Sink:
-    sink = open_sink(f"frames:{folder}?{options}".rstrip("?"))
-    sink.open(INFO)
-    return sink
-
-
-def lines(folder: Path) -> list[dict[str, Any]]:
-    index = folder / "frames.jsonl"
-    return [json.loads(line) for line in index.read_text().splitlines()] if index.exists() else []
-
-
-def bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
-
-
-def noise_frames(count: int, seed: int = 0) -> list[NDArray[Any]]:
-    """(120, 160) uint16 that no PNG makes smaller: 38 KB each."""
-    rng = np.random.default_rng(seed)
-    return list(rng.integers(1, 9000, (count, 120, 160)).astype(np.uint16))
 
 
 def test_frames_are_kept_bit_for_bit_with_their_decision_as_record_keeps_them(tmp_path: Path) -> None:
@@ -169,69 +136,6 @@ def test_of_uncertain_frames_close_together_the_most_uncertain_is_kept(tmp_path:
     assert [line["decision"]["frame"] for line in lines(tmp_path / "d" / "uncertain")] == [4, 15, 27]
 
 
-def test_a_power_cut_at_any_moment_leaves_a_folder_that_goes_on(tmp_path: Path) -> None:
-    sink = opened(tmp_path / "d", "policy=random:1&budget_mb=1")
-    for number, frame in enumerate(noise_frames(12)):
-        sink.write(message(number, frame))
-    sink.close()
-    part = tmp_path / "d" / "random"
-    with (part / "frames.jsonl").open("a") as index:
-        index.write('{"number": 99, "ti')  # a cut line
-    (part / "frame" / "000098.png").write_bytes(b"without a line")
-    (part / "frame" / ".000097.png.tmp").write_bytes(b"half")
-    (part / lines_ok(part)[3]["file"]).unlink()  # a line without its file
-    loaded, _ = load_frames_of(part)
-    sink = opened(tmp_path / "d", "policy=random:1&budget_mb=1")
-    sink.write(message(50, noise_frames(1, seed=9)[0]))
-    sink.close()
-    held = lines(part)
-    assert {Path(line["file"]).name for line in held} == {path.name for path in (part / "frame").iterdir()}
-    assert len(held) == loaded + 1
-    assert len({line["number"] for line in held}) == len(held)
-
-
-def lines_ok(part: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (part / "frames.jsonl").read_text().splitlines()[:-1]]
-
-
-def load_frames_of(part: Path) -> tuple[int, None]:
-    return sum((part / line["file"]).exists() for line in lines_ok(part)), None
-
-
-def test_a_full_disk_is_said_until_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sink = opened(tmp_path / "d", "policy=uncertain:1&spacing=0")
-    frames = make_frames(4)
-    assert write(sink, message(0, frames[0], lead=0.1)) == ""
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    for number in (1, 2):  # also a frame that is not worth keeping: nothing is known to work again
-        assert "the disk is nearly full" in write(
-            sink, message(number, frames[number], lead=0.1 if number == 1 else 1)
-        )
-    monkeypatch.undo()
-    assert write(sink, message(3, frames[3], lead=0.1)) == ""
-    sink.close()
-    assert [line["decision"]["frame"] for line in lines(tmp_path / "d" / "uncertain")] == [0, 3]
-
-
-def test_a_disk_that_refuses_in_the_middle_leaves_whole_frames(tmp_path: Path) -> None:
-    sink = opened(tmp_path / "d", "policy=random:1")
-    small = make_frames(3)
-    sink.write(message(0, small[0]))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
-    try:
-        said = write(sink, message(1, small[1]))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert os.strerror(errno.EFBIG) in said
-    assert write(sink, message(2, small[2])) == ""
-    sink.close()
-    part = tmp_path / "d" / "random"
-    assert [line["decision"]["frame"] for line in lines(part)] == [0, 2]
-    assert sorted(path.name for path in (part / "frame").iterdir()) == ["000000.png", "000001.png"]
-
-
 def test_a_smaller_budget_is_kept_from_the_start(tmp_path: Path) -> None:
     for budget in (3, 1):
         sink = opened(tmp_path / "d", f"budget_mb={budget}&policy=random:1")
@@ -239,51 +143,6 @@ def test_a_smaller_budget_is_kept_from_the_start(tmp_path: Path) -> None:
             sink.write(message(number, frame))
             assert bytes_in(tmp_path / "d") <= budget * 1_000_000
         sink.close()
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ("policy=rondom:1", "unknown part 'rondom'. Did you mean 'random'?"),
-        ("policy=random:0.8,novel:0.4", "shares of 1.2 together"),
-        ("policy=random:0.2,random:0.2", "'random' is given twice"),
-        ("policy=random", "expected PART:SHARE"),
-        ("policy=random:nan", "expected PART:SHARE"),
-        ("policy=random:-1", "expected PART:SHARE"),
-        ("policy=", "'policy' is empty"),
-        ("budget_mb=0", "budget_mb=0: expected a number from 1"),
-        ("budget=5", "Did you mean 'budget_mb'?"),
-        ("spacing=x", "expected a number"),
-    ],
-)
-def test_bad_options(tmp_path: Path, options: str, words: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        open_sink(f"frames:{tmp_path / 'd'}?{options}")
-    assert words in str(caught.value)
-
-
-def test_folders_that_are_refused(tmp_path: Path) -> None:
-    def refused(folder: Path, options: str = "", **info: Any) -> str:
-        with pytest.raises(UsageError) as caught:
-            open_sink(f"frames:{folder}?{options}".rstrip("?")).open(replace(INFO, **info))
-        return str(caught.value)
-
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("x")
-    assert "holds other things" in refused(tmp_path / "mine")
-    (tmp_path / "file").write_text("x")
-    assert "cannot be written" in refused(tmp_path / "file")
-    sized = replace(DEPTH, size=(640, 480))
-    assert "Give at least budget_mb=4" in refused(tmp_path / "small", "budget_mb=1", sensor=sized)
-    sink = opened(tmp_path / "d", "policy=novel:1")
-    sink.write(message(0, make_frames(1)[0]))
-    assert "another run is writing it" in refused(tmp_path / "d", "policy=novel:1")
-    sink.close()
-    assert "a part 'novel', which the policy does not name" in refused(tmp_path / "d", "policy=random:1")
-    assert "frames of another sensor" in refused(tmp_path / "d", sensor=PRESETS["nir"])
-    assert "frames of another sensor" in refused(tmp_path / "d", sensor=sized)
-    (tmp_path / "d" / "policy.json").write_text("{")
-    assert "policy.json is damaged" in refused(tmp_path / "d")
 
 
 def test_a_part_gives_up_the_oldest_of_equal_frames(tmp_path: Path) -> None:
