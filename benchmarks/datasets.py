@@ -1,11 +1,13 @@
 """The real data sets of the benchmarks, by name: those in ``TGKT_EDGE_DATA``, and what ``data prepare`` writes.
 
 ``nyuv2-5`` (RGB -> depth) and ``epfl-6`` (RGB -> NIR) lie in the folder in ``TGKT_EDGE_DATA``; docs/public-data.md
-says what that is and whom to cite.
+says what that is and whom to cite. ``PYTHONPATH=. python benchmarks/datasets.py NAME FOLDER`` prepares one into
+FOLDER/NAME.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,3 +103,16 @@ def _prepared(reader: str, src: Path, folder: Path, name: str) -> list[DataSet]:
     if (folder / "prepare.json").is_file():
         return [DataSet(name, folder)]
     return [DataSet(file.parent.name, file.parent) for file in sorted(folder.glob("*/prepare.json"))]
+
+
+def main() -> None:
+    """Prepare one data set."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=SETS)
+    parser.add_argument("folder", type=Path)
+    args = parser.parse_args()
+    prepare(args.name, args.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ from typing import Any
 
 import gpu
 import pytest
+from gpu_jobs import Job
 
 from tests.support.checkout import REPOSITORY
 
@@ -55,22 +56,22 @@ def test_a_job_ends_when_its_time_is_over_with_what_it_started(tmp_path: Path) -
         f"import time; from pathlib import Path; Path({str(tmp_path / 'alive')!r}).touch(); time.sleep(60)"
     )
     code = f"import subprocess, sys; print('begun', flush=True); subprocess.run([sys.executable, '-c', {child!r}])"
-    found = gpu.perform(gpu.Job("slow", ["-c", code], 600), left=6.0)
+    found = gpu.perform(Job("slow", ["-c", code], 600), left=6.0)
     assert (found["state"], found["reason"]) == ("cut", "took longer than 6 s")
     assert found["output"] == "begun\n"
     assert (tmp_path / "alive").exists()
 
 
 def test_a_job_that_fails_says_what_it_printed() -> None:
-    found = gpu.perform(gpu.Job("bad", ["-c", "raise SystemExit('no such GPU')"], 60), left=60)
+    found = gpu.perform(Job("bad", ["-c", "raise SystemExit('no such GPU')"], 60), left=60)
     assert (found["state"], found["reason"]) == ("failed", "exit code 1")
     assert "no such GPU" in found["log"]
 
 
 def test_what_cannot_begin_is_skipped_with_the_reason() -> None:
-    job = gpu.Job("trt", ["-c", "print(1)"], 60, lambda: "not installed: tensorrt")
+    job = Job("trt", ["-c", "print(1)"], 60, lambda: "not installed: tensorrt")
     assert gpu.perform(job, left=60)["reason"] == "not installed: tensorrt"
-    assert gpu.perform(gpu.Job("late", ["-c", "print(1)"], 60), left=1)["reason"] == "no time is left"
+    assert gpu.perform(Job("late", ["-c", "print(1)"], 60), left=1)["reason"] == "no time is left"
 
 
 def test_a_gpu_that_is_not_there_is_an_error() -> None:
