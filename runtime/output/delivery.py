@@ -54,7 +54,7 @@ def deliver(
         updater: looks for other bundles; entered, closed by the caller.
     """
     line = LiveLine(sys.stderr if log is None else log, enabled=live, stopping=stop.asked)
-    fanout = Fanout(sinks, line.say)
+    fanout = Fanout(sinks, line.say, stop.asked)
     info = RunInfo.of_run(name, model.engine, model.classes, model.sensor, model.size, model.digest, cameras)
     fanout.open(info)
     begin = time.perf_counter()

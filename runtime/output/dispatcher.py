@@ -23,6 +23,12 @@ QUEUE = 10_000
 FRAMES = 4
 """Of the messages that wait, so many of the newest keep their picture: what bounds the memory of a sink that hangs."""
 
+_GRACE = 2.0
+"""Seconds in which a sink that is waited for has to take a message: one that does not hangs, and is waited for
+again once it takes one."""
+
+_LOOK = 0.1  # seconds between two looks at whether to stop
+
 Say = Callable[[str], None]
 
 
@@ -32,16 +38,17 @@ class Fanout:
     Args:
         sinks: not yet open.
         say: tells a person one line; called from the sinks' threads.
+        stopping: whether the run was told to end; then no sink is waited for.
 
     Attributes:
         patience: seconds that leaving waits for what is still queued. A run that ends by itself loses nothing to a slow
             disk; one that is told to end must be quick, so its owner lowers this first.
     """
 
-    def __init__(self, sinks: Sequence[Sink], say: Say) -> None:
+    def __init__(self, sinks: Sequence[Sink], say: Say, stopping: Callable[[], bool] = lambda: False) -> None:
         self._direct = [sink for sink in sinks if isinstance(sink, DirectSink)]
         self._say = say
-        self._workers = [_Worker(sink, say) for sink in sinks if not isinstance(sink, DirectSink)]
+        self._workers = [_Worker(sink, say, stopping) for sink in sinks if not isinstance(sink, DirectSink)]
         self.patience = 30.0
 
     def open(self, info: RunInfo) -> None:
@@ -70,7 +77,11 @@ class Fanout:
         return any(sink.on_terminal for sink in self._direct)
 
     def write(self, message: Message, *, patient: bool = False) -> None:
-        """Hand one message to every sink. Never waits, except for direct sinks with ``patient``.
+        """Hand one message to every sink.
+
+        Args:
+            patient: the source can wait: no sink loses a message for being slow, unless it hangs. Without, nothing is
+                waited for.
 
         Raises:
             ReaderGoneError, TgktEdgeError: a direct sink's.
@@ -78,6 +89,8 @@ class Fanout:
         for sink in self._direct:
             sink.write(message, patient=patient)
         for worker in self._workers:
+            if patient:
+                worker.wait_for_room()
             worker.put(message)
 
     def flush(self) -> None:
@@ -125,25 +138,37 @@ class Fanout:
 class _Worker:
     """One sink, its queue and its thread."""
 
-    def __init__(self, sink: Sink, say: Say) -> None:
-        self.sink, self._say = sink, say
+    def __init__(self, sink: Sink, say: Say, stopping: Callable[[], bool]) -> None:
+        self.sink, self._say, self._stopping = sink, say, stopping
         self.taken = self.lost = self.failed = 0
         self.why = ""  # of the last message that could not be written
         self._queue: deque[Message] = deque()
         self._changed = threading.Condition()
         self._deadline: float | None = None  # set once no more messages come
         self._failing = False
+        self._most = QUEUE if sink.lossless else FRAMES  # messages that wait
+        self._hangs = False  # waited for in vain
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._work, name=f"tgkt-edge {self.sink.name}", daemon=True)
         self._thread.start()
 
+    def wait_for_room(self) -> None:
+        """Until a message more can wait without one being lost; not for a sink that takes nothing."""
+        with self._changed:
+            left, until = len(self._queue), time.monotonic() + _GRACE
+            while len(self._queue) >= self._most and not self._hangs and not self._stopping():
+                self._changed.wait(_LOOK)
+                if len(self._queue) < left:
+                    left, until = len(self._queue), time.monotonic() + _GRACE
+                self._hangs = time.monotonic() > until
+
     def put(self, message: Message) -> None:
         first_loss = False
         with self._changed:
             self.taken += 1
-            if len(self._queue) >= (QUEUE if self.sink.lossless else FRAMES):
+            if len(self._queue) >= self._most:
                 self._drop_oldest()
                 first_loss = self.sink.lossless and not self.lost
                 self.lost += 1
@@ -188,6 +213,8 @@ class _Worker:
                 if not self._queue or (self._deadline is not None and time.monotonic() > self._deadline):
                     break
                 message = self._queue.popleft()
+                self._hangs = False
+                self._changed.notify_all()
             self._write(message)
         with contextlib.suppress(Exception):  # nobody is left to whom it would matter
             self.sink.close()

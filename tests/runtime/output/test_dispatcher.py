@@ -53,6 +53,14 @@ class Kept(Sink):
         self.state = "closed"
 
 
+class Slow(Kept):
+    """Takes a while for each message."""
+
+    def write(self, message: Message) -> None:
+        time.sleep(0.01)
+        super().write(message)
+
+
 def numbers(sink: Kept) -> list[int]:
     return [frame_of(message) for message in sink.messages]
 
@@ -127,6 +135,41 @@ def test_a_slow_log_loses_nothing_and_a_slow_page_gets_the_newest() -> None:
     assert numbers(page)[-FRAMES:] == list(range(500 - FRAMES, 500))
     assert len(page.messages) <= FRAMES + 1
     assert fanout.counts()["page"] == (500 - len(page.messages), 0)
+
+
+def test_a_source_that_can_wait_waits_for_the_slowest_sink_but_not_for_one_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tgkt_edge.runtime.output.dispatcher._GRACE", 0.2)
+    slow, hung = Slow("film", lossless=False), Kept("hung", lossless=False, gate=threading.Event())
+    fanout = Fanout([slow, hung], print)
+    fanout.open(INFO)
+    fanout.patience = 0.5
+    began = time.monotonic()
+    with fanout:
+        for number in range(40):
+            fanout.write(Message(Decision("a", 0.5, frame=number), FRAME), patient=True)
+        until(lambda: len(slow.messages) == 40)
+    assert numbers(slow) == list(range(40))
+    assert all(message.frame is not None for message in slow.messages)
+    assert time.monotonic() - began < 5  # it was waited for once, not for each frame
+    assert fanout.counts()["hung"][0] > 30
+    assert hung.gate is not None
+    hung.gate.set()
+
+
+def test_a_run_that_is_told_to_end_waits_for_no_sink() -> None:
+    hung = Kept("hung", lossless=False, gate=threading.Event())
+    fanout = Fanout([hung], print, stopping=lambda: True)
+    fanout.open(INFO)
+    fanout.patience = 0.1
+    began = time.monotonic()
+    with fanout:
+        for number in range(20):
+            fanout.write(Message(Decision("a", 0.5, frame=number), FRAME), patient=True)
+    assert time.monotonic() - began < 1
+    assert hung.gate is not None
+    hung.gate.set()
 
 
 def test_what_waits_is_bounded_and_old_messages_wait_without_their_picture() -> None:
