@@ -11,8 +11,8 @@ from tgkt_edge.runtime.sinks.colormaps import INVALID, table
 
 _FOLDER = Path(__file__).parent / "assets"
 _PAGES = {
-    "page.html": ("scale.js", "picture.js", "evidence.js", "timeline.js", "page.js"),
-    "wall.html": ("scale.js", "wall.js"),
+    "page.html": ("scale.js", "stream.js", "picture.js", "evidence.js", "timeline.js", "page.js"),
+    "wall.html": ("scale.js", "stream.js", "wall.js"),
 }
 
 
@@ -38,7 +38,12 @@ def live_page(name: str = "page.html") -> tuple[str, str]:
     tables = f"const TABLES = {{{colours}}}, INVALID = {list(INVALID)};\n"
     script = '"use strict";\n' + tables + "".join(map(_read, _PAGES[name]))
     style = _read("page.css")
-    page = _read(name).replace("/*STYLE*/", style).replace("/*SCRIPT*/", script)
+    page = (
+        _read(name)
+        .replace("<!--HEAD-->\n", _read("head.html"))
+        .replace("<!--HEADER-->\n", _read("header.html"))
+    )
+    page = page.replace("/*STYLE*/", style).replace("/*SCRIPT*/", script)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "

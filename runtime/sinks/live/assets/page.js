@@ -1,11 +1,9 @@
-// The stream of the server, told in words. Texts from outside are only ever set as text.
+// What the server says of one camera, told in words. Texts from outside are only ever set as text.
 
 const picture = new Picture();
 const evidence = new Evidence(picture);
 const timeline = new Timeline();
 let info = null;
-let stream = null;
-let heard = 0;
 
 function node(name, text, kind) {
   const made = document.createElement(name);
@@ -80,11 +78,7 @@ async function fetchPast() {
 
 function showState(update) {
   const name = update.state.state;
-  const pill = byId("state");
-  if (pill.dataset.state !== name) {
-    pill.dataset.state = name;
-    byId("state-text").textContent = name;
-  }
+  showPill(name);
   const detail = update.state.detail ? `: ${update.state.detail}` : "";
   let text = "";
   if (name === "lost" || name === "stalled") text = `The source is ${name}${detail}`;
@@ -179,50 +173,13 @@ function showEvents(update) {
   }));
 }
 
-async function offline() {
-  const pill = byId("state");
-  pill.dataset.state = "offline";
-  byId("state-text").textContent = "no connection";
-  byId("notice").textContent = "The run does not answer. It may have ended; this page goes on trying.";
-  byId("notice").hidden = false;
-  try {  // a run that began again with another token answers: it wants a login, which loading this page again brings
-    if ((await fetch("api/info", { cache: "no-store" })).status === 401) location.reload();
-  } catch (error) {
-    // it does not answer
-  }
-}
-
-function listen() {
-  if (stream || document.hidden) return;
-  stream = new EventSource("api/events");
-  stream.addEventListener("info", (event) => { heard = Date.now(); showInfo(JSON.parse(event.data)); });
-  stream.onmessage = (event) => {
-    heard = Date.now();
-    const update = JSON.parse(event.data);
-    picture.want(update.image);
-    evidence.want(update.image);
-    showState(update);
-    showDecision(update.latest);
-    showFigures(update);
-    showHealth(update);
-    showEvents(update);
-    timeline.add(update.timeline, update.now);
-  };
-  stream.onerror = () => offline();
-  heard = Date.now();
-}
-
-function leave() {
-  if (stream) stream.close();
-  stream = null;
-}
-
-// A page that nobody sees asks for nothing. One that hears nothing starts afresh: also after a laptop slept.
-document.addEventListener("visibilitychange", () => (document.hidden ? leave() : listen()));
-setInterval(() => {
-  if (document.hidden || Date.now() - heard < 6000) return;
-  offline();
-  leave();
-  listen();
-}, 2000);
-listen();
+follow(showInfo, (update) => {
+  picture.want(update.image);
+  evidence.want(update.image);
+  showState(update);
+  showDecision(update.latest);
+  showFigures(update);
+  showHealth(update);
+  showEvents(update);
+  timeline.add(update.timeline, update.now);
+});

@@ -2,8 +2,6 @@
 
 const tiles = new Map();
 let started = null;
-let stream = null;
-let heard = 0;
 
 class Tile {
   constructor(info) {
@@ -73,48 +71,10 @@ function showInfo(info) {
 
 function showAll(update) {
   for (const [name, one] of Object.entries(update.cameras)) tiles.get(name)?.show(one);
-  const pill = byId("state");
-  if (pill.dataset.state !== update.state) {
-    pill.dataset.state = update.state;
-    byId("state-text").textContent = update.state;
-  }
+  showPill(update.state);
   byId("notice").hidden = true;
   const well = Object.values(update.cameras).filter((one) => one.state.state === "live").length;
   document.title = `${well} of ${tiles.size} live \u00b7 tgkt-edge`;
 }
 
-async function offline() {
-  byId("state").dataset.state = "offline";
-  byId("state-text").textContent = "no connection";
-  byId("notice").textContent = "The run does not answer. It may have ended; this page goes on trying.";
-  byId("notice").hidden = false;
-  try {  // a run that began again with another token answers: it wants a login, which loading this page again brings
-    if ((await fetch("api/info", { cache: "no-store" })).status === 401) location.reload();
-  } catch (error) {
-    // it does not answer
-  }
-}
-
-function listen() {
-  if (stream || document.hidden) return;
-  stream = new EventSource("api/events");
-  stream.addEventListener("info", (event) => { heard = Date.now(); showInfo(JSON.parse(event.data)); });
-  stream.onmessage = (event) => { heard = Date.now(); showAll(JSON.parse(event.data)); };
-  stream.onerror = () => offline();
-  heard = Date.now();
-}
-
-function leave() {
-  if (stream) stream.close();
-  stream = null;
-}
-
-// A page that nobody sees asks for nothing. One that hears nothing starts afresh: also after a laptop slept.
-document.addEventListener("visibilitychange", () => (document.hidden ? leave() : listen()));
-setInterval(() => {
-  if (document.hidden || Date.now() - heard < 6000) return;
-  offline();
-  leave();
-  listen();
-}, 2000);
-listen();
+follow(showInfo, showAll);
