@@ -34,6 +34,12 @@ INDEX, SPEC, FRAMES, RGB, VIDEO, PAIRS = (
     "pairs.csv",
 )
 
+POLICY = "policy.json"
+"""Beside the parts that the sink ``frames:`` kept, each a folder as above: how their frames were chosen."""
+
+RANDOM, UNCERTAIN, NOVEL = "random", "uncertain", "novel"
+"""The parts. Chance alone chose the first; the frames of the others are more difficult than all that were seen."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -57,6 +63,12 @@ class Entry:
 def is_recording(folder: Path) -> bool:
     """Does ``folder`` hold the index that ``tgkt-edge record`` writes?"""
     return (folder / INDEX).is_file()
+
+
+def is_difficult(file: Path) -> bool:
+    """Whether ``file`` is a frame that the sink ``frames:`` kept for being difficult, not by chance."""
+    parts = file.parts
+    return len(parts) > 3 and parts[-3] in (UNCERTAIN, NOVEL) and (file.parents[2] / POLICY).is_file()
 
 
 def read_index(folder: Path) -> list[Entry]:

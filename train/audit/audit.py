@@ -19,7 +19,7 @@ from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.io.atomic import write_text
 from tgkt_edge.preprocess import encode, resize_side
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.audit.frames import reader, target_frames, trained_on
+from tgkt_edge.train.audit.frames import note_difficult, reader, target_frames, trained_on
 from tgkt_edge.train.audit.labels import CANNOT_TELL, class_labels, read_labels
 from tgkt_edge.train.report.images import raw_frame_uri
 from tgkt_edge.train.report.model_outputs import run_answers
@@ -89,6 +89,7 @@ def pick(
                 pictures[frame.name] = _picture(read(frame), sensor, frame.name)
             except DataError:
                 unreadable.append(str(frame.name))  # adapt --skip-bad left it out too
+    note_difficult([frame for frame in there if frame.name in pictures])
     write_text(table, _as_csv([(str(file), "") for file in pictures]))
     write_text(sheet, _sheet(pictures, classes, table.name))
     return Picked(table, sheet, len(pictures), len(there), tuple(unreadable), len(every) - len(there))
@@ -119,6 +120,7 @@ def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
     if not judged:
         but = " but those that the run was trained with" if len(rows) < len(listed) else " yet"
         raise DataError(f"`answers={answers}`: no row has a label{but}. Classes: {', '.join(classes)}")
+    note_difficult([frame for frame, _ in judged])
     side = resize_side(size)
     read = reader([frame for frame, _ in judged])
     codes = np.stack([encode(read(frame), sensor, side, str(frame.name)) for frame, _ in judged])

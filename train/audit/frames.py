@@ -14,7 +14,7 @@ from tgkt_edge.data.discovery import escape_name, frame_places
 from tgkt_edge.data.loading import Frames
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import read_frame
-from tgkt_edge.io.recording_format import video_frames
+from tgkt_edge.io.recording_format import RANDOM, is_difficult, video_frames
 from tgkt_edge.notes import note
 from tgkt_edge.train.audit.labels import frame_name
 from tgkt_edge.train.run_folder.folder import Run
@@ -38,6 +38,17 @@ def target_frames(path: Path) -> list[TargetFrame]:
         else TargetFrame(Path(escape_name(str(Path(f"{file}:{position}").resolve()))), file, position)
         for file, position in places
     ]
+
+
+def note_difficult(frames: Sequence[TargetFrame]) -> None:
+    """Say so where frames of the field were kept for being difficult: accuracy on them is no estimate."""
+    count = sum(is_difficult(frame.file) for frame in frames)
+    if count:
+        note(
+            f"{count} of {len(frames)} frames were kept by the sink frames: for being uncertain or novel, so accuracy "
+            f"on them is lower than on what the camera saw. For that, label frames of its part '{RANDOM}' alone, and "
+            f"give them to tgkt-edge evaluate"
+        )
 
 
 def reader(frames: Sequence[TargetFrame]) -> Callable[[TargetFrame], NDArray[Any]]:

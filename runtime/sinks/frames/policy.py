@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import UsageError
+from tgkt_edge.io.recording_format import NOVEL, RANDOM, UNCERTAIN
 from tgkt_edge.preprocess import encode
 from tgkt_edge.runtime.records import Decision
 from tgkt_edge.sensor import SensorSpec
 
-RANDOM, UNCERTAIN, NOVEL = "random", "uncertain", "novel"
 PARTS = (RANDOM, UNCERTAIN, NOVEL)
 """Folders within the sink's. What the random part takes is nowhere else."""
 

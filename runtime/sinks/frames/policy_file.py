@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tgkt_edge.io.atomic import write_json
+from tgkt_edge.io.recording_format import POLICY
 
-POLICY = "policy.json"
 SCHEMA = 1
 """Version of policy.json."""
 

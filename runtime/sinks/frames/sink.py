@@ -20,22 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from tgkt_edge.errors import ConfigError, FrameError, TgktEdgeError, UsageError
+from tgkt_edge.io.recording_format import NOVEL, POLICY, RANDOM
 from tgkt_edge.runtime.events import UpdateEvent
 from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.frames.part import Part
 from tgkt_edge.runtime.sinks.frames.policy import (
     LEAST,
-    NOVEL,
     PARTS,
-    RANDOM,
     digest_of,
     draw,
     novelty,
     small_picture,
     uncertainty,
 )
-from tgkt_edge.runtime.sinks.frames.policy_file import POLICY, read_policy_file, write_policy_file
+from tgkt_edge.runtime.sinks.frames.policy_file import read_policy_file, write_policy_file
 from tgkt_edge.sensor import SensorSpec
 
 LOCK = ".lock"

@@ -85,7 +85,9 @@ def test_the_budget_is_never_exceeded_and_what_is_least_useful_goes_first(tmp_pa
     assert 2_000_000 < most <= 3_000_000
     kept = [line["score"] for line in lines(tmp_path / "d" / "uncertain")]
     assert len(kept) > 20
-    assert min(kept) > sorted(scores)[-60]  # the most uncertain, less those that the random part holds
+    assert (
+        min(kept) > sorted(scores)[-90]
+    )  # the most uncertain, less those that chance gave to the random part
     files = {path.name for path in (tmp_path / "d" / "uncertain" / "frame").iterdir()}
     assert files == {Path(line["file"]).name for line in lines(tmp_path / "d" / "uncertain")}
 

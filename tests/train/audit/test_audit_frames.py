@@ -57,6 +57,17 @@ def fill(path: Path, frames: list[str], label: str = "kitchen") -> Path:
     return path
 
 
+@pytest.mark.parametrize(("part", "said"), [("uncertain", True), ("random", False)])
+def test_frames_that_were_kept_for_being_difficult_are_no_estimate(
+    altered: Altered, tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture, part: str, said: bool
+) -> None:
+    shutil.copytree(tiny.inputs.target, tmp_path / "home" / part / "frame")
+    (tmp_path / "home" / "policy.json").write_text("{}")
+    path = altered(lambda values: values["inputs"].update(target=str(tmp_path / "home")))
+    pick(path, 3, tmp_path / "a.csv")
+    assert ("3 of 3 frames were kept by the sink frames: for being uncertain or novel" in caplog.text) is said
+
+
 @pytest.mark.parametrize("form", ["png", "ffv1"])
 def test_frames_of_a_recording_are_picked_and_scored(
     form: str, altered: Altered, tiny: Tiny, tmp_path: Path
