@@ -14,6 +14,7 @@ from tgkt_edge.io.atomic import refuse_existing, refuse_foreign, remove_leftover
 from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.system.memory import available_memory
 from tgkt_edge.train.batches import steps_per_epoch
 from tgkt_edge.train.cache_choice import choose_cache
 from tgkt_edge.train.data_checks import remarks
@@ -85,7 +86,12 @@ def adapt(
     run = Run(out)
     digests = DataDigests()
     say = RunLog(None).say
-    kept = choose_cache(inputs, sensor, resize_side(config.image_size), out, cache, say, ranks.on_machine)
+    free = available_memory()
+    if free is not None:  # each rank measures another size, and all must decide alike: they share files
+        free = ranks.least(free, compute.device)
+    kept = choose_cache(
+        inputs, sensor, resize_side(config.image_size), out, cache, say, ranks.on_machine, free
+    )
     loaded = load_inputs(
         inputs, sensor, config, skip_bad, run.source if resume else None, options, digests, kept
     )

@@ -115,6 +115,33 @@ if ranks.first:
 """
 
 
+CHILD_OF_OTHER_MEMORY = """
+import os, sys
+from pathlib import Path
+import tgkt_edge.train.adapt as adapting
+from tests.support.training import Tiny
+from tgkt_edge.sensor import load_sensor
+rank = int(os.environ["RANK"])
+adapting.available_memory = lambda: (1 << 40, 1 << 10)[rank]
+tiny = Tiny(Path(sys.argv[1]), Path(sys.argv[2]))
+out = Path(sys.argv[3])
+adapting.adapt(tiny.inputs, load_sensor("depth"), out, tiny.config("method=source-only", "device=cpu"))
+"""
+
+
+@pytest.mark.slow
+def test_ranks_that_find_other_memory_free_agree_on_a_cache(tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "child.py").write_text(CHILD_OF_OTHER_MEMORY)
+    out = tmp_path / "run"
+    done = subprocess.run(
+        [*TORCHRUN, str(tmp_path / "child.py"), str(tiny.data), str(tiny.weights), str(out)],
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=250,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # Rank 0 says so, which had memory enough itself.
+    assert "decoded images take" in done.stderr + done.stdout
+
+
 @pytest.mark.slow
 def test_batch_norm_is_that_of_the_whole_batch_with_its_gradients(tmp_path: Path) -> None:
     torch.manual_seed(1)

@@ -102,6 +102,14 @@ class Ranks:
             dist.all_gather(found, padded)
         return [rows[:length] for rows, length in zip(found, lengths, strict=True)]
 
+    def least(self, own: int, device: torch.device) -> int:
+        """The smallest of all ranks' whole numbers, so that all decide alike.
+
+        Args:
+            device: where this rank computes.
+        """
+        return min(int(one) for one in self.gather(torch.tensor([own], device=device)))
+
     def wait(self) -> None:
         """Until all ranks are here: what rank 0 wrote before may then be read."""
         if not self.alone:
