@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from tgkt_edge.runtime.records import Decision
@@ -9,6 +10,31 @@ from tgkt_edge.runtime.sinks import Message, RunInfo, Sink, open_sink
 from tgkt_edge.sensor import PRESETS
 
 INFO = RunInfo("v4l2:///dev/video0", "onnxruntime cpu", ("a", "b"), PRESETS["depth"], 32, 1.0)
+
+
+class Kept(Sink):
+    """Keeps what it is given; waits for ``gate`` first, and fails while ``broken``."""
+
+    def __init__(
+        self, name: str = "kept", *, lossless: bool = True, gate: threading.Event | None = None
+    ) -> None:
+        self.name, self.lossless, self.gate = name, lossless, gate
+        self.messages: list[Message] = []
+        self.state = "new"
+        self.broken = False
+
+    def open(self, info: RunInfo) -> None:
+        self.state = "open"
+
+    def write(self, message: Message) -> None:
+        if self.gate is not None:
+            self.gate.wait(30)
+        if self.broken:
+            raise OSError("no space left.")
+        self.messages.append(message)
+
+    def close(self) -> None:
+        self.state = "closed"
 
 
 def decision(number: int) -> Message:

@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.support.cli import run_cli, split_start
-from tests.support.images import make_frames, save_frames
-from tests.support.pipeline import InstantEngine
-from tgkt_edge.bundle.bundle import Bundle
+from tests.support.sinks import Kept
+from tests.support.waiting import wait_until
 from tgkt_edge.errors import UsageError
-from tgkt_edge.runtime import Captured, FrameSource, classify
 from tgkt_edge.runtime.events import StateEvent
 from tgkt_edge.runtime.output.dispatcher import FRAMES, QUEUE, Fanout, reason
 from tgkt_edge.runtime.records import Decision
-from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
+from tgkt_edge.runtime.sinks.base import Message, RunInfo
 from tgkt_edge.sensor import PRESETS
 
 INFO = RunInfo("camera", "engine", ("a", "b"), PRESETS["depth"], 8, 0.0)
 FRAME = np.zeros((2, 2), np.uint16)
-
-
-class Kept(Sink):
-    """Keeps what it is given; waits for ``gate`` first, and fails while ``broken``."""
-
-    def __init__(
-        self, name: str = "kept", *, lossless: bool = True, gate: threading.Event | None = None
-    ) -> None:
-        self.name, self.lossless, self.gate = name, lossless, gate
-        self.messages: list[Message] = []
-        self.state = "new"
-        self.broken = False
-
-    def open(self, info: RunInfo) -> None:
-        self.state = "open"
-
-    def write(self, message: Message) -> None:
-        if self.gate is not None:
-            self.gate.wait(30)
-        if self.broken:
-            raise OSError("no space left.")
-        self.messages.append(message)
-
-    def close(self) -> None:
-        self.state = "closed"
 
 
 class Slow(Kept):
@@ -68,13 +36,6 @@ def numbers(sink: Kept) -> list[int]:
 def frame_of(message: Message) -> int:
     assert isinstance(message.record, Decision)
     return message.record.frame
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_every_sink_gets_every_message_in_order() -> None:
@@ -96,7 +57,7 @@ def test_a_sink_that_hangs_holds_up_neither_the_run_nor_another_sink() -> None:
     fanout.open(INFO)
     for number in range(1000):
         fanout.write(Message(Decision("a", 0.5, frame=number), FRAME))
-    until(lambda: len(well.messages) == 1000)
+    wait_until(lambda: len(well.messages) == 1000, "every message")
     fanout.patience = 0.05
     fanout.close()
     assert well.state == "closed"
@@ -149,7 +110,7 @@ def test_a_source_that_can_wait_waits_for_the_slowest_sink_but_not_for_one_that_
     with fanout:
         for number in range(40):
             fanout.write(Message(Decision("a", 0.5, frame=number), FRAME), patient=True)
-        until(lambda: len(slow.messages) == 40)
+        wait_until(lambda: len(slow.messages) == 40, "every message")
     assert numbers(slow) == list(range(40))
     assert all(message.frame is not None for message in slow.messages)
     assert time.monotonic() - began < 5  # it was waited for once, not for each frame
@@ -198,7 +159,7 @@ def test_a_failure_is_said_once_and_so_is_its_end() -> None:
         fanout.open(INFO)
         for number in range(5):
             fanout.write(Message(Decision("a", 0.5, frame=number)))
-        until(lambda: fanout.counts()["disk"][1] == 5)
+        wait_until(lambda: fanout.counts()["disk"][1] == 5, "five failures")
         sink.broken = False
         for number in range(5, 8):
             fanout.write(Message(Decision("a", 0.5, frame=number)))
@@ -247,113 +208,3 @@ def test_sinks_that_delivered_nothing_are_told_from_those_that_lost_some() -> No
     assert fanout.undelivered() == {"nothing": "no such host"}
     nothing.trouble = ""
     assert fanout.undelivered() == {"nothing": "no space left"}  # else what it said when it refused
-
-
-class Memory(FrameSource):
-    """``count`` frames as fast as they are taken."""
-
-    live = False
-
-    def __init__(self, count: int) -> None:
-        self.left, self.count = count, count
-        self.frame = np.full((8, 8), 2000, np.uint16)
-
-    def read(self) -> Captured | None:
-        if not self.left:
-            return None
-        self.left -= 1
-        return Captured(self.frame, self.count - self.left - 1, time.time(), "memory")
-
-    def close(self) -> None:
-        pass
-
-
-def resident() -> int:
-    text = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(text.split("VmRSS:")[1].split()[0])
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-@pytest.mark.slow
-def test_memory_stays_flat_however_many_frames_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a hung sink of each kind, which is where what nobody takes could pile up."""
-    queue = 300
-    monkeypatch.setattr("tgkt_edge.runtime.output.dispatcher.QUEUE", queue)
-    gate = threading.Event()
-    sinks = [Kept("log", gate=gate), Kept("page", lossless=False, gate=gate)]
-
-    class Nowhere(io.StringIO):
-        def write(self, text: str) -> int:
-            return len(text)
-
-    def go(frames: int) -> Any:
-        source = Memory(frames)
-        return classify(
-            lambda: source,
-            InstantEngine(),
-            PRESETS["depth"],
-            ("a", "b"),
-            8,
-            sinks=sinks,
-            out=Nowhere(),
-            log=Nowhere(),
-        )
-
-    before_threads = threading.active_count()
-    close = Fanout.close
-
-    def impatient(self: Fanout) -> None:
-        self.patience = 0.01
-        close(self)
-
-    monkeypatch.setattr(Fanout, "close", impatient)  # or each run would wait for the hung ones
-    try:
-        go(2 * queue)
-        before = resident()
-        summary = go(40 * queue)
-        grown = resident() - before
-    finally:
-        gate.set()
-    assert summary.frames == 40 * queue
-    assert grown < 20_000, f"{grown} kB more after {38 * queue} more frames"
-    until(lambda: threading.active_count() <= before_threads)
-
-
-# From the command line
-
-
-@pytest.mark.slow
-def test_run_writes_to_the_sinks_that_are_named(depth_bundle: Bundle, tmp_path: Path) -> None:
-    frames = save_frames(tmp_path / "frames", make_frames(6))
-    log = tmp_path / "run.jsonl"
-    done = run_cli(
-        "run", depth_bundle.path, "--camera", frames, "--sink", f"jsonl:{log}", "--sink", "jsonl:-"
-    )
-    assert done.code == 0, done.stderr
-    start, written = split_start(log.read_text())
-    assert (start, written) == (done.start, done.records)
-    assert len(written) == 6
-    # Without jsonl:- nothing goes to stdout.
-    more = run_cli("run", depth_bundle.path, "--camera", frames, "--sink", f"jsonl:{log}")
-    assert (more.code, more.records) == (0, [])
-    assert len(log.read_text().splitlines()) == 2 * (1 + 6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("sink", "text"),
-    [
-        ("jsonl:{file}/x.jsonl", "frame_0.png"),
-        ("jsnl:x", "Did you mean 'jsonl:'?"),
-        ("http://0.0.0.0:8080", "--token"),
-    ],
-)
-def test_a_sink_that_cannot_be_opened_ends_the_run_before_it_begins(
-    sink: str, text: str, depth_bundle: Bundle, tmp_path: Path
-) -> None:
-    frames = save_frames(tmp_path / "frames", make_frames(2))
-    done = run_cli(
-        "run", depth_bundle.path, "--camera", frames, "--sink", sink.format(file=frames / "frame_0.png")
-    )
-    assert (done.code, done.records) == (2, [])
-    assert text in done.stderr
