@@ -60,6 +60,13 @@ def prepare_command(
         Literal["filled", "raw"],
         typer.Option(help="filled, or raw as the sensor delivers it, where a set has both."),
     ] = "filled",
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A scene to classify; repeatable, two or more. Every other scene gives pairs. "
+            "Default: the set's usual task."
+        ),
+    ] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Go on without images that have no partner.")
     ] = False,
@@ -70,7 +77,7 @@ def prepare_command(
 
     reports = prepare(
         name, src, out,
-        source_domain=source_domain, target_domain=target_domain, depth=depth, skip_bad=skip_bad,
+        source_domain=source_domain, target_domain=target_domain, depth=depth, task=task or (), skip_bad=skip_bad,
     )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(reports))

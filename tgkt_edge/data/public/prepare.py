@@ -44,6 +44,7 @@ def prepare(
     source_domain: str | None = None,
     target_domain: str | None = None,
     depth: str = "filled",
+    task: Sequence[str] = (),
     skip_bad: bool = False,
 ) -> list[dict[str, Any]]:
     """Write ``source.csv``, ``target.csv``, ``labels.csv``, ``paired.csv``, ``sensor.yaml`` and ``prepare.json``.
@@ -59,13 +60,14 @@ def prepare(
         source_domain, target_domain: cameras of sunrgbd. Without them every pair of cameras that are there becomes a
             folder of ``out``, ``sunrgbd-SOURCE-TARGET``: the paper's 16 tasks.
         depth: "filled" or "raw", where the set has both.
+        task: scenes to classify, two or more; every other scene gives pairs. Empty: the split that the set is known by.
         skip_bad: go on without images that have no partner.
 
     Returns:
         What each ``prepare.json`` holds, with ``folder``.
 
     Raises:
-        UsageError: an unknown name, domain or depth, or ``out`` exists. DataError: not that data set.
+        UsageError: an unknown name, domain, depth or scene, or ``out`` exists. DataError: not that data set.
     """
     src, out = Path(src), Path(out)
     _one_of("data set", name, tuple(SPLITS))
@@ -90,13 +92,16 @@ def prepare(
                 f"{src}: {len(found.bad)} of {len(found.bad) + len(found.pairs)} cannot be used: "
                 f"{abbreviate(found.bad)}. Repair them, or give `skip_bad=True` to go on without them."
             )
+        split = SPLITS[name]
+        if task:
+            split = split.of_task(task, (pair.scene for pair in found.pairs))
         tasks = _tasks(found, source_domain, target_domain) if name == "sunrgbd" else [("", "")]
         several = len(tasks) > 1 or (name == "sunrgbd" and source_domain is None)
         reports = []
         for source, target in tasks:
             label = f"{name}-{source}-{target}" if source else name
-            task = folder / label if several else folder
-            report = _write_task(task, label, SPLITS[name], found, source, target, keep_relative=not several)
+            place = folder / label if several else folder
+            report = _write_task(place, label, split, found, source, target, keep_relative=not several)
             reports.append({**report, "folder": str(out / label if several else out)})
     return reports
 
@@ -218,12 +223,14 @@ def _differs(
     split: Split, counts: dict[str, int], classes: Sequence[str], source: str, target: str
 ) -> list[str]:
     """In words, every count that is not the expected one; and what keeps adapt from working."""
-    expected = [
-        ("source images", counts["source_images"], split.frames[source]),
-        ("target frames", counts["target_frames"], split.frames[target]),
-        ("pairs of other scenes", counts["pairs"], split.pairs),
-        ("classes", counts["classes"], len(split.task)),
-    ]
+    expected = [("classes", counts["classes"], len(split.task))]
+    if split.frames:
+        expected = [
+            ("source images", counts["source_images"], split.frames[source]),
+            ("target frames", counts["target_frames"], split.frames[target]),
+            ("pairs of other scenes", counts["pairs"], split.pairs),
+            *expected,
+        ]
     if split.other:
         expected.append(("other scenes", counts["other_scenes"], len(split.other)))
     lines = [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tgkt_edge.errors import UsageError
 from tgkt_edge.io.images import natural_key
 from tgkt_edge.io.system_names import is_system_file, is_system_folder
 from tgkt_edge.sensor import SensorSpec
@@ -31,7 +32,8 @@ class Split:
         task: names of the classes, as they are written into the CSVs.
         other: names of the other scenes; empty: every scene that is not of the task.
         origin: whose numbers ``frames`` and ``pairs`` are.
-        frames: expected target frames, by domain ("" where a set has one camera). pairs: expected pairs.
+        frames: expected target frames, by domain ("" where a set has one camera); empty: nothing is expected.
+        pairs: expected pairs.
     """
 
     task: tuple[str, ...]
@@ -39,6 +41,30 @@ class Split:
     origin: str
     frames: dict[str, int]
     pairs: int
+
+    def of_task(self, task: Sequence[str], scenes: Iterable[str]) -> Split:
+        """The same scenes with another task: what is not of it becomes other scenes.
+
+        Args:
+            task: names of its scenes; case, digits and punctuation do not count.
+            scenes: those that there are, in the set's own spelling.
+
+        Raises:
+            UsageError: fewer than two scenes, one twice, or one that there is not.
+        """
+        known = {letters(scene): scene for scene in (*sorted(set(scenes)), *self.other, *self.task)}
+        keys = [letters(name) for name in task]
+        for number, (name, key) in enumerate(zip(task, keys, strict=True)):
+            if key not in known:
+                raise UsageError(
+                    f"`task` {name!r}: no such scene; there are {', '.join(sorted(known.values()))}"
+                )
+            if key in keys[:number]:
+                raise UsageError(f"`task` {name!r}: named twice")
+        if len(keys) < 2:
+            raise UsageError(f"`task`: {known[keys[0]]} alone; a classifier needs two scenes or more")
+        rest = tuple(name for name in (*self.task, *self.other) if letters(name) not in keys)
+        return Split(tuple(known[key] for key in keys), rest if self.other else (), "the chosen task", {}, 0)
 
     def place(self, scene: str) -> tuple[str, str] | None:
         """("task" or "other", the scene's name here); None for a scene that the split does not know."""
