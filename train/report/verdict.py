@@ -2,12 +2,13 @@
 
 What decides, in this order:
 
-1. *Nothing to judge*: the target network answers (almost) as source-only does. The change of accuracy cannot be larger
-   than the share of frames whose answer changed.
+1. *Nothing to judge*: the target network answers (almost) as source-only does, or only a few frames changed their
+   answer. The change of accuracy cannot be larger than the share of frames whose answer changed.
 2. *Collapse*: the target network uses far fewer classes than source-only. Hurt.
 3. *Structure*: do neighbours get one class? Neighbours are taken in the feature space of the source model on the raw
    frames, which adaptation never touches. Source-only reads its classes off that very space, which flatters it: it
-   is charged a share of its agreement, HANDICAP. See :func:`neighbour_agreement`.
+   is charged a share of its agreement, HANDICAP, in proportion where few answers changed. See
+   :func:`neighbour_agreement`.
 4. *Held-out pairs*, from PAIRS of them on: do the target network's answers on frames that no stage trained on go more
    with the source model's on their RGB? What counts is the correlation, class by class, which offsets between classes
    do not move: the scenes are others, and so are their shares. They decide where structure says nothing; where they
@@ -34,6 +35,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.report.comparison import PAIRS, Evidence, Item, compare
 from tgkt_edge.train.report.metrics import (
     Ints,
@@ -50,6 +52,10 @@ believed; below lies "slight" agreement (Landis and Koch, 1977)."""
 
 SAME = 0.02
 """Share of changed answers up to which there is nothing to judge."""
+
+FEWEST = 10
+"""Changed answers from which on they are judged. Fewer can all fit their neighbourhoods better and be wrong: frames of
+one class that look like another's (three scenes of RGB-NIR Scene in runs of benchmarks/verdict.py)."""
 
 SURE = 0.5
 """Gain of the correlation on pairs left out that outweighs neighbourhoods in features trained from scratch: shuffled
@@ -93,9 +99,11 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
         return Verdict("no evidence", sentence, [], warnings)
     structure, pairs, shown = compare(e, seed)
     items = [*pairs[:1], structure, *pairs[1:], *shown]
-    if changed <= SAME:
+    count = int((source != target).sum())
+    if changed <= SAME or count < FEWEST:
         sentence = (
-            f"Only {changed:.1%} of the answers changed, so accuracy cannot have changed by more than that."
+            f"Only {count} of {len(source)} answers changed ({changed:.1%}), so accuracy cannot have changed by more "
+            f"than that; so few do not show whether it rose."
         )
         return Verdict("no evidence", sentence, items, warnings)
     before, after = effective_classes(source, classes), effective_classes(target, classes)
@@ -111,7 +119,7 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
     blind = _blind(e)
     if e.belong is not None:
         found = judge_translation(
-            e.classes, e.belong, blind, structure, gain, lost, after / before, e.scratch
+            e.classes, e.belong, blind, structure, gain, lost, after / before, e.scratch, _opposed(e)
         )
         return dataclasses.replace(found, evidence=items, warnings=warnings)
     if (structure.low > 0 and worse) or (structure.high < 0 and better):
@@ -160,6 +168,7 @@ def judge_translation(
     lost: Sequence[int],
     spread: float,
     scratch: bool = False,
+    opposed: bool = False,
 ) -> Verdict:
     """The verdict on a translation of features, whose pairs were all left out once (the evidence is added later).
 
@@ -167,14 +176,17 @@ def judge_translation(
     it does for the task, so a lower correlation says nothing; and pairs of the wrong frames can be learnt, too, where
     the mistake is the same throughout. So structure comes first here. Features that learnt nothing but the task's RGB,
     of a model that does not recognize frames, tell its own classes apart and not the scenes: there only answers that
-    go with those on RGB far more than source-only's (SURE) speak against it.
+    go with those on RGB far more than source-only's (SURE) speak against it. Pairs on whose frames the source model
+    answers against its answers on their RGB speak for nothing: where whole kinds of scenes changed places between the
+    halves, a translation learns to exchange them, and pairs left out praise it for that.
 
     Args:
         belong: whether pairs left out go together. blind: whether the source model does not recognize frames.
         lost: classes that nothing is called any more. spread: the target network's effective number of classes over
             source-only's. scratch: whether the features come from a network that was trained on the task's RGB alone.
+        opposed: whether source-only's answers on the pairs' frames go against those on their RGB.
     """
-    better = belong and gain is not None and gain.low > 0
+    better = belong and not opposed and gain is not None and gain.low > 0
     if structure.high < 0 and not (blind and scratch):
         return Verdict("hurt", _sentence(structure, "worse than source-only's"), over="frames")
     if lost and spread < NARROWED:
@@ -197,6 +209,13 @@ def judge_translation(
             f"({_figures(gain)}). This speaks of accuracy over classes."
         )
         return Verdict("helped", sentence, over="classes")
+    if opposed:
+        sentence = (
+            "On the frames of the pairs the source model answers the opposite of what it answers on their RGB, as if "
+            "the halves had been exchanged among the pairs; check that they belong together, or label some frames to "
+            "know."
+        )
+        return Verdict("no evidence", sentence)
     sentence = (
         f"Neither the neighbourhoods of the frames ({_figures(structure)}) nor the pairs left out say; label some "
         f"frames to know."
@@ -210,6 +229,18 @@ def _blind(e: Evidence) -> bool:
         return False
     kappa = agreement_beyond_chance(e.held_source.argmax(1), e.rgb.argmax(1), len(e.classes))
     return float(kappa[0]) < RECOGNISES
+
+
+def _opposed(e: Evidence) -> bool:
+    """Whether source-only's answers on the frames of the pairs correlate negatively with those on their RGB.
+
+    A source model that does not recognize frames is at 0 or somewhat above, and so are pairs that were shuffled at
+    random; classes that changed places are below.
+    """
+    if e.rgb is None or e.held_source is None or len(e.rgb) < PAIRS:
+        return False
+    rgb, frames = (p.astype(np.float64) for p in (e.rgb, e.held_source))
+    return float(correlation(rgb, frames)[0]) < 0
 
 
 # Words

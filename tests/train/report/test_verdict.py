@@ -112,7 +112,29 @@ def test_few_changed_answers_are_no_evidence(world: Evidence) -> None:
     target[:8] = np.roll(target[:8], 1, axis=1)  # 2 %
     found = judge(dataclasses.replace(world, target=target))
     assert found.verdict == "no evidence"
-    assert "Only 2.0% of the answers changed" in found.sentence
+    assert "Only 8 of 400 answers changed (2.0%)" in found.sentence
+
+
+def test_of_few_frames_fewer_than_ten_changed_answers_are_no_evidence(world: Evidence) -> None:
+    """Nine errors of 60 mended fit the neighbourhoods, and so would nine errors made of frames that look alike."""
+    few = dataclasses.replace(world, features=world.features[:60])
+    truth = np.random.default_rng(0).integers(0, 4, 400)[:60]
+
+    def verdict(changed: int) -> str:
+        source = truth.copy()
+        source[:changed] = (source[:changed] + 1) % 4
+        return judge(dataclasses.replace(few, source=softmax_of(source), target=softmax_of(truth))).verdict
+
+    assert (verdict(9), verdict(16)) == ("no evidence", "helped")
+
+
+def test_where_few_answers_changed_source_only_is_charged_in_proportion(world: Evidence) -> None:
+    target = world.source.copy()
+    target[:40] = np.roll(target[:40], 1, axis=1)  # 10 %, half of WHOLLY_CHANGED
+    near = neighbours(world.features, 20)
+    after, before = (float(neighbour_agreement(near, p.argmax(1), 4)[0]) for p in (target, world.source))
+    found = judge(dataclasses.replace(world, target=target))
+    assert item(found, "Structure").value == pytest.approx(after - (1 - HANDICAP / 2) * before)
 
 
 @pytest.mark.parametrize("second", [0, 12])
@@ -297,3 +319,27 @@ def test_neighbours_in_features_trained_from_scratch_count_where_they_know_the_f
         CLASSES, True, blind, interval(-0.2, -0.1), interval(*gain), (), 1.0, scratch=scratch
     )
     assert found.verdict == verdict
+
+
+def test_pairs_whose_classes_changed_places_praise_nothing(world: Evidence) -> None:
+    """All frames of a's RGB are b's and so on: a translation learns that, and pairs left out agree with it."""
+    truth = np.random.default_rng(0).integers(0, 4, 400)
+    held = np.random.default_rng(3).integers(0, 4, 40)
+    rgb, on_frames = softmax_of(held), softmax_of((held + 1) % 4)
+
+    def found(before: NDArray[np.float32]) -> Verdict:
+        noise = (
+            np.random.default_rng(2).normal(size=(400, 16)).astype(np.float32)
+        )  # neighbourhoods say nothing
+        return judge(
+            dataclasses.replace(
+                world, features=noise, source=softmax_of(truth), target=softmax_of((truth - 1) % 4),
+                rgb=rgb, held_source=before, held_target=rgb, belong=True,
+            )
+        )  # fmt: skip
+
+    assert found(on_frames).verdict == "no evidence"
+    assert "exchanged among the pairs" in found(on_frames).sentence
+    # A source model that is merely blind is another case: there the pairs speak.
+    blind = softmax_of(np.where(np.arange(40) < 30, 0, held))
+    assert found(blind).verdict == "helped"
