@@ -70,6 +70,8 @@ class AdaptConfig:
     )
     image_size: int = 224  # side of the network's input, pixels
     batch: int = 32  # frames a step; of target and of paired frames each
+    accumulate: int = 1  # parts in which a step's batch is computed, one after the other, to spare memory
+    compile: bool = False  # torch.compile on the networks that learn, where there is a compiler
     seed: int = 0
     device: str = "auto"  # auto, cpu, cuda, cuda:1, ...
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the hardware has it, else fp32
@@ -86,7 +88,7 @@ class AdaptConfig:
     socket: SocketConfig = field(default_factory=SocketConfig)
 
     def __post_init__(self) -> None:
-        check(self, "", positive=("batch",), unit=())
+        check(self, "", positive=("batch", "accumulate"), unit=())
         if self.method == "translate" and self.translator != "features":
             raise ConfigError(
                 f"translator = {self.translator}: the method translate is the translation of features. For the paper's "
@@ -104,6 +106,16 @@ class AdaptConfig:
             )
         if self.batch < 2:
             raise ConfigError(f"batch = {self.batch}: batch norm needs at least 2 frames a step")
+        if self.batch < 2 * self.accumulate:
+            raise ConfigError(
+                f"accumulate = {self.accumulate} with batch = {self.batch}: batch norm needs at least 2 frames a part; "
+                f"expected at most {self.batch // 2}, or a larger batch"
+            )
+        if self.compile and self.method == "socket" and self.socket.bns:
+            raise ConfigError(
+                "compile = true with method = socket: it looks at what goes into each batch norm, which a compiled "
+                "network does not show. Leave compile out, or give socket.bns = 0."
+            )
         if self.source.mode == "linear" and self.weights == "none":
             raise ConfigError(
                 "source.mode = linear with weights = none: features of a network that learnt nothing carry no classes. "

@@ -27,6 +27,7 @@ from tgkt_edge.train.nn.checkpoint import (
     load_tensors,
     save_checkpoint,
 )
+from tgkt_edge.train.nn.compiling import why_not_compiled
 from tgkt_edge.train.nn.device import oom_as_error, open_compute
 from tgkt_edge.train.nn.ranks import Ranks, open_ranks
 from tgkt_edge.train.pipeline import Loaded, train_stages
@@ -134,6 +135,11 @@ def adapt(
             log.say(f"batch lowered from {given} to {batch}: the smallest set has no more images")
         for line in [*remarks(loaded.target), *label_remarks(loaded.labelled, loaded.classes)]:
             log.say(line)
+        if config.compile:
+            reason = why_not_compiled(compute.device)
+            compute = dataclasses.replace(compute, compiles=reason is None)
+            if reason:
+                log.say(f"`compile=True`: not compiled, since torch.compile does not work here: {reason}")
         return train_stages(run, loaded, config, compute, log)
 
 
@@ -178,21 +184,33 @@ def fitting_batch(config: AdaptConfig, loaded: Loaded) -> int:
 
 
 def refuse_few(config: AdaptConfig, loaded: Loaded, ranks: Ranks) -> None:
-    """Raise UsageError where a rank would have nothing to compute in some batch, or a stage knows one process alone."""
+    """Raise UsageError where a rank would have too little to compute in some batch, or a stage knows one process
+    alone."""
     if config.distills and not ranks.alone:
         raise UsageError(
             f"student.arch = {config.student.arch}: another architecture is trained in one process, and "
             f"{ranks.count} ranks were started. Start one, or leave it out."
         )
+    if config.compile and not ranks.alone:
+        raise UsageError(
+            f"`compile=True`: {ranks.count} ranks were started, whose batch norms exchange their statistics, which is "
+            f"not compiled. Leave it out, or start one process."
+        )
     sizes = {"target frames": len(loaded.target)}
     if loaded.images is not None and not config.linear_source:
         sizes["RGB images"] = len(loaded.images)
     for name, size in sizes.items():
-        steps = steps_per_epoch(size, config.batch)
-        if size // steps < ranks.count:
+        fewest = size // steps_per_epoch(size, config.batch)
+        if fewest < ranks.count:
             raise UsageError(
-                f"`batch={config.batch}`: {size} {name} make batches of {size // steps}, fewer than the {ranks.count} "
+                f"`batch={config.batch}`: {size} {name} make batches of {fewest}, fewer than the {ranks.count} "
                 f"ranks. Give a larger `batch`, or start fewer processes."
+            )
+        if config.accumulate > 1 and fewest // ranks.count < 2 * config.accumulate:
+            raise UsageError(
+                f"`accumulate={config.accumulate}`: {size} {name} make batches of {fewest}"
+                + ("" if ranks.alone else f", {fewest // ranks.count} a rank")
+                + ", and batch norm needs at least 2 frames a part. Give a smaller `accumulate`, or a larger `batch`."
             )
 
 

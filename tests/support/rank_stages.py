@@ -1,7 +1,9 @@
 """Ten steps of each stage in float32 on a CPU, alone or as one of several ranks; rank 0 writes what each leaves.
 
-python -m tests.support.rank_stages FOLDER [STAGE ...]
+python -m tests.support.rank_stages FOLDER [STAGE ...] [OPTION=VALUE ...] [running-statistics]
 torchrun --nproc-per-node 2 -m tests.support.rank_stages FOLDER
+
+With ``running-statistics`` batch norms use those while they train, too, so that no frame depends on its batch.
 """
 
 from __future__ import annotations
@@ -9,12 +11,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import torchvision
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
 from tgkt_edge.config import build_config
@@ -35,6 +39,8 @@ from tgkt_edge.train.resume_state import StageState
 
 COUNT, SIDE, CLASSES = 11, 37, 3
 """Images of each kind, their side, and classes: one batch an epoch, of which two ranks take five and six."""
+
+STILL = "running-statistics"
 
 RATES = {"source": 1e-5, "tgmb": 1e-4, "tgkt": 1e-4, "shot": 1e-4, "socket": 1e-6, "student": 1e-4}
 """Learning rates: SOCKET's gradient is large."""
@@ -81,10 +87,24 @@ def networks(weights: Path) -> tuple[SceneClassifier, Translator]:
     return frozen(model), frozen(translator)
 
 
+def hold_norms_still() -> None:
+    """Let torch's batch norm answer in training as it does in evaluation; only its weights still learn."""
+    whole = F.batch_norm
+
+    def still(x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor, *rest: Any) -> Tensor:
+        return whole(x, mean, var, weight, bias, False, *rest[1:])
+
+    torch.nn.functional.batch_norm = still  # type: ignore[assignment]
+
+
 def main() -> None:
     """Run the stages that are named, or all."""
     torch.set_num_threads(1)
-    folder, chosen = Path(sys.argv[1]), sys.argv[2:]
+    folder, words = Path(sys.argv[1]), sys.argv[2:]
+    if STILL in words:
+        hold_norms_still()
+    sets = [*SETS, *(word for word in words if "=" in word)]
+    chosen = [word for word in words if "=" not in word and word != STILL]
     cpu = torch.device("cpu")
     ranks = open_ranks(cpu)
     compute = Compute(cpu, "fp32", ranks)
@@ -97,10 +117,10 @@ def main() -> None:
     log, state = RunLog(None), StageState(None, 1e9)
     weights = folder / f"weights-{ranks.rank}.st"
     write_weights(weights)
-    config = build_config(None, [*SETS, f"weights={weights}"])
+    config = build_config(None, [*sets, f"weights={weights}"])
 
     def shot(method: str) -> nn.Module:
-        both = build_config(None, [*SETS, f"weights={weights}", f"method={method}", "shot.f=0.5"])
+        both = build_config(None, [*sets, f"weights={weights}", f"method={method}", "shot.f=0.5"])
         return train_shot(networks(weights)[0], target, photos, paired, both, compute, log, state)
 
     def tgkt() -> nn.Module:

@@ -1,6 +1,9 @@
-"""Crops, flips and batches: the fast gather against plain slicing, and what must never go apart."""
+"""Crops, flips and batches: the fast ways against plain slicing, and what must never go apart."""
 
 from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,10 +15,12 @@ from tgkt_edge.sensor import PRESETS
 from tgkt_edge.train.batches import (
     Store,
     Views,
+    ahead,
     batches,
     center_views,
     endless,
     epoch_rng,
+    made_ahead,
     pieces,
     random_views,
 )
@@ -57,6 +62,57 @@ def test_take_is_plain_slicing_and_mirroring(images: NDArray[np.uint16] | NDArra
     found = Store(images, CPU).take(views, SIZE)
     assert found.dtype == torch.float32
     np.testing.assert_array_equal(found.numpy(), plain(images, views, SIZE))
+
+
+@pytest.mark.parametrize("images", [some_codes(), some_rgb()], ids=["codes", "rgb"])
+def test_a_gpu_gathers_what_a_cpu_slices(images: NDArray[np.uint16] | NDArray[np.uint8]) -> None:
+    rng = np.random.default_rng(2)
+    views = random_views(rng, rng.integers(0, 5, 40), SIDE, SIZE)
+    store = Store(images, CPU)
+    assert torch.equal(store._gathered(views, SIZE), store._sliced(views, SIZE))
+
+
+# Batches that a thread makes ahead
+
+
+def test_batches_made_ahead_are_the_same_in_the_same_order() -> None:
+    def drawn() -> Iterator[list[int]]:
+        rng = epoch_rng(3, "source", 1)
+        for index in batches(rng, 50, 8):
+            yield [*index.tolist(), int(rng.integers(1000))]
+
+    expected = list(drawn())
+    assert len(expected) == 7
+    assert list(ahead(drawn(), CPU)) == expected
+    for depth in (1, 2, 20):
+        assert list(made_ahead(drawn(), depth)) == expected
+
+
+def test_a_thread_makes_no_more_than_so_many_ahead_and_ends_with_its_reader() -> None:
+    made: list[int] = []
+
+    def drawn() -> Iterator[int]:
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    reader = made_ahead(drawn(), 2)
+    assert [next(reader), next(reader)] == [0, 1]
+    reader.close()
+    assert len(made) <= 5
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+
+
+def test_an_error_while_a_batch_is_made_ahead_comes_where_the_batch_would() -> None:
+    def drawn() -> Iterator[int]:
+        yield 7
+        raise OSError("the cache is gone")
+
+    found = []
+    with pytest.raises(OSError, match="the cache is gone"):
+        for one in made_ahead(drawn(), 3):
+            found.append(one)
+    assert found == [7]
 
 
 def test_codes_above_half_of_the_range_stay_positive() -> None:

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from tests.support.checkout import REPOSITORY
-from tests.support.rank_stages import COUNT, SETS
+from tests.support.rank_stages import COUNT, SETS, STILL
 from tests.support.training import Tiny
 from tests.support.waiting import wait_until
 from tgkt_edge.config import build_config
@@ -75,6 +75,35 @@ def test_two_ranks_compute_what_one_process_computes(stage: str, both: tuple[Pat
             for other in (two, start)
         )
         assert apart < 0.02 * learnt
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What two steps of each stage leave where no frame depends on its batch: in one piece, and in three parts."""
+    folders = tuple(tmp_path_factory.mktemp(name) for name in ("whole", "parts"))
+    few = [f"{stage}.epochs=2" for stage in STAGES]
+    for folder, count in zip(folders, (1, 3), strict=True):
+        subprocess.run(
+            [
+                sys.executable, "-m", "tests.support.rank_stages", str(folder), STILL, *few, f"accumulate={count}",
+            ],
+            cwd=REPOSITORY, env=ENVIRONMENT, check=True, capture_output=True,
+        )  # fmt: skip
+    return folders[0], folders[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_batch_in_parts_is_the_batch_but_for_batch_norm(stage: str, parts: tuple[Path, Path]) -> None:
+    whole, apart = (load_tensors(folder / f"{stage}.safetensors")[0] for folder in parts)
+    start = load_tensors(parts[0] / "start.safetensors")[0]
+    assert whole.keys() == apart.keys()
+    for name in whole:
+        if not name.endswith("num_batches_tracked"):
+            assert torch.allclose(apart[name], whole[name], rtol=1e-5, atol=1e-5), name
+    assert (
+        any(not torch.equal(whole[name], start[name]) for name in whole if name in start) or stage == "tgmb"
+    )
 
 
 def test_every_row_of_a_batch_is_computed_by_one_rank() -> None:

@@ -42,6 +42,8 @@ def adapt(
     epochs: int | None = None,
     image_size: int | None = None,
     batch: int | None = None,
+    accumulate: int | None = None,
+    compile_: bool = False,
     seed: int | None = None,
     device: str | None = None,
     precision: str | None = None,
@@ -78,6 +80,8 @@ def adapt(
             ``class,share``.
         labels: CSV ``frame,label`` of a few target frames, as ``audit`` writes it: they correct the translation.
         epochs: of every stage. image_size: side of the network's input, pixels. batch: frames a step.
+        accumulate: parts in which each batch is computed, one after the other, where memory is too small for it.
+        compile_: whether torch.compile is used on the networks that learn.
         seed: of everything random. device: "auto", "cpu", "cuda", "cuda:N". precision: "auto", "fp32" or "bf16".
         config: YAML file of options, or "paper".
         set_: further options, as ``{"tgmb.epochs": 30}`` or ``["tgmb.epochs=30"]``.
@@ -108,6 +112,8 @@ def adapt(
         **{f"{stage}.epochs": epochs for stage in _TRAINED},
         "image_size": image_size,
         "batch": batch,
+        "accumulate": accumulate,
+        "compile": compile_ or None,
         "seed": seed,
         "device": device,
         "precision": precision,

@@ -104,6 +104,15 @@ def adapt_command(
         int | None, typer.Option(help="Side of the network's input, pixels (default 224).")
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Frames a step (default 32).")] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(
+            help="Compute each batch in so many parts, one after the other, where a GPU's memory is too small for it."
+        ),
+    ] = None,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="torch.compile on the networks that learn.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random (default 0).")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
@@ -157,6 +166,8 @@ def adapt_command(
         epochs=epochs,
         image_size=image_size,
         batch=batch,
+        accumulate=accumulate,
+        compile_=compile_,
         seed=seed,
         device=device,
         precision=precision,

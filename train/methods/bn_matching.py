@@ -73,9 +73,23 @@ class NormWatch:
                 var = self._ranks.sum(apart.square().sum((0, 2, 3))) / count
             self._found.append((mean, var))
 
-    def distance(self) -> Tensor:
-        """:func:`statistics_distance` of the pass made while ``on``; takes gradients. Forgets that pass."""
+    def taken(self, rows: int) -> tuple[Tensor, ...]:
+        """Of the pass made while ``on``, which is forgotten: (1,) its rows, and (1, C) each layer's mean and variance,
+        one after the other; these take gradients."""
         found, self._found = self._found, []
+        statistics = [one[None] for pair in found for one in pair]
+        return (statistics[0].new_tensor([float(rows)]), *statistics) if found else ()
+
+    def distance(self, taken: Sequence[Tensor]) -> Tensor:
+        """:func:`statistics_distance` of one or several passes: what :meth:`taken` gave, along the first dimension."""
+        found = []
+        for mean, var in zip(taken[1::2], taken[2::2], strict=True):  # (passes, C)
+            if len(mean) == 1:
+                found.append((mean[0], var[0]))
+                continue
+            weights = (taken[0] / taken[0].sum())[:, None]  # (passes, 1)
+            whole = (weights * mean).sum(0)
+            found.append((whole, (weights * (var + (mean - whole).square())).sum(0)))
         return statistics_distance(found, self._wanted)
 
 

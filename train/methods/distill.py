@@ -12,7 +12,9 @@ the first on the task's frames, the second on those of the pairs as well. M and 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,14 +23,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tgkt_edge.config import AdaptConfig
-from tgkt_edge.train.batches import Store, batches, epoch_rng, random_views, steps_per_epoch
+from tgkt_edge.train.batches import Store, ahead, batches, epoch_rng, random_views, steps_per_epoch
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.pseudo_labels import label_notes
 from tgkt_edge.train.methods.student import CLIP
 from tgkt_edge.train.methods.translation.features import Features
 from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.micro_batches import Objective, Outputs, Terms
 from tgkt_edge.train.nn.model import Classifier, FloatLinear, normalise
 from tgkt_edge.train.nn.named_network import NamedClassifier, load_student
+from tgkt_edge.train.nn.optim import descend
 from tgkt_edge.train.nn.predict import predict_target
 from tgkt_edge.train.resume_state import StageState
 
@@ -105,9 +109,8 @@ def distill(
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = MOMENTUM  # MobileNet's own, 0.01, is for a hundred thousand steps
     compute = _suited(student, compute, config)
-    model = compute.place(Mapped(student, teacher.classifier))
+    model = compute.learner(Mapped(student, teacher.classifier), config.accumulate)
     own, added = list(student.backbone.parameters()), list(model.map.parameters())
-    weights: list[nn.Parameter] = [*own, *added]
     groups: list[dict[str, Any]] = [
         {"params": own, "base": cfg.lr},
         {"params": added, "base": cfg.lr * MAP_RATE},
@@ -122,6 +125,38 @@ def distill(
     previous: Tensor | None = state.extra.get("pseudo_labels")
     teacher_class = known.argmax(1)
 
+    def forward(x: Tensor) -> Outputs:
+        with compute.autocast():
+            seen, logits = model(x)
+        return seen, logits
+
+    def losses(outputs: Outputs, beside: Outputs, rows: int) -> Terms:
+        seen, logits = outputs
+        y, phi = beside  # (B of the task's frames, K), (B, D)
+        labelled = -(y * logits[: len(y)].float().log_softmax(1)).sum(1).sum() / max(len(y), 1)
+        apart = (seen.float() - phi.to(compute.device).float()).square().mean()
+        return {"loss": labelled + cfg.features * apart, "labels": labelled, "features": apart}
+
+    objective = Objective(model, forward, losses, config.accumulate)
+
+    def drawn(epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Frames of the task and of pairs, the labels of the former, what the teacher's network sees in both."""
+        rng = epoch_rng(config.seed, "distill", epoch)
+        of_pairs = np.arange(len(pairs.store))  # those of this epoch
+        if len(of_pairs) > frames:
+            of_pairs = rng.permutation(len(of_pairs))[:frames]
+        for index in batches(rng, count, config.batch):
+            mine, other = index[index < frames], of_pairs[index[index >= frames] - frames]
+            parts = [(target, wanted[0], mine), (pairs, wanted[1], other)]
+            views = [
+                one.store.take(random_views(rng, rows, one.store.side, size), size)
+                for one, _, rows in parts
+                if len(rows)
+            ]
+            phi = torch.cat([values[torch.from_numpy(rows)] for _, values, rows in parts if len(rows)])
+            y = known[torch.from_numpy(mine)].to(compute.device)
+            yield normalise(torch.cat(views)), y, phi
+
     with log.stage("tgkt", cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
             if epoch:
@@ -133,36 +168,11 @@ def distill(
                 previous = hard
             model.train()
             model.head.eval()
-            rng = epoch_rng(config.seed, "distill", epoch)
-            drawn = np.arange(len(pairs.store))  # those of this epoch
-            if len(drawn) > frames:
-                drawn = rng.permutation(len(drawn))[:frames]
-            for step, index in enumerate(batches(rng, count, config.batch), start=epoch * steps):
-                mine, other = index[index < frames], drawn[index[index >= frames] - frames]
-                parts = [(target, wanted[0], mine), (pairs, wanted[1], other)]
-                x = normalise(
-                    torch.cat(
-                        [
-                            one.store.take(random_views(rng, rows, one.store.side, size), size)
-                            for one, _, rows in parts
-                            if len(rows)
-                        ]
-                    )
-                )
-                phi = torch.cat([values[torch.from_numpy(rows)] for _, values, rows in parts if len(rows)])
-                with compute.autocast():
-                    seen, logits = model(x)
-                y = known[torch.from_numpy(mine)].to(compute.device)  # (B of them, K)
-                labelled = -(y * logits[: len(mine)].float().log_softmax(1)).sum(1).sum() / max(len(mine), 1)
-                apart = (seen.float() - phi.to(compute.device).float()).square().mean()
-                loss = labelled + cfg.features * apart
-                for group in adam.param_groups:
-                    group["lr"] = group["base"] * rising_and_falling(step, cfg.epochs * steps)
-                adam.zero_grad(set_to_none=True)
-                loss.backward()
-                nn.utils.clip_grad_norm_(weights, CLIP)
-                adam.step()
-                stage.step({"loss": loss, "labels": labelled, "features": apart})
+            taken = enumerate(ahead(drawn(epoch), compute.device), start=epoch * steps)
+            for step, (x, y, phi) in taken:
+                backward = partial(objective.backward, (x,), (y, phi), len(x))
+                _, terms = descend(adam, backward, step, cfg.epochs * steps, CLIP, factor=rising_and_falling)
+                stage.step(terms)
             keep = {} if previous is None else {"pseudo_labels": previous}
             state.save(epoch + 1, {"model": model}, {"adam": adam}, keep)
     learnt = model.joined().eval()

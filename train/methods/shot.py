@@ -6,19 +6,23 @@ pending patent application (WO2024009708A1); written from its formulas as a rese
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tgkt_edge.config import AdaptConfig, ShotConfig
-from tgkt_edge.train.batches import Store, batches, endless, epoch_rng, random_views, steps_per_epoch
+from tgkt_edge.train.batches import Store, ahead, batches, endless, epoch_rng, random_views, steps_per_epoch
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.bn_matching import NormWatch, record_bn_stats
 from tgkt_edge.train.methods.losses import information_maximisation, self_training, squared_distance
 from tgkt_edge.train.methods.pseudo_labels import label_notes, pseudo_labels
 from tgkt_edge.train.methods.target_network import start_target_network
 from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.micro_batches import Objective, Outputs, Terms
 from tgkt_edge.train.nn.model import Classifier, normalise
 from tgkt_edge.train.nn.optim import classifier_sgd, descend
 from tgkt_edge.train.nn.predict import predict_target
@@ -56,6 +60,48 @@ def train_shot(
     done = state.load({"student": student}, {"sgd": sgd})
     previous: Tensor | None = state.extra.get("pseudo_labels")
 
+    def forward(frames: Tensor, paired_frames_of_step: Tensor | None = None) -> Outputs:
+        with compute.autocast():
+            # TI first: the running statistics of batch norm then lean to the frames of the task.
+            paired = () if paired_frames_of_step is None else (student.features(paired_frames_of_step),)
+            with record_bn_stats(norms):
+                logits = student(frames)
+        statistics = () if norms is None else norms.taken(len(frames))
+        return (logits, *paired, *statistics)
+
+    def losses(outputs: Outputs, known: Outputs, rows: int) -> Terms:
+        mean = partial(ranks.mean, size=rows)
+        logits, rest = outputs[0], list(outputs[1:])
+        terms: Terms = {}
+        loss = torch.zeros((), device=compute.device)
+        if cfg.f:
+            terms["f"] = mean(squared_distance(known[1], rest.pop(0), cfg.f_distance))
+            loss = loss + cfg.f * terms["f"]
+        if norms is not None:
+            terms["bns"] = norms.distance(rest)
+            loss = loss + cfg.bns * terms["bns"]
+        terms["im"] = information_maximisation(logits, None, ranks, rows)
+        terms["self"] = mean(self_training(logits, known[0]))
+        return {"loss": loss + cfg.im * terms["im"] + cfg.pseudo * terms["self"], **terms}
+
+    objective = Objective(student, forward, losses, config.accumulate)
+
+    def drawn(epoch: int) -> Iterator[tuple[Outputs, Tensor | None, NDArray[np.int64], int]]:
+        """Frames, and where L_f has a weight those of pairs; RGB of pairs; numbers of the frames; rows of the batch."""
+        rng = epoch_rng(config.seed, name, epoch)
+        tr_batches = batches(rng, len(target), config.batch)
+        ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches]) if cfg.f else []
+        for step, tr in enumerate(tr_batches):
+            mine = ranks.part(len(tr))  # as many TI as TR
+            rgb: Tensor | None = None
+            pairs: Outputs = ()
+            if cfg.f:
+                views = random_views(rng, ti_batches[step], paired_rgb.side, size)[mine]
+                rgb = normalise(paired_rgb.take(views, size))
+                pairs = (normalise(paired_frames.take(views, size)),)
+            frames = normalise(target.take(random_views(rng, tr, target.side, size)[mine], size))
+            yield (frames, *pairs), rgb, tr[mine], len(tr)
+
     with log.stage(name, cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
             features, logits = predict_target(student, target, size, config.batch, compute)
@@ -65,33 +111,14 @@ def train_shot(
             previous = labels
 
             student.train()
-            rng = epoch_rng(config.seed, name, epoch)
-            tr_batches = batches(rng, len(target), config.batch)
-            ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches]) if cfg.f else []
-            for step, tr in enumerate(tr_batches):
-                mine, mean = ranks.part(len(tr)), partial(ranks.mean, size=len(tr))  # as many TI as TR
-                terms: dict[str, Tensor] = {}
-                loss = torch.zeros((), device=compute.device)
-                if cfg.f:
-                    views = random_views(rng, ti_batches[step], paired_rgb.side, size)[mine]
-                    with compute.autocast():
-                        with torch.no_grad():
-                            expected = source.features(normalise(paired_rgb.take(views, size)))
-                        # TI first: the running statistics of batch norm then lean to the frames of the task.
-                        paired = student.features(normalise(paired_frames.take(views, size)))
-                    terms["f"] = mean(squared_distance(expected, paired, cfg.f_distance))
-                    loss = loss + cfg.f * terms["f"]
-                frames = normalise(target.take(random_views(rng, tr, target.side, size)[mine], size))
-                with compute.autocast(), record_bn_stats(norms):
-                    logits = student(frames)
-                if norms is not None:
-                    terms["bns"] = norms.distance()
-                    loss = loss + cfg.bns * terms["bns"]
-                terms["im"] = information_maximisation(logits, None, ranks, len(tr))
-                named = labels[torch.from_numpy(tr[mine]).to(labels.device)]
-                terms["self"] = mean(self_training(logits, named))
-                loss = loss + cfg.im * terms["im"] + cfg.pseudo * terms["self"]
-                descend(sgd, loss, epoch * steps + step, cfg.epochs * steps, ranks=ranks)
-                stage.step({"loss": loss, **terms})
+            taken = enumerate(ahead(drawn(epoch), compute.device), start=epoch * steps)
+            for step, (inputs, rgb, numbers, rows) in taken:
+                known: Outputs = (labels[torch.from_numpy(numbers).to(labels.device)],)
+                if rgb is not None:
+                    with torch.no_grad(), compute.autocast():
+                        known = (*known, source.features(rgb))
+                backward = partial(objective.backward, inputs, known, rows)
+                _, terms = descend(sgd, backward, step, cfg.epochs * steps, ranks=ranks)
+                stage.step(terms)
             state.save(epoch + 1, {"student": student}, {"sgd": sgd}, {"pseudo_labels": labels})
     return student.eval()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.loading import Images
-from tgkt_edge.train.batches import Store, batches, epoch_rng, random_views, steps_per_epoch
+from tgkt_edge.train.batches import Store, ahead, batches, epoch_rng, random_views, steps_per_epoch
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.nn.checkpoint import load_imagenet
 from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.micro_batches import Objective, Outputs, Terms
 from tgkt_edge.train.nn.model import SceneClassifier, normalise
 from tgkt_edge.train.nn.optim import classifier_sgd, descend
-from tgkt_edge.train.nn.shared_norm import share_norms
 from tgkt_edge.train.resume_state import StageState
 
 
@@ -36,29 +40,36 @@ def train_source(
     model = SceneClassifier(len(images.classes))
     load_pretrained(model, config, log)
     ranks = compute.ranks
-    model = share_norms(compute.place(model), ranks)
+    model = compute.learner(model, config.accumulate)
     sgd = classifier_sgd(model, cfg, classifier=True)
     store = Store(images.rgb, compute.device)
     labels = torch.from_numpy(images.labels).to(compute.device)
     steps = steps_per_epoch(len(images), config.batch)
     done = state.load({"model": model}, {"sgd": sgd})
 
+    def forward(x: Tensor) -> Outputs:
+        with compute.autocast():
+            return (model(x),)  # (B, K)
+
+    def losses(outputs: Outputs, known: Outputs, rows: int) -> Terms:
+        loss = F.cross_entropy(outputs[0].float(), known[0], label_smoothing=cfg.label_smoothing)
+        return {"loss": ranks.mean(loss, rows)}
+
+    objective = Objective(model, forward, losses, config.accumulate, by_row=True)
+
+    def drawn(epoch: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        rng = epoch_rng(config.seed, "source", epoch)
+        for index in batches(rng, len(images), config.batch):
+            mine = ranks.part(len(index))
+            x = normalise(store.take(random_views(rng, index, store.side, size)[mine], size))
+            yield x, labels[torch.from_numpy(index[mine]).to(compute.device)], len(index)
+
     with log.stage("source", cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
             model.train()
-            rng = epoch_rng(config.seed, "source", epoch)
-            for step, index in enumerate(batches(rng, len(images), config.batch), start=epoch * steps):
-                mine = ranks.part(len(index))
-                x = normalise(store.take(random_views(rng, index, store.side, size)[mine], size))
-                with compute.autocast():
-                    logits = model(x)  # (B, K)
-                loss = F.cross_entropy(
-                    logits.float(),
-                    labels[torch.from_numpy(index[mine]).to(compute.device)],
-                    label_smoothing=cfg.label_smoothing,
-                )
-                loss = ranks.mean(loss, len(index))
-                descend(sgd, loss, step, cfg.epochs * steps, ranks=ranks)
-                stage.step({"loss": loss})
+            for step, (x, y, rows) in enumerate(ahead(drawn(epoch), compute.device), start=epoch * steps):
+                backward = partial(objective.backward, (x,), (y,), rows)
+                _, terms = descend(sgd, backward, step, cfg.epochs * steps, ranks=ranks)
+                stage.step(terms)
             state.save(epoch + 1, {"model": model}, {"sgd": sgd})
     return model.eval()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -11,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tgkt_edge.config import AdaptConfig
-from tgkt_edge.train.batches import Store, batches, epoch_rng, random_views, steps_per_epoch
+from tgkt_edge.train.batches import Store, ahead, batches, epoch_rng, random_views, steps_per_epoch
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.pseudo_labels import label_notes
 from tgkt_edge.train.methods.translation.prior import balance
 from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.micro_batches import Objective, Outputs, Terms
 from tgkt_edge.train.nn.model import Classifier, normalise
 from tgkt_edge.train.nn.optim import classifier_sgd, descend, moving_average
 from tgkt_edge.train.nn.predict import NO_FEATURES, predict_target
-from tgkt_edge.train.nn.shared_norm import share_norms
 from tgkt_edge.train.resume_state import StageState
 
 Reals = NDArray[np.float64]
@@ -50,7 +52,7 @@ def train_student(
     cfg, size = config.student, config.image_size
     torch.manual_seed(config.seed + 4)
     ranks = compute.ranks
-    student = share_norms(copy.deepcopy(start).requires_grad_(True), ranks)
+    student = compute.learner(copy.deepcopy(start).requires_grad_(True), config.accumulate)
     sgd = classifier_sgd(student, cfg, classifier=True)
     steps = steps_per_epoch(len(target), config.batch)
     average = moving_average(student, cfg.ema * steps) if cfg.ema else None
@@ -58,6 +60,28 @@ def train_student(
     done = state.load(modules, {"sgd": sgd})
     previous: Tensor | None = state.extra.get("pseudo_labels")
     teacher_class = torch.from_numpy(labels.argmax(1))
+
+    def forward(x: Tensor) -> Outputs:
+        with compute.autocast():
+            return (student(x),)  # (B, K)
+
+    def losses(outputs: Outputs, known: Outputs, rows: int) -> Terms:
+        loss = -(known[0] * outputs[0].float().log_softmax(1)).sum(1).mean()
+        return {"loss": ranks.mean(loss, rows)}
+
+    objective = Objective(student, forward, losses, config.accumulate, by_row=True)
+
+    def drawn(epoch: int, label_probs: Tensor) -> Iterator[tuple[Tensor, Tensor, int]]:
+        rng = epoch_rng(config.seed, "tgkt", epoch)
+        for index in batches(rng, len(target), config.batch):
+            mine = ranks.part(len(index))
+            views, taken = random_views(rng, index, target.side, size), slice(None) if cfg.mixup else mine
+            x = normalise(target.take(views[taken], size))
+            y = label_probs[torch.from_numpy(index[taken]).to(compute.device)]  # (B, K)
+            if cfg.mixup:  # the whole batch: others' frames are mixed in
+                x, y = mixed_up(x, y, rng, cfg.mixup)
+                x, y = x[mine], y[mine]
+            yield x, y, len(index)
 
     with log.stage("tgkt", cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
@@ -76,22 +100,13 @@ def train_student(
                 for module in student.modules():
                     if isinstance(module, nn.BatchNorm2d):
                         module.eval()
-            rng = epoch_rng(config.seed, "tgkt", epoch)
-            for step, index in enumerate(batches(rng, len(target), config.batch), start=epoch * steps):
-                mine = ranks.part(len(index))
-                views, taken = random_views(rng, index, target.side, size), slice(None) if cfg.mixup else mine
-                x = normalise(target.take(views[taken], size))
-                y = label_probs[torch.from_numpy(index[taken]).to(compute.device)]  # (B, K)
-                if cfg.mixup:  # the whole batch: others' frames are mixed in
-                    x, y = mixed_up(x, y, rng, cfg.mixup)
-                    x, y = x[mine], y[mine]
-                with compute.autocast():
-                    logits = student(x)
-                loss = ranks.mean(-(y * logits.float().log_softmax(1)).sum(1).mean(), len(index))
-                descend(sgd, loss, step, cfg.epochs * steps, CLIP, ranks)
+            drawn_ahead = ahead(drawn(epoch, label_probs), compute.device)
+            for step, (x, y, rows) in enumerate(drawn_ahead, start=epoch * steps):
+                backward = partial(objective.backward, (x,), (y,), rows)
+                _, terms = descend(sgd, backward, step, cfg.epochs * steps, CLIP, ranks)
                 if average is not None:
                     average.update_parameters(student)
-                stage.step({"loss": loss})
+                stage.step(terms)
             state.save(epoch + 1, modules, {"sgd": sgd}, {"pseudo_labels": hard})
     learnt = (student if average is None else cast(Classifier, average.module)).eval()
     before, after = (

@@ -10,7 +10,6 @@ from tgkt_edge.train.batches import Store
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import Classifier
 from tgkt_edge.train.nn.predict import reestimate_batch_norm
-from tgkt_edge.train.nn.shared_norm import share_norms
 
 
 def start_target_network(
@@ -26,7 +25,7 @@ def start_target_network(
         source: C(F_s(.)), left as it is.
         norm: the batch-norm statistics it starts with: the source's, or those of the ``target`` frames.
     """
-    student = share_norms(copy.deepcopy(source).requires_grad_(True), compute.ranks)
+    student = compute.learner(copy.deepcopy(source).requires_grad_(True), config.accumulate)
     student.classifier.requires_grad_(False)
     if norm == "target":
         reestimate_batch_norm(student, target, config.image_size, config.batch, compute)

@@ -19,13 +19,16 @@ shares of the classes (``im_prior``).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tgkt_edge.config import AdaptConfig
-from tgkt_edge.train.batches import Store, batches, endless, epoch_rng, random_views, steps_per_epoch
+from tgkt_edge.train.batches import Store, ahead, batches, endless, epoch_rng, random_views, steps_per_epoch
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.losses import (
     distillation,
@@ -37,6 +40,7 @@ from tgkt_edge.train.methods.pseudo_labels import label_notes, label_shares, pse
 from tgkt_edge.train.methods.target_network import start_target_network
 from tgkt_edge.train.methods.teacher import make_teacher
 from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.micro_batches import Objective, Outputs, Terms
 from tgkt_edge.train.nn.model import Classifier, Translator, normalise
 from tgkt_edge.train.nn.optim import classifier_sgd, descend
 from tgkt_edge.train.nn.predict import NO_FEATURES, predict_target
@@ -78,6 +82,40 @@ def train_tgkt(
     done = state.load({"student": student}, {"sgd": sgd})
     previous: Tensor | None = state.extra.get("pseudo_labels")
 
+    def forward(x: Tensor, t: Tensor) -> Outputs:
+        # Two passes, x last: the running statistics of batch norm then lean to the frames of the task.
+        with compute.autocast():
+            paired = student.features(t)
+            return student(x), paired  # (B, K), (B, 256)
+
+    def losses(outputs: Outputs, known: Outputs, rows: int) -> Terms:
+        mean = partial(ranks.mean, size=rows)
+        logits, paired = outputs
+        teacher_logits, teacher_features, labels_of_rows, followed = known
+        weight = followed if cfg.kd_frames == "agreeing" else None  # (B,)
+        kd = mean(distillation(logits, teacher_logits, cfg.kd_order, weight))  # (7)
+        f = mean(squared_distance(teacher_features, paired, cfg.f_distance))  # (8)
+        self_loss = mean(self_training(logits, labels_of_rows))  # (9)
+        loss = cfg.kd * kd + cfg.f * f + cfg.self_training * self_loss  # (10)
+        terms = {"kd": kd, "f": f, "self": self_loss}
+        if cfg.im:
+            terms["im"] = information_maximisation(logits, prior, ranks, rows)  # (5)
+            loss = loss + cfg.im * terms["im"]
+        return {"loss": loss, **terms}
+
+    objective = Objective(student, forward, losses, config.accumulate, by_row=not cfg.im)
+
+    def drawn(epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, NDArray[np.int64], int]]:
+        rng = epoch_rng(config.seed, "tgkt", epoch)
+        tr_batches = batches(rng, len(target), config.batch)
+        ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
+        for tr, ti in zip(tr_batches, ti_batches, strict=True):
+            mine = ranks.part(len(tr))  # as many TI as TR
+            x = normalise(target.take(random_views(rng, tr, target.side, size)[mine], size))  # (B, 3, S, S)
+            views = random_views(rng, ti, paired_rgb.side, size)[mine]  # of both halves of a pair
+            r, t = (normalise(images.take(views, size)) for images in (paired_rgb, paired_frames))
+            yield x, r, t, tr[mine], len(tr)
+
     with log.stage("tgkt", cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
             features, logits = predict_target(student, target, size, config.batch, compute)
@@ -94,35 +132,12 @@ def train_tgkt(
                 prior = label_shares(labels, student.num_classes)
 
             student.train()
-            rng = epoch_rng(config.seed, "tgkt", epoch)
-            tr_batches = batches(rng, len(target), config.batch)
-            ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
-            for step, (tr, ti) in enumerate(zip(tr_batches, ti_batches, strict=True), start=epoch * steps):
-                mine, mean = ranks.part(len(tr)), partial(ranks.mean, size=len(tr))  # as many TI as TR
-                rows = torch.from_numpy(tr[mine]).to(labels.device)
-                x = normalise(
-                    target.take(random_views(rng, tr, target.side, size)[mine], size)
-                )  # (B, 3, S, S)
-                views = random_views(rng, ti, paired_rgb.side, size)[mine]  # of both halves of a pair
-                r, t = (normalise(images.take(views, size)) for images in (paired_rgb, paired_frames))
-
-                teacher_logits = teacher.logits(x)  # (B, K)
-                teacher_features = teacher.features(r)  # (B, 256)
-                # Two passes, x last: the running statistics of batch norm then lean to the frames of the task.
-                with compute.autocast():
-                    paired = student.features(t)
-                    logits = student(x)
-
-                followed = agrees[rows] if cfg.kd_frames == "agreeing" else None  # (B,)
-                kd = mean(distillation(logits, teacher_logits, cfg.kd_order, followed))  # (7)
-                f = mean(squared_distance(teacher_features, paired, cfg.f_distance))  # (8)
-                self_loss = mean(self_training(logits, labels[rows]))  # (9)
-                loss = cfg.kd * kd + cfg.f * f + cfg.self_training * self_loss  # (10)
-                terms = {"kd": kd, "f": f, "self": self_loss}
-                if cfg.im:
-                    terms["im"] = information_maximisation(logits, prior, ranks, len(tr))  # (5)
-                    loss = loss + cfg.im * terms["im"]
-                descend(sgd, loss, step, cfg.epochs * steps, ranks=ranks)
-                stage.step({"loss": loss, **terms})
+            taken = enumerate(ahead(drawn(epoch), compute.device), start=epoch * steps)
+            for step, (x, r, t, numbers, size_of_batch) in taken:
+                rows = torch.from_numpy(numbers).to(labels.device)
+                known = (teacher.logits(x), teacher.features(r), labels[rows], agrees[rows])
+                backward = partial(objective.backward, (x, t), known, size_of_batch)
+                _, terms = descend(sgd, backward, step, cfg.epochs * steps, ranks=ranks)
+                stage.step(terms)
             state.save(epoch + 1, {"student": student}, {"sgd": sgd}, {"pseudo_labels": labels})
     return student.eval()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from tgkt_edge.config import AdaptConfig, TgmbConfig
-from tgkt_edge.train.batches import Store, batches, endless, epoch_rng, random_views, steps_per_epoch
+from tgkt_edge.train.batches import Store, ahead, batches, endless, epoch_rng, random_views, steps_per_epoch
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.losses import (
     domain_loss,
@@ -16,9 +17,9 @@ from tgkt_edge.train.methods.losses import (
     squared_distance,
 )
 from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.micro_batches import Objective, Outputs, Terms
 from tgkt_edge.train.nn.model import Classifier, Translator, discriminator, normalise
 from tgkt_edge.train.nn.optim import descend, nesterov_sgd
-from tgkt_edge.train.nn.shared_norm import share_norms
 from tgkt_edge.train.resume_state import StageState
 
 
@@ -41,7 +42,7 @@ def train_tgmb(
     cfg, size = config.tgmb, config.image_size
     torch.manual_seed(config.seed + 1)
     ranks = compute.ranks
-    translator = share_norms(compute.place(Translator()), ranks)
+    translator = compute.learner(Translator(), config.accumulate)
     d1, d2 = (discriminator(source.width).to(compute.device) for _ in range(2))
     optimizer = translator_optimizer(translator, cfg)
     adam = torch.optim.Adam([*d1.parameters(), *d2.parameters()], lr=cfg.d_lr, betas=(0.5, 0.9))
@@ -51,48 +52,62 @@ def train_tgmb(
     optimizers: dict[str, torch.optim.Optimizer] = {"sgd": optimizer, "adam": adam}
     done = state.load(modules, optimizers)
 
+    def forward(ti: Tensor, tr: Tensor) -> Outputs:
+        # T sees TI and TR in one batch, so that its batch norm learns the mixture it is later used with.
+        n = len(ti)
+        with compute.autocast():
+            translated = translator(torch.cat([ti, tr]))  # (2B, 3, S, S)
+            features = source.features(translated)
+            logits = source.classifier(features[n:])
+        return translated[:n], features[:n].float(), features[n:].float(), logits
+
+    rec_only = False
+
+    def losses(outputs: Outputs, known: Outputs, rows: int) -> Terms:
+        mean = partial(ranks.mean, size=rows)
+        translated, fake_ti, fake_tr, logits = outputs
+        rec = mean(squared_distance(known[0], translated, cfg.rec_distance))
+        adv1, adv2 = map(mean, translator_adversary(d1, d2, fake_ti, fake_tr, cfg))
+        im = information_maximisation(logits, None, ranks, rows)
+        if rec_only:
+            loss = cfg.rec * rec
+        else:
+            loss = cfg.rec * rec + cfg.d1 * adv1 + cfg.d2 * adv2 + cfg.im * im
+        return {"loss": loss, "rec": rec, "d1": adv1, "d2": adv2, "im": im}
+
+    objective = Objective(translator, forward, losses, config.accumulate)
+
+    def drawn(epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
+        rng = epoch_rng(config.seed, "tgmb", epoch)
+        tr_batches = batches(rng, len(target), config.batch, least=1)
+        ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
+        for tr, ti in zip(tr_batches, ti_batches, strict=True):
+            mine = ranks.part(len(tr))  # as many TI as TR
+            ti_views = random_views(rng, ti, paired_rgb.side, size)[mine]
+            tr_views = random_views(rng, tr, target.side, size)[mine]
+            rgb, ti_frames = (
+                normalise(images.take(ti_views, size)) for images in (paired_rgb, paired_frames)
+            )
+            yield rgb, ti_frames, normalise(target.take(tr_views, size)), len(tr)
+
     with log.stage("tgmb", cfg.epochs, steps, done) as stage:
         for epoch in range(done, cfg.epochs):
-            rng = epoch_rng(config.seed, "tgmb", epoch)
-            tr_batches = batches(rng, len(target), config.batch, least=1)
-            ti_batches = endless(rng, len(paired_rgb), [len(index) for index in tr_batches])
-            for step, (tr, ti) in enumerate(zip(tr_batches, ti_batches, strict=True), start=epoch * steps):
-                mine, mean = ranks.part(len(tr)), partial(ranks.mean, size=len(tr))  # as many TI as TR
-                ti_views = random_views(rng, ti, paired_rgb.side, size)[mine]
-                tr_views = random_views(rng, tr, target.side, size)[mine]
-                n = len(ti_views)
-                rgb = normalise(paired_rgb.take(ti_views, size))
-                frames = normalise(
-                    torch.cat([paired_frames.take(ti_views, size), target.take(tr_views, size)])
-                )
-
-                # T sees TI and TR in one batch, so that its batch norm learns the mixture it is later used with.
-                with compute.autocast():
-                    translated = translator(frames)  # (2B, 3, S, S)
-                    features = source.features(translated)
-                    logits = source.classifier(features[n:])
-                    with torch.no_grad():
-                        real = source.features(rgb)
-                rec = mean(squared_distance(rgb, translated[:n], cfg.rec_distance))
-                fake_ti, fake_tr = features[:n].float(), features[n:].float()
-                adv1, adv2 = map(mean, translator_adversary(d1, d2, fake_ti, fake_tr, cfg))
-                im = information_maximisation(logits, None, ranks, len(tr))
-                if epoch < cfg.rec_epochs:
-                    loss = cfg.rec * rec
-                else:
-                    loss = cfg.rec * rec + cfg.d1 * adv1 + cfg.d2 * adv2 + cfg.im * im
-                terms = {"rec": rec, "d1": adv1, "d2": adv2, "im": im}
-                descend(optimizer, loss, step, cfg.epochs * steps, ranks=ranks)
+            rec_only = epoch < cfg.rec_epochs
+            taken = enumerate(ahead(drawn(epoch), compute.device), start=epoch * steps)
+            for step, (rgb, ti_frames, tr_frames, rows) in taken:
+                with torch.no_grad(), compute.autocast():
+                    real = source.features(rgb)
+                backward = partial(objective.backward, (ti_frames, tr_frames), (rgb,), rows)
+                outputs, terms = descend(optimizer, backward, step, cfg.epochs * steps, ranks=ranks)
 
                 # The discriminators learn from the same features: the source model is not run again for them.
-                d_loss = mean(
-                    discriminator_loss(d1, d2, real.float(), fake_ti.detach(), fake_tr.detach(), cfg)
-                )
+                _, fake_ti, fake_tr, _ = outputs
+                d_loss = ranks.mean(discriminator_loss(d1, d2, real.float(), fake_ti, fake_tr, cfg), rows)
                 adam.zero_grad(set_to_none=True)
                 d_loss.backward()
                 ranks.sum_gradients([*d1.parameters(), *d2.parameters()])
                 adam.step()
-                stage.step({"loss": loss, **terms, "disc": d_loss})
+                stage.step({**terms, "disc": d_loss})
             state.save(epoch + 1, modules, optimizers)
     return translator.eval()
 

@@ -13,7 +13,10 @@ from torch import nn
 
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.errors import TgktEdgeError, UsageError
+from tgkt_edge.train.nn.compiling import compile_in_place
+from tgkt_edge.train.nn.micro_batches import slow_norms
 from tgkt_edge.train.nn.ranks import ALONE, Ranks, local_device
+from tgkt_edge.train.nn.shared_norm import share_norms
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -25,6 +28,7 @@ class Compute:
     device: torch.device
     precision: str
     ranks: Ranks = ALONE  # which train together
+    compiles: bool = False  # whether networks that learn are compiled
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """bf16 where chosen, float32 otherwise. Parameters and the optimizer's state are float32 in both."""
@@ -35,6 +39,19 @@ class Compute:
     def place(self, module: M) -> M:
         """Move a network here, weights laid out channels last. Returns the same module."""
         return module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
+
+    def learner(self, module: M, parts: int = 1) -> M:
+        """:meth:`place`, for a network that is to learn: batch norms see all ranks, and it is compiled where asked for.
+
+        Args:
+            parts: in which each batch is computed.
+        """
+        module = share_norms(self.place(module), self.ranks)
+        if parts > 1:
+            slow_norms(module, parts)
+        if self.compiles:
+            compile_in_place(module)
+        return module
 
     def peak_memory(self) -> int | None:
         """Most bytes taken since :meth:`reset_memory`: of GPU memory, or on a CPU of the process's resident memory.
@@ -97,8 +114,8 @@ def oom_as_error(device: torch.device) -> Iterator[None]:
         yield
     except torch.cuda.OutOfMemoryError as error:
         raise TgktEdgeError(
-            f"`device={device}`: its memory is too small: {str(error).partition('. ')[0]}. Give adapt a smaller "
-            f"`batch` or `image_size`, end what else runs there, or give `device=cpu`."
+            f"`device={device}`: its memory is too small: {str(error).partition('. ')[0]}. Give adapt "
+            f"`accumulate=4`, a smaller `batch` or `image_size`, end what else runs there, or give `device=cpu`."
         ) from error
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tgkt_edge.train.nn.model import Classifier
 from tgkt_edge.train.nn.ranks import ALONE, Ranks
+
+R = TypeVar("R")
 
 
 class SgdConfig(Protocol):
@@ -32,10 +35,25 @@ class HeadSgdConfig(SgdConfig, Protocol):
 
 
 def nesterov_sgd(groups: list[dict[str, Any]], cfg: SgdConfig) -> torch.optim.SGD:
-    """SGD with Nesterov momentum. Each of ``groups`` has its ``params`` and ``base``, its learning rate at step 0."""
+    """SGD with Nesterov momentum. Each of ``groups`` has its ``params`` and ``base``, its learning rate at step 0.
+
+    On CPUs torch's fused kernel is used, which takes a quarter of the time: bit for bit the same numbers, except where
+    the length of a parameter is no multiple of a vector register's. Such parameters are groups of their own.
+    """
+    apart: list[dict[str, Any]] = []
+    for group in groups:
+        fitting = [_fits_registers(parameter) for parameter in group["params"]]
+        for fused in (True, False):
+            chosen = [p for p, fits in zip(group["params"], fitting, strict=True) if fits == fused]
+            if chosen:
+                apart.append({**group, "params": chosen, **({"fused": True} if fused else {})})
     return torch.optim.SGD(
-        groups, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay, nesterov=cfg.momentum > 0
+        apart, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay, nesterov=cfg.momentum > 0
     )
+
+
+def _fits_registers(parameter: Tensor) -> bool:
+    return parameter.device.type == "cpu" and parameter.dtype == torch.float32 and not parameter.numel() % 64
 
 
 def classifier_sgd(model: Classifier, cfg: HeadSgdConfig, classifier: bool) -> torch.optim.SGD:
@@ -53,29 +71,34 @@ def inverse_decay(step: int, total: int) -> float:
 
 def descend(
     optimizer: torch.optim.Optimizer,
-    loss: Tensor,
+    backward: Callable[[], R],
     step: int,
     total: int,
     clip: float | None = None,
     ranks: Ranks = ALONE,
-) -> None:
-    """Step number ``step`` (from 0) of ``total`` down the gradient of the scalar ``loss``, at the learning rates of
-    that step: each group's ``base`` times :func:`inverse_decay`.
+    factor: Callable[[int, int], float] = inverse_decay,
+) -> R:
+    """Step number ``step`` (from 0) of ``total`` down the gradient that ``backward`` computes, at the learning rates of
+    that step: each group's ``base`` times ``factor``.
 
     Args:
+        backward: adds to the gradients of the parameters.
         ranks: whose gradients are summed.
         clip: a gradient longer than this (Euclidean, over all parameters) is shortened to it; None: none is.
+
+    Returns:
+        What ``backward`` returned.
     """
-    factor = inverse_decay(step, total)
     for group in optimizer.param_groups:
-        group["lr"] = group["base"] * factor
+        group["lr"] = group["base"] * factor(step, total)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    found = backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     ranks.sum_gradients(parameters)
     if clip is not None:
         nn.utils.clip_grad_norm_(parameters, clip)
     optimizer.step()
+    return found
 
 
 def moving_average(model: nn.Module, steps: float) -> AveragedModel:

@@ -36,7 +36,7 @@ def too_large(*_: object, **__: object) -> object:
 def test_too_little_memory_is_said_with_what_helps(
     finished: Run, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    messages = r"its memory is too small: CUDA out of memory\. Give adapt a smaller `batch` or `image_size`"
+    messages = r"its memory is too small: CUDA out of memory\. Give adapt `accumulate=4`, a smaller `batch`"
     monkeypatch.setattr(job, "train_stages", too_large)
     inputs = RunInputs(tiny.inputs.target, None, source_model=str(finished.source))
     with pytest.raises(TgktEdgeError, match=messages) as caught:

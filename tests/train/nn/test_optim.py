@@ -32,9 +32,9 @@ def test_two_steps_of_descent_by_hand() -> None:
     x = nn.Parameter(torch.ones(()))
     x.grad = torch.tensor(99.0)
     sgd = nesterov_sgd([{"params": [x], "base": Options.lr}], Options())
-    descend(sgd, x.square(), 0, 2)
+    descend(sgd, lambda: x.square().backward(), 0, 2)
     assert x.item() == pytest.approx(0.7)
-    descend(sgd, x.square(), 1, 2)
+    descend(sgd, lambda: x.square().backward(), 1, 2)
     assert x.item() == pytest.approx(0.7 - 0.1 * 6**-0.75 * 2.6)
 
 
@@ -73,3 +73,29 @@ def test_the_moving_average_by_hand() -> None:
         logged += [state["weight"].item(), state["running_mean"].item()]
     assert logged == pytest.approx([4, 40, 6, 60, 3, 30])
     assert norm.weight.item() == 0  # what is trained is left alone
+
+
+def test_descent_on_a_cpu_is_that_of_torchs_plain_kernel_bit_for_bit() -> None:
+    """Lengths that fill vector registers go through the fused kernel, the others do not."""
+
+    class Options:
+        lr, momentum, weight_decay = 1e-2, 0.9, 1e-3
+
+    torch.manual_seed(0)
+    ours = [nn.Parameter(torch.randn(n)) for n in (6, 64, 1000, 9408, 28672)]
+    theirs = [nn.Parameter(p.detach().clone()) for p in ours]
+    sgd = nesterov_sgd([{"params": ours, "base": Options.lr}], Options())
+    assert [group["fused"] for group in sgd.param_groups] == [True, None]
+    plain = torch.optim.SGD(
+        theirs, lr=Options.lr, momentum=0.9, weight_decay=1e-3, nesterov=True, foreach=False, fused=False
+    )
+    for step in range(5):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        for optimizer in (sgd, plain):
+            for group in optimizer.param_groups:
+                group["lr"] = Options.lr * inverse_decay(step, 5)
+            optimizer.step()
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.equal(one, other), len(one)
