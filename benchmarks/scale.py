@@ -1,12 +1,14 @@
 """Seconds and memory of each step of `adapt` on very many small frames, and how they grow.
 
-    python benchmarks/scale.py [--frames 1000 10000 100000] [-o FOLDER]
+    python benchmarks/scale.py [--frames 1000 10000 100000] [--only reading|translation] [-o FOLDER]
 
 Frames are 16-bit PNGs that this program writes first: of 32 x 24 pixels, decoded at 36 for networks of 32, so that a
 frame's share of memory shows beside its pixels. Each number of frames has a process of its own, which reads them twice
 into the cache (written, then found), asks a network of a few layers about them, names pseudo-labels, compares
-neighbours, and learns the statistics that a bundle carries. Memory is the process's own (anonymous pages: the mapped
-file's pages belong to the system, which drops them when it needs room).
+neighbours, and learns the statistics that a bundle carries; then, in another process, does what a translation of
+features does with the frames of the task, of features that this program draws: their main directions, the teacher
+(balanced answers, self-training, neighbors), and the head of the network that is exported. Memory is the process's own
+(anonymous pages: the mapped file's pages belong to the system, which drops them when it needs room).
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from pathlib import Path
 import numpy as np
 
 SIDE, SIZE, CLASSES, WIDTH = 36, 32, 6, 256
+DRAWN = 128
+"""Columns of the features that are drawn; of a network there are 3584, of which none are kept."""
 
 
 class Peak:
@@ -138,6 +142,59 @@ def measure(frames: Path, count: int, cache: Path) -> dict[str, tuple[float, flo
     return found
 
 
+def measure_translation(count: int, folder: Path) -> dict[str, tuple[float, float]]:
+    """The same for the steps of a translation that see every frame of the task: features of one view, DRAWN wide."""
+    import torch
+
+    from tgkt_edge.config import TranslationConfig
+    from tgkt_edge.train.methods.translation.answers import teach
+    from tgkt_edge.train.methods.translation.features import BLOCK, Features
+    from tgkt_edge.train.methods.translation.fit import (
+        TaskFrames,
+        main_directions,
+        together,
+        translated_logits,
+    )
+    from tgkt_edge.train.methods.translation.head import fit_head
+    from tgkt_edge.train.nn.checkpoint import save_tensors
+
+    rng, found = np.random.default_rng(0), {}
+    kinds = rng.normal(size=(CLASSES, DRAWN))
+    files = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for start in range(0, count, BLOCK):
+        stop = min(start + BLOCK, count)
+        rows = kinds[np.arange(start, stop) % CLASSES] + rng.normal(size=(stop - start, DRAWN))
+        files.append(folder / f"{start}.safetensors")
+        save_tensors(files[-1], {"features": torch.from_numpy(rows[:, None]).half()}, {"kind": "features"})
+    task, pairs = Features(files, count), Features(files[:2], min(count, 2 * BLOCK))
+    cfg = TranslationConfig()
+    # What is loaded once (scipy, BLAS) is no frame's.
+    teach([rng.normal(size=(300, CLASSES))] * 2, rng.normal(size=(300, 64)), None, None, cfg)
+    base = anonymous()
+
+    def step(name: str, start: float, peak: Peak) -> None:
+        found[name] = (time.monotonic() - start, (peak.end() - base) / count)
+
+    start, peak = time.monotonic(), Peak()
+    frames = TaskFrames([together(pairs, task)], None)
+    components = main_directions(frames, cfg.components)
+    step("main directions", start, peak)
+    start, peak = time.monotonic(), Peak()
+    opinions = [
+        translated_logits(frames, kinds.T + rng.normal(size=(DRAWN, CLASSES)), lambda z: z) for _ in range(2)
+    ]
+    step("translated answers", start, peak)
+    start, peak = time.monotonic(), Peak()
+    labels = teach(opinions, components, np.full(CLASSES, 1 / CLASSES), None, cfg).labels
+    step("teacher", start, peak)
+    start, peak = time.monotonic(), Peak()
+    fit_head(task, labels, cfg.head_c / count)
+    step("exported head", start, peak)
+    shutil.rmtree(folder)
+    return found
+
+
 def main() -> None:
     """Measure each number of frames in a process of its own, and print a table."""
     parser = argparse.ArgumentParser(
@@ -147,21 +204,28 @@ def main() -> None:
     parser.add_argument(
         "-o", type=Path, default=None, help="folder for frames and cache (default: a temporary one)"
     )
+    parser.add_argument("--only", choices=("reading", "translation"), help="of both parts (default: both)")
     parser.add_argument("--one", type=int, default=None, help="in this process, as JSON")
     args = parser.parse_args()
     if args.one is not None:
-        print(json.dumps(measure(args.o / f"frames-{args.one}", args.one, args.o / "cache")))
+        if args.only == "translation":
+            print(json.dumps(measure_translation(args.one, args.o / f"features-{args.one}")))
+        else:
+            print(json.dumps(measure(args.o / f"frames-{args.one}", args.one, args.o / "cache")))
         return
     folder = args.o or Path(tempfile.mkdtemp(prefix="scale-"))
     results: dict[int, dict[str, tuple[float, float]]] = {}
     try:
         for count in args.frames:
-            frames = folder / f"frames-{count}"
-            write_frames(frames, count)
-            command = [sys.executable, __file__, "--one", str(count), "-o", str(folder)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            results[count] = json.loads(done.stdout)
-            shutil.rmtree(frames)
+            results[count] = {}
+            for part in ("reading", "translation") if args.only is None else (args.only,):
+                if part == "reading":
+                    write_frames(folder / f"frames-{count}", count)
+                command = [sys.executable, __file__, "--one", str(count), "--only", part, "-o", str(folder)]
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                results[count] |= json.loads(done.stdout)
+                shutil.rmtree(folder / f"frames-{count}", ignore_errors=True)
+            print(table(results), file=sys.stderr)
     finally:
         if args.o is None:
             shutil.rmtree(folder)

@@ -193,8 +193,11 @@ def _standard(teacher: Any, phi: Features) -> Tensor:
     mean, scale = (
         tensor.cpu().double().numpy() for tensor in (teacher.standard.mean, teacher.standard.scale)
     )
-    rows = [((block.mean(1, dtype=np.float64) - mean) / scale) for _, block in phi.blocks()]
-    return torch.from_numpy(np.concatenate(rows)).half()
+    found = phi.scratch(len(mean))
+    for start, block in phi.blocks():
+        rows = torch.from_numpy((block.mean(1, dtype=np.float64) - mean) / scale).half()
+        found[start : start + len(block)] = rows.numpy()
+    return torch.from_numpy(found)
 
 
 def _suited(student: nn.Module, compute: Compute, config: AdaptConfig) -> Compute:

@@ -65,13 +65,17 @@ def predict_target(
     """
     model.eval()
     ranks = compute.ranks
-    features, logits = [], []
-    rows: list[int] = []  # of each batch, how many features are kept
+    starts = range(0, len(frames), batch)
+    sizes = [min(batch, len(frames) - start) for start in starts]
+    # Of each batch, how many features are kept.
+    rows = sizes
+    if kept is not None:
+        rows = np.diff(np.searchsorted(kept, [*starts, len(frames)])).tolist()
+    features, logits = (_Filled(sum(some[ranks.rank :: ranks.count])) for some in (rows, sizes))
     lost = 0
-    for start in range(0, len(frames), batch):
+    for start in starts:
         index = np.arange(start, min(start + batch, len(frames)))
         wanted = index if kept is None else kept[(kept >= index[0]) & (kept <= index[-1])]
-        rows.append(len(wanted))
         if start // batch % ranks.count != ranks.rank:
             if advance is not None:
                 advance(len(index))
@@ -79,26 +83,43 @@ def predict_target(
         x = normalise(frames.take(center_views(index, frames.side, size), size))
         with compute.autocast():
             f = model.features(x if translator is None else translator(x))
-            logits.append(model.classifier(f).float())
+            answers = model.classifier(f).float()
+            logits.add(answers)
         f = f.float()
         if name is not None:
-            lost += int((~(f.isfinite().all(1) & logits[-1].isfinite().all(1))).sum())
-        features.append(f if kept is None else f[torch.from_numpy(wanted - start).to(f.device)])
+            lost += int((~(f.isfinite().all(1) & answers.isfinite().all(1))).sum())
+        features.add(f if kept is None else f[torch.from_numpy(wanted - start).to(f.device)])
         if advance is not None:
             advance(len(index))
+    blank = torch.empty(0, device=compute.device)  # of a rank, where there are fewer batches than ranks
+    found = features.tensor(blank.view(0, model.width)), logits.tensor(blank.view(0, model.num_classes))
     if not ranks.alone:
-        if not features:  # fewer batches than ranks
-            blank = torch.empty(0, device=compute.device)
-            features, logits = [blank.view(0, model.width)], [blank.view(0, model.num_classes)]
-        sizes = [min(batch, len(frames) - start) for start in range(0, len(frames), batch)]
-        features = [_in_order(torch.cat(features), rows, ranks)]
-        logits = [_in_order(torch.cat(logits), sizes, ranks)]
+        found = _in_order(found[0], rows, ranks), _in_order(found[1], sizes, ranks)
         lost = int(ranks.sum(torch.tensor(float(lost), device=compute.device)))
     if lost:
         raise TgktEdgeError(
             f"{name}: its answers to {lost} of {len(frames)} images are infinite or not a number: it diverged. {ADVICE}"
         )
-    return torch.cat(features), torch.cat(logits)
+    return found
+
+
+class _Filled:
+    """Rows that come in blocks, in one tensor from the first on: at no time twice in memory."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows, self._done = rows, 0
+        self._whole: Tensor | None = None
+
+    def add(self, block: Tensor) -> None:
+        """Take (n, D) in."""
+        if self._whole is None:
+            self._whole = block.new_empty((self._rows, *block.shape[1:]))
+        self._whole[self._done : self._done + len(block)] = block
+        self._done += len(block)
+
+    def tensor(self, blank: Tensor) -> Tensor:
+        """(rows, D), or ``blank`` where no block came."""
+        return blank if self._whole is None else self._whole
 
 
 def _in_order(own: Tensor, sizes: Sequence[int], ranks: Ranks) -> Tensor:

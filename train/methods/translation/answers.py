@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tgkt_edge.config import TranslationConfig
 from tgkt_edge.train.methods.translation.class_prior import priors
 from tgkt_edge.train.methods.translation.labelled import Labelled, corrected
-from tgkt_edge.train.methods.translation.neighbors import spread_answers
+from tgkt_edge.train.methods.translation.neighbors import Neighborhood
 from tgkt_edge.train.methods.translation.prior import balance
 from tgkt_edge.train.methods.translation.reverse import mean_opinion
 from tgkt_edge.train.methods.translation.self_training import self_train
@@ -47,6 +47,9 @@ def teach(
     apart = [mean_opinion([one], cfg.scale) for one in opinions]
     logits = mean_opinion(opinions, cfg.scale, (1.0, cfg.reverse_weight))
     towards = priors(cfg.prior, shares, given_prior, logits.shape[1], apart)
+    near = None
+    if cfg.spread and min(cfg.neighbors, len(logits) - 1) >= 1:
+        near = Neighborhood(components, cfg.neighbors)
     first, labels = np.zeros_like(logits), np.zeros_like(logits)
     for weight, prior in towards:
         started = logits
@@ -62,9 +65,9 @@ def teach(
         )  # fmt: skip
         if labelled is not None:
             trained = labelled.fixed(trained)
-        labels += weight * spread_answers(
-            trained, components, prior, cfg.spread, cfg.neighbors, cfg.spread_power
-        )
+        if near is not None:
+            trained = near.spread(trained, prior, cfg.spread, cfg.spread_power)
+        labels += weight * trained
     prior = np.sum([weight * prior for weight, prior in towards], 0)
     return Taught(labels if labelled is None else labelled.fixed(labels), first, prior)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import nn
 
-from tgkt_edge.errors import CheckpointError
+from tgkt_edge.errors import CheckpointError, TgktEdgeError
 from tgkt_edge.train.batches import Store, Views, center_views
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.nn.checkpoint import digest, load_tensors, save_tensors
@@ -28,6 +30,9 @@ Encoding = Literal["plain", "normals"]
 
 BLOCK = 512
 """Images a file, and in memory at once."""
+
+IN_MEMORY = 1 << 28
+"""Bytes of features that are kept in memory; more are mapped from a file."""
 
 FRAME_LAYERS = (2, 3, 4)
 """Layers of a ResNet-50 whose pooled outputs describe a frame: the earlier ones need no color to see edges."""
@@ -95,6 +100,27 @@ class Features:
                 block = np.ascontiguousarray(block[..., -self._width :])
             yield start, block
             start += len(block)
+
+    def scratch(self, width: int) -> NDArray[np.float16]:
+        """(N, width) to write to: in memory, or where it is large in a file beside the features that nobody else sees.
+
+        Raises:
+            TgktEdgeError: no room on the disk.
+        """
+        shape = (self._count, width)
+        size = 2 * self._count * width
+        if size <= IN_MEMORY:
+            return np.empty(shape, np.float16)
+        folder = self._files[0].parent
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+                return np.memmap(file, np.float16, "r+", shape=shape)
+        except OSError as error:
+            raise TgktEdgeError(
+                f"{folder}: cannot take {size / 2**30:.1f} GiB for the features that are learnt from: "
+                f"{error.strerror}. Make room, then go on with `resume=True`."
+            ) from error
 
     def rows(self, index: Ints) -> Floats:
         """(len(index), V, D) of ascending image numbers."""

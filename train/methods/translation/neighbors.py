@@ -22,7 +22,10 @@ REFERENCES = 20_000
 """Frames, evenly spread over the list, among which neighbors are looked for: the time stays linear in the frames."""
 
 BLOCK = 1024
-"""Frames whose cosines with all references are in memory at a time."""
+"""Frames whose neighbors are looked for at a time, at most."""
+
+COSINES = 1 << 22
+"""In memory at a time, of a block's frames with all references."""
 
 STEPS = 60
 """At most, of the iteration; a step of share 0.5 halves what is missing."""
@@ -34,38 +37,65 @@ LEAST = 1e-9
 def spread_answers(
     answers: Reals, components: Reals, prior: Reals, share: float, neighbors: int, power: float = 1.0
 ) -> Reals:
-    """The solution Q of Q = share * S Q + (1 - share) * answers, to a power, balanced towards the prior.
-
-    S is the graph of the nearest frames by the cosine of their components: W_ij = exp((cos_ij - 1) / SOFTNESS) where
-    one of i and j is among the ``neighbors`` nearest of the other, S = D^(-1/2) W D^(-1/2). Of more than REFERENCES
-    frames the references are solved so; each further frame takes ``share`` of the weighted mean of its nearest
-    references.
+    """:meth:`Neighborhood.spread` among the ``neighbors`` nearest of each frame.
 
     Args:
-        answers: (N, K) probabilities. components: (N, C), centered. prior: (K,) expected shares of the classes.
-        share: 0 to under 1; 0 returns the answers as they are. power: above 1 the answers are as sure again as they
-            were before they were mixed.
-
-    Returns:
-        (N, K) probabilities, rows of sum 1, whose mean is the prior.
+        answers: (N, K) probabilities. components: (N, C), centered. share: 0 returns the answers as they are.
     """
-    count = len(answers)
-    neighbors = min(neighbors, count - 1)
-    if share == 0 or neighbors < 1:
+    if share == 0 or min(neighbors, len(answers) - 1) < 1:
         return answers
-    rows = np.unique(np.linspace(0, count - 1, min(count, REFERENCES)).round().astype(np.int64))
-    units = _unit(components)
-    near, weights = nearest(units[rows], units[rows], neighbors, np.arange(len(rows)))
-    solved = _solve(_graph(near, weights), answers[rows], share)
-    mixed = np.empty_like(answers)
-    mixed[rows] = solved
-    others = np.setdiff1d(np.arange(count), rows, assume_unique=True)
-    if len(others):
-        near, weights = nearest(units[others], units[rows], neighbors)
-        weights /= weights.sum(1, keepdims=True)
-        mixed[others] = (1 - share) * answers[others] + share * np.einsum("nk,nkc->nc", weights, solved[near])
-    result: Reals = np.exp(balance(power * np.log(np.maximum(mixed, LEAST)), prior)[0])
-    return result
+    return Neighborhood(components, neighbors).spread(answers, prior, share, power)
+
+
+class Neighborhood:
+    """Which frames are nearest to which, by the cosine of their components; found once for whatever is spread.
+
+    Of up to REFERENCES frames each is compared with each. Of more, each is compared with as many references.
+
+    Args:
+        components: (N, C), centered; N at least 2. neighbors: of each frame, fewer where there are no more.
+    """
+
+    def __init__(self, components: Reals, neighbors: int) -> None:
+        count = len(components)
+        neighbors = min(neighbors, count - 1)
+        self._rows = np.unique(np.linspace(0, count - 1, min(count, REFERENCES)).round().astype(np.int64))
+        self._others = np.setdiff1d(np.arange(count), self._rows, assume_unique=True)
+        references = _unit(components[self._rows])
+        self._graph = _graph(*nearest(references, references, neighbors, np.arange(len(references))))
+        self._near = np.empty((len(self._others), neighbors), np.int32)  # numbers of references
+        self._weights = np.empty((len(self._others), neighbors))
+        for start in range(0, len(self._others), BLOCK):
+            block = slice(start, start + BLOCK)
+            near, weights = nearest(_unit(components[self._others[block]]), references, neighbors)
+            self._near[block], self._weights[block] = near, weights / weights.sum(1, keepdims=True)
+
+    def spread(self, answers: Reals, prior: Reals, share: float, power: float = 1.0) -> Reals:
+        """The solution Q of Q = share * S Q + (1 - share) * answers, to a power, balanced towards the prior.
+
+        S is the graph of the nearest frames: W_ij = exp((cos_ij - 1) / SOFTNESS) where one of i and j is among the
+        nearest of the other, S = D^(-1/2) W D^(-1/2). Of more than REFERENCES frames the references are solved so; each
+        further frame takes ``share`` of the weighted mean of its nearest references.
+
+        Args:
+            answers: (N, K) probabilities. prior: (K,) expected shares of the classes. share: over 0, under 1.
+            power: above 1 the answers are as sure again as they were before they were mixed.
+
+        Returns:
+            (N, K) probabilities, rows of sum 1, whose mean is the prior.
+        """
+        solved = _solve(self._graph, answers[self._rows], share)
+        mixed = np.empty_like(answers)
+        mixed[self._rows] = solved
+        for start in range(0, len(self._others), BLOCK):
+            block = slice(start, start + BLOCK)
+            some = self._others[block]
+            beside = np.einsum("nk,nkc->nc", self._weights[block], solved[self._near[block]])
+            mixed[some] = (1 - share) * answers[some] + share * beside
+        np.log(np.maximum(mixed, LEAST, out=mixed), out=mixed)
+        mixed *= power
+        logs = balance(mixed, prior)[0]
+        return np.exp(logs, out=logs)
 
 
 def nearest(units: Reals, references: Reals, count: int, own: Ints | None = None) -> tuple[Ints, Reals]:
@@ -77,13 +107,15 @@ def nearest(units: Reals, references: Reals, count: int, own: Ints | None = None
     """
     near = np.empty((len(units), count), np.int64)
     cosines = np.empty((len(units), count))
-    for start in range(0, len(units), BLOCK):
-        block = slice(start, min(start + BLOCK, len(units)))
-        alike = units[block] @ references.T
+    at_once = max(1, min(BLOCK, COSINES // len(references)))
+    for start in range(0, len(units), at_once):
+        block = slice(start, min(start + at_once, len(units)))
+        apart = units[block] @ references.T
+        np.negative(apart, out=apart)
         if own is not None:
-            alike[np.arange(len(alike)), own[block]] = -np.inf
-        near[block] = np.argpartition(-alike, count - 1, axis=1)[:, :count]
-        cosines[block] = np.take_along_axis(alike, near[block], 1)
+            apart[np.arange(len(apart)), own[block]] = np.inf
+        near[block] = np.argpartition(apart, count - 1, axis=1)[:, :count]
+        cosines[block] = -np.take_along_axis(apart, near[block], 1)
     weights: Reals = np.exp((cosines - 1) / SOFTNESS)
     return near, weights
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,15 @@ Reals = NDArray[np.float64]
 
 ROUNDS = 60
 """Times that columns and rows are scaled."""
+
+
+BLOCK = 65536
+"""Frames that are worked on at a time, so that what is computed on the way stays small beside the answers."""
+
+
+def stretches(count: int) -> list[slice]:
+    """range(count) in stretches of BLOCK; at least one."""
+    return [slice(start, min(start + BLOCK, count)) for start in range(0, max(count, 1), BLOCK)]
 
 
 def log_softmax(logits: Reals) -> Reals:
@@ -30,22 +41,33 @@ def balance(logits: Reals, prior: Reals, rounds: int = ROUNDS) -> tuple[Reals, R
     Returns:
         (N, K) log probabilities, rows of sum 1, and the (K,) offsets that were added before the softmax.
     """
-    logits = logits.astype(np.float64)
+    logits = np.asarray(logits, np.float64)
     offsets = np.zeros(logits.shape[1])
     with np.errstate(divide="ignore"):
         wanted = np.log(prior.astype(np.float64))
     used = prior > 0
     offsets[~used] = -np.inf
+    parts = stretches(len(logits))
     for _ in range(rounds):
-        answers = log_softmax(logits + offsets)
-        offsets[used] += wanted[used] - _log_mean(answers[:, used])
-    return log_softmax(logits + offsets), offsets
+        found = [_log_sum(log_softmax(logits[part] + offsets)[:, used]) for part in parts]
+        offsets[used] += wanted[used] - _log_mean(found, len(logits))
+    answers = np.empty_like(logits)
+    for part in parts:
+        answers[part] = log_softmax(logits[part] + offsets)
+    return answers, offsets
 
 
-def _log_mean(logs: Reals) -> Reals:
-    """(K,) log of the mean of the exponentials of each column; no column can underflow."""
+def _log_sum(logs: Reals) -> tuple[Reals, Reals]:
+    """(K,) largest of each column, and the sum of the exponentials of what is left without it: none can underflow."""
     top = logs.max(0)
-    result: Reals = top + np.log(np.exp(logs - top).mean(0))
+    return top, np.exp(logs - top).sum(0)
+
+
+def _log_mean(parts: Sequence[tuple[Reals, Reals]], count: int) -> Reals:
+    """(K,) log of the mean of the exponentials of ``count`` rows, from :func:`_log_sum` of parts of them."""
+    top = np.max([one for one, _ in parts], 0)
+    total = np.sum([sums * np.exp(one - top) for one, sums in parts], 0)
+    result: Reals = top + np.log(total / count)
     return result
 
 

@@ -7,7 +7,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from tgkt_edge.train.methods.translation.labelled import Labelled
-from tgkt_edge.train.methods.translation.prior import balance
+from tgkt_edge.train.methods.translation.prior import balance, stretches
 from tgkt_edge.train.methods.translation.softmax_regression import softmax_regression
 
 Reals = NDArray[np.float64]
@@ -57,7 +57,8 @@ def self_train(
         labels = np.exp(answers)
         if labelled is not None:
             labels = labelled.fixed(labels)
-        head = softmax_regression(lambda labels=labels: [(components, labels)], c, head)  # type: ignore[misc]
+        rows = [(components[part], labels[part]) for part in stretches(len(labels))]
+        head = softmax_regression(lambda rows=rows: rows, c, head)  # type: ignore[misc]
         logits = head(components) + keep * floor
         answers, _ = balance(np.where(used, logits, 0.0), prior)
     return answers

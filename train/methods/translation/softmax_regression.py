@@ -34,7 +34,7 @@ class Linear:
 
     def __call__(self, x: NDArray[np.floating]) -> Reals:
         """(N, D) to (N, K)."""
-        result: Reals = x.astype(np.float64) @ self.weight + self.bias
+        result: Reals = np.asarray(x, np.float64) @ self.weight + self.bias
         return result
 
 

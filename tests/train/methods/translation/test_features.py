@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from tgkt_edge.config import AdaptConfig, build_config
-from tgkt_edge.errors import ConfigError
+from tgkt_edge.errors import ConfigError, TgktEdgeError
 from tgkt_edge.train.batches import Store
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.translation import features as module
@@ -152,3 +153,32 @@ def test_one_more_view_than_there_are_is_refused() -> None:
     assert AdaptConfig().translation.views == 4
     with pytest.raises(ConfigError, match=r"translation\.views = 5: expected 1 to 4"):
         build_config(None, ["translation.views=5"])
+
+
+def test_features_that_are_large_are_mapped_from_a_file_that_nobody_else_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = Features([tmp_path / "0.safetensors"], 5)
+    small = features.scratch(3)
+    assert not isinstance(small, np.memmap)
+    monkeypatch.setattr(module, "IN_MEMORY", 0)
+    large = features.scratch(3)
+    assert isinstance(large, np.memmap)
+    for found in (small, large):
+        found[:] = np.arange(15).reshape(5, 3)
+        assert (found.shape, found.dtype) == ((5, 3), np.float16)
+        np.testing.assert_array_equal(found, np.arange(15).reshape(5, 3))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_room_for_features_is_found_before_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IN_MEMORY", 0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(TgktEdgeError, match=r"cannot take .* GiB for the features .* `resume=True`"):
+            Features([tmp_path / "0.safetensors"], 5000).scratch(3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

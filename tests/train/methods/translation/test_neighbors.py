@@ -8,6 +8,7 @@ import pytest
 from tgkt_edge.config import TranslationConfig, build_config
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.train.methods.translation import neighbors
+from tgkt_edge.train.methods.translation import prior as prior_module
 from tgkt_edge.train.methods.translation.answers import teach
 from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.methods.translation.neighbors import Reals, nearest, spread_answers
@@ -80,6 +81,40 @@ def test_blocks_find_the_same_neighbors(rng: np.random.Generator, monkeypatch: p
         assert set(whole[0][i]) == set(blocks[0][i])
         assert i not in blocks[0][i]
     np.testing.assert_allclose(np.sort(whole[1]), np.sort(blocks[1]), rtol=1e-12)
+
+
+def test_few_cosines_at_a_time_find_the_same_neighbors(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units = neighbors._unit(rng.normal(size=(50, 8)))
+    near, weights = nearest(units, units, 4, np.arange(50))
+    monkeypatch.setattr(neighbors, "COSINES", 50 * 7)
+    again, weights_again = nearest(units, units, 4, np.arange(50))
+    assert [set(row) for row in again] == [set(row) for row in near]
+    np.testing.assert_allclose(np.sort(weights_again), np.sort(weights), atol=1e-12)
+    # By the definition: none that is left out is nearer, and none is its own neighbor.
+    cosines = units @ units.T - 2 * np.eye(50)
+    np.testing.assert_allclose(
+        np.sort(cosines)[:, -4:], np.sort(1 + np.log(weights) * neighbors.SOFTNESS), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("references", [20_000, 40])
+def test_a_teacher_of_stretches_is_the_teacher_of_all_at_once(
+    references: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Balance, self-training and neighbors work on stretches of many frames; only the order of sums changes."""
+    classes = np.arange(150) % 3
+    components = rng.normal(size=(3, 6))[classes] + rng.normal(size=(150, 6))
+    opinions = [2 * np.eye(3)[classes] + rng.normal(size=(150, 3)) for _ in range(2)]
+    monkeypatch.setattr(neighbors, "REFERENCES", references)
+    whole = teach(opinions, components, np.array([0.5, 0.3, 0.2]), None, TranslationConfig(rounds=3))
+    monkeypatch.setattr(prior_module, "BLOCK", 32)
+    monkeypatch.setattr(neighbors, "BLOCK", 16)
+    monkeypatch.setattr(neighbors, "COSINES", 9 * references)
+    parts = teach(opinions, components, np.array([0.5, 0.3, 0.2]), None, TranslationConfig(rounds=3))
+    np.testing.assert_allclose(parts.labels, whole.labels, atol=1e-9)
+    np.testing.assert_allclose(parts.first, whole.first, atol=1e-12)
 
 
 def test_frames_beyond_the_references_take_part(

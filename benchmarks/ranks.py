@@ -1,0 +1,125 @@
+"""Images per second of training on several CPU processes of one thread each, against one process of one thread.
+
+    python benchmarks/ranks.py [--ranks 2] [--size 112] [--batch 32] [--steps 6] [--rounds 3] [--json FILE]
+
+The same steps of the source stage (a ResNet-50 in float32, on random images that lie decoded in memory) are done by one
+process and by ``torchrun``'s, in turns, so that what else runs on the machine meets both. Each turn times its steps
+after two that warm up; printed are the medians and their ratio. N ranks on N cores that nobody else uses should come
+near N; what they lose are the exchanged gradients (25 million numbers a step) and batch-norm statistics, and the
+memory that the cores share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+CLASSES, WARM = 6, 2
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def measure(size: int, batch: int, steps: int) -> float | None:
+    """Images a second of this process together with the ranks beside it; None where it is not the first."""
+    import torch
+
+    from tgkt_edge.config import build_config
+    from tgkt_edge.data.loading import Images
+    from tgkt_edge.preprocess import resize_side
+    from tgkt_edge.train.logger import RunLog
+    from tgkt_edge.train.methods.source import train_source
+    from tgkt_edge.train.nn.device import Compute
+    from tgkt_edge.train.nn.ranks import open_ranks
+    from tgkt_edge.train.resume_state import StageState
+
+    torch.set_num_threads(1)
+    device = torch.device("cpu")
+    ranks = open_ranks(device)
+    rng, side = np.random.default_rng(0), resize_side(size)
+    rgb = rng.integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
+    images = Images(rgb, rng.integers(0, CLASSES, batch), tuple("abcdef"), tuple(map(str, range(batch))))
+    config = build_config(
+        None,
+        ["weights=none", f"source.epochs={WARM + steps}"],
+        {"image_size": size, "batch": batch, "device": "cpu", "precision": "fp32"},
+    )
+
+    class Clock(StageState):
+        """Saves nothing, and keeps when each epoch, of one step here, ended."""
+
+        ends: list[float]
+
+        def save(self, *_: object, **__: object) -> None:
+            self.ends.append(time.perf_counter())
+
+    state = Clock(None, 1e9)
+    state.ends = []
+    train_source(images, config, Compute(device, "fp32", ranks), RunLog(None), state)
+    return steps * batch / (state.ends[-1] - state.ends[WARM - 1]) if ranks.first else None
+
+
+def main() -> None:
+    """One process and several in turns, then the medians."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--batch", type=int, default=32, help="of all ranks together")
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--one", type=Path, help="measure in this process, into this file")
+    args = parser.parse_args()
+    if args.one is not None:
+        found = measure(args.size, args.batch, args.steps)
+        if found is not None:
+            args.one.write_text(json.dumps(found))
+        return
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+    rates: dict[int, list[float]] = {1: [], args.ranks: []}
+    file = Path(f".ranks-{os.getpid()}.json").resolve()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    try:
+        for _ in range(args.rounds):
+            for count in rates:
+                words = [
+                    __file__,
+                    "--one",
+                    file,
+                    "--size",
+                    args.size,
+                    "--batch",
+                    args.batch,
+                    "--steps",
+                    args.steps,
+                ]
+                before = (*launch, count) if count > 1 else ()
+                command = [sys.executable, *map(str, (*before, *words))]
+                done = subprocess.run(command, env=environment, capture_output=True, text=True)
+                if done.returncode:
+                    sys.exit(done.stderr)
+                rates[count].append(json.loads(file.read_text()))
+                print(f"{count} processes: {rates[count][-1]:.2f} images/s", file=sys.stderr)
+    finally:
+        file.unlink(missing_ok=True)
+    one, several = (statistics.median(rates[count]) for count in rates)
+    print(f"source, {args.size} pixels, batch {args.batch}, float32, {os.cpu_count()} cores")
+    print(
+        f"1 process: {one:.2f} images/s; {args.ranks} processes of one thread: {several:.2f}; {several / one:.2f} times"
+    )
+    if args.json:
+        args.json.write_text(
+            json.dumps({"one": rates[1], "several": rates[args.ranks], "speed_up": several / one})
+        )
+
+
+if __name__ == "__main__":
+    main()
