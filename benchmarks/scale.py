@@ -162,10 +162,10 @@ def measure_translation(count: int, folder: Path) -> dict[str, tuple[float, floa
     kinds = rng.normal(size=(CLASSES, DRAWN))
     files = []
     folder.mkdir(parents=True, exist_ok=True)
-    for start in range(0, count, BLOCK):
-        stop = min(start + BLOCK, count)
-        rows = kinds[np.arange(start, stop) % CLASSES] + rng.normal(size=(stop - start, DRAWN))
-        files.append(folder / f"{start}.safetensors")
+    for first in range(0, count, BLOCK):
+        numbers = np.arange(first, min(first + BLOCK, count))
+        rows = kinds[numbers % CLASSES] + rng.normal(size=(len(numbers), DRAWN))
+        files.append(folder / f"{first}.safetensors")
         save_tensors(files[-1], {"features": torch.from_numpy(rows[:, None]).half()}, {"kind": "features"})
     task, pairs = Features(files, count), Features(files[:2], min(count, 2 * BLOCK))
     cfg = TranslationConfig()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -94,7 +94,7 @@ def ahead(batches: Iterable[T], device: torch.device, depth: int = 2) -> Iterato
     yield from made_ahead(batches, depth)
 
 
-def made_ahead(batches: Iterable[T], depth: int) -> Iterator[T]:
+def made_ahead(batches: Iterable[T], depth: int) -> Generator[T, None, None]:
     """``batches`` in order, the next ``depth`` of them made by a thread; an error comes where its batch would."""
     source, end = iter(batches), object()
     with ThreadPoolExecutor(1, "batches") as pool:
