@@ -90,3 +90,68 @@ def test_labels_are_matched_to_a_models_classes_in_any_form(tmp_path: Path) -> N
     assert load_labelled_frames(table, PRESETS["depth"], 16, ("Hall", NFD)).labels.tolist() == [1]  # type: ignore[union-attr]
     table.write_text("frame;label\nf.png; hall\n", encoding="utf-16")
     assert load_labelled_frames(table, PRESETS["depth"], 16, ("Hall", NFD)).labels.tolist() == [0]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["\uff48\uff41\uff4c\uff4c", "ha\ufe0fll", "ha\u200dll"],
+    ids=["full width", "variant", "joiner"],
+)
+def test_classes_that_only_a_program_can_tell_apart_are_refused_by_their_characters(
+    other: str, tmp_path: Path
+) -> None:
+    text = refused(labels(tmp_path, "1.png,hall", f"2.png,{other}", "3.png,yard"))
+    assert "look alike" in text
+    assert "'hall' (line 2)" in text
+    assert other.encode("ascii", "backslashreplace").decode() in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ha\x07ll",
+        "hall\u3164",
+        "hall\u180e",
+        "ha\u034fll",
+        "hall\u2800",
+        "hall\U000e0001",
+        "\u2067hall\u2069",
+    ],
+)
+def test_what_cannot_be_seen_makes_no_other_class(text: str, tmp_path: Path) -> None:
+    assert load_images(labels(tmp_path, "1.png,hall", f"2.png,{text}", "3.png,yard"), 36).classes == (
+        "hall",
+        "yard",
+    )
+
+
+def test_copies_of_an_image_under_two_labels_are_noted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = write_rgb(tmp_path / "hall" / "1.png")
+    (tmp_path / "yard").mkdir()
+    (tmp_path / "yard" / "copy.png").write_bytes(first.read_bytes())
+    load_images(tmp_path, 36)
+    assert "equal content with different labels" in caplog.text
+    assert f"'hall' ({tmp_path.name}/hall/1.png)" in caplog.text
+    assert f"'yard' ({tmp_path.name}/yard/copy.png)" in caplog.text
+
+
+def test_files_of_equal_size_that_differ_in_the_middle_are_no_copies(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for folder, value in (("hall", 1), ("yard", 2)):
+        image = np.zeros((100, 100, 3), np.uint8)
+        image[50, 50] = value
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "1.bmp"), image)
+    load_images(tmp_path, 36)
+    assert "equal content" not in caplog.text
+
+
+@pytest.mark.parametrize("word", ["nan", "#N/A", "NULL", "None"])
+def test_a_label_that_may_be_a_missing_value_is_noted(
+    word: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert word in load_images(labels(tmp_path, "1.png,hall", f"2.png,{word}"), 36).classes
+    assert f"'{word}' (line 3, 1 images) is read as the name of a class" in caplog.text

@@ -28,7 +28,9 @@ def refused(path: Path) -> str:
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+)
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_separator_encoding_and_line_ends_are_detected(
     separator: str, encoding: str, end: str, tmp_path: Path
@@ -48,8 +50,21 @@ def test_separator_encoding_and_line_ends_are_detected(
         'sep=;\n"image";"label"\n"a.png";"hall"\n"b.png";"yard"\n',
         "image;label;;\na.png;hall;;\nb.png;yard;;\n;;;\n",
         '"image" , "label"\n"a.png" , "hall"\n"b.png" , "yard"\n',
+        "# frames of May\n# taken by hand, at noon\nimage,label\na.png,hall\n# the yard\nb.png,yard\n",
+        "#image,label\na.png,hall\nb.png,yard\n",
+        "image,label\r\na.png,hall\r\nb.png,yard\r\n\x1a",
     ],
-    ids=["space", "case", "invisible", "sep-line", "empty-columns", "spaces-around-quotes"],
+    ids=[
+        "space",
+        "case",
+        "invisible",
+        "sep-line",
+        "empty-columns",
+        "spaces-around-quotes",
+        "comments",
+        "numpy",
+        "dos",
+    ],
 )
 def test_a_header_and_rows_as_spreadsheets_leave_them(text: str, tmp_path: Path) -> None:
     found = read_table(table(tmp_path, text.encode()), "t", COLUMNS)
@@ -119,3 +134,27 @@ def test_a_file_is_found_in_the_form_in_which_its_name_lies_on_the_disk(tmp_path
     assert locate(tmp_path, "sub\\a.png") == tmp_path / "sub" / "a.png"
     assert locate(tmp_path, "sub/ b.png") == spaced  # exactly as written comes first
     assert locate(tmp_path, " gone.png ") == tmp_path / "gone.png"
+
+
+def test_a_row_that_begins_with_a_number_sign_and_is_complete_is_no_comment(tmp_path: Path) -> None:
+    found = read_table(table(tmp_path, b"image,label\n#1.png,hall\n"), "t", COLUMNS)
+    assert [row.fields["image"] for row in found] == ["#1.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ('[{"image": "a.png", "label": "hall"}]', "JSON"),
+        ("\n <html><body>Log in</body></html>", "HTML or XML"),
+    ],
+)
+def test_other_texts_are_named(text: str, kind: str, tmp_path: Path) -> None:
+    found = refused(table(tmp_path, text.encode()))
+    assert f"is {kind}" in found
+    assert "image,label" in found
+
+
+def test_a_header_in_one_piece_is_refused_with_the_separators_that_are_read(tmp_path: Path) -> None:
+    assert "separated by comma, semicolon, tab or bar" in refused(
+        table(tmp_path, b"image label\na.png hall\n")
+    )

@@ -100,7 +100,7 @@ def test_a_whole_file_is_not_called_truncated(suffix: str, tmp_path: Path) -> No
 def test_what_cannot_be_an_image_is_named(tmp_path: Path) -> None:
     empty, text, missing = tmp_path / "empty.png", tmp_path / "text.png", tmp_path / "missing.png"
     empty.touch()
-    text.write_text("<html>404</html>")
+    text.write_text("no image at all!")
     for path, words in (
         (empty, "is empty (0 bytes)"),
         (text, "is damaged or not an image (16 bytes)"),

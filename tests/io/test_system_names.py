@@ -17,7 +17,8 @@ FOLDERS = [
     "@eaDir", "@tmp", "@Recycle", "#recycle", "#snapshot", "$RECYCLE.BIN", "$recycle.bin", "RECYCLER",
     "System Volume Information", "lost+found", "__MACOSX", ".Trashes", ".Trash-1000", ".ipynb_checkpoints",
     ".Spotlight-V100", ".fseventsd", ".@__thumb", ".git", ".thumbnails", "__pycache__", "~snapshot",
-    "Network Trash Folder", "FOUND.003",
+    "Network Trash Folder", "FOUND.003", "LOST.DIR", "Config.Msi", "%RECYCLE%", "CVS", "thumbnails", "_gsdata_",
+    "tmp.drivedownload", "node_modules", "System Volume Information ",
 ]  # fmt: skip
 
 
@@ -30,7 +31,7 @@ def _new_command() -> None:
 def test_a_system_folder_adds_no_frame_and_no_class(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept = [write_depth(tmp_path / "hall" / "1.png"), write_depth(tmp_path / "yard" / "2.png")]
+    kept = [write_depth(tmp_path / "hall" / "1.png"), write_depth(tmp_path / "yard" / "2.png", 2000)]
     write_depth(tmp_path / name / "1.png")
     write_depth(tmp_path / "hall" / name / "1.png")
     assert labelled(tmp_path, "--source", "image") == (kept, ["hall", "yard"])
@@ -42,13 +43,13 @@ def test_a_system_folder_adds_no_frame_and_no_class(
 
 def test_system_files_add_no_frame(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kept = write_depth(tmp_path / "1.png")
-    for name in ("._1.png", ".hidden.png", "~$1.png"):
+    for name in ("._1.png", ".hidden.png", "~$1.png", ":2e_1.png", "~syncthing~1.png"):
         write_depth(tmp_path / name)
     for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "1.png:Zone.Identifier", "ehthumbs.db"):
         (tmp_path / name).write_bytes(b"x")
     with caplog.at_level(logging.WARNING):
         assert find_images(tmp_path) == [kept]
-    assert "skipped 3 images (3 hidden)" in caplog.text
+    assert "skipped 5 images (5 hidden)" in caplog.text
 
 
 def test_names_that_only_look_like_marks_are_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -112,10 +113,10 @@ CONTENTS = {
     "a.hdr": (b"#?RADIANCE\n", "a Radiance HDR"),
     "a.gif": (b"GIF89a" + bytes(99), "a GIF"),
     "a.jp2": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99), "a JPEG 2000"),
-    "a.m3u8": (b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n", "neither an image"),
+    "a.m3u8": (b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n", "a playlist"),
     "a.ffconcat": (b"ffconcat version 1.0\nfile /etc/passwd\n", "neither an image"),
     "a.sdp": (b"v=0\no=- 0 0 IN IP4 127.0.0.1\n", "neither an image"),
-    "a.y4m": (b"YUV4MPEG2 W64 H48 F5:1 Cmono\nFRAME\n" + bytes(64 * 48), "neither an image"),
+    "a.y4m": (b"YUV4MPEG2 W64 H48 F5:1 Cmono\nFRAME\n" + bytes(64 * 48), "a Y4M video"),
     "a.ts": (b"G" + bytes(187), "neither an image"),
     "a.raw": (bytes(640 * 480 * 2), "neither an image"),
     "a.mkv": (b"something else " * 9, "neither an image"),
@@ -169,3 +170,31 @@ def test_files_of_any_name_and_content_end_with_a_word(tmp_path: Path) -> None:
 )
 def test_pixel_formats_have_ffmpeg_s_names(code: bytes, name: str) -> None:
     assert pixel_format_name(int.from_bytes(code, "little")) == name
+
+
+@pytest.mark.slow
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        ((-1.0, 0.0, 0.0, 1.0), "mirrored"),
+        ((0.0, 1.0, 1.0, 0.0), "mirrored"),
+        ((0.7071, 0.7071, -0.7071, 0.7071), "turned by another angle"),
+    ],
+)
+def test_a_view_that_is_no_turn_by_quarters_is_refused_with_a_command_that_keeps_every_count(
+    matrix: tuple[float, ...], words: str, tmp_path: Path
+) -> None:
+    """FFmpeg in OpenCV turns mirrored films by half a circle."""
+    path, out = encode(tmp_path / "a.mov", FRAMES, "-c:v", "ffv1"), tmp_path / "OUT.mkv"
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (round(value * 65536) for value in matrix)
+    struct.pack_into(">5i", data, at, a, b, 0, c, d)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=words) as caught:
+        ExactVideo(path)
+    command = re.search(r"ffmpeg (-noautorotate .*? OUT\.mkv)", str(caught.value))
+    assert command is not None
+    ffmpeg(*(str({"IN": path, "OUT.mkv": out}.get(word, word)) for word in command.group(1).split()))
+    np.testing.assert_array_equal(decoded(out)[0][0], FRAMES[0])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tgkt_edge.data.discovery import SHOWN
+from tgkt_edge.data.names import SHOWN
 from tgkt_edge.errors import DataError
 from tgkt_edge.notes import note
 from tgkt_edge.system.cpu import usable_cpus

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tgkt_edge.data.names import clean, locate
+from tgkt_edge.data.contradictions import refuse_contradictions
+from tgkt_edge.data.names import abbreviate, clean, locate
 from tgkt_edge.data.table import read_table
 from tgkt_edge.data.timed_folders import pairs_by_time
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import find_images
 from tgkt_edge.io.parts import exists, split_folder, split_part, take_word, with_pages
 from tgkt_edge.io.recording_format import is_recording, read_index
-
-SHOWN = 8
-"""Files named in one error."""
 
 
 def matched(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -140,39 +138,6 @@ def read_csv_columns(
     return columns
 
 
-def refuse_contradictions(
-    what: str, files: Sequence[Path], labels: Sequence[str], places: Sequence[str]
-) -> None:
-    """Raise DataError where one image has two labels, or labels differ in nothing but case.
-
-    Args:
-        what: what an error calls the source of the labels.
-        places: where each label was found, e.g. "line 3".
-    """
-    first: dict[tuple[int, int, str], int] = {}
-    wrong = []
-    for number, file in enumerate(files):
-        plain = split_part(file)[0]
-        about = plain.stat()
-        key = (about.st_dev, about.st_ino, file.name[len(plain.name) :])
-        before = first.setdefault(key, number)
-        if labels[before] != labels[number]:
-            wrong.append(
-                f"{file} is '{labels[before]}' ({places[before]}) and '{labels[number]}' ({places[number]})"
-            )
-    if wrong:
-        raise DataError(f"{what}: one image with two labels: {abbreviate(wrong)}. Keep the right one.")
-    spelled: dict[str, int] = {}
-    for number, label in enumerate(labels):
-        before = spelled.setdefault(label.casefold(), number)
-        if labels[before] != label:
-            wrong.append(f"'{labels[before]}' ({places[before]}) and '{label}' ({places[number]})")
-    if wrong:
-        raise DataError(
-            f"{what}: classes that differ in nothing but case: {abbreviate(wrong)}. Write each in one way."
-        )
-
-
 def _gone(missing: Sequence[str]) -> str:
     """The folder whose absence explains all ``missing`` files, in words, if there is one."""
     culprits = set()
@@ -188,9 +153,3 @@ def _gone(missing: Sequence[str]) -> str:
 def escape_name(text: str) -> str:
     r"""``text`` as UTF-8 can say it: bytes of a file name that are none, such as Latin-1's ü, become ``\xfc``."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def abbreviate(names: Sequence[str]) -> str:
-    """The first SHOWN names for an error message, and how many more there are."""
-    more = f", ... and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

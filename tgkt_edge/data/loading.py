@@ -9,8 +9,8 @@ from pathlib import Path
 from tgkt_edge.data.bad_files import Progress
 from tgkt_edge.data.cache.cache import Cache
 from tgkt_edge.data.digests import FileDigests
-from tgkt_edge.data.discovery import abbreviate, frame_places, labelled, matched, read_csv_columns
-from tgkt_edge.data.names import class_index
+from tgkt_edge.data.discovery import frame_places, labelled, matched, read_csv_columns
+from tgkt_edge.data.names import abbreviate, class_index
 from tgkt_edge.data.reading import Fields, Reading
 from tgkt_edge.data.recipes import Recipe
 from tgkt_edge.data.sets import Frames, Images, Pairs, class_numbers, spread

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-# Zero-width space, word joiner, byte order mark, soft hyphen, and marks of the direction of writing: Windows puts one
-# before each path that is copied from its properties.
-_INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
+SHOWN = 8
+"""Names in one message."""
+
+# Unicode's "default ignorable" characters, except joiners and variants of a glyph: zero-width spaces, soft hyphens,
+# fillers, tags, and marks of the direction of writing (Windows puts one before each path that is copied from its
+# properties); and control characters, except those that are blanks.
+_INVISIBLE = re.compile(
+    "[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
+    "\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U0001bca0-\U0001bca3\U000e0000-\U000e0fff]"
+)
+_EMPTY = str.maketrans({"\u2800": " "})  # Braille without a dot
 _JOINERS = "\u200c\u200d"  # parts of words in some scripts, meaningless at the ends
 
 
@@ -18,7 +26,7 @@ def clean(text: str) -> str:
 
     ``"hall "``, ``"\\u200bhall"`` and ``"hall\\xa0"`` are ``"hall"``; ``"Bu\\u0308ro"`` is ``"B\\xfcro"``.
     """
-    words = _INVISIBLE.sub("", unicodedata.normalize("NFC", text)).split()
+    words = _INVISIBLE.sub("", unicodedata.normalize("NFC", text)).translate(_EMPTY).split()
     return " ".join(words).strip(_JOINERS).strip()
 
 
@@ -43,3 +51,9 @@ def locate(folder: Path, text: str) -> Path:
         if spelling and (folder / spelling).is_file():
             return folder / spelling
     return folder / bare
+
+
+def abbreviate(names: Sequence[str]) -> str:
+    """The first SHOWN names for an error message, and how many more there are."""
+    more = f", ... and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

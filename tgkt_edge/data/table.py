@@ -33,6 +33,10 @@ _OTHER_FILES = (
 )
 
 
+_TEXTS = {b"{": "JSON", b"[": "JSON", b"<": "HTML or XML (a web page?)"}
+"""Other texts by their first character, which no name of a column begins with."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One row: the line of the file that it begins in, from 1, and its fields by column, as they are written."""
@@ -45,8 +49,9 @@ def read_table(path: Path, what: str, columns: Sequence[str], may_be_empty: Sequ
     """Read a CSV with a header; blank rows are left out.
 
     UTF-8 with or without a byte order mark, UTF-16 and UTF-32; separated by comma, semicolon, tab or bar, whichever
-    gives the columns; Excel's line ``sep=;`` may come first. Names of columns may differ in case, and in what
-    :func:`tgkt_edge.data.names.clean` takes away.
+    gives the columns; Excel's line ``sep=;`` may come first. Lines that begin with ``#`` are comments where they stand
+    before the header, or do not fill ``columns``; the header itself may begin with one. Names of columns may differ in
+    case, and in what :func:`tgkt_edge.data.names.clean` takes away.
 
     Args:
         what: what an error calls the file, e.g. its flag and path.
@@ -57,7 +62,7 @@ def read_table(path: Path, what: str, columns: Sequence[str], may_be_empty: Sequ
         DataError: not such a file; a column that is missing, or there twice; a row with more fields than the header,
             or with an empty field or a line break in one of ``columns``. With the line.
     """
-    text = _text(path, what)
+    text = _text(path, what, columns)
     first_line, text, given = _take_separator(text)
     header_line, header, separator = _header(text, what, columns, given)
     names = _columns(header, columns)
@@ -65,9 +70,12 @@ def read_table(path: Path, what: str, columns: Sequence[str], may_be_empty: Sequ
         if names.count(column) > 1:
             raise DataError(f"{what}, line {header_line + first_line}: has two columns '{column}'. Keep one.")
     rows: list[Row] = []
+    needed = [names.index(column) for column in columns if column not in may_be_empty]
     for start, fields in _records(text, separator, what, first_line):
         line = start + first_line
         if start <= header_line or not any(clean(field) for field in fields):
+            continue
+        if fields[0].lstrip().startswith("#") and not all(clean(field) for field in _picked(fields, needed)):
             continue
         if any(clean(field) for field in fields[len(names) :]):
             raise DataError(
@@ -86,7 +94,7 @@ def read_table(path: Path, what: str, columns: Sequence[str], may_be_empty: Sequ
     return rows
 
 
-def _text(path: Path, what: str) -> str:
+def _text(path: Path, what: str, columns: Sequence[str]) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -94,6 +102,12 @@ def _text(path: Path, what: str) -> str:
     for start, kind in _OTHER_FILES:
         if data.startswith(start):
             raise DataError(f"{what}: is {kind}, not a CSV file. In a spreadsheet: Save As, 'CSV UTF-8'.")
+    kind = _TEXTS.get(data[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1])
+    if kind is not None:
+        raise DataError(
+            f"{what}: is {kind}, not a CSV file. Expected lines of fields, the first one naming the columns: "
+            f"{','.join(columns)}"
+        )
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None) or _without_mark(data)
     try:
         text = data.decode(encoding)
@@ -106,6 +120,7 @@ def _text(path: Path, what: str) -> str:
             f"spreadsheet: Save As, 'CSV UTF-8'. Of a file in Windows' Western encoding: "
             f"iconv -f WINDOWS-1252 -t UTF-8 OLD.csv > NEW.csv"
         ) from error
+    text = text.rstrip("\x1a")  # DOS's mark of the end
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{what}, line {line}: not a CSV file: it holds a zero byte")
@@ -113,8 +128,12 @@ def _text(path: Path, what: str) -> str:
 
 
 def _without_mark(data: bytes) -> str:
-    """UTF-16 without a mark shows itself by a zero in every other byte of the header, or nearly."""
+    """UTF-16 and UTF-32 without a mark show themselves by zeros in every other byte of the header, or nearly; in three
+    of four."""
     start = data[:64]
+    for name, quarters in (("utf-32-le", (1, 2, 3)), ("utf-32-be", (0, 1, 2))):
+        if len(start) >= 8 and not any(any(start[quarter::4]) for quarter in quarters):
+            return name
     for name, halves in (("utf-16-le", start[1::2]), ("utf-16-be", start[::2])):
         if len(start) >= 4 and halves.count(0) > len(halves) / 2:
             return name
@@ -134,7 +153,7 @@ def _header(text: str, what: str, columns: Sequence[str], given: str | None) -> 
     """Line and fields of the header, and the separator: that of ``SEPARATORS`` that gives most of ``columns``."""
     best: tuple[int, int, int, list[str], str] | None = None
     for separator in [given] if given else list(SEPARATORS):
-        start, found = _first_record(text, separator)
+        start, found = _first_record(text, separator, columns)
         hits = sum(column in _columns(found, columns) for column in columns)
         if found and (best is None or (hits, len(found)) > best[:2]):
             best = (hits, len(found), start, found, separator)
@@ -148,19 +167,32 @@ def _header(text: str, what: str, columns: Sequence[str], given: str | None) -> 
     if lacking:
         raise DataError(
             f"{what}: has no column {', '.join(lacking)}; its header is {best[4].join(best[3])}. The first line names "
-            f"the columns: {','.join(columns)}"
+            f"the columns: {','.join(columns)}, separated by comma, semicolon, tab or bar"
         )
     return best[2], best[3], best[4]
 
 
-def _first_record(text: str, separator: str) -> tuple[int, list[str]]:
-    """Line and clean fields of the first record that is not blank; none where this separator cannot read it."""
+def _picked(fields: Sequence[str], numbers: Sequence[int]) -> list[str]:
+    """Those fields; empty ones where the row is shorter."""
+    return [fields[number] if number < len(fields) else "" for number in numbers]
+
+
+def _first_record(text: str, separator: str, columns: Sequence[str]) -> tuple[int, list[str]]:
+    """Line and clean fields of the first record that is neither blank nor a comment; none where this separator cannot
+    read it."""
+    comment: tuple[int, list[str]] = (1, [])
     with contextlib.suppress(csv.Error):
         for start, fields in _parse(text, separator, strict=False):
             found = [clean(field) for field in fields]
-            if any(found):
+            if not any(found):
+                continue
+            if not found[0].startswith("#"):
                 return start, found
-    return 1, []
+            bare = [clean(found[0].lstrip("#")), *found[1:]]
+            if any(column in _columns(bare, columns) for column in columns):
+                return start, bare
+            comment = comment if comment[1] else (start, found)
+    return comment
 
 
 def _columns(header: Sequence[str], columns: Sequence[str]) -> list[str]:

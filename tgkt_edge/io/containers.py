@@ -21,10 +21,12 @@ class Track:
     Attributes:
         codec: as the container names it, e.g. "V_FFV1", "FFV1", "avc1"; of raw video the code of its pixel format.
         name: what the writer called it, e.g. "DEPTH"; may be empty.
+        odd_view: how it is to be shown where that is more than a turn by quarters, e.g. "mirrored"; may be empty.
     """
 
     codec: bytes
     name: str = ""
+    odd_view: str = ""
 
     def __str__(self) -> str:
         codec = self.codec.decode("latin-1")
@@ -172,21 +174,50 @@ def _mov(file: BinaryIO, size: int) -> Iterator[Track]:
         if length < head:
             raise struct.error
         if name == b"moov":
-            for part, body in _atoms(_content(file, length - head)):
+            movie = list(_atoms(_content(file, length - head)))
+            whole = _matrix(dict(movie).get(b"mvhd", b""), 36)
+            for part, body in movie:
                 if part == b"trak":
-                    yield from _mov_track(body)
+                    yield from _mov_track(body, whole)
             return
         file.seek(start + length)
 
 
-def _mov_track(data: bytes) -> Iterator[Track]:
-    media = dict(_atoms(dict(_atoms(data)).get(b"mdia", b"")))
+_Matrix = tuple[int, int, int, int]
+_ONE = 1 << 16  # in the fixed point of these matrices
+
+
+def _matrix(header: bytes, position: int) -> _Matrix:
+    """The upper left of a header's matrix; ``position``: where it lies if times take 4 bytes."""
+    if header[:1] == b"\1":
+        position += 12
+    if len(header) < position + 36:
+        return (_ONE, 0, 0, _ONE)
+    a, b, _, c, d = struct.unpack_from(">5i", header, position)
+    return a, b, c, d
+
+
+def _odd_view(one: _Matrix, other: _Matrix) -> str:
+    """What two matrices do together beside turning by quarters and scaling. FFmpeg obeys turns alone."""
+    (a, b, c, d), (e, f, g, h) = one, other
+    across = (a * e + b * g, a * f + b * h)
+    down = (c * e + d * g, c * f + d * h)
+    if across[0] * down[1] - across[1] * down[0] < 0:
+        return "mirrored"
+    plain = (across[1] == 0 and down[0] == 0) or (across[0] == 0 and down[1] == 0)
+    return "" if plain else "turned by another angle than a quarter, or sheared"
+
+
+def _mov_track(data: bytes, whole: _Matrix) -> Iterator[Track]:
+    track = dict(_atoms(data))
+    media = dict(_atoms(track.get(b"mdia", b"")))
     if media.get(b"hdlr", b"")[8:12] != b"vide":
         return
+    view = _odd_view(_matrix(track.get(b"tkhd", b""), 40), whole)
     table = dict(_atoms(dict(_atoms(media.get(b"minf", b""))).get(b"stbl", b"")))
     description = table.get(b"stsd", b"")
     count, _, codec = struct.unpack_from(">II4s", description, 4)
-    yield Track(codec if count == 1 else b"%d codecs" % count)
+    yield Track(codec if count == 1 else b"%d codecs" % count, odd_view=view)
 
 
 def _atoms(data: bytes) -> Iterator[tuple[bytes, bytes]]:

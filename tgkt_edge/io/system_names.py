@@ -16,6 +16,9 @@ _FOLDERS = frozenset(
         "#recycle", "#snapshot", "__macosx", "__pycache__", "__thumbnails__", "desktop db", "desktop df",
         "desktopfolder", "icon\r", "lost+found", "network trash folder",
         "recycled", "recycler", "system volume information", "temporary items", "thevolumesettingsfolder",
+        "%recycle%", "_gsdata_", "_svn", "_thumb", "_vti_cnf", "config.msi", "cvs", "lost.dir", "msocache",
+        "node_modules", "onedrivetemp", "perflogs", "thefindbycontentfolder", "thumbnails", "thumbs",
+        "tmp.drivedownload", "tmp.driveupload", "venv",
     }
 )  # fmt: skip
 """In lower case: file systems that ignore case write them in either."""
@@ -25,12 +28,14 @@ _FOUND = re.compile(r"found\.\d{3}", re.IGNORECASE)  # what Windows puts togethe
 
 def is_system_folder(name: str) -> bool:
     """Whether a folder of this name is hidden, or not a person's."""
-    return name.startswith(_MARKS) or name.casefold() in _FOLDERS or bool(_FOUND.fullmatch(name))
+    plain = name.casefold().rstrip(" ")
+    return name.startswith(_MARKS) or plain in _FOLDERS or bool(_FOUND.fullmatch(name))
 
 
 def is_system_file(name: str) -> bool:
-    """Whether a file of this name is hidden (``._0001.png`` of macOS is), or another program's lock (``~$...``)."""
-    return name.startswith((".", "~$"))
+    """Whether a file of this name is hidden (``._0001.png`` of macOS is, also as Netatalk servers spell it), another
+    program's lock (``~$...``), or part of a copy (Syncthing)."""
+    return name.startswith((".", ":2e", "~$", "~syncthing~"))
 
 
 def is_system_path(parts: tuple[str, ...]) -> bool:

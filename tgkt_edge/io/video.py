@@ -69,6 +69,8 @@ class ExactVideo:
             raise DataError(f"{path}: {_which(tracks)}")
         if tracks[0].codec not in CODECS:
             raise DataError(f"{path}: {_codec_refusal(tracks[0].codec)}")
+        if tracks[0].odd_view:
+            raise DataError(f"{path}: {_view_refusal(tracks[0].odd_view)}")
         self._cv2 = require("cv2", "cpu", "Decoding video")
         self._watch = DecoderWatch()
         self._damage, self._position = "", 0
@@ -203,6 +205,15 @@ def _codec_refusal(codec: bytes) -> str:
         )
     known = ", ".join(sorted(set(CODECS.values())))
     return f"encoded as {name}, which does not arrive exactly; read are {known} in grey. {_ANY}"
+
+
+def _view_refusal(view: str) -> str:
+    """Why a video is not read that is to be shown otherwise than turned by quarters, and what to do."""
+    return (
+        f"its track says that it is to be shown {view}, which is not obeyed. This writes its frames as they are "
+        f"stored: ffmpeg -noautorotate -i IN -pix_fmt gray16le -c:v ffv1 OUT.mkv (of 8 bits -pix_fmt gray; with -vf "
+        f"hflip or -vf vflip they are mirrored as well)"
+    )
 
 
 def _which(tracks: list[Track]) -> str:

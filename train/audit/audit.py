@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from tgkt_edge.data.discovery import abbreviate
 from tgkt_edge.data.loading import Frames
+from tgkt_edge.data.names import abbreviate
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.io.atomic import write_text
 from tgkt_edge.preprocess import encode, resize_side

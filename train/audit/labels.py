@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from tgkt_edge.data.discovery import abbreviate, escape_name
-from tgkt_edge.data.names import clean, locate
+from tgkt_edge.data.discovery import escape_name
+from tgkt_edge.data.names import abbreviate, clean, locate
 from tgkt_edge.data.table import read_table
 from tgkt_edge.errors import DataError
 

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tgkt_edge.data.discovery import abbreviate
-from tgkt_edge.data.names import clean
+from tgkt_edge.data.names import abbreviate, clean
 from tgkt_edge.data.table import read_table
 from tgkt_edge.errors import DataError, UsageError
 

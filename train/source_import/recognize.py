@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from tgkt_edge.data.discovery import abbreviate
+from tgkt_edge.data.names import abbreviate
 from tgkt_edge.errors import CheckpointError, UsageError
 from tgkt_edge.train.nn.architectures import (
     TIMM,

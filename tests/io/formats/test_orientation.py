@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +68,49 @@ def test_sixteen_bits_are_turned_as_eight_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
 def test_numbers_that_mean_nothing_change_nothing(orientation: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_frame(save(tmp_path / "a.png", orientation, "L")), RAMP)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_exif_with_jpeg_s_mark_before_it_is_exif(suffix: str, tmp_path: Path) -> None:
+    """Some programs write it into PNG and WebP as they write it into JPEG."""
+    path = save(tmp_path / f"a{suffix}", 6, "L" if suffix == ".png" else "RGB")
+    data, mark = path.read_bytes(), b"Exif\0\0"
+    at = data.index(b"eXIf" if suffix == ".png" else b"EXIF")
+    if suffix == ".png":
+        length = int.from_bytes(data[at - 4 : at], "big")
+        body = mark + data[at + 4 : at + 4 + length]
+        data = data[: at - 4] + chunk(b"eXIf", body) + data[at + 8 + length :]
+    else:
+        body = mark + data[at + 8 :].removeprefix(mark)
+        data = data[: at + 4] + len(body).to_bytes(4, "little") + body + b"\0" * (len(body) % 2)
+        data = b"RIFF" + (len(data) - 8).to_bytes(4, "little") + data[8:]
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_frame(path), np.rot90(RAMP, -1))
+
+
+@pytest.mark.parametrize("name", [b"zTXt", b"tEXt", b"iTXt"])
+@pytest.mark.parametrize("keyword", [b"exif", b"APP1"])
+def test_a_png_s_orientation_may_stand_in_a_text(name: bytes, keyword: bytes, tmp_path: Path) -> None:
+    """As ImageMagick writes EXIF; Pillow turns such an image, too."""
+    path = tmp_path / "a.png"
+    Image.fromarray(RAMP).save(path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    digits = b"\n%s\n%8d\n%s\n" % (keyword.lower(), len(exif.tobytes()), exif.tobytes().hex().encode())
+    text = {b"zTXt": b"\0" + zlib.compress(digits), b"tEXt": digits, b"iTXt": b"\0\0\0\0" + digits}[name]
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + chunk(name, b"Raw profile type " + keyword + b"\0" + text) + data[33:])
+    np.testing.assert_array_equal(read_frame(path), np.rot90(RAMP, -1))
+
+
+@pytest.mark.parametrize("text", [b"\0not packed", b"\0" + zlib.compress(b"\nexif\n 3\nxyz"), b""])
+def test_a_damaged_text_changes_nothing(text: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(RAMP).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + chunk(b"zTXt", b"Raw profile type exif\0" + text) + data[33:])
+    np.testing.assert_array_equal(read_frame(path), RAMP)
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))

@@ -13,7 +13,7 @@ from tgkt_edge.data.check.alignment import MIN_PAIRS, VISIBLE, Alignment
 from tgkt_edge.data.check.belonging import Belonging
 from tgkt_edge.data.check.copies import nearly_equal
 from tgkt_edge.data.check.gather import Bad, Half, Pair
-from tgkt_edge.data.discovery import abbreviate
+from tgkt_edge.data.names import abbreviate
 from tgkt_edge.data.value_checks import check_values
 from tgkt_edge.errors import DataError
 from tgkt_edge.sensor import SensorSpec

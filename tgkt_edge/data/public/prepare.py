@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from tgkt_edge import __version__
-from tgkt_edge.data.discovery import abbreviate
+from tgkt_edge.data.names import abbreviate
 from tgkt_edge.data.public import diml, nyuv2, rgbnir, sunrgbd
 from tgkt_edge.data.public.scenes import Found, Pair, Split
 from tgkt_edge.errors import DataError, UsageError

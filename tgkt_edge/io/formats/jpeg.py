@@ -18,6 +18,7 @@ _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _SOI, _EOI, _SOS, _DQT, _DHT, _DRI, _DNL, _COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xDC, 0xFE
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC}
+_LS = (0xF7, 0xF8)
 _NAMES = {0xC3: "lossless", 0xC9: "arithmetic-coded", 0xCA: "arithmetic-coded", 0xCB: "arithmetic-coded"}
 _JFIF = b"JFIF\0\1\1\0\0\1\0\1\0\0"
 _AHEAD = 8
@@ -146,6 +147,8 @@ def _segment(parts: _Parts, marker: int, body: bytes) -> None:
         parts.several = True  # previews, gain maps and the other half of a stereo pair, as cameras write them
     elif marker == _COM and body.startswith(b"CS=ITU601"):
         parts.limited = True
+    elif marker in _LS:
+        raise DataError("is a JPEG-LS, which is not read. Save it as PNG.")
     elif marker in (_DNL, 0xDE, 0xDF):
         raise DataError("is a JPEG of a kind that is not read (hierarchical). Save it as PNG.")
 

@@ -11,6 +11,7 @@ import numpy as np
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.complaints import decode_and_listen
 from tgkt_edge.io.formats.picture import Picture, check_size, opencv_decode
+from tgkt_edge.io.formats.png_text import exif_in_text
 from tgkt_edge.io.formats.tiff_tags import orientation_of
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -32,7 +33,7 @@ def decode_png(data: bytes) -> Picture:
         DataError: truncated, damaged, or an animation of several frames.
     """
     parts: dict[bytes, list[bytes]] = {}
-    exif = b""
+    exif = old_exif = b""
     for name, body in _chunks(data):
         if name in (b"IHDR", b"PLTE", b"IDAT"):
             parts.setdefault(name, []).append(body)
@@ -40,6 +41,13 @@ def decode_png(data: bytes) -> Picture:
             exif = exif or body
         elif name == b"acTL" and len(body) == 8 and (frames := struct.unpack(">I", body[:4])[0]) > 1:
             raise DataError(f"holds {frames} frames (an animated PNG). Write each to a file of its own.")
+        elif name == b"CgBI":
+            raise DataError(
+                "is a PNG as Xcode changes them for iPhones (CgBI), which is not read. Change it back: "
+                "xcrun pngcrush -revert-iphone-optimizations IN OUT"
+            )
+        elif name in (b"tEXt", b"zTXt", b"iTXt") and not old_exif:
+            old_exif = exif_in_text(name, body)
         elif not name[0] & 0x20 and name != b"IEND":
             raise DataError(f"is damaged: it has a chunk {name!r} that no decoder knows")
     head = parts.get(b"IHDR", [b""])[0]
@@ -71,7 +79,7 @@ def decode_png(data: bytes) -> Picture:
     if colour == _GREY and bits < 8:  # libpng spreads them over 0 to 255, by a whole factor
         top = (1 << bits) - 1
         pixels = pixels // (255 // top)
-    return Picture(pixels, 65535 if bits == 16 else top, orientation_of(exif) if exif else 1)
+    return Picture(pixels, 65535 if bits == 16 else top, orientation_of(exif or old_exif))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

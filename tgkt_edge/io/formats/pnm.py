@@ -15,6 +15,7 @@ _HEADER = re.compile(
 )
 _ANOTHER = re.compile(rb"\s*P[1-7]\s")
 _COMMENT = re.compile(rb"#[^\n\r]*")
+_NUMBER = re.compile(rb"\d{1,9}")
 
 
 def decode_pnm(data: bytes) -> Picture:
@@ -38,6 +39,7 @@ def decode_pnm(data: bytes) -> Picture:
         size, start = count * (2 if top > 255 else 1), header.end()
         if data[start - 1 : start + 1] == b"\r\n" and len(data) - start == size + 1:
             start += 1  # Windows's end of a line, where the format has one character
+        start += _comment_after_header(data, start, size)
         if len(data) - start < size:
             raise DataError(f"is truncated ({len(data) - start} of {size} bytes of pixels)")
         if _ANOTHER.match(data, start + size):
@@ -52,6 +54,15 @@ def decode_pnm(data: bytes) -> Picture:
     return Picture(shaped[..., ::-1] if channels == 3 else shaped[..., 0], top)
 
 
+def _comment_after_header(data: bytes, start: int, size: int) -> int:
+    """The length of a comment between the maximum and the pixels. The format allows none there, and some programs write
+    one: it is taken for one where without it the file has exactly the bytes of its pixels."""
+    if data[start : start + 1] != b"#":
+        return 0
+    end = data.find(b"\n", start) + 1
+    return end - start if end and len(data) - end == size else 0
+
+
 def _plain(text: bytes, count: int, top: int) -> np.ndarray:
     """Counts written as decimal numbers."""
     words = _COMMENT.sub(b" ", text).split()
@@ -59,10 +70,10 @@ def _plain(text: bytes, count: int, top: int) -> np.ndarray:
         raise DataError(f"is truncated ({len(words)} of {count} pixels)")
     if len(words) > count and re.fullmatch(rb"P[1-7]", words[count]):
         raise DataError("holds several pictures. Write each to a file of its own.")
-    try:
-        numbers = np.array([int(word) for word in words[:count]])
-    except ValueError as error:
-        raise DataError(f"is damaged: a pixel is not a number ({error})") from error
-    if numbers.min() < 0 or numbers.max() > top:
+    odd = next((word for word in words[:count] if not _NUMBER.fullmatch(word)), None)
+    if odd is not None:
+        raise DataError(f"is damaged: a pixel is not a whole number ({odd[:20].decode('latin-1')!r})")
+    numbers = np.array([int(word) for word in words[:count]])
+    if numbers.max() > top:
         raise DataError(f"is damaged: it holds counts beyond its maximum, {top}")
     return numbers.astype(np.uint16 if top > 255 else np.uint8)

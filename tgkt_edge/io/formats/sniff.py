@@ -10,6 +10,7 @@ from tgkt_edge.errors import DataError
 from tgkt_edge.io.formats import exr, npy
 from tgkt_edge.io.formats.bmp import decode_bmp
 from tgkt_edge.io.formats.jpeg import decode_jpeg
+from tgkt_edge.io.formats.other_files import image_of_brands, refusal
 from tgkt_edge.io.formats.packed import decode_packed
 from tgkt_edge.io.formats.pfm import decode_pfm
 from tgkt_edge.io.formats.picture import Picture
@@ -21,44 +22,13 @@ from tgkt_edge.io.formats.webp import decode_webp
 READ = "PNG, TIFF, JPEG, PGM, PPM, BMP, WebP, PFM, OpenEXR, NumPy (.npy, .npz)"
 """The formats that are read."""
 
-HEAD = 32
+HEAD = 512
 """So many bytes of a file tell what it is."""
 
 VIDEO = "a video"
 
 STACKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How a TIFF begins."""
-
-_AS_PNG = "Save it as PNG."
-_AS_NPY = "Save its numbers as .npy, .exr or PFM."
-_OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
-    # offset, bytes, what it is, what to do
-    (0, b"P7", "a PAM", _AS_PNG),
-    (0, b"P1", "a bitmap of one bit (PBM)", _AS_PNG),
-    (0, b"P4", "a bitmap of one bit (PBM)", _AS_PNG),
-    (0, b"GIF8", "a GIF", _AS_PNG),
-    (0, b"#?RADIANCE", "a Radiance HDR", _AS_NPY),
-    (0, b"#?RGBE", "a Radiance HDR", _AS_NPY),
-    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000", _AS_PNG),
-    (0, b"\xff\x4f\xff\x51", "a JPEG 2000", _AS_PNG),
-    (0, b"\0\0\0\x0cJXL ", "a JPEG XL", _AS_PNG),
-    (0, b"\xff\x0a", "a JPEG XL", _AS_PNG),
-    (0, b"\x59\xa6\x6a\x95", "a Sun raster", _AS_PNG),
-    (4, b"ftypheic", "a HEIC", _AS_PNG),
-    (4, b"ftypmif1", "a HEIC", _AS_PNG),
-    (4, b"ftypavif", "an AVIF", _AS_PNG),
-    (
-        0,
-        b"\x89HDF",
-        "an HDF5 file",
-        "'tgkt-edge data prepare' reads NYU Depth v2's; write other frames as PNG.",
-    ),
-    (0, b"SIMPLE  =", "a FITS file", _AS_PNG),
-    (0, b"8BPS", "a Photoshop file", _AS_PNG),
-    (0, b"%PDF", "a PDF", _AS_PNG),
-    (0, b"\x1f\x8b", "a gzip archive", "Unpack it."),
-    (0, b"version https://git-lfs", "a pointer of Git LFS", "Fetch the file itself: git lfs pull"),
-)
 
 
 def is_picture(head: bytes) -> bool:
@@ -95,14 +65,6 @@ def decode(data: bytes, **part: Any) -> Picture:
         if word not in known:
             raise DataError(f"is of a format that has no {word}; read it without '?{word}='")
     return decoder(data, **part)
-
-
-def refusal(head: bytes) -> str:
-    """What a file is that is none of the formats in :data:`READ`, with what to do about it; empty: not known."""
-    for offset, magic, what, advice in _OTHERS:
-        if head.startswith(magic, offset) and (magic[:1] != b"P" or len(magic) > 2 or head[2:3].isspace()):
-            return f"is {what}, which is not read. {advice}"
-    return ""
 
 
 def _decode_npy(data: bytes, page: int | None = None) -> Picture:
@@ -153,5 +115,5 @@ def _refusal(data: bytes) -> str:
 
 def _is_mov(head: bytes) -> bool:
     if head[4:8] == b"ftyp":
-        return not refusal(head)
+        return not image_of_brands(head)
     return head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")

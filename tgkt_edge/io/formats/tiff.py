@@ -36,6 +36,7 @@ _COLOURS = {
     8: "Lab",
     32803: "a colour filter array (raw, DNG)",
 }
+_DNG_VERSION = 50706
 _NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS = 1, 5, 8, 32946, 32773
 _UNCOMPRESS = "Save it uncompressed or with deflate: tiffcp -c zip IN OUT"
 
@@ -86,7 +87,12 @@ def count_tiff_pages(data: bytes | mmap) -> int:
 
 def _page_tags(data: bytes | mmap) -> list[Tags]:
     """The directories of the pages; at least one."""
-    pages = [tags for tags in directories(data) if not _one(tags, 254, 0) & 5 and _one(tags, 255, 1) != 2]
+    every = list(directories(data))
+    if any(_DNG_VERSION in tags for tags in every):
+        raise DataError(
+            "is a DNG (a camera's raw file), which is not read. Export its counts as 16-bit PNG or TIFF."
+        )
+    pages = [tags for tags in every if not _one(tags, 254, 0) & 5 and _one(tags, 255, 1) != 2]
     if not pages:
         raise DataError("is damaged: it has no page")
     return pages

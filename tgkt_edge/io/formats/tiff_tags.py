@@ -11,6 +11,7 @@ from tgkt_edge.errors import DataError
 
 ORIENTATION = 274
 
+_EXIF = b"Exif\0\0"
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
 _LETTERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _MAX_VALUES = 1 << 22
@@ -41,7 +42,12 @@ def directories(data: bytes | mmap, at_most: int = 100_000) -> Iterator[Tags]:
 
 
 def orientation_of(exif: bytes) -> int:
-    """The orientation 1 to 8 that EXIF data say; 1 if they say none, or are damaged."""
+    """The orientation 1 to 8 that EXIF data say; 1 if they say none, or are damaged.
+
+    JPEG's mark of EXIF may stand before them: some programs write it into other formats, too.
+    """
+    while exif.startswith(_EXIF):
+        exif = exif[len(_EXIF) :]
     try:
         tags = next(directories(exif, at_most=1), {})
     except DataError:

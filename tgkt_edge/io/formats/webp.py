@@ -33,7 +33,7 @@ def decode_webp(data: bytes) -> Picture:
         if name in (b"VP8 ", b"VP8L") and not picture[0]:
             picture = (name, body)
         elif name == b"EXIF":
-            exif = exif or body.removeprefix(b"Exif\0\0")
+            exif = exif or body
         position += 8 + length + length % 2
     name, body = picture
     alpha = False
