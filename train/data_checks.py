@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tgkt_edge.data.discovery import abbreviate
+from tgkt_edge.data.names import abbreviate
 from tgkt_edge.data.sets import Frames, Pairs, blocks
 from tgkt_edge.errors import DataError
 from tgkt_edge.train.holdout import distinct

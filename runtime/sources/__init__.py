@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.io.addresses import redacted
-from tgkt_edge.io.formats.sniff import HEAD, READ, is_picture, is_video, refusal
+from tgkt_edge.io.formats.other_files import refusal
+from tgkt_edge.io.formats.sniff import HEAD, READ, is_picture, is_video
 from tgkt_edge.io.images import SUFFIXES
 from tgkt_edge.io.parts import exists, split_folder, take_word
 from tgkt_edge.io.recording_format import is_recording

@@ -65,7 +65,8 @@ def look(label: str) -> str:
 
 def _refuse_spellings(what: str, labels: Sequence[str], places: Sequence[str]) -> None:
     spelled: dict[str, int] = {}
-    case, alike = [], []
+    case: list[str] = []
+    alike: list[str] = []
     for number, label in enumerate(labels):
         before = spelled.setdefault(look(label), number)
         if labels[before] == label:

@@ -102,10 +102,10 @@ def _text(path: Path, what: str, columns: Sequence[str]) -> str:
     for start, kind in _OTHER_FILES:
         if data.startswith(start):
             raise DataError(f"{what}: is {kind}, not a CSV file. In a spreadsheet: Save As, 'CSV UTF-8'.")
-    kind = _TEXTS.get(data[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1])
-    if kind is not None:
+    text_kind = _TEXTS.get(data[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1])
+    if text_kind is not None:
         raise DataError(
-            f"{what}: is {kind}, not a CSV file. Expected lines of fields, the first one naming the columns: "
+            f"{what}: is {text_kind}, not a CSV file. Expected lines of fields, the first one naming the columns: "
             f"{','.join(columns)}"
         )
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None) or _without_mark(data)
