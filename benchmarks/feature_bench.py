@@ -106,7 +106,7 @@ class Bench:
             "paired RGB": Store(pairs.rgb, self.compute.device),
             "paired frames": Store(pairs.codes, self.compute.device),
         }
-        self.pairs = len(pairs)
+        self.pairs, self.pair_codes = len(pairs), pairs.codes
         self._kept: dict[tuple[str, Kind, str], NDArray[np.float16]] = {}
         self._once: dict[str, Any] = {}
 
@@ -149,6 +149,10 @@ class Bench:
     def frames_store(self, rows: Ints) -> Store:
         """Some of the task's frames, for a network that is trained or asked."""
         return Store(self.frames.codes[rows], self.compute.device)
+
+    def pairs_store(self, rows: Ints) -> Store:
+        """Frames of some pairs."""
+        return Store(self.pair_codes[rows], self.compute.device)
 
     @property
     def views(self) -> int:

@@ -27,6 +27,7 @@ import datetime
 import itertools
 import os
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -65,10 +66,10 @@ def read_row(text: str) -> Row:
     return Row(name, method, tuple(sets))
 
 
-def command() -> str:
+def command(program: str = "tables.py") -> str:
     """What was typed, without the folders that only this machine has."""
-    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
-    return "python benchmarks/tables.py " + shlex.join(words)
+    words = [re.sub(r"(^|=)/[^,=]*/", r"\1", word) for word in sys.argv[1:]]
+    return f"python benchmarks/{program} " + shlex.join(words)
 
 
 def machine() -> str:

@@ -1,0 +1,171 @@
+"""One target network on one draw of a data set: trained, exported, and scored in every precision that was exported.
+
+A cell is a folder ``students/DATA/STUDENT-sSEED`` of the work folder: ``run/`` (what ``export`` reads), ``bundle/`` and
+``cell.json``, which is written last. Training resumes from its last epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import DataSet
+from feature_bench import Bench, Draw
+
+from tgkt_edge.config import AdaptConfig, build_config
+from tgkt_edge.evaluation.evaluate import evaluate
+from tgkt_edge.export.export import export
+from tgkt_edge.io.atomic import write_json
+from tgkt_edge.sensor import load_sensor
+from tgkt_edge.train.methods.distill import Frames, distill
+from tgkt_edge.train.methods.translation.features import Kind
+from tgkt_edge.train.methods.translation.translate import Translation
+from tgkt_edge.train.nn.checkpoint import Header, save_checkpoint
+from tgkt_edge.train.nn.model import Classifier
+from tgkt_edge.train.resume_state import StageState
+from tgkt_edge.train.run_folder.folder import Run, RunInputs, write_config
+
+REFERENCE = "resnet50"
+"""The translation's own network, which the others are compared with."""
+
+EIGHT_BITS = "int8-cpu"
+
+PRECISIONS = ("fp32", EIGHT_BITS)
+
+
+@dataclass(frozen=True)
+class Student:
+    """A row of the table.
+
+    Attributes:
+        name: as ``--student`` takes it. weights: as ``--student-weights`` takes it. sets: ``--set`` texts.
+    """
+
+    name: str
+    weights: str = "none"
+    sets: tuple[str, ...] = ()
+
+    @property
+    def slug(self) -> str:
+        """Its part of a folder's name."""
+        return self.name.replace(":", "-")
+
+    @property
+    def start(self) -> str:
+        """What it starts from, in words."""
+        if self.name == REFERENCE:
+            return "the translation"
+        return {"none": "random weights", "imagenet": "ImageNet weights"}.get(
+            self.weights, f"`{Path(self.weights).name}`"
+        )
+
+    def config(self, base: AdaptConfig, seed: int) -> AdaptConfig:
+        """The options of a run of it."""
+        flags = {
+            "image_size": base.image_size, "batch": base.batch, "weights": base.weights, "seed": seed,
+            "device": base.device, "precision": base.precision,
+        }  # fmt: skip
+        if self.name == REFERENCE:
+            return build_config(None, self.sets, {**flags, "method": "translate"})
+        student = (f"student.arch={self.name}", f"student.weights={self.weights}")
+        return build_config(None, (*student, *self.sets), {**flags, "method": "tgkt"})
+
+
+def cell_folder(work: Path, data: DataSet, student: Student, seed: int) -> Path:
+    """Where a cell lies."""
+    return work / "students" / data.name / f"{student.slug}-s{seed}"
+
+
+def finished(work: Path, data: DataSet, student: Student, seed: int) -> dict[str, Any] | None:
+    """What a finished cell holds; None where it is not finished."""
+    file = cell_folder(work, data, student, seed) / "cell.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def compute_cell(
+    work: Path, data: DataSet, bench: Bench, draw: Draw, student: Student, seed: int, calibration: int
+) -> dict[str, Any]:
+    """Train, export and score one cell, going on with what is there.
+
+    Args:
+        calibration: frames that INT8 is calibrated on.
+
+    Returns:
+        ``parameters``, ``seconds`` of training, ``scores``: precision to ``accuracy`` and ``balanced_accuracy``,
+        ``float_layers`` that the gate put back to float, and what it was made from.
+    """
+    folder = cell_folder(work, data, student, seed)
+    run, config = Run(folder / "run"), student.config(bench.config, seed)
+    made_from = {"student": student.name, "sets": list(student.sets), "weights": Path(student.weights).name}
+    if not run.target.is_file():
+        run.target.parent.mkdir(parents=True, exist_ok=True)
+        source, beside = bench.source(draw.source)
+        found = bench.translate(source, beside, draw)
+        network, seconds = _network(bench, draw, found, student, config, run)
+        header = Header("target", tuple(bench.classes), config.image_size, load_sensor(data.sensor))
+        save_checkpoint(run.target, network, header)
+        write_json(run.path / "trained.json", {"seconds": round(seconds, 1)})
+        inputs = RunInputs(str(data.target.resolve()), str(data.paired.resolve()), str(data.source.resolve()))
+        write_config(run.path, inputs, load_sensor(data.sensor), config)
+    bundle = export(
+        run.path, folder / "bundle", precisions=PRECISIONS, calibration_frames=calibration, overwrite=True,
+        say=bench.log.say,
+    )  # fmt: skip
+    scores = {}
+    for precision in bundle.precisions:
+        of = evaluate(bundle.path, data.labelled, precision=precision)["models"]["target"]
+        scores[precision] = {key: of[key] for key in ("accuracy", "balanced_accuracy")}
+    steps = bundle.verification.get(EIGHT_BITS, {}).get("steps", [])
+    cell = {
+        "data": data.name,
+        "seed": seed,
+        **made_from,
+        "start": student.start,
+        "parameters": _parameters(bundle.path / "model.onnx"),
+        **json.loads((run.path / "trained.json").read_text(encoding="utf-8")),
+        "scores": scores,
+        "float_layers": len(steps[-1]["float_layers"]) if steps else 0,
+        "draw": hashlib.sha256(draw.source.tobytes() + draw.pairs.tobytes()).hexdigest()[:12],
+    }
+    write_json(folder / "cell.json", cell)
+    return cell
+
+
+def _network(
+    bench: Bench, draw: Draw, found: Translation, student: Student, config: AdaptConfig, run: Run
+) -> tuple[Classifier, float]:
+    """The trained network and the seconds that training it took."""
+    teacher = bench.compute.place(found.network)
+    if student.name == REFERENCE:
+        return teacher, 0.0
+    kind = Kind(teacher.pooled, True, "normals" if teacher.normals else "plain", config.translation.views)
+    own = Frames(bench.frames_store(draw.frames), bench.rows("target", kind, draw.frames))
+    other = Frames(
+        bench.pairs_store(draw.paired_frames), bench.rows("paired frames", kind, draw.paired_frames)
+    )
+    state = StageState(run.path / "state.safetensors", config.save_every_s)
+    began = time.monotonic()
+    network = distill(teacher, own, other, found.labels, config, bench.compute, bench.log, state)
+    seconds = time.monotonic() - began
+    state.clear()
+    return network, seconds
+
+
+def _parameters(model: Path) -> int:
+    """Numbers in an exported graph's weights, batch norms folded."""
+    import onnx
+
+    graph = onnx.load(str(model)).graph
+    return sum(_size(tensor.dims) for tensor in graph.initializer)
+
+
+def _size(dims: Sequence[int]) -> int:
+    total = 1
+    for dim in dims:
+        total *= dim
+    return total
