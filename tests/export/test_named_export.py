@@ -91,3 +91,18 @@ def test_a_network_keeps_its_answers(
         assert near <= (
             1e-4 * spread if form == "int8-cpu" else max(np.abs(eight - reference).max(), 0.3 * spread)
         )
+
+
+@pytest.mark.parametrize(
+    "arch",
+    ["efficientnet_b0", "regnet_y_400mf", "resnext50_32x4d"],
+)
+def test_every_family_passes_the_check_against_torch(
+    arch: str, inputs: Any, codes: Any, tmp_path: Path
+) -> None:
+    """Of random weights, whose batch norms magnify rounding: of efficientnet_b0 torch's own float32 is off by 1e-3."""
+    deployed = Deployed(settled(arch, False, inputs))
+    path = tmp_path / "model.onnx"
+    export_onnx(deployed, path, SIZE, CLASSES, load_sensor("depth"))
+    result = verify_fp32(deployed, path, CLASSES, codes, SIZE)
+    assert result.max_logit_difference < 1e-2 * result.max_logit
