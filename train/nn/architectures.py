@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -97,12 +98,14 @@ def build(name: str, outputs: int, *, memory: bool = True, argument: str = "arch
                 )
                 return _made(create, memory)
             except (RuntimeError, ValueError) as error:
+                near = ", ".join(difflib.get_close_matches(name.removeprefix(TIMM), timm.list_models(), 6))
                 raise UsageError(
-                    f"`{argument}={name}`: timm {timm.__version__} knows no such network: {error}. Its names: "
+                    f"`{argument}={name}`: timm {timm.__version__} knows no such network: {error}. "
+                    f"{f'Near are: {near}. ' if near else ''}Its names: "
                     f"python -c \"import timm; print(timm.list_models('*resnet*'))\""
                 ) from error
         if plain not in known or (name != plain and not plain.startswith(("resnet", "resnext", "wide_"))):
-            near = ", ".join(one for one in known if one[:4] == name[:4]) or ", ".join(known[:8]) + ", ..."
+            near = ", ".join(difflib.get_close_matches(plain.lower(), known, 6) or [*known[:8], "..."])
             raise UsageError(
                 f"`{argument}={name}`: torchvision {torchvision.__version__} has no such classifier; near are: "
                 f"{near}. One of timm's is written {TIMM}NAME."
@@ -178,3 +181,41 @@ def fixed_side(network: nn.Module) -> int | None:
     if embedding is not None and getattr(embedding, "strict_img_size", False):
         return int(embedding.img_size[0])
     return None
+
+
+ANY_SIDE = 224
+"""Every network takes images of so many pixels that is not made for one other side."""
+
+
+def refuses_side(network: nn.Module, side: int) -> str | None:
+    """Why a network cannot see images of ``side`` pixels though it can see those of ANY_SIDE; None where it can.
+
+    Args:
+        network: in evaluation mode, without memory (see :func:`build`): nothing is computed but shapes.
+    """
+    found = _shape_given(network, side)
+    # What fails at any side fails for another reason, and that is found where it happens.
+    return found if isinstance(found, str) and not isinstance(_shape_given(network, ANY_SIDE), str) else None
+
+
+def ends_with_one(network: nn.Module, side: int) -> bool:
+    """Whether without its last linear layer a network gives what that layer saw, and not what other heads make of it.
+
+    Args:
+        network: as for :func:`refuses_side`, which has taken ``side``; it is cut.
+    """
+    parts = cut(network)
+    return parts is not None and _shape_given(parts.network, side) in (
+        (2, parts.width),
+        (2, parts.width, 1, 1),
+    )
+
+
+def _shape_given(network: nn.Module, side: int) -> tuple[int, ...] | str:
+    """Shape of the answer to two images, or why there is none."""
+    try:
+        with torch.inference_mode():
+            answer = network.to("meta")(torch.empty(2, 3, side, side, device="meta"))
+    except (RuntimeError, ValueError, AssertionError) as found:
+        return str(found).strip().partition("\n")[0].rstrip(".") or type(found).__name__
+    return tuple(answer.shape) if isinstance(answer, Tensor) else "several answers"

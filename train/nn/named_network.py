@@ -10,7 +10,17 @@ from torch import Tensor, nn
 
 from tgkt_edge.errors import CheckpointError, UsageError
 from tgkt_edge.optional_deps import require
-from tgkt_edge.train.nn.architectures import TIMM, build, cut, fixed_side, last_linear, versioned
+from tgkt_edge.train.nn.architectures import (
+    ANY_SIDE,
+    TIMM,
+    build,
+    cut,
+    ends_with_one,
+    fixed_side,
+    last_linear,
+    refuses_side,
+    versioned,
+)
 from tgkt_edge.train.nn.model import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -81,6 +91,17 @@ def check_student(arch: str, size: int) -> None:
             f"`student={arch}`: takes images of {side} pixels only, and these are of {size}. Give `image_size={side}`, "
             f"or another architecture."
         )
+    refused = refuses_side(network, size)
+    if refused is not None:
+        raise UsageError(
+            f"`student={arch}`: cannot see images of {size} pixels ({refused}). It takes those of {ANY_SIDE}: give "
+            f"`image_size={ANY_SIDE}`, or another architecture."
+        )
+    if not ends_with_one(network, size):
+        raise UsageError(
+            f"`student={arch}`: more than one layer sees its features (such as a second head for distillation); give "
+            f"another architecture"
+        )
 
 
 def load_student(model: NamedClassifier, weights: str) -> None:
@@ -100,14 +121,16 @@ def load_student(model: NamedClassifier, weights: str) -> None:
     else:
         file = Path(weights)
         if not file.is_file():
+            found = "a folder" if file.is_dir() else "no such file"
             raise UsageError(
-                f"`student_weights={weights}`: no such file. Expected imagenet, none, or a file with the weights of a "
+                f"`student_weights={weights}`: {found}. Expected imagenet, none, or a file with the weights of a "
                 f"{model.arch}."
             )
         try:
             tensors = body_tensors(read_model(file).state, weights, model.arch)
         except CheckpointError as error:
-            raise UsageError(f"`student_weights={weights}`: {error}") from error
+            why = str(error).removeprefix(f"{weights}: ")
+            raise UsageError(f"`student_weights={weights}`: {why}") from error
     state = {name: tensor for name, tensor in tensors.items() if name in model.backbone.state_dict()}
     # Counters of batches may be missing in files of old programs; evaluation does not need them.
     model.backbone.load_state_dict(versioned(state, model.backbone), strict=False)
@@ -116,8 +139,8 @@ def load_student(model: NamedClassifier, weights: str) -> None:
 def _downloaded(arch: str) -> dict[str, Tensor]:
     """Weights of the architecture's authors, trained on ImageNet."""
     advice = (
-        "Give `student_weights=FILE` (its weights by its own names), or `student_weights=none`: it then learns the "
-        "features of the network of `weights` from your own images first."
+        "Give `student_weights=FILE` (its weights by its own names), or `student_weights=none`: it then knows nothing "
+        "but the frames and pairs that you give, and needs thousands of them."
     )
     try:
         if arch.startswith(TIMM):
@@ -128,7 +151,7 @@ def _downloaded(arch: str) -> dict[str, Tensor]:
         best = getattr(known, "IMAGENET1K_V1", None) or known.DEFAULT
         return dict(best.get_state_dict(progress=True, check_hash=True))
     except (OSError, RuntimeError) as error:  # of requests, urllib and the hub, all OSErrors
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise UsageError(f"`student_weights=imagenet`: the download failed: {reason}. {advice}") from error
     except ValueError as error:  # no weights by that name
         raise UsageError(f"`student_weights=imagenet`: {arch} has none: {error}. {advice}") from error

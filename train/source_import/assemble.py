@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torchvision.models import ResNet
 
 from tgkt_edge.errors import CheckpointError
-from tgkt_edge.train.nn.architectures import TIMM, V1_STRIDES, build, fixed_side
+from tgkt_edge.train.nn.architectures import TIMM, V1_STRIDES, build, fixed_side, refuses_side
 from tgkt_edge.train.nn.imported import ImportedClassifier, Pixels, Trunk
 from tgkt_edge.train.nn.program import Program, read_program
 from tgkt_edge.train.source_import.class_names import Classes
 from tgkt_edge.train.source_import.files import Found
-from tgkt_edge.train.source_import.recognize import Recognized, network_of, recognize
+from tgkt_edge.train.source_import.recognize import Recognized, network_of, recognize_usable
 
 Whole = Callable[[Tensor], Tensor]
 """(B, 3, S, S) as the network wants it -> (B, S) logits: the model as it was, all outputs."""
@@ -52,6 +52,12 @@ class Model:
         """S."""
         return len(self.weight)
 
+    def refuses(self, side: int) -> str | None:
+        """Why it cannot see images of ``side`` pixels; None where it can, or where only asking it tells."""
+        if "program" in self.about:
+            return None
+        return refuses_side(build(self.arch, 2, memory=False), side)
+
 
 def model_of(found: Found, arch: str | None, side: int | None) -> Model:
     """Recognise what a file holds.
@@ -70,7 +76,7 @@ def model_of(found: Found, arch: str | None, side: int | None) -> Model:
         named = TIMM + str(found.config["architecture"])
     if found.parts is not None:
         return _shot(found, named, file)
-    known = recognize(found.state, file, named)
+    known = recognize_usable(found.state, file, named)
     whole = network_of(known)
     notes = list(found.notes)
     if known.left_out:
@@ -136,7 +142,7 @@ def _shot(found: Found, arch: str | None, file: str) -> Model:
             f"bottleneck.weight, bn.* and fc.weight (or fc.weight_g and fc.weight_v)."
         ) from error
     state = {**found.state, "fc.weight": joined, "fc.bias": constant}
-    known = recognize(state, file, arch)
+    known = recognize_usable(state, file, arch)
     whole = network_of(known)
 
     def as_it_was(x: Tensor) -> Tensor:

@@ -231,7 +231,8 @@ def read_map(path: Path, names: Sequence[str]) -> Classes:
             f"does not know cannot be had from it: name its members, or remove the row."
         )
     if len(groups) < 2:
-        raise DataError(f"{what}: {len(groups)} classes of the task, expected at least 2")
+        shown = f"{len(groups)} class{'' if len(groups) == 1 else 'es'} of the task"
+        raise DataError(f"{what}: {shown}{f' ({next(iter(groups))})' if groups else ''}, expected at least 2")
     members = tuple(tuple(names[number] for number in group) for group in groups.values())
     return Classes(tuple(groups), tuple(tuple(group) for group in groups.values()), members)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import struct
 import warnings
 from dataclasses import dataclass, field
@@ -106,8 +107,8 @@ def _load_torch(path: Path) -> object:
 def _refused(path: Path, error: Exception) -> str:
     """Why a file was not loaded, and how to get its tensors where it comes from."""
     text = " ".join(str(error).split())
-    named = [word.strip("`'\".,") for word in text.split() if "GLOBAL" in text and "." in word]
-    more = f" ({named[0]})" if named else ""
+    named = re.search(r"GLOBAL ([\w.]+\w)", text)
+    more = f" ({named[1]})" if named else ""
     new = path.with_suffix(".safetensors").name
     script = (
         "import torch; from safetensors.torch import save_file; "

@@ -14,7 +14,7 @@ from tgkt_edge.errors import CheckpointError, UsageError
 from tgkt_edge.io.atomic import refuse_existing, sha256_of
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.train.methods.translation.source_features import SHARES
-from tgkt_edge.train.nn.architectures import V1_STRIDES
+from tgkt_edge.train.nn.architectures import ANY_SIDE, V1_STRIDES
 from tgkt_edge.train.nn.checkpoint import Header, digest, load_classifier, save_checkpoint
 from tgkt_edge.train.nn.imported import ImportedClassifier, Pixels
 from tgkt_edge.train.nn.model import Classifier
@@ -69,6 +69,8 @@ def import_source(
     if out.suffix != ".safetensors":
         raise UsageError(f"`out={out}`: expected a file name that ends in .safetensors")
     refuse_existing(out, overwrite=overwrite)
+    if not file.exists():
+        raise CheckpointError(f"{file}: no such file")
     found = read_source(file, options or ImportOptions())
     out.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(out, found.model, found.header)
@@ -100,6 +102,12 @@ def read_source(file: Path, options: ImportOptions) -> Imported:
     size = options.size or side or _size_beside(found.config) or USUAL_SIZE
     if side is not None and options.size not in (None, side):
         raise UsageError(f"`size={options.size}`: {model.arch} takes images of {side} pixels, and no others")
+    refused = model.refuses(size)
+    if refused is not None:
+        raise UsageError(
+            f"`size={size}`: {model.arch} cannot see images of {size} pixels ({refused}). Give the side that it was "
+            f"trained on; it takes {ANY_SIDE}."
+        )
     images = None
     if options.check_images is not None:
         images = load_images(options.check_images, resize_side(size), flag="`check_images`")

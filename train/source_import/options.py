@@ -12,6 +12,9 @@ from tgkt_edge.train.nn.model import IMAGENET_MEAN, IMAGENET_STD
 
 HALF = (0.5, 0.5, 0.5)
 
+SIDES = (32, 2048)
+"""Least and largest side of the images that a network was trained on, pixels."""
+
 OWN_PIXELS = {"googlenet": HALF, "inception_v3": HALF}
 """Architectures whose published weights were trained on pixels from -1 to 1: mean and spread both."""
 
@@ -49,9 +52,9 @@ class ImportOptions:
         return [name for name, value in arguments.items() if value is not None]
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < 32:
+        if self.size is not None and not SIDES[0] <= self.size <= SIDES[1]:
             raise UsageError(
-                f"`size={self.size}`: expected the side of the training images, at least 32 pixels"
+                f"`size={self.size}`: expected the side of the training images, {SIDES[0]} to {SIDES[1]} pixels"
             )
 
 

@@ -61,10 +61,16 @@ def prove(
     for x in batches_of(rgb[:IMAGES], size):
         expected = reference_logits(whole(own_pixels(x, pixels)), classes)
         found = network(x).double()
+        for of, answers in (("the model's", expected), ("the imported network's", found)):
+            if not answers.isfinite().all():
+                raise CheckpointError(
+                    f"{of} answers to {what} images are non-finite: weights that overflow, or pixels of another scale "
+                    f"than it was trained on (`mean`, `std`)."
+                )
         logits = max(logits, float((found - expected).abs().max()))
         probabilities = max(probabilities, float((found.softmax(1) - expected.softmax(1)).abs().max()))
         largest = max(largest, float(expected.abs().max()))
-    if not logits <= TOLERANCE * (1 + largest):  # also if it is not a number
+    if logits > TOLERANCE * (1 + largest):
         raise CheckpointError(
             f"the imported network's logits differ from the model's by up to {logits:.2g} where the largest is "
             f"{largest:.3g}: its last linear layer is not all that comes after the features. Export it to ONNX: "

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from tgkt_edge.data.names import abbreviate
 from tgkt_edge.errors import CheckpointError, UsageError
 from tgkt_edge.train.nn.architectures import (
-    TIMM,
     Cut,
     build,
     cut,
@@ -22,21 +21,20 @@ from tgkt_edge.train.nn.architectures import (
     torchvision_names,
     versioned,
 )
+from tgkt_edge.train.source_import.refusals import (
+    keep_one,
+    nearly,
+    refuse_other_tasks,
+    refuse_unusable,
+    refuse_without_linear_end,
+    unknown,
+)
 from tgkt_edge.train.source_import.tensors import prefixes
 
 Shape = tuple[int, ...]
 
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 """Classifiers that some networks have for their training alone."""
-
-_OTHER_TASKS = (
-    (r"(^|\.)(rpn|roi_heads|bbox_head|box_head|mask_head|bbox_embed|class_embed)\.", "an object detector"),
-    (r"(^|\.)(dfl|cv2\.\d+\.\d+|anchor_grid|anchors)\.", "an object detector"),
-    (r"^(head|model\.head)\.(classification_head|regression_head)\.", "an object detector"),
-    (r"(^|\.)(decode_head|auxiliary_head|aux_classifier|seg_head|segmentation_head)\.", "a segmentation network"),
-    (r"(^|\.)(keypoint|heatmap)", "a network for key points"),
-    (r"^(text_model|transformer\.resblocks|token_embedding|positional_embedding)", "a network of images and text"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,13 @@ def recognize(state: Mapping[str, Tensor], file: str, arch: str | None = None) -
     Raises:
         CheckpointError: no classifier, or one whose function names and shapes do not tell.
     """
-    _refuse_other_tasks(state, file)
+    refuse_other_tasks(state, file)
     nearest: tuple[float, str, list[str]] = (1.0, "", [])
     for name in torchvision_names(dict(state)) if arch is None else [arch]:
         layout = _layout(name)
         if layout is None:
             if arch is None:
+                refuse_without_linear_end(state, file, name)
                 continue
             raise UsageError(
                 f"`arch={arch}`: does not end with a linear layer. Export the model to ONNX: it can be a teacher then."
@@ -87,11 +86,11 @@ def recognize(state: Mapping[str, Tensor], file: str, arch: str | None = None) -
             places = ", ".join(repr(one.prefix.rstrip(".")) for one in whole)
             raise CheckpointError(
                 f"{file}: holds the network {len(whole)} times, under {places}, and cannot know which is meant. Keep "
-                f"one: {_keep(file, whole[0].prefix)}"
+                f"one: {keep_one(file, whole[0].prefix)}"
             )
         if whole:
             return _with_head(state, whole[0], layout, name, file)
-    raise CheckpointError(_unknown(state, file, arch, *nearest))
+    raise CheckpointError(unknown(state, file, arch, *nearest))
 
 
 def body_tensors(state: Mapping[str, Tensor], file: str, arch: str) -> dict[str, Tensor]:
@@ -108,10 +107,12 @@ def body_tensors(state: Mapping[str, Tensor], file: str, arch: str) -> dict[str,
     if not whole:
         nearest = min(fits, key=lambda one: one.share, default=_Fit("", [], 1.0, False))
         found = "; ".join(nearest.problems[:3]) or f"no {layout.anchor} among {abbreviate(sorted(state))}"
-        raise CheckpointError(f"{file}: holds no {arch}: {found}")
-    return {
+        raise CheckpointError(nearly(file, arch, nearest.problems) or f"{file}: holds no {arch}: {found}")
+    tensors = {
         name: state[whole[0].prefix + name] for name in layout.expected if whole[0].prefix + name in state
     }
+    refuse_unusable(tensors, file)
+    return tensors
 
 
 @functools.cache
@@ -231,6 +232,14 @@ def _for_training(name: str) -> bool:
     return re.search(r"(criterion|loss|projector|projection|predictor|momentum|teacher)", name) is not None
 
 
+def recognize_usable(state: Mapping[str, Tensor], file: str, arch: str | None = None) -> Recognized:
+    """:func:`recognize`, and refuse weights with which no answer is a number. Raises CheckpointError, UsageError."""
+    found = recognize(state, file, arch)
+    head = {f"{found.head}.weight": found.weight, f"{found.head}.bias": found.bias}
+    refuse_unusable({**found.tensors, **head}, file)
+    return found
+
+
 def network_of(found: Recognized) -> Cut:
     """The network without its last layer, with the file's weights, in evaluation mode."""
     network = build(found.arch, 2, memory=False)
@@ -242,56 +251,3 @@ def network_of(found: Recognized) -> Cut:
     state = versioned(kept, whole.network)
     whole.network.load_state_dict(state, strict=False, assign=True)  # counters of batches may be missing
     return whole
-
-
-def _refuse_other_tasks(state: Mapping[str, Tensor], file: str) -> None:
-    for pattern, what in _OTHER_TASKS:
-        named = [name for name in state if re.search(pattern, name)]
-        if named:
-            raise CheckpointError(
-                f"{file}: holds {what} ({abbreviate(named)}). Expected a classifier: one answer for the whole image. "
-                f"Train a source model from labelled RGB images with `source` instead."
-            )
-
-
-def _unknown(
-    state: Mapping[str, Tensor], file: str, arch: str | None, share: float, near: str, problems: list[str]
-) -> str:
-    start = f"{file}: {len(state)} tensors ({abbreviate(sorted(state))})"
-    ask = (
-        f"Name the architecture with `arch`: one of torchvision's, or {TIMM}NAME; any other network: export it "
-        f"to ONNX, which can be a teacher."
-    )
-    if not near or share > 0.5:
-        return f"{start} are those of no classifier of torchvision's. {ask}"
-    first = [
-        p for p in problems if " is (" in p and re.search(r", [124], \d+, \d+\), expected \(\d+, 3, ", p)
-    ]
-    if first and len(first) == len(problems):
-        channels = re.search(r"is \(\d+, (\d+)", first[0])
-        assert channels is not None
-        return (
-            f"{file}: a {near} for images of {channels[1]} channel{'s' if channels[1] != '1' else ''}: {first[0]}. "
-            f"Expected one for RGB: the source model is asked about RGB images. For a network of gray images "
-            f"repeat its first layer where it comes from: w = w.repeat(1, 3, 1, 1) / 3"
-        )
-    lost = [p for p in problems if p.endswith(("running_mean is missing", "running_var is missing"))]
-    if lost and len(lost) == len(problems):
-        return (
-            f"{file}: a {near} whose BatchNorm has no running statistics ({len(lost)} tensors missing, first "
-            f"{lost[0].removesuffix(' is missing')}): with track_running_stats=False its answer to an image "
-            f"depends on the "
-            f"others of its batch. Set it to True, run some batches of training images through model.train(), "
-            f"save again."
-        )
-    return (
-        f"{start}: nearest is {near}, which they do not fit: {'; '.join(problems[:3])}"
-        f"{f' and {len(problems) - 3} more' if len(problems) > 3 else ''}. {ask}"
-    )
-
-
-def _keep(file: str, prefix: str) -> str:
-    return (
-        f"python -c \"import torch; s = torch.load('{file}', weights_only=True); s = s.get('state_dict', s); "
-        f"torch.save({{k: v for k, v in s.items() if k.startswith('{prefix}')}}, 'one.pth')\""
-    )

@@ -96,6 +96,52 @@ def test_a_file_of_another_network_is_refused_by_what_differs(tmp_path: Path) ->
         load_student(model, str(tmp_path / "text.pth"))
     with pytest.raises(UsageError, match="no such file"):
         load_student(model, str(tmp_path / "absent.pth"))
+    with pytest.raises(UsageError, match=r"`: a folder\. Expected imagenet, none, or a file"):
+        load_student(model, str(tmp_path))
+
+
+def test_networks_of_timm_that_take_one_size_or_have_two_heads_are_refused() -> None:
+    pytest.importorskip("timm")
+    with pytest.raises(
+        UsageError, match=r"`student=timm:levit_128s`: cannot see images of 112 pixels .*image_size=224"
+    ):
+        check_student("timm:levit_128s", 112)
+    for arch in ("timm:levit_128s", "timm:repvit_m0_9", "timm:deit_tiny_distilled_patch16_224"):
+        with pytest.raises(UsageError, match="more than one layer sees its features"):
+            check_student(arch, 224)
+    with pytest.raises(
+        UsageError, match=r"`student=timm:mobilnetv3_small_050`: .* Near are: mobilenetv3_small_050, "
+    ):
+        check_student("timm:mobilnetv3_small_050", 112)
+    for arch in ("timm:mobilenetv3_small_050", "timm:tf_efficientnet_lite0", "timm:convnext_atto"):
+        check_student(arch, 112)
+
+
+def test_weights_that_answer_nothing_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    model = NamedClassifier("resnet18", 3)
+
+    def refused(name: str, changed: dict[str, torch.Tensor], words: str) -> None:
+        torch.save(changed, tmp_path / name)
+        with pytest.raises(UsageError, match=rf"`student_weights=.*{name}`: .*{words}"):
+            load_student(model, str(tmp_path / name))
+
+    refused(
+        "nan.pth",
+        {**state, "bn1.weight": torch.full((64,), torch.nan)},
+        r"non-finite values .*\(bn1\.weight\)",
+    )
+    refused(
+        "gray.pth", {**state, "conv1.weight": torch.zeros(64, 1, 7, 7)}, "a resnet18 for images of 1 channel"
+    )
+    without = {name: value for name, value in state.items() if "running_" not in name}
+    refused("norm.pth", without, "BatchNorm has no running statistics")
+    torch.save(
+        {name: t.half() if t.is_floating_point() else t for name, t in state.items()}, tmp_path / "half.pth"
+    )
+    load_student(model, str(tmp_path / "half.pth"))
+    torch.testing.assert_close(model.backbone.conv1.weight, state["conv1.weight"], atol=1e-3, rtol=1e-3)
+    assert model.backbone.conv1.weight.dtype == torch.float32
 
 
 def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -108,9 +154,7 @@ def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_names_that_cannot_be_a_target_network_are_refused() -> None:
-    with pytest.raises(
-        UsageError, match=r"`student=resnet19`: torchvision .* near are: resnet101, resnet152"
-    ):
+    with pytest.raises(UsageError, match=r"`student=resnet19`: torchvision .* near are: resnet18, "):
         check_student("resnet19", 112)
     with pytest.raises(
         UsageError, match=r"`student=vit_b_16`: takes images of 224 pixels only, and these are of 112"
@@ -118,4 +162,10 @@ def test_names_that_cannot_be_a_target_network_are_refused() -> None:
         check_student("vit_b_16", 112)
     with pytest.raises(UsageError, match=r"`student=squeezenet1_1`: does not end with a linear layer"):
         check_student("squeezenet1_1", 112)
+    with pytest.raises(
+        UsageError,
+        match=r"`student=inception_v3`: cannot see images of 64 pixels \(.*Kernel size.*give `image_size=224`",
+    ):
+        check_student("inception_v3", 64)
+    check_student("inception_v3", 112)
     check_student("convnext_tiny", 112)

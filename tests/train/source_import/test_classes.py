@@ -89,7 +89,7 @@ HEAD = "source_class,task_class\nkitchen,cook\n"
         (HEAD + "bedroom,bed\nkitchen,bed\n", "line 4: 'kitchen' a second time, now as 'bed', before as 'cook'"),
         (HEAD + "bedroom,bed\nkitchen,cook\n", "line 4: 'kitchen' a second time. Keep"),
         (HEAD + "bedroom,bed\n,bath\n", "task classes that no source class belongs to: bath"),
-        (HEAD, "1 classes of the task, expected at least 2"),
+        (HEAD, "1 class of the task \\(cook\\), expected at least 2"),
         ("kitchen,cook\n", "has no column"),
         ("source_class,task_class,index\nkitchen,cook,0\nbedroom,bed,3\n",
          "'bedroom' is given index 3, and in `source_classes` it is output 2: one of the two files has another order"),

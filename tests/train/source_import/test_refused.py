@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,61 @@ def test_a_segmentation_network(names: Path, tmp_path: Path) -> None:
     refused(state, "holds a segmentation network", names, tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("build", ["fcn_resnet50", "lraspp_mobilenet_v3_large"])
+def test_a_segmentation_network_without_an_auxiliary_head(build: str, names: Path, tmp_path: Path) -> None:
+    network = torchvision.models.get_model(build, weights=None, weights_backbone=None, num_classes=3)
+    refused(network.state_dict(), "holds a segmentation network", names, tmp_path)
+
+
+def test_a_network_that_ends_with_a_convolution(names: Path, tmp_path: Path) -> None:
+    state = torchvision.models.squeezenet1_1(weights=None, num_classes=5).state_dict()
+    wrapped = {f"backbone.{name}": value for name, value in state.items()}
+    for one in (state, wrapped):
+        text = refused(one, "is a squeezenet1_1, which does not end with a linear layer", names, tmp_path)
+        assert "ONNX" in text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["layer2.0.conv1.weight", "fc.bias", "bn1.running_mean"])
+def test_weights_that_are_no_numbers(
+    where: str, value: float, state: State, names: Path, tmp_path: Path
+) -> None:
+    broken = {**state, where: torch.full_like(state[where], value)}
+    refused(
+        broken, rf"non-finite values in 1 of \d+ tensors \({where}\): its training diverged", names, tmp_path
+    )
+
+
+def test_a_negative_variance(state: State, names: Path, tmp_path: Path) -> None:
+    where = "layer1.0.bn1.running_var"
+    refused({**state, where: -state[where]}, rf"negative variances in 1 .*\({where}\)", names, tmp_path)
+
+
+def test_weights_that_overflow(state: State, names: Path, tmp_path: Path) -> None:
+    """Each of them is a number, and no answer is."""
+    large = {
+        **state,
+        "layer4.1.bn2.weight": torch.full((512,), 1e38),
+        "fc.weight": torch.full((5, 512), 1e38),
+    }
+    refused(large, "the model's answers to generated images are non-finite", names, tmp_path)
+
+
+def test_a_pickle_is_refused_by_what_it_would_run(state: State, names: Path, tmp_path: Path) -> None:
+    file = tmp_path / "model.pth.tar"
+    torch.save({"state_dict": state, "args": argparse.Namespace(epochs=3)}, file)
+    with pytest.raises(CheckpointError, match=r"it holds more \(argparse\.Namespace\).*save_file"):
+        read_source(file, ImportOptions(names))
+
+
+def test_a_map_to_one_class(state: State, names: Path, tmp_path: Path) -> None:
+    mapped = tmp_path / "map.csv"
+    mapped.write_text(f"source_class,task_class\n{NAMES[0]},home\n{NAMES[1]},home\n")
+    with pytest.raises(DataError, match=r"map\.csv`: 1 class of the task \(home\), expected at least 2"):
+        read_source(saved(state, tmp_path / "model.pth"), ImportOptions(names, map=mapped))
+
+
 def test_a_backbone_without_classifier(state: State, names: Path, tmp_path: Path) -> None:
     body = {name: value for name, value in state.items() if not name.startswith("fc.")}
     assert "`weights`" in refused(body, "resnet18 of a classifier without its last layer", names, tmp_path)
@@ -65,6 +121,7 @@ def test_a_first_layer_for_other_images(channels: int, state: State, names: Path
     other = {**state, "conv1.weight": torch.zeros(64, channels, 7, 7)}
     text = refused(other, f"a resnet18 for images of {channels} channel", names, tmp_path)
     assert "Expected one for RGB" in text
+    assert ("w.repeat" in text) == (channels == 1)
 
 
 def test_batch_norm_without_running_statistics(state: State, names: Path, tmp_path: Path) -> None:
@@ -107,7 +164,8 @@ def test_quantized_tensors(state: State, names: Path, tmp_path: Path) -> None:
 
 def test_the_wrong_architecture_by_name(state: State, names: Path, tmp_path: Path) -> None:
     options = ImportOptions(names, arch="resnet34", size=64)
-    refused(state, r"nearest is resnet34, which they do not fit: layer1\.2\.", names, tmp_path, options)
+    words = r"nearest is resnet34, which they do not fit: layer1\.2\..*Leave `arch` out"
+    refused(state, words, names, tmp_path, options)
 
 
 def test_classes_without_names_are_not_guessed(state: State, tmp_path: Path) -> None:
@@ -128,8 +186,9 @@ def test_pixels_that_cannot_be(state: State, names: Path, tmp_path: Path) -> Non
         read_source(file, ImportOptions(names, mean=(0.5, 0.5, 0.5)))
     with pytest.raises(UsageError, match="`std=0,1,1`: expected three positive numbers"):
         read_source(file, ImportOptions(names, mean=(0.5, 0.5, 0.5), std=(0, 1, 1)))
-    with pytest.raises(UsageError, match="`size=8`"):
-        ImportOptions(names, size=8)
+    for size in (8, 100_000):
+        with pytest.raises(UsageError, match=f"`size={size}`: expected .* 32 to 2048 pixels"):
+            ImportOptions(names, size=size)
     for text in ("0.5,0.5", "a,b,c", "nan"):
         with pytest.raises(UsageError, match=f"`mean={text}`: expected three numbers"):
             three_numbers(text, "mean")
@@ -141,6 +200,15 @@ def test_a_size_that_the_network_does_not_take(names: Path, tmp_path: Path) -> N
     state = torchvision.models.vit_b_32(weights=None, num_classes=5).state_dict()
     with pytest.raises(UsageError, match="`size=112`: vit_b_32 takes images of 224 pixels"):
         read_source(saved(state, tmp_path / "model.pth"), ImportOptions(names, size=112))
+
+
+def test_a_size_under_which_nothing_of_the_image_is_left(names: Path, tmp_path: Path) -> None:
+    state = torchvision.models.shufflenet_v2_x0_5(weights=None, num_classes=5).state_dict()
+    read_source(saved(state, tmp_path / "small.pth"), ImportOptions(names, size=32))
+    state = torchvision.models.inception_v3(weights=None, num_classes=5, init_weights=False).state_dict()
+    words = r"`size=64`: inception_v3 cannot see images of 64 pixels \(.*Kernel size.*\)\. Give the side"
+    with pytest.raises(UsageError, match=words):
+        read_source(saved(state, tmp_path / "model.pth"), ImportOptions(names, size=64))
 
 
 def test_the_output_is_a_safetensors_file_and_is_not_overwritten(
