@@ -313,6 +313,18 @@ def test_a_batch_of_fewer_rows_than_ranks_is_refused(tiny: Tiny) -> None:
         UsageError, match=r"`batch=5`: 12 target frames make batches of 4, fewer than the 6 ranks"
     ):
         refuse_few(few, loaded, Ranks(0, 6))
+    parts = dataclasses.replace(config, batch=4, accumulate=2)
+    refuse_few(parts, loaded, ALONE)
+    with pytest.raises(
+        UsageError, match=r"`accumulate=2`: 12 target frames make batches of 4, 2 a rank, and batch"
+    ):
+        refuse_few(parts, loaded, Ranks(0, 2))
+    with pytest.raises(
+        UsageError, match=r"`accumulate=4`: 12 target frames make batches of 6, and batch norm"
+    ):
+        refuse_few(dataclasses.replace(config, batch=8, accumulate=4), loaded, ALONE)
+    with pytest.raises(UsageError, match=r"`compile=True`: 2 ranks were started"):
+        refuse_few(dataclasses.replace(config, compile=True), loaded, Ranks(0, 2))
 
 
 def test_a_launchers_variables_that_make_no_sense_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
