@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -23,14 +22,10 @@ from tests.support.rank_stages import COUNT, SETS, STILL
 from tests.support.training import Tiny
 from tests.support.waiting import wait_until
 from tgkt_edge.config import build_config
-from tgkt_edge.data.loading import load_frames
-from tgkt_edge.errors import UsageError
 from tgkt_edge.sensor import load_sensor
-from tgkt_edge.train.adapt import adapt, refuse_few
-from tgkt_edge.train.holdout import no_pairs
+from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.nn.ranks import ALONE, Ranks, open_ranks
-from tgkt_edge.train.pipeline import Loaded
 
 DEPTH = load_sensor("depth")
 STAGES = ("source", "tgmb", "tgkt", "shot", "socket", "student")
@@ -290,47 +285,6 @@ def test_a_rank_that_is_killed_ends_the_others_with_what_to_do(tiny: Tiny, tmp_p
     assert time.monotonic() - began < 60
     assert "another rank ended, or cannot be reached" in text
     assert "--resume" in text
-
-
-# What is refused
-
-
-def test_a_batch_of_fewer_rows_than_ranks_is_refused(tiny: Tiny) -> None:
-    target, sensor = load_frames(Path(tiny.inputs.target), DEPTH, 37)
-    loaded = Loaded(None, target, no_pairs(37), no_pairs(37), [], sensor, None)
-    config = tiny.config()
-    refuse_few(config, loaded, Ranks(0, 4))  # 12 frames in batches of 4
-    with pytest.raises(UsageError, match=r"12 target frames make batches of 4, fewer than the 5 ranks"):
-        refuse_few(config, loaded, Ranks(0, 5))
-    other = tiny.config("translator=features", "student.arch=mobilenet_v3_small", "student.weights=none")
-    with pytest.raises(
-        UsageError, match="another architecture is trained in one process, and 2 ranks were started"
-    ):
-        refuse_few(other, loaded, Ranks(0, 2))
-    refuse_few(other, loaded, ALONE)
-    few = dataclasses.replace(config, batch=5)  # 12 in three batches
-    with pytest.raises(
-        UsageError, match=r"`batch=5`: 12 target frames make batches of 4, fewer than the 6 ranks"
-    ):
-        refuse_few(few, loaded, Ranks(0, 6))
-    parts = dataclasses.replace(config, batch=4, accumulate=2)
-    refuse_few(parts, loaded, ALONE)
-    with pytest.raises(
-        UsageError, match=r"`accumulate=2`: 12 target frames make batches of 4, 2 a rank, and batch"
-    ):
-        refuse_few(parts, loaded, Ranks(0, 2))
-    with pytest.raises(
-        UsageError, match=r"`accumulate=4`: 12 target frames make batches of 6, and batch norm"
-    ):
-        refuse_few(dataclasses.replace(config, batch=8, accumulate=4), loaded, ALONE)
-    with pytest.raises(UsageError, match=r"`compile=True`: 2 ranks were started"):
-        refuse_few(dataclasses.replace(config, compile=True), loaded, Ranks(0, 2))
-
-
-def test_a_launchers_variables_that_make_no_sense_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "two")
-    with pytest.raises(UsageError, match="WORLD_SIZE, RANK and LOCAL_WORLD_SIZE: expected whole numbers"):
-        open_ranks(torch.device("cpu"))
 
 
 def test_the_stages_of_the_comparison_make_ten_steps() -> None:
