@@ -20,11 +20,11 @@ from tgkt_edge.data.timed_folders import (
     timed_files,
 )
 from tgkt_edge.errors import DataError, UsageError
-from tgkt_edge.io.images import find_images, read_frame, read_rgb
+from tgkt_edge.io.images import find_images, read_bytes, read_frame, read_rgb
 from tgkt_edge.io.parts import split_part
 from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
 from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
-from tgkt_edge.runtime.recorder.write_pairs import PairWriter
+from tgkt_edge.runtime.recorder.write_pairs import Decoded, PairWriter
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
@@ -77,11 +77,16 @@ def import_folder(
         matched = [pair for pair in both if pair[1] is not None]
         alone = len(both) - len(matched)
 
-    def decode(file: TimedFile, color: bool) -> Captured:
+    def decode(file: TimedFile, color: bool) -> Decoded:
+        read = _Keeping()
         if color:
-            return _captured(file, _bgr(file.path))
-        pixels = read_frame(file.path)
-        return _captured(file, pixels if mask is None else mask.applied(pixels, file.path))
+            pixels: NDArray[Any] = np.ascontiguousarray(read_rgb(file.path, read)[..., ::-1])
+        else:
+            pixels = read_frame(file.path, read)
+            if mask is not None:
+                pixels, read.data = mask.applied(pixels, file.path), b""
+        captured = Captured(pixels, file.number, file.time, str(file.path))
+        return Decoded(captured, b"" if split_part(file.path)[1] else read.data)
 
     with RecordingWriter(output, spec, options.form) as writer:
         pairs: PairWriter[TimedFile] = PairWriter(writer, aligner, decode, str(src), "a file")
@@ -93,12 +98,14 @@ def import_folder(
     return ImportSummary(output, str(folder), rgb_name, writer.written, pairs.bad, alone, "", shares)
 
 
-def _captured(file: TimedFile, pixels: NDArray[Any]) -> Captured:
-    return Captured(pixels, file.number, file.time, str(file.path))
+class _Keeping:
+    """Reads a file, and keeps what it held."""
 
+    data = b""
 
-def _bgr(path: Path) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(read_rgb(path)[..., ::-1])
+    def __call__(self, path: Path) -> bytes:
+        self.data = read_bytes(path)
+        return self.data
 
 
 def _mask(folder: Path | None, least: float | None, spec: SensorSpec) -> _Mask | None:

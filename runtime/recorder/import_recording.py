@@ -17,7 +17,7 @@ from tgkt_edge.io.bags.poses import pose_between
 from tgkt_edge.notes import note
 from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
 from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
-from tgkt_edge.runtime.recorder.write_pairs import PairWriter
+from tgkt_edge.runtime.recorder.write_pairs import Decoded, PairWriter
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
 from tgkt_edge.runtime.sources.bag import ROLES
 from tgkt_edge.runtime.sources.base import Captured
@@ -78,7 +78,7 @@ def import_recording(
         else:
             items = _with_partners(_paired(bag, stream, color, clock, max_skew_ms), counts)
         pairs: PairWriter[_Pending] = PairWriter(
-            writer, aligner, lambda pending, _: _captured(pending, src), str(src), "a message"
+            writer, aligner, lambda pending, _: _decoded(pending, src), str(src), "a message"
         )
         pairs.write(items)
     if bag.problem:
@@ -199,9 +199,10 @@ def _time(message: Message, clock: str) -> float:
     return message.received / 1e9
 
 
-def _captured(pending: _Pending, src: Path) -> Captured:
+def _decoded(pending: _Pending, src: Path) -> Decoded:
     picture = read_picture(pending.message)
-    return Captured(picture.pixels, pending.number, pending.time, f"{src}: {pending.message.topic.name}")
+    name = f"{src}: {pending.message.topic.name}"
+    return Decoded(Captured(picture.pixels, pending.number, pending.time, name), picture.file)
 
 
 def _nothing(

@@ -17,6 +17,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Decoded:
+    """A frame or an RGB image, and the PNG or JPEG that it was read from, if reading that gives its pixels."""
+
+    captured: Captured
+    file: bytes = b""
+
+
+@dataclass(frozen=True)
 class _Ready:
     """A frame and its RGB image, decoded and encoded; or why they cannot be used."""
 
@@ -40,7 +48,7 @@ class PairWriter(Generic[T]):
     """
 
     def __init__(
-        self, writer: RecordingWriter, aligner: PairAligner | None, decode: Callable[[T, bool], Captured],
+        self, writer: RecordingWriter, aligner: PairAligner | None, decode: Callable[[T, bool], Decoded],
         where: str, one: str,
     ) -> None:  # fmt: skip
         self._writer, self._aligner, self._decode = writer, aligner, decode
@@ -69,12 +77,17 @@ class PairWriter(Generic[T]):
             rgb = None if item[1] is None else self._decode(item[1], True)
             shares = None
             if rgb is not None and self._aligner is not None:
-                rgb, shares = self._aligner.align(frame, rgb)
-            assert frame.frame is not None
-            files = (
-                self._writer.encoded(frame.frame) if frame.frame.ndim == 2 else None,
-                None if rgb is None or rgb.frame is None else self._writer.encoded(rgb.frame),
-            )
-            return _Ready(frame, rgb, files, shares)
+                aligned, shares = self._aligner.align(frame.captured, rgb.captured)
+                rgb = Decoded(aligned)
+            return _Ready(
+                frame.captured, None if rgb is None else rgb.captured,
+                (self._encoded(frame, 2), None if rgb is None else self._encoded(rgb, 3)), shares,
+            )  # fmt: skip
         except DataError as error:
             return _Ready(error=error)
+
+    def _encoded(self, decoded: Decoded, axes: int) -> Any:
+        """The file to write; None: it contradicts the SensorSpec, or is written in another way."""
+        pixels = decoded.captured.frame
+        assert pixels is not None
+        return self._writer.encoded(pixels, decoded.file) if pixels.ndim == axes else None

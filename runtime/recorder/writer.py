@@ -18,38 +18,19 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.io.atomic import write_text
+from tgkt_edge.io.formats.png import SIGNATURE
 from tgkt_edge.io.recording_format import FRAMES, INDEX, PAIRS, RGB, SPEC, VIDEO
+from tgkt_edge.runtime.recorder.png_encoding import encode_png
 from tgkt_edge.runtime.sources.base import Captured, StreamFormat, opencv
 from tgkt_edge.sensor import Intrinsics, SensorSpec
 
 FORMATS = ("png", "ffv1")
 _FPS = 30  # what the video claims; the real times are in the index
-_PNG_EFFORT = 1  # zlib level: level 9 saves a tenth and takes four times as long
-# Rows as differences from the row above, of which only repetitions are packed: twice as fast as OpenCV's own choice,
-# and no larger, on depth and on RGB.
-_PNG_CHOICES = (
-    ("IMWRITE_PNG_STRATEGY", "IMWRITE_PNG_STRATEGY_RLE"),
-    ("IMWRITE_PNG_FILTER", "IMWRITE_PNG_FILTER_UP"),
-)
 # FFmpeg's muxer buffers and never reports a failed write, so a full disk must be seen before it happens.
 _RESERVE = {"png": 64 << 10, "ffv1": 8 << 20}
 
 
-def encode_png(pixels: NDArray[Any]) -> Any:
-    """A PNG file of (H, W) or (H, W, 3) blue, green, red, 8 or 16 bits; lossless.
-
-    Raises:
-        TgktEdgeError: OpenCV cannot encode it.
-    """
-    cv2 = opencv()
-    options = [cv2.IMWRITE_PNG_COMPRESSION, _PNG_EFFORT]
-    for name, value in _PNG_CHOICES:
-        if hasattr(cv2, name) and hasattr(cv2, value):  # the filter is newer than OpenCV 4.10
-            options += [getattr(cv2, name), getattr(cv2, value)]
-    done, data = cv2.imencode(".png", pixels, options)
-    if not done:
-        raise TgktEdgeError(f"{pixels.dtype} {pixels.shape}: OpenCV cannot encode it as PNG")
-    return data
+_JPEG = b"\xff\xd8\xff"
 
 
 class RecordingWriter:
@@ -106,13 +87,19 @@ class RecordingWriter:
         self.spec = dataclasses.replace(self.spec, pixel_format=found.pixels)
         self._formats = {"format": str(found), **({"rgb_format": str(rgb)} if rgb is not None else {})}
 
-    def encoded(self, pixels: NDArray[Any]) -> Any:
+    def encoded(self, pixels: NDArray[Any], file: bytes = b"") -> Any:
         """The file that :meth:`add` would write of a frame or a color picture, for it to take: in any thread.
 
         None: it is written in another way.
+
+        Args:
+            file: what they were read from, if reading it gives these pixels: kept as it is if it is a PNG or, of a
+                color picture, a JPEG. (Decoders of JPEG may differ in a bit, and a frame's counts may not.)
         """
         if self._form != "png" and pixels.ndim == 2:
             return None
+        if file.startswith(SIGNATURE) or (pixels.ndim == 3 and file.startswith(_JPEG)):
+            return file
         return encode_png(pixels) if pixels.dtype.kind == "u" else None
 
     def add(
@@ -236,8 +223,10 @@ class RecordingWriter:
         return count
 
     def _png(self, sub: str, pixels: NDArray[Any], data: Any = None) -> str:
-        """Write one PNG, complete or not at all; returns its path within the folder."""
-        return self._file(f"{sub}/{self.written:06d}.png", encode_png(pixels) if data is None else data)
+        """Write one PNG, or the JPEG that ``data`` is, complete or not at all; returns its path within the folder."""
+        data = encode_png(pixels) if data is None else data
+        suffix = "jpg" if bytes(data[: len(_JPEG)]) == _JPEG else "png"
+        return self._file(f"{sub}/{self.written:06d}.{suffix}", data)
 
     def _npy(self, sub: str, numbers: NDArray[Any]) -> str:
         """Write one array of floating-point numbers, as :meth:`_png`."""
@@ -272,7 +261,7 @@ class RecordingWriter:
     def _forget_frame(self) -> None:
         """Remove the files of a frame whose line could not be written."""
         for sub in (FRAMES, RGB):
-            for suffix in ("png", "npy"):
+            for suffix in ("png", "npy", "jpg"):
                 with contextlib.suppress(OSError):
                     (self._folder / sub / f"{self.written:06d}.{suffix}").unlink(missing_ok=True)
 

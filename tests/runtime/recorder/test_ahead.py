@@ -6,11 +6,9 @@ import threading
 import time
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 
 from tgkt_edge.runtime.recorder.ahead import in_order
-from tgkt_edge.runtime.recorder.writer import encode_png
 
 
 def test_results_come_in_order_and_only_a_few_items_are_held() -> None:
@@ -45,16 +43,3 @@ def test_what_is_raised_comes_in_its_place_and_leaves_no_thread() -> None:
             found.append(number)
     assert found == [0, 1, 2, 3, 4]
     assert not [one for one in threading.enumerate() if one.name.startswith("tgkt-edge import")]
-
-
-@pytest.mark.parametrize("shape", [(48, 64), (48, 64, 3), (1, 1), (7, 1, 3)])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_what_is_encoded_is_decoded_bit_for_bit(shape: tuple[int, ...], dtype: type) -> None:
-    import cv2
-
-    random = np.random.default_rng(0)
-    for top in (1, 3, np.iinfo(dtype).max):
-        pixels = random.integers(0, top, shape, dtype, endpoint=True)
-        found = cv2.imdecode(encode_png(pixels), cv2.IMREAD_UNCHANGED)
-        assert found is not None
-        np.testing.assert_array_equal(found.reshape(shape), pixels)

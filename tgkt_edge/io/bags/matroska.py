@@ -123,19 +123,24 @@ class Matroska(Bag):
                 f"its track {track.name} is compressed again by Matroska, which is not read; write it anew: mkvmerge "
                 f"--compression -1:none"
             )
-        pixels = _decoded(track, message.data)
+        pixels, file = _decoded(track, message.data)
         encoding = "bgr8" if pixels.ndim == 3 else "16UC1" if track.name == "DEPTH" else "mono16"
-        return Stamped(pixels, encoding, 0.0, message.received / 1e9)
+        return Stamped(pixels, encoding, 0.0, message.received / 1e9, file)
 
 
-def _decoded(track: Track, data: bytes | memoryview) -> NDArray[Any]:
-    """(H, W) uint16, or (H, W, 3) uint8 blue, green, red."""
-    width, height = track.width, track.height
+def _decoded(track: Track, data: bytes | memoryview) -> tuple[NDArray[Any], bytes]:
+    """(H, W) uint16, or (H, W, 3) uint8 blue, green, red; and the file that it came as: see :class:`Stamped`."""
     if track.codec == "MJPG":
-        picture = decode(bytes(data))
+        file = bytes(data)
+        picture = decode(file)
         if picture.pixels.ndim != 3 or picture.pixels.dtype != np.uint8:
             raise DataError(f"is damaged: its JPEG holds {picture.pixels.dtype} {picture.pixels.shape}")
-        return np.ascontiguousarray(picture.pixels[..., :3])
+        return np.ascontiguousarray(picture.pixels[..., :3]), file if picture.orientation == 1 else b""
+    return _plain(track, data), b""
+
+
+def _plain(track: Track, data: bytes | memoryview) -> NDArray[Any]:
+    width, height = track.width, track.height
     needed = {"b16g": 4, "YUY2": 4, "NV12": 3, "BGRA": 8}.get(track.codec)  # bytes of two pixels
     if needed is None:
         raise DataError(

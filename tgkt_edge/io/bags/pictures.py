@@ -50,12 +50,14 @@ _BROKEN = (
 @dataclass(frozen=True)
 class Stamped:
     """A picture: (H, W) or (H, W, 3) blue, green, red; its encoding in ROS's words; Unix seconds of its header, 0 if
-    that says none, and when it was recorded."""
+    that says none, and when it was recorded; and the PNG or JPEG that it came as, if :func:`read_frame` and
+    :func:`read_rgb` of :mod:`tgkt_edge.io.images` give these pixels of it."""
 
     pixels: NDArray[Any]
     encoding: str
     stamp: float
     received: float
+    file: bytes = b""
 
 
 def read_picture(message: Message) -> Stamped:
@@ -67,12 +69,12 @@ def read_picture(message: Message) -> Stamped:
     try:
         stamp = stamp_of(content)
         if message.topic.type == IMAGE:
-            pixels, encoding = _image(content), str(content.encoding)
+            pixels, encoding, file = _image(content), str(content.encoding), b""
         else:
-            pixels, encoding = _compressed(content, message.topic.name)
+            pixels, encoding, file = _compressed(content, message.topic.name)
     except _BROKEN as error:
         raise DataError(f"is damaged: its message is no picture ({error})") from error
-    return Stamped(pixels, encoding, stamp, message.received / 1e9)
+    return Stamped(pixels, encoding, stamp, message.received / 1e9, file)
 
 
 def time_taken(message: Message) -> float:
@@ -204,11 +206,14 @@ def _image(content: Any) -> NDArray[Any]:
     if channels == 1:
         return pixels
     pixels = pixels.reshape(height, width, channels)
-    return np.ascontiguousarray(pixels[..., 2::-1] if content.encoding.startswith("rgb") else pixels[..., :3])
+    cv2 = require("cv2", "cpu", "Reading color")
+    if content.encoding.startswith("rgb"):
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if channels == 3 else cv2.COLOR_RGBA2BGR))
+    return pixels if channels == 3 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR))
 
 
-def _compressed(content: Any, topic: str) -> tuple[NDArray[Any], str]:
-    """Pixels, and the encoding that was compressed."""
+def _compressed(content: Any, topic: str) -> tuple[NDArray[Any], str, bytes]:
+    """Pixels, the encoding that was compressed, and the file: see :class:`Stamped`."""
     words = str(content.format) + ("; compressedDepth" if topic.endswith("/compressedDepth") else "")
     data = np.asarray(content.data, np.uint8).tobytes()
     encoding = words.partition(";")[0].strip()
@@ -216,12 +221,12 @@ def _compressed(content: Any, topic: str) -> tuple[NDArray[Any], str]:
         picture = decode(data)
         pixels = turn_upright(picture.pixels, picture.orientation)
         if pixels.ndim == 3:
-            return np.ascontiguousarray(pixels[..., :3]), encoding
+            return np.ascontiguousarray(pixels[..., :3]), encoding, data
         if picture.not_counts:
             raise DataError(picture.not_counts)
         if encoding.lower() in _FILES:  # it says how it is packed, and not what
             encoding = {"uint16": "mono16", "uint8": "mono8"}.get(str(pixels.dtype), encoding)
-        return pixels, encoding
+        return pixels, encoding, data
     packing = words.partition("compressedDepth")[2].partition(";")[0].strip()
     if encoding not in ("16UC1", "32FC1") or packing not in ("", "png", "rvl") or len(data) < _HEADER.size:
         raise DataError(
@@ -232,15 +237,16 @@ def _compressed(content: Any, topic: str) -> tuple[NDArray[Any], str]:
     if packing == "rvl":
         width, height = struct.unpack_from("<II", body)
         check_size(width, height)
-        counts = decode_rvl(body[8:], width * height).reshape(height, width)
+        counts, file = decode_rvl(body[8:], width * height).reshape(height, width), b""
     else:
-        counts = decode(body).pixels
+        picture = decode(body)
+        counts, file = picture.pixels, body if picture.orientation == 1 else b""
     if counts.ndim != 2 or counts.dtype != np.uint16:
         raise DataError(f"is damaged: its compressed depth holds {counts.dtype} {counts.shape}")
     if encoding == "16UC1":
-        return counts, encoding
+        return counts, encoding, file
     # compressed_depth_image_transport: depth = A / (count - B); a count of 0 is no measurement.
     seen = counts > 0
     metres = np.full(counts.shape, np.nan, np.float32)
     metres[seen] = np.float32(a) / (counts[seen].astype(np.float32) - np.float32(b))
-    return metres, encoding
+    return metres, encoding, b""

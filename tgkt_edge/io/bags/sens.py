@@ -162,7 +162,8 @@ class Sens(Bag):
             )
         data = bytes(message.data)
         if head.color_packing:
-            pixels = decode(data).pixels
+            picture = decode(data)
+            pixels, file = picture.pixels, data if picture.orientation == 1 else b""
             if pixels.ndim != 3 or pixels.dtype != np.uint8:
                 raise DataError(f"is damaged: its color is {pixels.dtype} {pixels.shape}")
             found = np.ascontiguousarray(pixels[..., :3])
@@ -170,7 +171,8 @@ class Sens(Bag):
             if len(data) != 3 * width * height:
                 raise DataError(f"is damaged: {len(data)} bytes of color, expected {3 * width * height}")
             found = np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(height, width, 3)[..., ::-1])
-        return Stamped(found, "bgr8", 0.0, message.received / 1e9)
+            file = b""
+        return Stamped(found, "bgr8", 0.0, message.received / 1e9, file)
 
 
 def _read_head(file: IO[bytes]) -> _Head:
