@@ -12,7 +12,11 @@ from tgkt_edge.data.check.edges import Floats, edge_map, warped
 
 _SIDE, _MARGIN, _REACH = 80, 6, 2
 _BLOCK = 48
-"""Pairs that are compared with each other; of larger sets in groups of about so many."""
+"""Pairs that are compared with each other; of larger sets in groups of about so many, so that memory holds no more."""
+
+_STRETCHES, _STRETCH = 12, 30  # runs of neighbours, and pairs of each
+
+Place = tuple[float, float, float, float]
 
 STEPS = 5
 """Places in the order by which the halves are tried against each other."""
@@ -41,48 +45,75 @@ class Belonging:
         ]
 
 
-def measure_belonging(
-    rgb_images: Sequence[Floats],
-    frames: Sequence[Floats],
-    solid: Sequence[NDArray[np.bool_]] | None = None,
-    place: tuple[float, float, float, float] = (1.0, 1.0, 0.0, 0.0),
-) -> Belonging:
-    """Compare every pair's halves with each other and with those of other pairs.
+@dataclass(frozen=True)
+class Edges:
+    """Edge maps (80, 80) of a pair's halves, the RGB image's where it lies on the frame."""
+
+    moved: Floats
+    fixed: Floats
+
+
+def edges_of(rgb_image: Floats, frame: Floats, solid: NDArray[np.bool_] | None, place: Place) -> Edges:
+    """What of a pair is compared with others.
 
     Args:
-        rgb_images, frames, solid: as of :func:`tgkt_edge.data.check.alignment.measure_alignment`; at least 3.
+        rgb_image, frame, solid: as of :func:`tgkt_edge.data.check.alignment.measure_alignment`.
         place: factors across and down, and shares right and below, at which RGB images lie on frames.
     """
     across, down, right, below = place
-    side = len(rgb_images[0])
-    moved = [
-        _small(edge_map(warped(image, across, down, right * side, below * side))) for image in rgb_images
-    ]
-    fixed = [_small(edge_map(frame, None if solid is None else solid[i])) for i, frame in enumerate(frames)]
-    count = len(frames)
-    own, others, better = np.zeros(count), np.zeros(count), np.zeros(count)
-    order = np.random.default_rng(0).permutation(count)  # neighbours in time look alike
-    for block in np.array_split(order, max(1, round(count / _BLOCK))):
-        fit = _fit([moved[i] for i in block], [fixed[i] for i in block])
-        mine = np.diag(fit)
-        rest = fit[~np.eye(len(block), dtype=bool)].reshape(len(block), -1)
-        own[block], others[block] = mine, np.median(rest, axis=1)
-        better[block] = (mine[:, None] > rest).mean(1)
-    return Belonging(own, others, float(better.mean()), _step(moved, fixed, own))
+    side = len(rgb_image)
+    moved = edge_map(warped(rgb_image, across, down, right * side, below * side))
+    return Edges(_small(moved), _small(edge_map(frame, solid)))
 
 
-def _step(moved: Sequence[Floats], fixed: Sequence[Floats], own: NDArray[np.float64]) -> int:
-    """The displacement in the order at which halves fit best, if they do so clearly better than as they are."""
-    best, found = float(own.mean()), 0
+def blocks(count: int) -> list[NDArray[np.intp]]:
+    """The pairs that are compared with each other, drawn from all over the set: neighbours in time look alike."""
+    order = np.random.default_rng(0).permutation(count)
+    return np.array_split(order, max(1, round(count / _BLOCK)))
+
+
+def compare_block(
+    pairs: Sequence[Edges],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of each of (N,) pairs: correlation of its halves, the median with the others' frames, and the share of those
+    that fit less well."""
+    fit = _fit([one.moved for one in pairs], [one.fixed for one in pairs])
+    own = np.diag(fit)
+    if len(pairs) < 2:
+        return own, np.zeros_like(own), np.ones_like(own)
+    rest = fit[~np.eye(len(pairs), dtype=bool)].reshape(len(pairs), -1)
+    return own, np.median(rest, axis=1), (own[:, None] > rest).mean(1)
+
+
+def stretches(count: int) -> list[range]:
+    """Runs of neighbours by which it is measured whether one list slipped: all of few pairs, of many some."""
+    if count <= _STRETCHES * _STRETCH:
+        return [range(count)]
+    first = np.linspace(0, count - _STRETCH, _STRETCHES).astype(int)
+    return [range(int(at), int(at) + _STRETCH) for at in first]
+
+
+def measure_step(runs: Sequence[Sequence[Edges]]) -> int:
+    """The displacement in the order at which halves fit best, if they do so clearly better than as they are.
+
+    Args:
+        runs: neighbours, as :func:`stretches` has them.
+    """
+    own = [np.array([_fit([one.moved], [one.fixed])[0, 0] for one in run]) for run in runs]
+    usual = float(np.concatenate(own).mean())
+    best, found = usual, 0
     for step in range(-STEPS, STEPS + 1):
-        rows = range(max(0, -step), min(len(moved), len(moved) - step))
-        if step == 0 or len(rows) < STEPS:
+        fits, mine = [], []
+        for run, known in zip(runs, own, strict=True):
+            for row in range(max(0, -step), min(len(run), len(run) - step)):
+                fits.append(_fit([run[row].moved], [run[row + step].fixed])[0, 0])
+                mine.append(known[row])
+        if step == 0 or len(fits) < STEPS:
             continue
-        fits = np.array([_fit([moved[i]], [fixed[i + step]])[0, 0] for i in rows])
-        gain = fits - own[list(rows)]
+        gain = np.array(fits) - mine
         error = float(gain.std(ddof=1)) / len(gain) ** 0.5
-        if fits.mean() > max(best, 1.5 * float(own.mean())) and gain.mean() > 4 * error:
-            best, found = float(fits.mean()), step
+        if np.mean(fits) > max(best, 1.5 * usual) and gain.mean() > 4 * error:
+            best, found = float(np.mean(fits)), step
     return found
 
 

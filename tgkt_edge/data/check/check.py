@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,20 @@ import numpy as np
 
 from tgkt_edge.data.check import findings as on
 from tgkt_edge.data.check.alignment import MIN_PAIRS, Alignment, measure_alignment
-from tgkt_edge.data.check.belonging import measure_belonging
 from tgkt_edge.data.check.copies import nearly_equal, thumbnails
 from tgkt_edge.data.check.edges import SIDE, Floats, compressed, luminance
 from tgkt_edge.data.check.findings import Finding
-from tgkt_edge.data.check.gather import Pair, read_pairs, read_target
-from tgkt_edge.data.check.page import write_page
+from tgkt_edge.data.check.gather import PairFiles, read_target
+from tgkt_edge.data.check.page import chosen, write_page
+from tgkt_edge.data.check.survey import survey_pairs
 from tgkt_edge.data.loading import Frames, Pairs, spread
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.recording_format import INDEX, is_recording
 from tgkt_edge.notes import note
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
-LOOKED_AT, QUICKLY = 40, 16
-"""Pairs by which the alignment is measured, thoroughly and in ``adapt``: evenly spread over all."""
+QUICKLY = 16
+"""Pairs by which ``adapt`` measures the alignment: evenly spread over all."""
 
 MOST_COMPARED = 1000
 """Frames of pairs, and of the target, that ``adapt`` compares with each other."""
@@ -75,17 +74,18 @@ def check_data(
         ConfigError: ``sensor`` is none.
     """
     spec = load_sensor(sensor) if isinstance(sensor, str) else sensor
-    pairs, bad = read_pairs(paired, spec)
-    if not pairs:
+    files = PairFiles(paired, spec)
+    seen = survey_pairs(files)
+    pairs, bad, alignment = seen.pairs, seen.bad, seen.alignment
+    if not pairs or alignment is None:
         raise DataError(
             f"`paired={paired}`: none of {len(bad)} pairs can be used, the first: {bad[0].reason}"
         )
     halves, names = [pair.half for pair in pairs], [pair.name for pair in pairs]
     found = [on.on_files(len(pairs), bad), on.on_sizes(pairs)]
-    alignment = _alignment(pairs)
     found.append(on.on_alignment(alignment, pairs[0].half.size))
-    if len(pairs) >= MIN_PAIRS:
-        found.append(on.on_belonging(_belonging(pairs, alignment), pairs))
+    if seen.belonging is not None:
+        found.append(on.on_belonging(seen.belonging, pairs))
     if skews := _skews(paired):
         found.append(on.on_times(skews))
     found += [
@@ -109,7 +109,8 @@ def check_data(
             on.on_overlap(halves, target_halves, names),
         ]
     if page is not None:
-        write_page(page, f"{paired}, {len(pairs)} pairs", found, pairs, alignment)
+        shown = files.good(seen.positions[i] for i in chosen(found, [pair.name for pair in pairs]))
+        write_page(page, f"{paired}, {len(pairs)} pairs", found, shown, alignment)
     return DataReport(tuple(found), alignment)
 
 
@@ -120,9 +121,9 @@ def note_quickly(pairs: Pairs, target: Frames, paired: str) -> None:
         paired: what an error calls the pairs.
     """
     if len(pairs) >= MIN_PAIRS:
-        chosen = spread(len(pairs), QUICKLY)
-        rgb_images = [_sized(luminance(pairs.rgb[i])) for i in chosen]
-        frames = [_sized(compressed(pairs.codes[i])) for i in chosen]
+        looked_at = spread(len(pairs), QUICKLY)
+        rgb_images = [_sized(luminance(pairs.rgb[i])) for i in looked_at]
+        frames = [_sized(compressed(pairs.codes[i])) for i in looked_at]
         found = measure_alignment(rgb_images, frames, thorough=False)
         if found.off:
             note(
@@ -139,40 +140,6 @@ def note_quickly(pairs: Pairs, target: Frames, paired: str) -> None:
                 f"`paired={paired}`: {same} of {len(close)} frames are also target frames, or nearly: the verdict "
                 f"then rests on scenes of the task. Bring pairs of other scenes."
             )
-
-
-def _alignment(pairs: Sequence[Pair]) -> Alignment:
-    some = [pairs[i] for i in spread(len(pairs), LOOKED_AT)]
-    return measure_alignment(
-        [luminance(pair.rgb) for pair in some],
-        [compressed(pair.half.codes) for pair in some],
-        [pair.half.solid for pair in some],
-    )
-
-
-def _belonging(pairs: Sequence[Pair], alignment: Alignment) -> Any:
-    place = (1.0, 1.0, 0.0, 0.0)
-    if alignment.off:
-        place = (alignment.across, alignment.down, alignment.right, alignment.below)
-    return measure_belonging(
-        _Each(pairs, lambda pair: luminance(pair.rgb)),
-        _Each(pairs, lambda pair: compressed(pair.half.codes)),
-        [pair.half.solid for pair in pairs],
-        place,
-    )
-
-
-class _Each(Sequence[Floats]):
-    """Something of each pair, made when it is looked at: of all at once it would take as much memory as the pairs."""
-
-    def __init__(self, pairs: Sequence[Pair], make: Callable[[Pair], Floats]) -> None:
-        self._pairs, self._make = pairs, make
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __getitem__(self, at: Any) -> Any:
-        return self._make(self._pairs[at])
 
 
 def _sized(image: Floats) -> Floats:

@@ -1,9 +1,9 @@
-"""Everything that a check looks at, read in one pass over the files."""
+"""Everything that a check looks at, read from the files."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +35,7 @@ DARK, BRIGHT = 8, 247
 @dataclass(frozen=True)
 class Half:
     """One frame: codes (SIDE, SIDE), where they were measured, share of holes, levels, (width, height), CRC-32 and
-    thumbnail. Of target frames no codes are kept: a set may be large."""
+    thumbnail."""
 
     codes: NDArray[np.uint16]
     solid: NDArray[np.bool_]
@@ -57,6 +57,11 @@ class Pair:
     dark: float
     bright: float
 
+    @property
+    def figures(self) -> Pair:
+        """The pair without its pictures, of which a set may have too many for memory."""
+        return replace(self, half=_without_codes(self.half), rgb=_NO_CODES.astype(np.uint8))
+
 
 @dataclass(frozen=True)
 class Bad:
@@ -66,23 +71,41 @@ class Bad:
     reason: str
 
 
-def read_pairs(path: Path, spec: SensorSpec) -> tuple[list[Pair], list[Bad]]:
-    """All pairs of ``path`` (as of ``adapt --paired``) that can be read, in order, and the rest.
+class PairFiles:
+    """The pairs of ``path`` (as of ``adapt --paired``), read when they are looked at.
 
     Raises:
         DataError: there are none, or stems are unmatched or doubled.
     """
-    if path.is_file():
-        columns = read_csv_columns(path, "`paired`", ("rgb", "frame"))
-        files = list(zip(columns["rgb"], columns["frame"], strict=True))
-    else:
-        files = list(zip(*matched(path), strict=True))
 
-    def read(pair: tuple[Path, Path]) -> Pair | Bad:
+    def __init__(self, path: Path, spec: SensorSpec) -> None:
+        self._spec = spec
+        if path.is_file():
+            columns = read_csv_columns(path, "`paired`", ("rgb", "frame"))
+            self._files = list(zip(columns["rgb"], columns["frame"], strict=True))
+        else:
+            self._files = list(zip(*matched(path), strict=True))
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def read(self, positions: Iterable[int]) -> list[Pair | Bad]:
+        """Those at ``positions``, with their pictures; several threads read them."""
+        return _in_threads(self._read, [self._files[position] for position in positions])
+
+    def good(self, positions: Iterable[int]) -> list[Pair]:
+        """As :meth:`read`, of those that were read before: one that cannot be read any more raises DataError."""
+        found = self.read(positions)
+        for one in found:
+            if isinstance(one, Bad):
+                raise DataError(one.reason)
+        return [one for one in found if isinstance(one, Pair)]
+
+    def _read(self, pair: tuple[Path, Path]) -> Pair | Bad:
         rgb_file, frame_file = pair
         try:
             image = read_rgb(rgb_file)
-            half = _half(read_frame(frame_file), spec, str(frame_file))
+            half = _half(read_frame(frame_file), self._spec, str(frame_file))
             rgb = encode_rgb(image, SIDE, str(rgb_file))
         except DataError as error:
             return Bad(str(frame_file), str(error))
@@ -91,9 +114,6 @@ def read_pairs(path: Path, spec: SensorSpec) -> tuple[list[Pair], list[Bad]]:
         return Pair(
             str(frame_file), half, rgb, size, float((grey <= DARK).mean()), float((grey > BRIGHT).mean())
         )
-
-    found = _in_threads(read, files)
-    return [one for one in found if isinstance(one, Pair)], [one for one in found if isinstance(one, Bad)]
 
 
 def read_target(path: Path, spec: SensorSpec) -> tuple[list[tuple[str, Half]], list[Bad]]:
@@ -105,7 +125,7 @@ def read_target(path: Path, spec: SensorSpec) -> tuple[list[tuple[str, Half]], l
         name, frame = place
         try:
             half = _half(read_frame(frame) if isinstance(frame, Path) else frame, spec, name)
-            return name, replace(half, codes=_NO_CODES, solid=_NO_CODES.astype(np.bool_))
+            return name, _without_codes(half)
         except DataError as error:
             return Bad(name, str(error))
 
@@ -135,6 +155,10 @@ def _half(frame: RawFrame, spec: SensorSpec, name: str) -> Half:
     crc = zlib.crc32(np.ascontiguousarray(frame).data)
     holes, levels = invalid_share(frame, spec), measure_levels(frame, spec)
     return Half(codes, solid, holes, levels, size, crc, thumbnail(codes))
+
+
+def _without_codes(half: Half) -> Half:
+    return replace(half, codes=_NO_CODES, solid=_NO_CODES.astype(np.bool_))
 
 
 def _in_threads(read: Callable[[A], B], items: Sequence[A]) -> list[B]:

@@ -47,14 +47,14 @@ def write_page(
     """Write the page, one file without any other.
 
     Args:
-        what: what was looked at, for the heading.
+        what: what was looked at, for the heading. pairs: those that are shown.
     """
     rows = "".join(
         f'<tr><td class="{one.state}">{one.state}</td><th>{escape(one.question)}</th><td>{escape(one.text)}</td></tr>\n'
         for one in findings
     )
     off = alignment if alignment is not None and alignment.off else None
-    shown = "".join(_section(pairs[i], off) for i in _chosen(findings, pairs))
+    shown = "".join(_section(pair, off) for pair in pairs)
     legend = "Red: edges of the frame, over the RGB image" + (
         " as it is, and as it should lie." if off else "."
     )
@@ -64,10 +64,11 @@ def write_page(
     )
 
 
-def _chosen(findings: Sequence[Finding], pairs: Sequence[Pair]) -> list[int]:
-    place = {pair.name: i for i, pair in enumerate(pairs)}
+def chosen(findings: Sequence[Finding], names: Sequence[str]) -> list[int]:
+    """Which of the pairs that are called ``names`` a page shows: see :data:`SHOWN`."""
+    place = {name: i for i, name in enumerate(names)}
     named = [place[name] for one in findings for name in one.names if name in place]
-    return list(dict.fromkeys([*named[: SHOWN // 2], *spread(len(pairs), SHOWN)]))[:SHOWN]
+    return list(dict.fromkeys([*named[: SHOWN // 2], *spread(len(names), SHOWN)]))[:SHOWN]
 
 
 def _section(pair: Pair, off: Alignment | None) -> str:
