@@ -17,9 +17,14 @@ def one_device(uri: str, other: str) -> str:
     if scheme != kind:
         return ""
     if scheme in _BY_NUMBER:
-        return "are one device" if (first or "0") == (second or "0") else ""
+        return "are one device" if _device(first) == _device(second) else ""
     if scheme not in _BY_SERIAL or first.lower().endswith(SUFFIXES):
         return ""
     if first != second:
         return "" if first and second else "may be one device. Give each its serial number"
     return "are one device" if first else f"are both the first {scheme} camera. Give each its serial number"
+
+
+def _device(rest: str) -> str:
+    """Without what is said of it, as in ``0?register=1``."""
+    return rest.partition("?")[0] or "0"

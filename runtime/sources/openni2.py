@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.errors import SourceLostError
+from tgkt_edge.errors import SourceLostError, UsageError
 from tgkt_edge.runtime.sources import openni2_abi as abi
 from tgkt_edge.runtime.sources.base import (
     CameraSource,
@@ -41,17 +41,26 @@ class OpenNi2Source(CameraSource):
     A frame is timed by its arrival: OpenNI's own clock starts anywhere.
 
     Args:
-        device: a number in the order the library lists its devices, or a device's URI.
+        device: a number in the order the library lists its devices, or a device's URI; ``?register=1``: the camera
+            brings depth into the view of its color camera (OpenNI's registration mode).
         spec: what frames must be; a video mode of its dtype, kind, unit and size is set.
         pinned: the format of an earlier opening: its mode is set, and another one refused.
 
     Raises:
-        SourceLostError: (exit 5) no such device, or it has no such stream. The message lists what there is.
+        SourceLostError: (exit 5) no such device, or it has no such stream, or cannot register. The message lists what
+            there is.
+        UsageError: (exit 2) ``register`` is another number, or of frames other than depth.
         MissingDependency: (exit 6) OpenNI2's library is not installed.
     """
 
     def __init__(self, device: str, spec: SensorSpec, pinned: StreamFormat | None = None) -> None:
         self._name = f"openni2://{device}"
+        device, self._registered = _split_register(device)
+        if self._registered and spec.kind != "depth":
+            raise UsageError(
+                f"`camera={self._name}`: only depth is registered to color, and the SensorSpec says {spec.kind}. Leave "
+                f"'?register=1' out."
+            )
         self._device, self._stream = ctypes.c_void_p(), ctypes.c_void_p()
         self._format: tuple[int, ...] = ()
         self._gaps = SequenceGaps()
@@ -154,8 +163,25 @@ class OpenNi2Source(CameraSource):
             self._stream, abi.STREAM_VIDEO_MODE, ctypes.byref(mode), ctypes.sizeof(mode)
         )
         self._format = (mode.format, mode.height, mode.width)
+        if self._registered:
+            self._register()
         if library.oniStreamStart(self._stream):
             raise SourceLostError(f"{self._name}: the stream does not start: {self._reason()}")
+
+    def _register(self) -> None:
+        """Ask for depth in the color camera's view, which drivers take once a stream of depth is there."""
+        how = ctypes.c_int(abi.DEPTH_TO_COLOR)
+        library, setting = self._library, abi.DEVICE_IMAGE_REGISTRATION
+        if not library.oniDeviceIsImageRegistrationModeSupported(self._device, how):
+            why = "it does not offer that"
+        elif library.oniDeviceSetProperty(self._device, setting, ctypes.byref(how), ctypes.sizeof(how)):
+            why = self._reason()
+        else:
+            return
+        raise SourceLostError(
+            f"{self._name}: the camera cannot register depth to color: {why}. Leave '?register=1' out; 'data import "
+            f"--align' and 'record --align' warp color by the cameras' calibration instead."
+        )
 
     def _next(self) -> Captured:
         """The next frame. Raises SourceLostError."""
@@ -190,6 +216,14 @@ class OpenNi2Source(CameraSource):
     def _reason(self) -> str:
         text = self._library.oniGetExtendedError() or b""
         return " ".join(text.decode("utf-8", "replace").split()) or "it gives no reason"
+
+
+def _split_register(device: str) -> tuple[str, bool]:
+    """``0?register=1``: the device, and whether depth is brought into the color camera's view."""
+    name, mark, value = device.partition("?register=")
+    if mark and value not in ("0", "1"):
+        raise UsageError(f"`camera=openni2://{device}`: expected ?register=1 or ?register=0")
+    return name or "0", value == "1"
 
 
 def _format_of(mode: abi.VideoMode) -> StreamFormat:

@@ -19,6 +19,7 @@ API_VERSION = 2002  # OpenNI 2.2: major * 1000 + minor
 SENSOR_IR, SENSOR_DEPTH = 1, 3
 DEPTH_1_MM, DEPTH_100_UM, GRAY8, GRAY16 = 100, 101, 202, 203
 STREAM_VIDEO_MODE = 3
+DEVICE_IMAGE_REGISTRATION, DEPTH_TO_COLOR = 5, 1
 STATUS_TIMEOUT = 102
 
 
@@ -84,6 +85,8 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "oniDeviceOpen": (_STATUS, [ctypes.c_char_p, _OUT]),
     "oniDeviceClose": (_STATUS, [_HANDLE]),
     "oniDeviceGetSensorInfo": (ctypes.POINTER(SensorInfo), [_HANDLE, ctypes.c_int]),
+    "oniDeviceIsImageRegistrationModeSupported": (ctypes.c_int, [_HANDLE, ctypes.c_int]),
+    "oniDeviceSetProperty": (_STATUS, [_HANDLE, ctypes.c_int, ctypes.c_void_p, ctypes.c_int]),
     "oniDeviceCreateStream": (_STATUS, [_HANDLE, ctypes.c_int, _OUT]),
     "oniStreamDestroy": (None, [_HANDLE]),
     "oniStreamStart": (_STATUS, [_HANDLE]),

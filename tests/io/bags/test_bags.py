@@ -142,3 +142,16 @@ def test_streams_know_what_they_show_and_their_camera(maker: BagMaker, tmp_path:
     ):
         with pytest.raises(DataError, match=re.escape(words)):
             choose(bag, listed, asked, roles, "--topic", "a")  # type: ignore[arg-type]
+
+
+def test_topics_whose_pictures_are_not_read_are_named_with_why(tmp_path: Path) -> None:
+    maker = BagMaker("mcap")
+    sent = [("/cam/raw", 1.0, maker.image(GREY, "bayer_rggb8", 1.0)), ("/notes", 1.0, maker.text("a"))]
+    bag = open_bag(maker.write(tmp_path, sent))
+    why = (
+        r"/cam/raw has the encoding 'bayer_rggb8', which is not read; expected 16UC1, mono16, 32FC1, .*bgra8"
+    )
+    with pytest.raises(DataError, match=f"Topics of pictures: none. Not read: {why}. Others: /notes."):
+        choose(bag, streams(bag), None, ["depth"], "`topic`", "it")
+    with pytest.raises(DataError, match=why):
+        choose(bag, streams(bag), "/cam/raw", ["depth"], "`topic`", "it")

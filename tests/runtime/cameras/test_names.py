@@ -72,6 +72,7 @@ def test_a_sensor_is_of_all_cameras_or_of_the_one_it_names() -> None:
         ("d\u00f6r=0", None, "expected letters, digits"),
         (["a=0", "b=/dev/video0"], None, "`camera=a=0` and `camera=b=/dev/video0` are one device, by whatever name"),
         (["a=openni2://", "b=openni2://0"], None, "are one device"),
+        (["a=openni2://?register=1", "b=openni2://0"], None, "are one device"),
         (["a=realsense://", "b=realsense://"], None, "are both the first realsense camera"),
         (["a=realsense://", "b=realsense://123"], None, "may be one device. Give each its serial"),
         (["a=realsense://123", "b=realsense://123"], None, "are one device"),

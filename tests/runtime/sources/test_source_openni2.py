@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import subprocess
 import sys
@@ -165,3 +166,54 @@ def test_a_drivers_thread_that_outlives_its_stream_touches_no_freed_memory() -> 
         for _ in range(3)
     ]
     assert [child.wait(120) for child in children] == [0, 0, 0]
+
+
+class Registering:
+    """OpenNI2's library, whose device offers registration: what it is asked for is kept."""
+
+    def __init__(self, status: int) -> None:
+        self._real, self._status = openni2_abi.load(), status
+        self.asked: list[tuple[int, int]] = []
+        self.streams = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+    def oniDeviceCreateStream(self, *arguments: object) -> int:  # noqa: N802
+        self.streams += 1
+        return int(self._real.oniDeviceCreateStream(*arguments))
+
+    def oniDeviceIsImageRegistrationModeSupported(self, device: object, mode: ctypes.c_int) -> int:  # noqa: N802
+        return int(mode.value == 1)  # ONI_IMAGE_REGISTRATION_DEPTH_TO_COLOR
+
+    def oniDeviceSetProperty(self, device: object, number: int, value: object, size: int) -> int:  # noqa: N802
+        assert self.streams == 1  # drivers refuse it before
+        assert size == 4
+        self.asked.append((number, ctypes.cast(value, ctypes.POINTER(ctypes.c_int))[0]))  # type: ignore[arg-type]
+        return self._status
+
+
+def test_depth_is_registered_to_color_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Registering(0)
+    monkeypatch.setattr(openni2_abi, "load", lambda: library)
+    with open_source("openni2://Dummy?register=1", DEPTH) as source:
+        assert source.read() is not None
+    assert library.asked == [(5, 1)]  # ONI_DEVICE_PROPERTY_IMAGE_REGISTRATION
+    for uri in ("openni2://Dummy?register=0", "openni2://Dummy"):
+        with open_source(uri, DEPTH):
+            pass
+    assert library.asked == [(5, 1)]
+    library = Registering(1)
+    with pytest.raises(SourceLostError, match=r"cannot register depth to color: .*Leave '\?register=1' out"):
+        open_source("openni2://Dummy?register=1", DEPTH)
+
+
+def test_a_camera_that_cannot_register_depth_is_refused() -> None:
+    with pytest.raises(
+        SourceLostError, match=r"cannot register depth to color: it does not offer that\. Leave"
+    ):
+        open_source("openni2://Dummy?register=1", DEPTH)
+    with pytest.raises(UsageError, match=r"expected \?register=1 or \?register=0"):
+        open_source("openni2://Dummy?register=yes", DEPTH)
+    with pytest.raises(UsageError, match="only depth is registered to color, and the SensorSpec says nir"):
+        open_source("openni2://Dummy?register=1", PRESETS["nir"])

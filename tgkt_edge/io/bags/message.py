@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from tgkt_edge.alignment.rig import Rig
@@ -41,9 +42,12 @@ class Bag(ABC):
 
     Attributes:
         problem: after :meth:`messages` ended: why it could not be read to its end; empty: it could.
+        unread: topics of pictures of which the first is not read, and why: known after
+            :func:`tgkt_edge.io.bags.open_bag.streams`.
     """
 
     problem: str = ""
+    unread: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def topics(self) -> dict[str, Topic]:

@@ -112,6 +112,7 @@ def streams(bag: Bag) -> list[Stream]:
     pictures = {name for name, topic in topics.items() if topic.type in PICTURES or topic.read is not None}
     infos = {name for name, topic in topics.items() if topic.type == INFO}
     found: dict[str, Stream] = {}
+    unread: dict[str, str] = {}
     cameras: dict[str, CameraInfo | None] = {}
     missing = {*pictures, *infos}
     for number, message in enumerate(bag.messages([*missing])):
@@ -126,10 +127,12 @@ def streams(bag: Bag) -> list[Stream]:
                     shape = picture.pixels.shape
                     role = _role(picture.encoding, picture.pixels.ndim, name)
                     found[name] = Stream(topics[name], picture.encoding, role, (shape[1], shape[0]))
-            except DataError:
-                continue
+            except DataError as error:
+                if name in pictures:
+                    unread[name] = str(error)
         if not missing or number >= _PROBED:
             break
+    bag.unread = unread
     rig = bag.rig()
     return [
         _with_camera(stream, cameras) if rig is None else _with_rig(stream, rig) for stream in found.values()
@@ -177,6 +180,8 @@ def choose(
             if stream.topic.name == asked:
                 return stream
         topics = bag.topics()
+        if asked in bag.unread:
+            raise DataError(f"{where}: {asked} {bag.unread[asked]}. Topics of pictures: {listed}.")
         if asked in topics:
             raise DataError(
                 f"{where}: {asked} ({topics[asked].type}) holds no pictures that are read. Topics of pictures: "
@@ -192,7 +197,12 @@ def choose(
         return raw[0]
     what = " or ".join(sorted(roles))
     if not raw:
-        raise DataError(f"{where}: holds no topic of {what} pictures. Topics of pictures: {listed}.")
+        unread = "".join(f" Not read: {name} {why}." for name, why in bag.unread.items())
+        others = sorted(set(bag.topics()) - {stream.topic.name for stream in known} - set(bag.unread))
+        more = f" Others: {', '.join(others)}." if others else ""
+        raise DataError(
+            f"{where}: holds no topic of {what} pictures. Topics of pictures: {listed}.{unread}{more}"
+        )
     raise DataError(
         f"{where}: holds {len(raw)} topics of {what} pictures: {', '.join(map(str, raw))}. Name one with {argument}."
     )

@@ -28,6 +28,11 @@ class Rosbag2Sqlite(Bag):
                     "left join messages on messages.topic_id = topics.id group by topics.id"
                 ).fetchall()
         except sqlite3.Error as error:
+            if "malformed" in str(error):
+                raise DataError(
+                    f"{self._path}: is cut off or damaged ({error}). What is whole may be saved: sqlite3 "
+                    f"{self._path.name} .recover | sqlite3 saved.db3"
+                ) from error
             raise DataError(
                 f"{self._path}: is no recording of ROS 2: {error}. Expected the tables topics and messages."
             ) from error
