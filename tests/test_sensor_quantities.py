@@ -33,6 +33,9 @@ STEREO = SensorSpec(
         (PRESETS["kitti"], [256, 2560], [1.0, 10.0]),
         (PRESETS["tum"], [5000], [1.0]),
         (PRESETS["matterport"], [4000], [1.0]),
+        (PRESETS["scannet"], [1000], [1.0]),
+        (PRESETS["hypersim"], [2.5], [2.5]),
+        (PRESETS["boson"], [27315], [0.0]),
     ],
 )
 def test_numbers_decode_to_what_was_computed_by_hand(
