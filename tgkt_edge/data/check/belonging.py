@@ -14,7 +14,7 @@ _SIDE, _MARGIN, _REACH = 80, 6, 2
 _BLOCK = 48
 """Pairs that are compared with each other; of larger sets in groups of about so many, so that memory holds no more."""
 
-_STRETCHES, _STRETCH = 12, 30  # runs of neighbours, and pairs of each
+_STRETCHES, _STRETCH = 8, 25  # runs of neighbours, and pairs of each
 
 Place = tuple[float, float, float, float]
 
@@ -99,21 +99,23 @@ def measure_step(runs: Sequence[Sequence[Edges]]) -> int:
     Args:
         runs: neighbours, as :func:`stretches` has them.
     """
-    own = [np.array([_fit([one.moved], [one.fixed])[0, 0] for one in run]) for run in runs]
-    usual = float(np.concatenate(own).mean())
+    fits = [_fit([one.moved for one in run], [one.fixed for one in run]) for run in runs]
+    usual = float(np.concatenate([np.diag(fit) for fit in fits]).mean())
     best, found = usual, 0
     for step in range(-STEPS, STEPS + 1):
-        fits, mine = [], []
-        for run, known in zip(runs, own, strict=True):
-            for row in range(max(0, -step), min(len(run), len(run) - step)):
-                fits.append(_fit([run[row].moved], [run[row + step].fixed])[0, 0])
-                mine.append(known[row])
-        if step == 0 or len(fits) < STEPS:
+        moved = np.concatenate(
+            [np.diagonal(fit, step) for fit in fits if abs(step) < len(fit)] or [np.empty(0)]
+        )
+        if step == 0 or len(moved) < STEPS:
             continue
-        gain = np.array(fits) - mine
+        # Those of the same RGB images as they are: rows that have a partner ``step`` places on.
+        own = np.concatenate(
+            [np.diag(fit)[max(0, -step) : len(fit) - max(0, step)] for fit in fits if abs(step) < len(fit)]
+        )
+        gain = moved - own
         error = float(gain.std(ddof=1)) / len(gain) ** 0.5
-        if np.mean(fits) > max(best, 1.5 * usual) and gain.mean() > 4 * error:
-            best, found = float(np.mean(fits)), step
+        if moved.mean() > max(best, 1.5 * usual) and gain.mean() > 4 * error:
+            best, found = float(moved.mean()), step
     return found
 
 
