@@ -20,8 +20,8 @@ from tgkt_edge.data.timed_folders import (
     timed_files,
 )
 from tgkt_edge.errors import DataError, UsageError
-from tgkt_edge.io.images import find_images, read_bytes, read_frame, read_rgb
-from tgkt_edge.io.parts import split_part
+from tgkt_edge.io.images import find_images, read_frame, read_rgb
+from tgkt_edge.io.parts import read_bytes, split_part
 from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
 from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
 from tgkt_edge.runtime.recorder.write_pairs import Decoded, PairWriter
