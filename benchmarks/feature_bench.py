@@ -40,7 +40,7 @@ from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.methods.translation.prior import class_shares, log_softmax
 from tgkt_edge.train.methods.translation.source_features import SHARES
 from tgkt_edge.train.methods.translation.translate import Of, Translation, translate
-from tgkt_edge.train.nn.checkpoint import load_imagenet
+from tgkt_edge.train.nn.checkpoint import digest, load_imagenet
 from tgkt_edge.train.nn.device import Compute, open_compute
 from tgkt_edge.train.nn.model import Classifier, SceneClassifier, frozen
 from tgkt_edge.train.nn.predict import reestimate_batch_norm
@@ -142,9 +142,11 @@ class Bench:
             )
         return self._kept[images, kind, name]
 
-    def rows(self, images: str, kind: Kind, index: Ints) -> Rows:
-        """Features of some images."""
-        return Rows(self.whole(images, kind), index)
+    def rows(self, images: str, kind: Kind, index: Ints, network: nn.Module | None = None) -> Rows:
+        """Features of some images, by the frozen ImageNet network or another one."""
+        if network is None or network is self.backbone:
+            return Rows(self.whole(images, kind), index)
+        return Rows(self._whole(images, kind, network, digest(network.state_dict())), index)
 
     def frames_store(self, rows: Ints) -> Store:
         """Some of the task's frames, for a network that is trained or asked."""
@@ -181,7 +183,7 @@ class Bench:
 
         def features(name: str, network: nn.Module, images: Of, kind: Kind) -> Features:
             index = {"target": draw.frames, "paired RGB": draw.pairs, "paired frames": draw.paired_frames}
-            return self.rows(images, kind, index[images])
+            return self.rows(images, kind, index[images], network)
 
         cfg = (config or self.config).translation
         given = Labelled(np.searchsorted(draw.frames, draw.labelled), self.labels[draw.labelled])
@@ -195,7 +197,8 @@ class Bench:
             return found
 
         parts = (draw.source, draw.pairs, draw.paired_frames, draw.frames, draw.labelled)
-        return self.once((*parts, cfg, prior), compute)
+        model = digest(source.state_dict()) if source.backbone is not self.backbone else ""
+        return self.once((*parts, cfg, prior, model, *sorted(beside)), compute)
 
     def answers(self, network: Classifier, rows: Ints, images: str = "target") -> Reals:
         """(n, K) probabilities of a network on the frozen backbone, central view, from its features."""

@@ -203,8 +203,8 @@ def _notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
         )
     if not about["known_shares"]:
         lines.append(
-            "translate: the source model does not hold the shares of its classes; they are taken as equal. Give "
-            "`prior=CSV` if they are known."
+            "translate: the source model does not hold the shares of its classes; they are taken to lie "
+            "between what its answers on the frames show and equal ones. Give `prior=CSV` if they are known."
         )
     if about["own_backbone"] and not about["generic"]:
         lines.append(

@@ -13,11 +13,15 @@ from tgkt_edge.data.names import class_index, clean
 from tgkt_edge.data.table import Row, read_table
 from tgkt_edge.errors import ConfigError, DataError
 from tgkt_edge.train.methods.translation.estimated_prior import estimated_prior
-from tgkt_edge.train.methods.translation.prior import mixed
+from tgkt_edge.train.methods.translation.prior import log_softmax, mixed
 
 Reals = NDArray[np.float64]
 
 NAMED = ("estimated", "between", "shares", "half", "uniform")
+
+DOUBT = 0.5
+"""Of the class shares that the translation's own answers show, where the source model does not know any: the frequent
+classes are answered too often, the rare ones too seldom."""
 
 TOLERANCE = 1e-3
 """Shares in a file may miss a sum of 1 by this much, as rounded ones do."""
@@ -70,13 +74,15 @@ def priors(
 
     Args:
         name: one of NAMED, or what ``given`` was read from. shares: of the classes among the source's images; None
-            where the source model does not know them: uniform then.
+            where the source model does not know them: :func:`answered_shares` then, or uniform without ``opinions``.
         opinions: logits of the translations; of two, "estimated" is what they agree best towards as far as that is to
             be trusted, else "between".
     """
     if given is not None:
         return [(1.0, given)]
-    known = shares if shares is not None else np.full(classes, 1 / classes)
+    known = shares
+    if known is None:
+        known = answered_shares(opinions[0]) if len(opinions) else np.full(classes, 1 / classes)
     found, trust = [], 0.0
     if name == "estimated":
         if len(opinions) == 2:
@@ -87,6 +93,12 @@ def priors(
     by_name = {"shares": (0.0,), "half": (0.5,), "uniform": (1.0,), "between": (0.0, 0.5)}
     found += [((1 - trust) / len(by_name[name]), mixed(known, uniform)) for uniform in by_name[name]]
     return [(weight, prior) for weight, prior in found if weight > 0]
+
+
+def answered_shares(logits: Reals) -> Reals:
+    """(K,) mean of the answers (N, K) before they are balanced, DOUBT of its weight spread over all classes alike."""
+    result: Reals = mixed(np.exp(log_softmax(logits)).mean(0), DOUBT)
+    return result
 
 
 def _share(row: Row, file: str) -> float:

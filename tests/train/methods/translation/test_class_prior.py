@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import ConfigError
-from tgkt_edge.train.methods.translation.class_prior import NAMED, priors, read_prior
+from tgkt_edge.train.methods.translation.class_prior import NAMED, answered_shares, priors, read_prior
 from tgkt_edge.train.methods.translation.estimated_prior import FRAMES, TRUSTED, Estimate, estimated_prior
+from tgkt_edge.train.methods.translation.prior import balance
 
 Reals = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -150,8 +151,38 @@ def test_frames_beyond_a_number_are_not_needed(rng: np.random.Generator) -> None
     )
 
 
-def test_classes_of_unknown_shares_count_alike() -> None:
+def test_classes_of_unknown_shares_count_alike_where_nothing_was_answered() -> None:
     assert priors("shares", None, None, 4)[0][1].tolist() == [0.25] * 4
+
+
+def test_unknown_shares_lie_between_the_mean_answer_and_equal_ones() -> None:
+    """Three of four frames are answered alike for certain: 0.75, 0.25, 0 and 1 / 3 each, half and half."""
+    logits = 50 * np.eye(3)[[0, 0, 0, 1]]
+    np.testing.assert_allclose(answered_shares(logits), [13 / 24, 7 / 24, 1 / 6])
+    ((weight, prior),) = priors("shares", None, None, 3, [logits])
+    assert weight == 1
+    np.testing.assert_allclose(prior, answered_shares(logits))
+    between = priors("estimated", None, None, 3, [logits])  # one opinion alone: between shares and half
+    expected = [answered_shares(logits), (answered_shares(logits) + 1 / 3) / 2]
+    np.testing.assert_allclose([prior for _, prior in between], expected)
+
+
+def test_shares_that_are_known_or_given_are_not_taken_from_answers() -> None:
+    logits, known = 50 * np.eye(3)[[0, 0, 0, 1]], np.array([0.2, 0.3, 0.5])
+    for shares, given in ((known, None), (None, known)):
+        np.testing.assert_array_equal(priors("shares", shares, given, 3, [logits])[0][1], known)
+    np.testing.assert_allclose(priors("uniform", None, None, 3, [logits])[0][1], np.full(3, 1 / 3))
+
+
+def test_unequal_classes_of_a_source_without_shares_are_found_more_often(rng: np.random.Generator) -> None:
+    """Nine tenths of the frames are of one class, the answers noisy: equal shares would take many of them away."""
+    labels = np.repeat([0, 1, 2], (270, 15, 15))
+    logits = 2 * np.eye(3)[labels] + rng.normal(size=(300, 3))
+
+    def classified(prior: np.ndarray) -> float:
+        return float((balance(logits, prior)[0].argmax(1) == labels).mean())
+
+    assert classified(answered_shares(logits)) > classified(np.full(3, 1 / 3)) + 0.1
 
 
 @pytest.mark.parametrize(

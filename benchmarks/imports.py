@@ -1,0 +1,143 @@
+"""A classifier that another program trained, imported: accuracy after ``translate``.
+
+    python benchmarks/imports.py nyuv2-5 epfl-6 --seeds 0 1 2 --size 112 --weights FILE -o WORK [--out results.md]
+
+For each data set and seed a ResNet-50 with an ``fc`` is trained by the recipe of docs/your-model.md on nine tenths of
+the RGB images, imported, and adapted on nine tenths of the pairs as ``adapt --method translate`` does. What the
+built-in source reaches on the same draws is line (a) of ``tables.py --protocols``. Models and features that WORK holds
+(WORK/models/NAME-SEED.pth with a CSV class,images beside it) are used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import prepare
+from feature_bench import Bench, scores
+from numpy.typing import NDArray
+from outside_model import train_outside
+from protocols import variants
+
+from tgkt_edge.config import build_config
+from tgkt_edge.data.discovery import read_csv_columns
+from tgkt_edge.io.atomic import write_json, write_text
+from tgkt_edge.train.logger import RunLog
+from tgkt_edge.train.methods.translation.features import Kind
+from tgkt_edge.train.methods.translation.source_features import SHARES
+from tgkt_edge.train.nn.imported import ImportedClassifier
+from tgkt_edge.train.nn.model import frozen
+from tgkt_edge.train.nn.predict import predict_target
+from tgkt_edge.train.source_import.import_source import read_source
+from tgkt_edge.train.source_import.options import ImportOptions
+from tgkt_edge.train.source_import.scale import fit_scale
+
+Reals = NDArray[np.float64]
+
+EPOCHS = {"nyuv2-5": 4, "epfl-6": 10}
+"""Of the recipe: some ninety and fifty steps."""
+
+ROWS = (
+    "the import as it is, on the frames",
+    "imported with a list of names alone",
+    "imported with a CSV that has `images`",
+)
+
+
+def rows_of(
+    bench: Bench, data_files: list[Path], args: argparse.Namespace, name: str, seed: int
+) -> Iterator[Reals]:
+    """(N, K) probabilities of the task's frames, for each of ROWS."""
+    draw = next(line.draw(seed) for line in variants(prepare(name, args.out_dir / "csv"), bench, "a"))
+    file = args.out_dir / "models" / f"{name}-{seed}.pth"
+    labels = bench.source_labels[draw.source]
+    train_outside(
+        [data_files[i] for i in draw.source], labels, bench.classes, Path(args.weights), args.size, EPOCHS[name],
+        seed, file,
+    )  # fmt: skip
+    if args.models_only:
+        return
+    given = read_source(file, ImportOptions(file.with_suffix(".csv"), size=args.size))
+    model = frozen(bench.compute.place(given.model))
+    assert isinstance(model, ImportedClassifier)
+    raw = bench.rows("paired RGB", Kind((), False, "plain", bench.views), draw.pairs, model.backbone)
+    fit_scale(model, given.header, raw, "RGB of pairs")
+    store = bench.frames_store(draw.frames)
+    logits = predict_target(model, store, args.size, bench.config.batch, bench.compute)[1]
+    yield logits.softmax(1).double().cpu().numpy()
+    shares = {SHARES: given.header.beside[SHARES]}
+    for beside in ({}, shares):
+        yield bench.answers(bench.translate(model, beside, draw).network, draw.scored)
+
+
+def page(found: dict[str, dict[str, list[tuple[float, float]]]]) -> str:
+    """Markdown: a line a row, a column a data set; mean and spread over seeds, in percent."""
+    lines = [f"| | {' | '.join(found)} |", "|---" * (1 + len(found)) + "|"]
+    for row in ROWS:
+        cells = []
+        for by_row in found.values():
+            values = 100 * np.array(by_row[row])
+            spread = values.std(0, ddof=1) if len(values) > 1 else None
+            cells.append(
+                " / ".join(
+                    f"{mean:.1f}" + ("" if spread is None else f"±{spread[i]:.1f}")
+                    for i, mean in enumerate(values.mean(0))
+                )
+            )
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Parse, train, adapt, write."""
+    args = _parse()
+    torch.set_num_threads(args.threads)
+    config = build_config(None, args.set, {"image_size": args.size, "weights": args.weights})
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for name in args.data:
+        data = prepare(name, args.out_dir / "csv")
+        bench = Bench(data, config, args.out_dir / "features", RunLog(None))
+        files = read_csv_columns(data.source, "--data", ("image",))["image"]
+        by_row = found.setdefault(name, {row: [] for row in ROWS})
+        for seed in args.seeds:
+            for row, probabilities in zip(ROWS, rows_of(bench, files, args, name, seed), strict=False):
+                accuracy, balanced = scores(probabilities, bench.labels)
+                by_row[row].append((accuracy, balanced))
+                print(
+                    f"{name}, seed {seed}, {row}: {accuracy:.1%} / {balanced:.1%}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    if args.models_only:
+        return
+    text = page(found)
+    out = args.out or args.out_dir / "imports.md"
+    write_text(out, text)
+    write_json(out.with_suffix(".json"), found)
+    print(text)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", nargs="+", choices=tuple(EPOCHS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--weights", required=True, help="of ImageNet: a safetensors file")
+    parser.add_argument("--set", action="append", default=[], help="as for adapt")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--models-only", action="store_true", help="train the models and end")
+    parser.add_argument("-o", dest="out_dir", type=Path, required=True, metavar="WORK")
+    parser.add_argument(
+        "--out", type=Path, help="Markdown file; JSON goes beside it. Default: WORK/imports.md"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
