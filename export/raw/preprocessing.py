@@ -100,7 +100,12 @@ def preprocessing_graph(spec: SensorSpec, size: int, given: RawInput, opset: int
 
 
 def _integers(nodes: Nodes, spec: SensorSpec) -> tuple[str, str]:
-    """Places (1, H, W) float32, and 1 or 0 for what is a measurement or none; or no name where every count is one."""
+    """Nodes that decode whole counts.
+
+    Returns:
+        Names of two tensors: values (1, H, W) float32, and a mask of 1 where a count is a measurement and 0 elsewhere; the
+        second name is empty where every count is one.
+    """
     values, valid = unit_table(spec)
     table = nodes.constant(np.where(valid, values, np.float32(-1)))
     found = nodes.add("Gather", table, nodes.add("Cast", COUNTS, to=TensorProto.INT32), axis=0)

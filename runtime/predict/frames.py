@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ Job = Callable[[], Captured]
 """Gives one frame. Jobs of files may be run in any thread and order; those of a video were decoded already."""
 
 
+_EXPECTED = "recorded frames: a folder, a glob, an image, a video, what 'tgkt-edge record' wrote, or a CSV with a column frame"
+
+
 class RecordedFrames:
     """Recorded frames in order; a context manager that closes what it opened.
 
@@ -35,13 +39,16 @@ class RecordedFrames:
     def __init__(self, source: str, spec: SensorSpec) -> None:
         if not is_files(source):
             raise UsageError(
-                f"`source={redacted(source)}`: expected recorded frames: a folder, a glob, an image, a video, what "
-                f"'tgkt-edge record' wrote, or a CSV with a column frame. For a camera: tgkt-edge run"
+                f"{redacted(source)} is a camera; expected {_EXPECTED}. For a camera: tgkt-edge run"
             )
+        if not (glob.has_magic(source) or os.path.lexists(source)):
+            raise SourceLostError(f"{redacted(source)} does not exist. Expected {_EXPECTED}.")
         self._source = _open(source, spec)
         if self._source.live:
             self._source.close()
-            raise UsageError(f"`source={redacted(source)}`: a camera; for cameras: tgkt-edge run")
+            raise UsageError(
+                f"{redacted(source)} is a camera; expected {_EXPECTED}. For a camera: tgkt-edge run"
+            )
         files = self._source.files
         self._files = [Path(source)] if files is None else files
         self.count = None if files is None else len(files)

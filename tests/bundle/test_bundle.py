@@ -120,9 +120,9 @@ def test_a_file_that_came_in_later_is_not_trusted(bundle: Bundle) -> None:
 
 
 def test_what_is_no_bundle_is_named(bundle: Bundle, tmp_path: Path) -> None:
-    assert "absent does not exist: expected a bundle folder" in refused(tmp_path / "absent")
+    assert "absent does not exist. Expected a bundle folder" in refused(tmp_path / "absent")
     assert f"{tmp_path} is a folder, and neither a bundle (manifest.json) nor a run" in refused(tmp_path)
-    assert "expected a bundle folder" in refused(bundle.path / "model.onnx")
+    assert "Expected a bundle folder" in refused(bundle.path / "model.onnx")
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b'{"schema": 1', b"[1]", b"null", b"\xff\xfe\x00"])

@@ -58,6 +58,7 @@ OURS = {
         (zipped("a/data.pkl")[:-30], "other", "zip archive (perhaps of torch.save) that is cut off"),
         (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "torch", "a Python pickle"),
         (b"\x80\x04\x95\x10\x00", "torch", "a Python pickle"),
+        (b"\x80", "unknown", "no model file that is known here"),
         (zipped("arr_0.npy"), "other", "a NumPy archive"),
         (zipped("config.json", "model.weights.h5"), "other", "a Keras model"),
         (b"\x89HDF\r\n\x1a\n", "other", "an HDF5 file"),

@@ -71,7 +71,7 @@ def test_importing_it_loads_nothing_and_a_model_needs_no_training_library(depth_
 
 
 def test_what_cannot_be_loaded_says_so_as_the_command_does(depth_bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(IncompatibleError, match="expected a bundle folder"):
+    with pytest.raises(IncompatibleError, match="Expected a bundle folder"):
         tgkt_edge.load(tmp_path)
     with pytest.raises(UsageError, match="`engine=warp`: unknown"):
         tgkt_edge.load(depth_bundle.path, engine="warp")

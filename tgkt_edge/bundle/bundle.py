@@ -103,7 +103,7 @@ class Bundle:
                 found = file_kind(path)
                 what = "does not exist" if found.name == "missing" else str(found).rstrip(".")
                 raise BundleError(
-                    f"{redacted(str(path))} {what}: expected a bundle folder with {MANIFEST}, as 'tgkt-edge export RUN "
+                    f"{redacted(str(path))} {what}. Expected a bundle folder with {MANIFEST}, as 'tgkt-edge export RUN "
                     "-o BUNDLE' writes"
                 )
             data = manifest.read_bytes()

@@ -65,7 +65,7 @@ def file_kind(path: Path) -> FileKind:
         return FileKind("empty", "an empty file (0 bytes)")
     if start.startswith(b"PK\x03\x04"):
         return _zip(path)
-    if start[:1] == b"\x80" and start[1] in (2, 3, 4, 5):
+    if start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return FileKind("torch", "a Python pickle, as old versions of torch.save write it", convert(path))
     if is_plan(start):
         return FileKind(

@@ -53,15 +53,15 @@ class Builder:
         return bool(self.rng.random() < p)
 
     def pick(self, *names: str) -> str:
-        """One of the names."""
+        """One of the names, drawn at random."""
         return names[int(self.rng.integers(len(names)))]
 
     def pick_float(self, *values: float) -> float:
-        """One of the values."""
+        """One of the values, drawn at random."""
         return values[int(self.rng.integers(len(values)))]
 
     def pick_piece(self, *pieces: Callable[[Builder], None]) -> None:
-        """Build one of the pieces at the local origin."""
+        """Build one of the pieces, drawn at random, at the local origin."""
         pieces[int(self.rng.integers(len(pieces)))](self)
 
     def paint(self, *names: str) -> int:

@@ -174,6 +174,7 @@ def test_what_is_refused(tmp_path: Path, depth_bundle: Bundle, monkeypatch: pyte
     assert "expected at least 1" in refused(batch=0)
     assert "For a camera: tgkt-edge run" in refused("/dev/video0")
     assert "does not exist" in refused(tmp_path / "none.csv")
+    assert "does not exist. Expected recorded frames: a folder," in refused(tmp_path / "none")
     assert "lists the frames" in refused(listed, out="list.csv", overwrite=True)
     assert listed.read_text().startswith("frame\n")
     eight = save_frames(tmp_path / "eight", make_frames(2, "uint8"))
