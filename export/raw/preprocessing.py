@@ -103,8 +103,8 @@ def _integers(nodes: Nodes, spec: SensorSpec) -> tuple[str, str]:
     """Nodes that decode whole counts.
 
     Returns:
-        Names of two tensors: values (1, H, W) float32, and a mask of 1 where a count is a measurement and 0 elsewhere; the
-        second name is empty where every count is one.
+        Names of two tensors: values (1, H, W) float32, and a mask of 1 where a count is a measurement and 0 elsewhere.
+        The second name is empty where every count is a measurement.
     """
     values, valid = unit_table(spec)
     table = nodes.constant(np.where(valid, values, np.float32(-1)))

@@ -10,7 +10,7 @@ _BY_SERIAL = ("realsense", "depthai", "orbbec")
 
 
 def one_device(uri: str, other: str) -> str:
-    """The reason why two URIs cannot both be opened: they name, or may name, the same device. Empty if there is none."""
+    """Why two URIs cannot both be opened: they name, or may name, the same device. Empty if they can."""
     if same_device(uri, other):
         return "are one device, by whatever name"
     (scheme, first), (kind, second) = split_scheme(uri), split_scheme(other)

@@ -21,7 +21,7 @@ Job = Callable[[], Captured]
 """Gives one frame. Jobs of files may be run in any thread and order; those of a video were decoded already."""
 
 
-_EXPECTED = "recorded frames: a folder, a glob, an image, a video, what 'tgkt-edge record' wrote, or a CSV with a column frame"
+_EXPECTED = "recorded frames: a folder, a glob, an image, a video, a recording, or a CSV with a column frame"
 
 
 class RecordedFrames:
