@@ -155,3 +155,11 @@ def test_a_label_that_may_be_a_missing_value_is_noted(
 ) -> None:
     assert word in load_images(labels(tmp_path, "1.png,hall", f"2.png,{word}"), 36).classes
     assert f"'{word}' (line 3, 1 images) is read as the name of a class" in caplog.text
+
+
+def test_a_labelled_link_to_nothing_is_named_and_may_be_left_out(tmp_path: Path) -> None:
+    for number, folder in enumerate(["hall", "yard"]):
+        write_rgb(tmp_path / folder / "1.png", 100 + number)
+    (tmp_path / "yard" / "2.png").symlink_to("/nowhere/2.png")
+    assert "2.png: cannot be read: it is a link to /nowhere/2.png" in refused(tmp_path)
+    assert len(load_images(tmp_path, 36, skip_bad=True)) == 2

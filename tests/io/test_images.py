@@ -154,7 +154,6 @@ def test_links_are_followed_but_never_round_in_a_circle(tmp_path: Path) -> None:
     (tmp_path / "data" / "kitchen").symlink_to("../elsewhere", target_is_directory=True)
     (tmp_path / "data" / "office" / "again").symlink_to("..", target_is_directory=True)
     (tmp_path / "data" / "office" / "4.png").symlink_to("3.png")
-    (tmp_path / "data" / "gone.png").symlink_to("nowhere.png")
     names = [path.relative_to(tmp_path / "data").as_posix() for path in find_images(tmp_path / "data")]
     assert names == ["kitchen/1.png", "kitchen/deep/2.png", "office/3.png", "office/4.png"]
 
@@ -180,3 +179,16 @@ def test_without_links_the_order_is_that_of_the_whole_paths(tmp_path: Path) -> N
         path.touch()
     everything = (path for path in tmp_path.rglob("*") if path.is_file())
     assert find_images(tmp_path) == sorted(everything, key=natural_key)
+
+
+def test_a_link_to_a_file_that_is_not_there_is_an_image_that_cannot_be_read(tmp_path: Path) -> None:
+    """As git-annex leaves them where nothing was fetched, and disks that are not mounted: none goes missing silently."""
+    (tmp_path / "1.png").symlink_to(tmp_path / "annex" / "x.png")
+    (tmp_path / "2.png").symlink_to(tmp_path / "2.png")
+    assert [path.name for path in find_images(tmp_path)] == ["1.png", "2.png"]
+    with pytest.raises(
+        DataError, match=r"1\.png: cannot be read: it is a link to .*x\.png, which is not there"
+    ):
+        read_frame(tmp_path / "1.png")
+    with pytest.raises(DataError, match=r"2\.png: cannot be read: Too many levels of symbolic links"):
+        read_frame(tmp_path / "2.png")

@@ -37,7 +37,10 @@ def refuse_contradictions(
     wrong = []
     for number, file in enumerate(files):
         plain = split_part(file)[0]
-        about = plain.stat()
+        try:
+            about = plain.stat()
+        except OSError:  # its reader reports it
+            continue
         key = (about.st_dev, about.st_ino, file.name[len(plain.name) :])
         before = first.setdefault(key, number)
         if before == number and file == plain:

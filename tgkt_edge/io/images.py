@@ -59,7 +59,7 @@ def find_images(folder: Path) -> list[Path]:
     """All image files below ``folder``, in natural order. ``folder`` may say what its files hold: ``DIR?array=depth``,
     ``DIR?shape=480x640&packing=uint16`` (:mod:`tgkt_edge.io.parts`). Links are followed, except those to folders that
     are read anyway. Hidden and system files and folders (:mod:`tgkt_edge.io.system_names`) never count; how many images
-    lie there is noted once.
+    lie there is noted once. A link to a file that is not there counts: whoever reads it reports it.
 
     Raises:
         OSError: a folder cannot be listed; with its name.
@@ -68,7 +68,9 @@ def find_images(folder: Path) -> list[Path]:
     meant = suffixes_of(query)
     skipped: Counter[str] = Counter()
     found = (
-        path for path in _files(folder, skipped) if path.suffix.lower() in SUFFIXES | meant and path.is_file()
+        path
+        for path in _files(folder, skipped)
+        if path.suffix.lower() in SUFFIXES | meant and (path.is_file() or _is_dead_link(path))
     )
     images = sorted(found, key=natural_key)
     images = [
@@ -120,6 +122,12 @@ def _files(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
 def _images_below(folder: Path) -> int:
     """How many images a skipped folder holds, as far as it may be listed; links are not followed."""
     return sum(Path(name).suffix.lower() in SUFFIXES for _, _, files in os.walk(folder) for name in files)
+
+
+def _is_dead_link(path: Path) -> bool:
+    """Whether it is a link to nothing, as git-annex and unmounted disks leave them: an image that cannot be read, which
+    must not go missing without a word."""
+    return path.is_symlink() and not path.exists()
 
 
 def _leads_back(path: Path, root: Path) -> bool:
@@ -208,6 +216,9 @@ def _decode(path: Path, read: Reader) -> Picture:
                     opened.seek(0)
                     return decode_npy(opened, **part)
         data = read(file)
+    except FileNotFoundError as error:
+        link = f": it is a link to {os.readlink(file)}, which is not there" if file.is_symlink() else ""
+        raise DataError(f"{path}: cannot be read{link or f': {error.strerror}'}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except DataError as error:
