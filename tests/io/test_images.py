@@ -182,7 +182,7 @@ def test_without_links_the_order_is_that_of_the_whole_paths(tmp_path: Path) -> N
 
 
 def test_a_link_to_a_file_that_is_not_there_is_an_image_that_cannot_be_read(tmp_path: Path) -> None:
-    """As git-annex leaves them where nothing was fetched, and disks that are not mounted: none goes missing silently."""
+    """As git-annex leaves them where nothing was fetched, and disks that are not mounted."""
     (tmp_path / "1.png").symlink_to(tmp_path / "annex" / "x.png")
     (tmp_path / "2.png").symlink_to(tmp_path / "2.png")
     assert [path.name for path in find_images(tmp_path)] == ["1.png", "2.png"]
