@@ -10,12 +10,15 @@ no logging. Stage and bare loop alternate within one process; printed is the med
 - tgkt: F_t on TI and TR frames forward and backward; T and F_s on TR, F_s on TI RGB forward; once an epoch F_t on every
   target frame forward, for the pseudo-labels; and once a stage F_t, and twice T and F_s, on every target frame forward,
   for the batch-norm statistics and the teacher's classes. (A stage of 15 epochs does the last part once, too.)
+- student (the default method's tgkt): F_t on every target frame forward and backward; once an epoch, and twice a stage,
+  a network on every target frame forward.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 import json
 import platform
 import statistics
@@ -32,6 +35,7 @@ from tgkt_edge.preprocess import resize_side
 from tgkt_edge.train.batches import Store
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.source import train_source
+from tgkt_edge.train.methods.student import train_student
 from tgkt_edge.train.methods.tgkt import train_tgkt
 from tgkt_edge.train.methods.tgmb import train_tgmb
 from tgkt_edge.train.nn.device import open_compute
@@ -54,17 +58,19 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument(
-        "--compile", action="store_true", help="the bare loop of source by torch.compile, alone"
+        "--compile",
+        action="store_true",
+        help="instead: the bare loop of source by torch.compile (first column) against itself",
     )
     parser.add_argument("--json", type=Path, help="file for the figures, written after each stage")
     args = parser.parse_args()
     flags = {"image_size": args.size, "batch": args.batch, "device": args.device, "precision": args.precision}
     config = build_config(
         None,
-        ["weights=none", *(f"{name}.epochs={args.epochs}" for name in ("source", "tgmb", "tgkt"))],
+        ["weights=none", *(f"{name}.epochs={args.epochs}" for name in ("source", "tgmb", "tgkt", "student"))],
         flags,
     )
-    compute = open_compute(config)
+    compute = dataclasses.replace(open_compute(config), compiles=args.compile)
     rng = np.random.default_rng(0)
     n, side = args.batch * args.steps, resize_side(args.size)
     codes = rng.integers(0, 65536, (n, side, side)).astype(np.uint16)
@@ -84,9 +90,7 @@ def main() -> None:
     x = normalise(torch.rand(args.batch, 3, args.size, args.size, device=compute.device))
     both = torch.cat([x, x]).contiguous(memory_format=torch.channels_last)
 
-    network = torch.compile(learner) if args.compile else learner
-
-    def bare_source() -> None:
+    def bare_source(network: torch.nn.Module = learner) -> None:
         for _ in range(args.epochs * args.steps):
             with compute.autocast():
                 loss = network(x).float().sum()
@@ -120,12 +124,37 @@ def main() -> None:
                 learner(x)
             learner.train()
 
-    stages: dict[str, tuple[Callable[[], object], Callable[[], None]]] = {
+    def bare_student() -> None:
+        for _ in range(args.epochs):
+            learner.eval()
+            with torch.no_grad(), compute.autocast():
+                for _ in range(args.steps):
+                    learner(x)
+            learner.train()
+            if config.student.norms == "frozen":
+                for module in learner.modules():
+                    if isinstance(module, torch.nn.BatchNorm2d):
+                        module.eval()
+            for _ in range(args.steps):
+                with compute.autocast():
+                    loss = learner(x).float().sum()
+                loss.backward()
+        with torch.no_grad(), compute.autocast():
+            for _ in range(2 * args.steps):
+                source(x)
+
+    soft = rng.dirichlet(np.ones(CLASSES), n)
+    shares = np.full(CLASSES, 1 / CLASSES)
+    stages: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         "source": (lambda: train_source(images, config, compute, log, state), bare_source),
         "tgmb": (lambda: train_tgmb(source, frames, photos, paired, config, compute, log, state), bare_tgmb),
         "tgkt": (
             lambda: train_tgkt(source, translator, frames, photos, paired, config, compute, log, state),
             bare_tgkt,
+        ),
+        "student": (
+            lambda: train_student(source, frames, soft, soft, shares, config, compute, log, state),
+            bare_student,
         ),
     }
     print(
@@ -136,7 +165,8 @@ def main() -> None:
         f"batch {args.batch}, {args.rounds} rounds of {args.epochs} epochs of {n} images"
     )
     if args.compile:
-        stages = {"source": (bare_source, bare_source)}
+        compute.learner(compiled := copy.deepcopy(learner))
+        stages = {"source": (lambda: bare_source(compiled), bare_source)}
     figures: dict[str, dict[str, float | None]] = {}
     print(f"{'stage':<8}{'stage img/s':>14}{'bare img/s':>14}{'ratio':>8}")
     for name, (stage, bare) in stages.items():

@@ -15,6 +15,7 @@ from tgkt_edge.config import AdaptConfig
 from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.train.nn.compiling import compile_in_place
 from tgkt_edge.train.nn.micro_batches import slow_norms
+from tgkt_edge.train.nn.out_of_memory import is_out_of_memory
 from tgkt_edge.train.nn.ranks import ALONE, Ranks, local_device
 from tgkt_edge.train.nn.shared_norm import share_norms
 
@@ -109,13 +110,20 @@ def open_compute(config: AdaptConfig) -> Compute:
 
 @contextlib.contextmanager
 def oom_as_error(device: torch.device) -> Iterator[None]:
-    """Turn torch's OutOfMemoryError, which a GPU raises, into TgktEdgeError with what helps."""
+    """Turn what torch and numpy raise where memory is too small, of a GPU or of the machine, into TgktEdgeError with
+    what helps."""
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:  # a GPU's OutOfMemoryError is a RuntimeError
+        if not is_out_of_memory(error):
+            raise
+        other = ", or give `device=cpu`" if device.type == "cuda" else ""
+        text = (
+            str(error).strip().rpartition("DefaultCPUAllocator: ")[2]
+        )  # what is before it speaks of torch's files
         raise TgktEdgeError(
-            f"`device={device}`: its memory is too small: {str(error).partition('. ')[0]}. Give adapt "
-            f"`accumulate=4`, a smaller `batch` or `image_size`, end what else runs there, or give `device=cpu`."
+            f"`device={device}`: its memory is too small: {text.partition('. ')[0][:300]}. Give adapt "
+            f"`accumulate=4`, a smaller `batch` or `image_size`, end what else runs there{other}."
         ) from error
 
 

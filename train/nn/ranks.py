@@ -22,6 +22,7 @@ from torch import Tensor
 
 from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.notes import LOGGER
+from tgkt_edge.train.nn.out_of_memory import is_out_of_memory
 
 WAIT = datetime.timedelta(days=1)
 """A rank may wait for another that writes the report or reads millions of frames; one that ended is noticed at once."""
@@ -214,9 +215,9 @@ def ended_as_error() -> Iterator[None]:
     """Say what it means that a collective failed."""
     try:
         yield
-    except torch.cuda.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         raise TgktEdgeError(
             f"another rank ended, or cannot be reached: {str(error).strip().partition(chr(10))[0][:200]}. Its own "
             f"message says why; `resume=True` goes on after the last epoch that was saved."

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +14,7 @@ from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train import adapt as job
-from tgkt_edge.train.nn.device import open_compute
+from tgkt_edge.train.nn.device import oom_as_error, open_compute
 from tgkt_edge.train.report import model_outputs as answers
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
@@ -27,6 +29,24 @@ def test_float32_is_not_shortened_by_tensor_cores(tiny: Tiny) -> None:
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize(
+    "allocate", [lambda: torch.empty(1 << 45), lambda: np.empty(1 << 45)], ids=["torch", "numpy"]
+)
+def test_a_machine_without_memory_is_told_what_helps(allocate: Callable[[], object]) -> None:
+    """What really is raised when 128 TiB are asked for."""
+    cpu = torch.device("cpu")
+    with (
+        pytest.raises(
+            TgktEdgeError, match=r"`device=cpu`: its memory is too small: .*llocate .*`accumulate=4`"
+        ) as at,
+        oom_as_error(cpu),
+    ):
+        allocate()
+    assert "give `device=cpu`" not in str(at.value)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), oom_as_error(cpu):
+        torch.ones(2, 3) @ torch.ones(2, 3)
 
 
 def too_large(*_: object, **__: object) -> object:
