@@ -21,6 +21,8 @@ from tgkt_edge.data.check.edges import compressed, luminance
 from tgkt_edge.data.check.gather import Bad, Pair, PairFiles
 from tgkt_edge.data.loading import spread
 
+_AT_ONCE = 16
+
 LOOKED_AT = 40
 """Pairs by which the alignment is measured: evenly spread over all."""
 
@@ -68,7 +70,7 @@ def survey_pairs(files: PairFiles) -> Survey:
     belonging = None
     if len(positions) >= MIN_PAIRS:
         runs = [[positions[i] for i in run] for run in stretches(len(positions))]
-        step = measure_step([[_edges(one, place) for one in files.good(run)] for run in runs])
+        step = measure_step([_edges_of_run(files, run, place) for run in runs])
         belonging = Belonging(own[positions], others[positions], float(better[positions].mean()), step)
     pairs = [figures[position] for position in positions]
     return Survey(pairs, positions, [bad[position] for position in sorted(bad)], alignment, belonging)
@@ -92,6 +94,12 @@ def _alignment(files: PairFiles) -> Alignment | None:
         [compressed(pair.half.codes) for pair in some],
         [pair.half.solid for pair in some],
     )
+
+
+def _edges_of_run(files: PairFiles, positions: list[int], place: Place) -> list[Edges]:
+    """Of pairs that were read before; the pictures of a few are in memory at a time."""
+    parts = [positions[start : start + _AT_ONCE] for start in range(0, len(positions), _AT_ONCE)]
+    return [_edges(one, place) for part in parts for one in files.good(part)]
 
 
 def _edges(pair: Pair, place: Place) -> Edges:
