@@ -136,7 +136,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, help="Markdown file; JSON goes beside it. Default: WORK/imports.md"
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not Path(args.weights).is_file():
+        parser.error(f"--weights {args.weights}: no such file; expected ImageNet's ResNet-50 as safetensors")
+    return args
 
 
 if __name__ == "__main__":
