@@ -227,3 +227,17 @@ def test_options_that_need_each_other_may_be_set_one_by_one() -> None:
         assert (built.student.arch, built.student.weights) == ("resnet18", "none")
     with pytest.raises(ConfigError, match=r"student\.weights = none with student\.arch = resnet50"):
         build_config(None, ["student.weights=none"], {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ({"source.epochs": 0}, "`epochs=0`"),
+        ({"batch": 0}, "`batch=0`"),
+        ({"student.arch": 3}, "`student=3`"),
+    ],
+)
+def test_a_bad_flag_is_named_as_it_was_given(flags: dict[str, Any], name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_config(None, [], flags)
+    assert str(caught.value).startswith(name)

@@ -181,6 +181,10 @@ NAMED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+_ARGUMENTS = {"student.arch": "student", "student.weights": "student_weights"}
+"""Arguments of ``adapt`` that are not called as the last part of the key that they set."""
+
+
 def build_config(
     file: str | None = None, sets: Sequence[str] = (), flags: dict[str, Any] | None = None
 ) -> AdaptConfig:
@@ -203,8 +207,11 @@ def build_config(
     merged = merge(dataclasses.asdict(AdaptConfig()), tree)
     for key, value in (flags or {}).items():
         if value is not None:
+            # Checked alone first, so that the message names this flag.
+            argument = _ARGUMENTS.get(key, key.rpartition(".")[2])
+            from_dict(AdaptConfig, nested(key, value), f"`{argument}={value}`")
             merged = merge(merged, nested(key, value))
-    from_dict(AdaptConfig, merged, "command line")
+    from_dict(AdaptConfig, merged, "configuration")
     for text in sets:
         key, equals, value = text.partition("=")
         if not equals or not key:
@@ -216,7 +223,7 @@ def build_config(
         # Checked alone first, so that the message names this --set.
         from_dict(AdaptConfig, nested(key.strip(), parsed), f"`set_={text}`")
         merged = merge(merged, nested(key.strip(), parsed))
-    built = from_dict(AdaptConfig, merged, "command line")
+    built = from_dict(AdaptConfig, merged, "configuration")
     # Of two options, which may come one by one.
     if not built.distills and built.student.weights != "imagenet":
         raise ConfigError(

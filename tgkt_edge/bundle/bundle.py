@@ -212,8 +212,12 @@ class Bundle:
             BundleError: (exit 4) the bundle has no such precision, or the file is missing or altered.
         """
         name = MODEL_FILES.get(precision)
-        if name is None or name not in self.files:
-            have = ", ".join(self.precisions) or "none"
+        have = ", ".join(self.precisions) or "none"
+        if name is None:
+            raise BundleError(
+                f"`precision={precision}`: unknown; expected one of {', '.join(MODEL_FILES)}. {self.path} holds {have}."
+            )
+        if name not in self.files:
             raise BundleError(
                 f"{self.path} holds no {precision} model; it has: {have}. Export it with `precisions={precision}`."
             )
