@@ -18,6 +18,7 @@ from tgkt_edge.io.atomic import sha256_of
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tgkt_edge.train.audit.frames import trained_on
+from tgkt_edge.train.continuing.shipped import CONTINUED
 from tgkt_edge.train.nn.checkpoint import architecture, load_classifier
 from tgkt_edge.train.run_folder.folder import Run
 
@@ -51,7 +52,7 @@ def begin_from_run(path: Path, folder: Path, options: ExportOptions) -> Begun:
         "target_sha256": sha256_of(run.target),
         "opset": OPSET,
         **({"labels": {"frames": len(taught), "sha256": sha256_of(run.labels)}} if taught else {}),
-        **({"source": header.extra["source"]} if "source" in header.extra else {}),
+        **{key: header.extra[key] for key in ("source", CONTINUED) if key in header.extra},
         **versions("torch", "onnxscript"),
     }
     return Begun(task, target, verification, provenance, taught=taught)

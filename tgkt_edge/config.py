@@ -32,6 +32,7 @@ from typing import Any, Literal
 
 from tgkt_edge.config_parsing import check, from_dict, merge, nested
 from tgkt_edge.config_sections import (
+    ContinueConfig,
     Distance,
     DistillConfig,
     ShotConfig,
@@ -47,6 +48,7 @@ from tgkt_edge.errors import ConfigError
 __all__ = [
     "NAMED",
     "AdaptConfig",
+    "ContinueConfig",
     "Distance",
     "DistillConfig",
     "ShotConfig",
@@ -64,7 +66,9 @@ __all__ = [
 class AdaptConfig:
     """The whole of ``tgkt-edge adapt``."""
 
-    method: Literal["tgkt", "translate", "tgmb", "socket", "shot", "source-only"] = "tgkt"
+    method: Literal["tgkt", "translate", "tgmb", "socket", "shot", "source-only", "continue"] = (
+        "tgkt"  # "continue" comes with ``continue_``, and with nothing else
+    )
     translator: Literal["features", "pixels"] = (
         "features"  # of tgkt: in feature space, or the paper's T on images
     )
@@ -82,6 +86,7 @@ class AdaptConfig:
     translation: TranslationConfig = field(default_factory=TranslationConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    continuing: ContinueConfig = field(default_factory=ContinueConfig)
     tgmb: TgmbConfig = field(default_factory=TgmbConfig)
     tgkt: TgktConfig = field(default_factory=TgktConfig)
     shot: ShotConfig = field(default_factory=ShotConfig)
@@ -99,6 +104,10 @@ class AdaptConfig:
                 f"student.arch = {self.student.arch} with method = {self.method} and translator = {self.translator}: "
                 f"the target network is a copy of the source's or the translation's there. Another network learns with "
                 f"method = tgkt and translator = features."
+            )
+        if self.continues and self.translator != "features":
+            raise ConfigError(
+                f"translator = {self.translator}: a shipped network is continued without any; leave it out"
             )
         if self.image_size < 32:
             raise ConfigError(
@@ -130,6 +139,16 @@ class AdaptConfig:
     def by_features(self) -> bool:
         """Whether features are translated, and no pixels."""
         return self.method == "translate" or (self.method == "tgkt" and self.translator == "features")
+
+    @property
+    def continues(self) -> bool:
+        """Whether a shipped network is gone on with."""
+        return self.method == "continue"
+
+    @property
+    def baseline(self) -> str:
+        """Name of what the target network is compared with."""
+        return "shipped" if self.continues else "source-only"
 
     @property
     def distills(self) -> bool:
@@ -233,7 +252,7 @@ def build_config(
     asked = [f"`set_={text}`" for text in sets if text.partition("=")[0].strip() == "translation.prior"]
     if (flags or {}).get("translation.prior") is not None:
         asked.append(f"`prior={(flags or {})['translation.prior']}`")
-    if asked and not built.by_features:
+    if asked and not (built.by_features or built.continues):
         raise ConfigError(
             f"{asked[0]}: only a translation of features balances its answers towards a prior; method = "
             f"{built.method} with translator = {built.translator} does not. Leave it out, or give `method=tgkt` or "

@@ -34,6 +34,16 @@ class SourceConfig:
 
 
 @dataclass(frozen=True)
+class ContinueConfig:
+    """Continuing from a shipped network: a new head on its features (as ``translation`` says), then perhaps SGD."""
+
+    epochs: int = 0  # of the whole network after that, as ``student`` says; 0: none
+
+    def __post_init__(self) -> None:
+        check(self, "continuing", positive=(), unit=())
+
+
+@dataclass(frozen=True)
 class TgmbConfig:
     """Stage 2: the translation net. ``rec + d1 L_D1 + d2 L_D2 + im L_IM`` (equation 6)."""
 

@@ -17,10 +17,12 @@ from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.system.memory import available_memory
 from tgkt_edge.train.batches import steps_per_epoch
 from tgkt_edge.train.cache_choice import choose_cache
+from tgkt_edge.train.continuing.shipped import CONTINUED
 from tgkt_edge.train.data_checks import remarks
 from tgkt_edge.train.few_labels import label_remarks, write_labels
 from tgkt_edge.train.given_source import source_checkpoint
-from tgkt_edge.train.load_inputs import FEWEST, load_inputs
+from tgkt_edge.train.load_frames import FEWEST
+from tgkt_edge.train.load_inputs import load_inputs
 from tgkt_edge.train.logger import RunLog, truncate_metrics
 from tgkt_edge.train.methods.translation.class_prior import NAMED
 from tgkt_edge.train.nn.checkpoint import (
@@ -31,6 +33,7 @@ from tgkt_edge.train.nn.compiling import why_not_compiled
 from tgkt_edge.train.nn.device import oom_as_error, open_compute
 from tgkt_edge.train.nn.ranks import Ranks, open_ranks
 from tgkt_edge.train.pipeline import Loaded, train_stages
+from tgkt_edge.train.report.retention import retention_lines
 from tgkt_edge.train.report.words import headline
 from tgkt_edge.train.run_folder.contents import DataDigests
 from tgkt_edge.train.run_folder.folder import Run, RunInputs, differences, options_of, write_config
@@ -94,10 +97,12 @@ def adapt(
         inputs, sensor, resize_side(config.image_size), out, cache, say, ranks.on_machine, free
     )
     loaded = load_inputs(
-        inputs, sensor, config, skip_bad, run.source if resume else None, options, digests, kept
+        inputs, sensor, config, skip_bad, run.first(config) if resume else None, options, digests, kept
     )
     refuse_few(dataclasses.replace(config, batch=fitting_batch(config, loaded)), loaded, ranks)
     now = digests.contents()
+    if inputs.continue_from is not None and loaded.source is not None:
+        now["continue_from"] = f"sha256 {loaded.source[1].extra[CONTINUED]['sha256'][:32]}"
     if inputs.labels is not None:
         now["labels"] = f"sha256 {sha256_of(Path(inputs.labels))[:32]}"
     if loaded.prior is not None:
@@ -108,7 +113,7 @@ def adapt(
     elif ranks.first:
         with swap_run_folder(out):
             if loaded.source is not None:
-                save_checkpoint(run.source, *loaded.source)  # it may have lain here
+                save_checkpoint(run.first(config), *loaded.source)  # it may have lain here
             if loaded.labelled is not None:
                 write_labels(run.labels, loaded.labelled, loaded.target.names, loaded.classes)
             write_config(out, inputs, sensor, config, now)  # whatever is killed from now on can be resumed
@@ -126,7 +131,7 @@ def adapt(
     given, config = config.batch, dataclasses.replace(config, batch=batch)
     with RunLog(out if ranks.first else None) as log, oom_as_error(compute.device):
         log.say(
-            f"{len(loaded.target)} target frames, {len(loaded.pairs)} pairs, {len(loaded.held)} more held out; "
+            f"{len(loaded.target)} target frames, {learnt_from(loaded, config)}; "
             f"{config.image_size} pixels, batch "
             f"{config.batch}, {compute.device} in {compute.precision}, {torch.get_num_threads()} threads"
             + ("" if ranks.alone else f", {ranks.count} ranks")
@@ -141,6 +146,14 @@ def adapt(
             if reason:
                 log.say(f"`compile=True`: not compiled, since torch.compile does not work here: {reason}")
         return train_stages(run, loaded, config, compute, log)
+
+
+def learnt_from(loaded: Loaded, config: AdaptConfig) -> str:
+    """What there is beside the target frames, in words."""
+    if not config.continues:
+        return f"{len(loaded.pairs)} pairs, {len(loaded.held)} more held out"
+    old, held = (0 if frames is None else len(frames) for frames in (loaded.old, loaded.old_held))
+    return f"{old} old frames, {held} more held out"
 
 
 def _check_contents(run: Run, now: dict[str, str]) -> None:
@@ -195,6 +208,10 @@ def refuse_few(config: AdaptConfig, loaded: Loaded, ranks: Ranks) -> None:
         raise UsageError(
             f"`compile=True`: {ranks.count} ranks were started, whose batch norms exchange their statistics, which is "
             f"not compiled. Leave it out, or start one process."
+        )
+    if config.continues and not ranks.alone:
+        raise UsageError(
+            f"`continue_`: a network is continued in one process, and {ranks.count} ranks were started. Start one."
         )
     sizes = {"target frames": len(loaded.target)}
     if loaded.images is not None and not config.linear_source:
@@ -277,7 +294,8 @@ def describe(report: dict[str, Any], out: Path) -> list[str]:
             for key, share in report["agreement"].items()
         ),
         *verdict["warnings"],
-        ": ".join(headline(verdict["verdict"])),
+        ": ".join(headline(verdict["verdict"], report["method"])),
+        *retention_lines(report),
         verdict["sentence"],
         f"{out / 'report.html'}: curves, pictures, and why",
         f"{out}: checkpoints, metrics.jsonl, tensorboard, report.json",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -206,3 +206,51 @@ class Store:
 def _fits(size: int, device: torch.device) -> bool:
     free, _ = torch.cuda.mem_get_info(device)
     return size < free // 4
+
+
+class JoinedStore(Store):
+    """Several stores as one, one after the other: none is copied."""
+
+    def __init__(self, parts: Sequence[Store]) -> None:
+        self.parts = list(parts)
+        self.device, self.side = self.parts[0].device, self.parts[0].side
+        self._ends = np.cumsum([len(part) for part in self.parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @property
+    def channels(self) -> int:
+        """3 of RGB, 1 of sensor frames."""
+        return self.parts[0].channels
+
+    def same(self, other: Store) -> bool:
+        """Whether both hold the same pixels in the same parts."""
+        return self is other or (
+            isinstance(other, JoinedStore)
+            and len(self.parts) == len(other.parts)
+            and all(mine.same(one) for mine, one in zip(self.parts, other.parts, strict=True))
+        )
+
+    def digest(self, start: int, stop: int) -> str:
+        """SHA-256 over the digests of the parts of these images."""
+        found = []
+        for part, end in zip(self.parts, self._ends, strict=True):
+            first = int(end) - len(part)
+            low, high = max(start, first), min(stop, int(end))
+            if low < high:
+                found.append(part.digest(low - first, high - first))
+        return found[0] if len(found) == 1 else hashlib.sha256(" ".join(found).encode()).hexdigest()
+
+    def take(self, views: Views, size: int) -> Tensor:
+        """As of one store, whichever parts the images lie in."""
+        whole = torch.empty(len(views), self.channels, size, size, device=self.device)
+        whole = whole.contiguous(memory_format=torch.channels_last)
+        for part, end in zip(self.parts, self._ends, strict=True):
+            first = int(end) - len(part)
+            inside = np.flatnonzero((views.index >= first) & (views.index < end))
+            if len(inside):
+                mine = views[inside]
+                mine = Views(mine.index - first, mine.top, mine.left, mine.flip)
+                whole[torch.from_numpy(inside).to(self.device)] = part.take(mine, size)
+        return whole

@@ -8,17 +8,18 @@ from typing import cast
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.cache.cache import Cache
 from tgkt_edge.data.check.check import note_quickly
-from tgkt_edge.data.loading import Images, load_frames, load_images, load_pairs
-from tgkt_edge.data.sets import blocks
-from tgkt_edge.errors import DataError, UsageError
+from tgkt_edge.data.loading import Images, load_images, load_pairs
+from tgkt_edge.errors import UsageError
 from tgkt_edge.monitoring.value_scale import note_other_scale
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.cache_choice import read_progress
+from tgkt_edge.train.continuing.load import load_continued
 from tgkt_edge.train.data_checks import distinct_pairs
 from tgkt_edge.train.few_labels import load_labels
 from tgkt_edge.train.given_source import refuse_unfit, source_model
 from tgkt_edge.train.holdout import no_pairs, split_pairs
+from tgkt_edge.train.load_frames import load_target, refuse_fewer
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.translation.class_prior import read_prior
 from tgkt_edge.train.nn.checkpoint import Header, load_imagenet
@@ -28,9 +29,6 @@ from tgkt_edge.train.pipeline import Loaded
 from tgkt_edge.train.run_folder.contents import DataDigests
 from tgkt_edge.train.run_folder.folder import WITHOUT_PAIRS, RunInputs
 from tgkt_edge.train.source_import.options import ImportOptions
-
-FEWEST = 2
-"""Images of each kind below which nothing can be trained."""
 
 
 def load_inputs(
@@ -51,6 +49,8 @@ def load_inputs(
     """
     progress = read_progress(RunLog(None).say)
     side = resize_side(config.image_size)
+    if inputs.continue_from is not None:
+        return load_continued(inputs, sensor, config, skip_bad, kept, digests, cache, progress)
     source: tuple[Classifier, Header] | None = None
     images: Images | None = None
     if (inputs.source_model is None) == (inputs.source is None):
@@ -76,17 +76,8 @@ def load_inputs(
             Path(cast(str, inputs.source)), side,
             skip_bad=skip_bad, progress=progress, digests=digests.source, cache=cache,
         )  # fmt: skip
-        _enough("`source`", len(images))
-    target, pinned = load_frames(
-        Path(inputs.target), sensor, side,
-        skip_bad=skip_bad, progress=progress, digests=digests.target, cache=cache,
-    )  # fmt: skip
-    _enough("`target`", len(target))
-    if all((block == target.codes[0]).all() for block in blocks(target.codes)):
-        raise DataError(
-            f"`target`: all {len(target)} frames are alike, pixel by pixel: nothing can be learnt from them. Check "
-            f"that the sensor was not covered or frozen."
-        )
+        refuse_fewer("`source`", len(images))
+    target, pinned = load_target(inputs.target, sensor, side, skip_bad, progress, digests, cache)
     classes = source[1].classes if source is not None else cast(Images, images).classes
     prior = read_prior(config.translation.prior, classes) if config.by_features else None
     labelled = None
@@ -117,7 +108,7 @@ def load_inputs(
             )
         if not config.by_features:
             beside = f" beside the {len(held)} held out (holdout = {config.holdout})"
-            _enough("`paired`", len(pairs), beside)
+            refuse_fewer("`paired`", len(pairs), beside)
     if source is None:
         # A trial, so that a bad --weights is refused before anything is written.
         load_imagenet(SceneClassifier(2), config.weights)
@@ -131,10 +122,3 @@ def load_inputs(
             ) from error
     features = None if cache is None else cache.features
     return Loaded(images, target, pairs, held, held_runs, pinned, source, prior, labelled, features)
-
-
-def _enough(flag: str, found: int, beside: str = "") -> None:
-    if found < FEWEST:
-        raise DataError(
-            f"{flag}: {found} image{'s' if found != 1 else ''}{beside}: BatchNorm needs at least {FEWEST}. Bring more."
-        )

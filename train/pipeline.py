@@ -19,6 +19,8 @@ from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.loading import Frames, Images, Pairs
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.train.batches import Store
+from tgkt_edge.train.continuing.shipped import CONTINUED
+from tgkt_edge.train.continuing.stages import train_continued
 from tgkt_edge.train.feature_stages import Translated, train_by_features
 from tgkt_edge.train.holdout import take_pairs
 from tgkt_edge.train.logger import RunLog
@@ -64,6 +66,8 @@ class Loaded:
     features: Path | None = (
         None  # folder of features that other runs share; None: they are this run's, and deleted
     )
+    old: Frames | None = None  # frames that the network knew which is continued
+    old_held: Frames | None = None  # more of them, which nothing learns from
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -82,16 +86,17 @@ def train_stages(
     source, header = _source(run, loaded, target, config, compute, log)
     source = frozen(compute.place(source))
     rgb, frames = Store(loaded.pairs.rgb, compute.device), Store(loaded.pairs.codes, compute.device)
-    if isinstance(source, ImportedClassifier) and not is_fitted(header):
+    if isinstance(source, ImportedClassifier) and not is_fitted(header) and not config.continues:
         images = rgb if len(rgb) else target
         header = _fitted(run, source, header, images, config, compute, log, loaded.features)
     folder = loaded.features or run.features
-    extra = {"source": header.extra[IMPORT]} if IMPORT in header.extra else {}
+    extra = {key: header.extra[key] for key in (IMPORT, CONTINUED) if key in header.extra}
+    extra = {"source" if key == IMPORT else key: value for key, value in extra.items()}
     about = dataclasses.replace(
         header, image_size=config.image_size, sensor=loaded.sensor, extra=extra, beside={}
     )
     files = run.stages(config)
-    models = {"source-only": Model(source)}
+    models = {config.baseline: Model(source)}
 
     def stage(name: str, kind: str, load: Callable[[Path], N], train: Callable[..., N]) -> N:
         """The network of one stage, frozen, on the device."""
@@ -122,6 +127,12 @@ def train_stages(
             lambda name, train: stage(name, "target", _load_target, train),
         )  # fmt: skip
         models |= by_features.models
+    elif config.continues:
+        student = train_continued(
+            run, folder, source, header, about, target, loaded.old, loaded.prior, loaded.labelled, config, compute,
+            log, partial(_timed, compute=compute, log=log),
+            lambda name, train: stage(name, "target", _load_target, train),
+        )  # fmt: skip
     elif config.method in ("tgmb", "tgkt"):
         learn = partial(train_tgmb, source, target, **read)
         translator = stage("tgmb", "translator", _load_translator, learn)
@@ -139,7 +150,7 @@ def train_stages(
         models["tgmb"] = Model(source, translator)
     if by_features is None:
         models["target"] = (
-            Model(student) if student is not None else models.get("tgmb", models["source-only"])
+            Model(student) if student is not None else models.get("tgmb", models[config.baseline])
         )
     held, held_runs = loaded.held, loaded.held_runs
     if by_features is not None:  # the target network learnt from none of the pairs
@@ -163,6 +174,7 @@ def train_stages(
             translation=by_features.about if by_features is not None else None,
             left_out=by_features.left_out if by_features is not None else None,
             store=target,
+            old=loaded.old_held,
         )
     )
     compute.ranks.wait()
@@ -174,7 +186,7 @@ def _time_left(run: Run, loaded: Loaded, config: AdaptConfig) -> TimeLeft:
     stages = parts_of_run(
         config,
         len(loaded.images) if loaded.images is not None else 0,
-        len(loaded.target),
+        len(loaded.target) + (0 if loaded.old is None else len(loaded.old)),
         len(loaded.pairs),
         min(len(loaded.pairs), MOST) if config.by_features else len(loaded.held),
         loaded.sensor.kind == "depth",
@@ -190,8 +202,8 @@ def _source(
 ) -> tuple[Classifier, Header]:
     """The source model: the user's, that of the run, or one trained now."""
     if loaded.source is not None:
-        if compute.ranks.first and not run.source.is_file():
-            save_checkpoint(run.source, *loaded.source)
+        if compute.ranks.first and not run.first(config).is_file():
+            save_checkpoint(run.first(config), *loaded.source)
         return loaded.source
     if run.source.is_file():
         return load_classifier(run.source)

@@ -150,6 +150,10 @@ def parts_of_run(
                 smaller = SMALLER * (step * (target + min(target, pairs)) + answer * target)
                 stages["tgkt"] = {"tgkt": config.distill.epochs * smaller}
             networks = 3
+    elif config.continues:
+        stages["continue"] = {"frames": target * views, _ANSWERS: 12.0}
+        if config.continuing.epochs:
+            stages["tgkt"] = {"tgkt": config.continuing.epochs * target * (step + answer)}
     elif config.method in ("tgmb", "tgkt"):
         stages["tgmb"] = {"tgmb": config.tgmb.epochs * target * (2 * step + answer)}
         if config.method == "tgkt":

@@ -91,6 +91,44 @@ def test_a_signed_bundle_is_taken_by_every_command_that_answers(
     tgkt_edge.run(bundle.path, str(frames), sinks=[f"jsonl:{tmp_path / 'x'}"], live=False)  # asks for no key
 
 
+def test_a_bundle_that_is_measured_or_built_on_is_signed_as_well(
+    tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    bundle = save_bundle(tmp_path / "b")
+    frames = save_frames(tmp_path / "f", make_frames(2))
+    labelled = tmp_path / "labelled.csv"
+    rows = [f"{frame},{bundle.classes[0]}" for frame in sorted(frames.iterdir())]
+    labelled.write_text("\n".join(["frame,label", *rows]))
+    trust = [pub(keys[0])]
+    commands: dict[str, Callable[[], object]] = {
+        "evaluate": lambda: tgkt_edge.evaluate(bundle.path, labelled, trust=trust),
+        "benchmark": lambda: tgkt_edge.benchmark(
+            bundle.path, engines=["cpu"], rounds=1, seconds=0.05, trust=trust
+        ),
+        "export": lambda: tgkt_edge.export(bundle.path, tmp_path / "again", verify=False, trust=trust),
+        "adapt": lambda: tgkt_edge.adapt(frames, None, tmp_path / "run", continue_=bundle.path, trust=trust),
+    }
+    for command in commands.values():
+        with pytest.raises(BundleError, match="is not signed"):
+            command()
+    assert not (tmp_path / "again").exists()
+    tgkt_edge.sign_bundle(bundle.path, keys[0])
+    for name in ("evaluate", "benchmark", "export"):
+        commands[name]()
+    with pytest.raises(BundleError, match="cannot be read back"):  # this small network is no ResNet-50
+        commands["adapt"]()
+    assert signed_with(tmp_path / "again") == []
+
+
+def test_a_run_folder_cannot_be_signed_so_trust_refuses_it(tmp_path: Path, keys: tuple[Path, Path]) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("schema: 1")
+    with pytest.raises(UsageError, match=r"run is no bundle, and only bundles are signed"):
+        tgkt_edge.evaluate(tmp_path / "run", tmp_path, trust=[pub(keys[0])])
+    with pytest.raises(UsageError, match="`trust`: of the bundle of `continue_`"):
+        tgkt_edge.adapt(tmp_path, "depth", tmp_path / "out", trust=[pub(keys[0])])
+
+
 def test_one_altered_byte_in_any_file_is_refused(bundle: Bundle, keys: tuple[Path, Path]) -> None:
     for key in keys:
         tgkt_edge.sign_bundle(bundle.path, key)

@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tgkt_edge.bundle.signature import refuse_untrusted
 from tgkt_edge.config import build_config
 from tgkt_edge.errors import UsageError
 from tgkt_edge.optional_deps import require
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
-_TRAINED = ("source", "student", "distill", "tgmb", "tgkt", "shot", "socket")
+_TRAINED = ("source", "student", "distill", "tgmb", "tgkt", "shot", "socket", "continuing")
 """Stages that ``epochs`` is for."""
 
 
 def adapt(
     target: Path | str,
-    sensor: SensorSpec | str,
+    sensor: SensorSpec | str | None,
     out: Path | str,
     *,
     paired: Path | str | None = None,
@@ -39,6 +40,8 @@ def adapt(
     translator: str | None = None,
     prior: str | None = None,
     labels: Path | str | None = None,
+    continue_: Path | str | None = None,
+    old_frames: Path | str | None = None,
     epochs: int | None = None,
     image_size: int | None = None,
     batch: int | None = None,
@@ -54,6 +57,7 @@ def adapt(
     skip_bad: bool = False,
     max_skew_ms: float | None = None,
     cache: Path | str | None = None,
+    trust: Sequence[Path | str] = (),
 ) -> dict[str, Any]:
     """Train what the method needs (source unless given, TGMB, TGKT, or a baseline) and write the run folder ``out``.
 
@@ -61,7 +65,8 @@ def adapt(
 
     Args:
         target: unlabelled frames of the task: a folder, or a CSV with ``frame``.
-        sensor: what the target and the paired frames mean: a SensorSpec, a preset's name or a YAML file.
+        sensor: what the target and the paired frames mean: a SensorSpec, a preset's name or a YAML file; with
+            ``continue_`` perhaps None: the shipped network's.
         out: run folder to write.
         paired: other scenes: a folder with ``rgb/`` and ``frame/``, or a CSV ``rgb,frame``. "shot" and "source-only"
             need none.
@@ -79,7 +84,12 @@ def adapt(
         prior: expected class shares: "estimated", "shares" (the source's), "half", "between", "uniform", or a CSV
             ``class,share``.
         labels: CSV ``frame,label`` of a few target frames, as ``audit`` writes it: they correct the translation.
-        epochs: of every stage. image_size: side of the network's input, pixels. batch: frames a step.
+        continue_: a bundle that was shipped, or the run it came from: its target network is gone on with on the frames
+            of ``target``, without pairs and without a source, and the verdict is against it.
+        old_frames: frames of its sensor that it knew, to learn from again, and a fifth to measure what it still knows;
+            None: those that the run was adapted to, where they still lie there; of a bundle none.
+        epochs: of every stage; with ``continue_`` of the whole network, which is not trained without.
+        image_size: side of the network's input, pixels. batch: frames a step.
         accumulate: parts in which each batch is computed, one after the other, where memory is too small for it.
         compile_: whether torch.compile is used on the networks that learn.
         seed: of everything random. device: "auto", "cpu", "cuda", "cuda:N". precision: "auto", "fp32" or "bf16".
@@ -92,6 +102,7 @@ def adapt(
             equal names; folders ``depth/``, ``frame/`` or ``ir/``, and ``rgb/``. Also as ``DIR?max_skew_ms=20``.
         cache: folder that keeps decoded images and features, for this run and others. None: in memory; where that
             would not do, a folder ``tgkt-edge-cache`` beside ``out``.
+        trust: public keys (.pub); given some, ``continue_`` has to be a bundle that one of them signed.
 
     Returns:
         What ``report.json`` holds.
@@ -124,10 +135,36 @@ def adapt(
         else _absolute(student_weights),
         **(set_ if isinstance(set_, Mapping) else {}),
     }
-    options = build_config(config, () if isinstance(set_, Mapping) else set_, given)
-    spec = sensor if isinstance(sensor, SensorSpec) else load_sensor(sensor)
+    if continue_ is not None:
+        _refuse_beside(
+            paired=paired, source_model=source_model, source_classes=source_classes, map_=map_, arch=arch, mean=mean,
+            std=std, bgr=bgr or None, size=size, origin=origin, check_images=check_images, source=source,
+            weights=weights, student=student, student_weights=student_weights, translator=translator, method=method,
+        )  # fmt: skip
+        given |= {"method": "continue"}
+        refuse_untrusted(Path(continue_), trust)
+    elif trust:
+        raise UsageError("`trust`: of the bundle of `continue_`; give that, or leave `trust` out")
+    elif sensor is None:
+        raise UsageError("give `sensor`: a preset (see tgkt-edge data presets), a YAML file or a SensorSpec")
+    elif old_frames is not None:
+        raise UsageError(
+            f"`old_frames={old_frames}`: of a network that is continued: give it with `continue_`"
+        )
     require("torch", "train", "Adapting")
     require("jinja2", "train", "Adapting")
+    if continue_ is not None:
+        from tgkt_edge.train.continuing.shipped import sensor_and_size
+
+        known, side = sensor_and_size(Path(continue_))
+        sensor = known if sensor is None else sensor
+        # A file of options or a `set_` that says otherwise is refused by name.
+        given |= {"image_size": side if image_size is None else image_size}
+    assert sensor is not None
+    spec = sensor if isinstance(sensor, SensorSpec) else load_sensor(sensor)
+    options = build_config(config, () if isinstance(set_, Mapping) else set_, given)
+    if options.continues and continue_ is None:
+        raise UsageError("`method=continue` comes with `continue_`, the shipped bundle or run; give that")
     from tgkt_edge.train.adapt import adapt as train
     from tgkt_edge.train.run_folder.folder import RunInputs
     from tgkt_edge.train.source_import.options import ImportOptions
@@ -138,6 +175,8 @@ def adapt(
         source=_resolved(source),
         source_model=_resolved(source_model),
         labels=_resolved(labels),
+        continue_from=_resolved(continue_),
+        old_frames=_resolved(old_frames),
     )
     about = ImportOptions(
         _path(source_classes), _path(map_), arch, _three(mean, "mean"), _three(std, "std"), bgr, size, origin,
@@ -147,6 +186,16 @@ def adapt(
         inputs, spec, Path(out), options,
         resume=resume, overwrite=overwrite, skip_bad=skip_bad, source_options=about, cache=_path(cache),
     )  # fmt: skip
+
+
+def _refuse_beside(**others: object) -> None:
+    """Refuse what a network that is continued has no use for: it brings its classes, weights and architecture along."""
+    given = [f"`{name}={value}`" for name, value in others.items() if value is not None]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)}: not with `continue_`: the shipped network teaches, on frames of its own sensor "
+            f"alone. Leave that out, or adapt from the start without `continue_`."
+        )
 
 
 def _three(values: Sequence[float] | str | None, name: str) -> tuple[float, float, float] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tgkt_edge.benchmark import ROUNDS, SECONDS
+from tgkt_edge.bundle.signature import refuse_untrusted
 from tgkt_edge.notes import log_progress
 
 
@@ -22,6 +23,7 @@ def benchmark(
     seconds: float = SECONDS,
     threads: int | None = None,
     skip_bad: bool = False,
+    trust: Sequence[Path | str] = (),
 ) -> dict[str, Any]:
     """Measure each precision on each engine at each batch, every one in a process of its own, in turns.
 
@@ -34,6 +36,7 @@ def benchmark(
         rounds, seconds: how often each row's turn comes, and how long it is timed in all.
         threads: CPU threads of one inference; None: the engine's choice.
         skip_bad: go on without frames that cannot be used.
+        trust: public keys (.pub); given some, each bundle is refused unless it is signed with one of them.
 
     Returns:
         See :func:`tgkt_edge.benchmark.command.benchmark`; ``interrupted`` is true after Ctrl-C.
@@ -44,8 +47,11 @@ def benchmark(
     """
     from tgkt_edge.benchmark.command import benchmark as measure
 
+    paths = [Path(bundles)] if isinstance(bundles, Path | str) else [Path(one) for one in bundles]
+    for path in paths:
+        refuse_untrusted(path, trust)
     return measure(
-        [Path(bundles)] if isinstance(bundles, Path | str) else [Path(one) for one in bundles],
+        paths,
         precisions=precisions,
         engines=engines,
         batches=batches,

@@ -8,6 +8,7 @@ from pathlib import Path
 from tgkt_edge.bundle.bundle import MANIFEST, Bundle
 from tgkt_edge.bundle.engine_metadata import Profile
 from tgkt_edge.bundle.engines import PRECISIONS
+from tgkt_edge.bundle.signature import refuse_untrusted
 from tgkt_edge.errors import UsageError
 from tgkt_edge.export_options import DEFAULTS, RawInputType
 from tgkt_edge.notes import log_progress
@@ -46,6 +47,7 @@ def export(
     timing_cache: Path | str | None = None,
     version_compatible: bool = False,
     hardware_compatible: bool = False,
+    trust: Sequence[Path | str] = (),
     progress: ProgressShown = nothing_shown,
 ) -> Bundle:
     """Write the target network of a run as a bundle, add precisions to a bundle, or build its TensorRT plans.
@@ -84,6 +86,8 @@ def export(
         timing_cache: file that keeps the builder's timings for the next build; default: in the user's cache folder.
         version_compatible: newer TensorRT of the same major version may load the plan, too.
         hardware_compatible: other GPUs, from Ampere on, may run the plan, too.
+        trust: public keys (.pub); given some, ``run`` has to be a bundle that one of them signed. What is written is
+            not signed: sign it again.
         progress: entered around the TensorRT build; gives what is called with a phase, steps done and steps in all.
 
     Returns:
@@ -96,6 +100,7 @@ def export(
         MissingDependency: (exit 6) torch, onnx, onnxruntime or TensorRT is not installed.
     """
     run, out = Path(run), None if out is None else Path(out)
+    refuse_untrusted(run, trust)
     plans = BuildOptions(
         profile=Profile(min_batch, opt_batch, max_batch),
         workspace_mib=workspace,

@@ -136,5 +136,6 @@ def describe_run(seen: dict[str, Any], path: Path) -> list[str]:
         what = file.get("problem") or f"{file.get('network', 'weights')}, {file['parameters']:,} parameters"
         lines.append(f"  holds    checkpoints/{name}: {what}")
     if seen["verdict"]:
-        lines.append(f"  verdict  {seen['verdict']} (against source-only, without labels)")
+        against = "the shipped network" if seen["method"] == "continue" else "source-only"
+        lines.append(f"  verdict  {seen['verdict']} (against {against}, without labels)")
     return lines

@@ -93,6 +93,22 @@ def open_trusted(path: Path, trust: Sequence[Path | str] = ()) -> Bundle:
     return opened
 
 
+def refuse_untrusted(path: Path, trust: Sequence[Path | str]) -> None:
+    """Where there are keys in ``trust``, raise unless ``path`` is a bundle that one of them signed.
+
+    Raises:
+        UsageError: (exit 2) it is no bundle, as a run folder, which nobody signs. Else as :func:`open_trusted`.
+    """
+    if not trust:
+        return
+    if path.is_dir() and not (path / MANIFEST).is_file():
+        raise UsageError(
+            f"`trust={', '.join(map(str, trust))}`: {path} is no bundle, and only bundles are signed. Leave `trust` "
+            f"out, or give the bundle that was exported from it."
+        )
+    open_trusted(path, trust)
+
+
 def read_trusted(trust: Sequence[Path | str]) -> list[PublicKey]:
     """Public keys, PEM files. Raises UsageError (exit 2) for one that cannot be read, is private, or no Ed25519."""
     return [read_public(Path(path)) for path in trust]

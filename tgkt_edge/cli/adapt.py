@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tgkt_edge.api.adapt import adapt
+from tgkt_edge.cli.bundle import TrustOption
 from tgkt_edge.cli.flags import as_flags
 from tgkt_edge.cli.source import (
     ArchOption,
@@ -27,11 +28,14 @@ def adapt_command(
     target: Annotated[
         Path, typer.Option(help="Unlabelled frames of the task: a folder, or a CSV with 'frame'.")
     ],
-    sensor: Annotated[
-        str,
-        typer.Option(help="A preset (depth, nir, nir8, nyuv2, sunrgbd: see 'data presets') or a YAML file."),
-    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Run folder to write.")],
+    sensor: Annotated[
+        str | None,
+        typer.Option(
+            help="A preset (depth, nir, nir8, nyuv2, sunrgbd: see 'data presets') or a YAML file; needed except with "
+            "--continue."
+        ),
+    ] = None,
     paired: Annotated[
         Path | None,
         typer.Option(
@@ -99,7 +103,25 @@ def adapt_command(
             help="CSV frame,label of a few target frames, as 'audit' writes it: they correct the translation."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of every stage.")] = None,
+    continue_: Annotated[
+        Path | None,
+        typer.Option(
+            "--continue",
+            help="A shipped bundle, or the run it came from: go on with its target network on the new frames of "
+            "--target, without pairs or a source; the verdict is against it.",
+        ),
+    ] = None,
+    old_frames: Annotated[
+        Path | None,
+        typer.Option(
+            help="Frames that the network of --continue knew: learnt from again, a fifth kept to measure what it still "
+            "knows. By itself those of the run, where they still lie there."
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Epochs of every stage; with --continue of the whole network (default none)."),
+    ] = None,
     image_size: Annotated[
         int | None, typer.Option(help="Side of the network's input, pixels (default 224).")
     ] = None,
@@ -138,8 +160,10 @@ def adapt_command(
             "run is taken where memory would not do."
         ),
     ] = None,
+    trust: TrustOption = None,
 ) -> None:
-    """Train source (unless given), TGMB and TGKT, or a baseline: a target network for the sensor, without labels."""
+    """Train source (unless given), TGMB and TGKT, or a baseline: a target network for the sensor, without labels; or
+    go on with one that was shipped (--continue)."""
     report = adapt(
         target,
         sensor,
@@ -163,6 +187,8 @@ def adapt_command(
         translator=translator,
         prior=prior,
         labels=labels,
+        continue_=continue_,
+        old_frames=old_frames,
         epochs=epochs,
         image_size=image_size,
         batch=batch,
@@ -178,6 +204,7 @@ def adapt_command(
         skip_bad=skip_bad,
         max_skew_ms=max_skew_ms,
         cache=cache,
+        trust=trust or (),
     )
     if os.environ.get("RANK", "0") != "0":
         return  # of several processes that train together the first one reports

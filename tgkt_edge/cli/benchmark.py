@@ -10,6 +10,7 @@ import typer
 
 from tgkt_edge.api.benchmark import benchmark
 from tgkt_edge.benchmark import ROUNDS, SECONDS
+from tgkt_edge.cli.bundle import TrustOption
 from tgkt_edge.cli.flags import as_flags
 from tgkt_edge.errors import EXIT_INTERRUPTED, UsageError
 
@@ -50,6 +51,7 @@ def benchmark_command(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Go on without frames that cannot be used.")
     ] = False,
+    trust: TrustOption = None,
     json_path: Annotated[
         Path | None,
         typer.Option("--json", metavar="PATH", help="The result as JSON to this file; -: to stdout."),
@@ -64,7 +66,7 @@ def benchmark_command(
         raise UsageError(f"--json {to_file}: expected a file in a folder that exists, or - for stdout")
     result = benchmark(
         bundles, precisions=precision, engines=engine, batches=batch, frames=frames, labels=labels, rounds=rounds,
-        seconds=seconds, threads=threads, skip_bad=skip_bad,
+        seconds=seconds, threads=threads, skip_bad=skip_bad, trust=trust or (),
     )  # fmt: skip
     for line in describe(result):
         typer.echo(as_flags(line), err=True)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tgkt_edge.cli.bundle import TrustOption
 from tgkt_edge.cli.flags import as_flags
 
 
@@ -18,7 +19,7 @@ def evaluate_command(
     ],
     model: Annotated[
         list[str] | None,
-        typer.Option(help="source-only, tgmb, translate or target; repeatable. Default: all."),
+        typer.Option(help="source-only, shipped, tgmb, translate or target; repeatable. Default: all."),
     ] = None,
     sensor: Annotated[
         str | None, typer.Option(help="How these frames are written, if not as the adapted ones.")
@@ -31,6 +32,7 @@ def evaluate_command(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Go on without frames that cannot be used.")
     ] = False,
+    trust: TrustOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
 ) -> None:
     """Accuracy, balanced accuracy, recall and confusion on labelled frames."""
@@ -38,7 +40,7 @@ def evaluate_command(
 
     result = evaluate(
         path, data, models=model, sensor=sensor, precision=precision, device=device,
-        skip_bad=skip_bad, predictions=predictions,
+        skip_bad=skip_bad, predictions=predictions, trust=trust or (),
     )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(result))

@@ -9,6 +9,7 @@ import typer
 
 from tgkt_edge.api.export import PLANS, export
 from tgkt_edge.cli.build_progress import build_progress
+from tgkt_edge.cli.bundle import TrustOption
 from tgkt_edge.cli.choices import Precision, words
 from tgkt_edge.cli.flags import as_flags
 from tgkt_edge.export_options import DEFAULTS, CalibrationMethod, RawInputType
@@ -134,6 +135,7 @@ def export_command(
         bool,
         typer.Option("--hardware-compatible", help="--trt: other GPUs from Ampere on may run the plan, too."),
     ] = False,
+    trust: TrustOption = None,
 ) -> None:
     """Write the target network as a verified bundle for the device, or build the TensorRT plans of one."""
     bundle = export(
@@ -161,6 +163,7 @@ def export_command(
         timing_cache=timing_cache,
         version_compatible=version_compatible,
         hardware_compatible=hardware_compatible,
+        trust=trust or (),
         progress=build_progress,
     )
     if out is not None and not trt:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.bundle.bundle import MANIFEST, Bundle
+from tgkt_edge.bundle.signature import refuse_untrusted
 from tgkt_edge.data.loading import Frames, load_labelled_frames
 from tgkt_edge.errors import IncompatibleError, TgktEdgeError, UsageError
 from tgkt_edge.evaluation import temperature as calibration
@@ -19,7 +20,7 @@ from tgkt_edge.optional_deps import require
 from tgkt_edge.preprocess import center_crop, resize_side, to_unit
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
-MODELS = ("source-only", "tgmb", "translate", "target")
+MODELS = ("source-only", "shipped", "tgmb", "translate", "target")
 
 Floats = NDArray[np.float32]
 
@@ -34,6 +35,7 @@ def evaluate(
     device: str = "auto",
     skip_bad: bool = False,
     predictions: Path | str | None = None,
+    trust: Sequence[Path | str] = (),
 ) -> dict[str, Any]:
     """Classify labelled frames and compare.
 
@@ -45,6 +47,7 @@ def evaluate(
         precision: of a bundle's model. device: where a run is evaluated: "auto", "cpu" or "cuda".
         skip_bad: go on without frames that cannot be used.
         predictions: write one JSON object a frame and model to this file.
+        trust: public keys (.pub); given some, a bundle is refused unless it is signed with one of them.
 
     Returns:
         ``{"frames", "classes", "models": {name: {**measure(...), "calibration": calibrated(...)}}}``.
@@ -54,6 +57,7 @@ def evaluate(
         TgktEdgeError: a model's answers are no numbers.
     """
     path, data = Path(path), Path(data)
+    refuse_untrusted(path, trust)
     if (path / MANIFEST).is_file():
         classes, frames, answers = _bundle_answers(path, data, models, sensor, precision, skip_bad)
     elif (path / "config.yaml").is_file():

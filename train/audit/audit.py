@@ -105,8 +105,9 @@ def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
         ``labelled``, ``unlabelled`` and ``cannot_tell`` (frames), ``trained_on`` (rows left out: the run learnt from
         their labels), ``models``: {name: ``right``, ``accuracy``, ``low``,
         ``high``}, a 95 % Wilson interval; ``comparison`` of ``model`` (target, or tgmb where a run has no target
-        network) with source-only: frames that ``only_target`` (that model) or ``only_source`` got right,
-        ``difference`` of accuracies, and ``p``, the exact two-sided McNemar test.
+        network) ``with`` source-only, or in a continued run with the shipped network: frames that ``only_target`` (that
+        model) or ``only_source`` (the other) got right, ``difference`` of accuracies, and ``p``, the exact two-sided
+        McNemar test.
 
     Raises:
         DataError: a label that is no class, a frame that is not the run's, a frame twice, or nothing labelled.
@@ -127,7 +128,7 @@ def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
     truth = np.array([classes.index(label) for _, label in judged])
     frames = Frames(codes, tuple(str(frame.name) for frame, _ in judged), truth, classes)
     right = {name: answer(frames).argmax(1) == truth for name, answer in ask.items()}
-    adapted = "target" if "target" in right else "tgmb"
+    adapted, first = "target" if "target" in right else "tgmb", next(iter(right))
     return {
         "frames": len(rows),
         "labelled": len(judged),
@@ -135,7 +136,7 @@ def score(path: Path, answers: Path, device: str = "auto") -> dict[str, Any]:
         "trained_on": len(listed) - len(rows),
         "cannot_tell": [str(file) for file, label in rows if label == CANNOT_TELL],
         "models": {name: share(int(hits.sum()), len(hits)) for name, hits in right.items()},
-        "comparison": {"model": adapted, **paired(right[adapted], right["source-only"])},
+        "comparison": {"model": adapted, "with": first, **paired(right[adapted], right[first])},
     }
 
 
@@ -177,7 +178,7 @@ def describe(result: dict[str, Any]) -> list[str]:
     significant = c["p"] < 0.05
     word = "better" if c["difference"] > 0 else "worse"
     lines.append(
-        f"{c['model']} against source-only: {100 * c['difference']:+.1f} points; alone right on {c['only_target']} and "
+        f"{c['model']} against {c['with']}: {100 * c['difference']:+.1f} points; alone right on {c['only_target']} and "
         f"{c['only_source']} frames, p = {c['p']:.2g} (exact McNemar): "
         + (f"{c['model']} is {word}" if significant else "too few frames to tell them apart")
     )

@@ -1,4 +1,4 @@
-"""Target network against source-only, without labels: each comparison with its 90 % interval."""
+"""Target network against source-only or what was shipped, without labels: each comparison with its 90 % interval."""
 
 from __future__ import annotations
 
@@ -46,6 +46,8 @@ class Evidence:
             than shuffled ones; held_target is then the translation's, fitted and chosen without the pair.
         scratch: whether ``features`` are of a network that was trained on the task's RGB alone, without pretrained
             weights.
+        baseline: name of the network that ``features``, ``source`` and ``held_source`` are of. handicap: share of its
+            neighbour agreement that the target network may fall short of.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +62,8 @@ class Evidence:
     last_churn: float | None = None
     belong: bool | None = None
     scratch: bool = False
+    baseline: str = "source-only"
+    handicap: float = HANDICAP
 
 
 @dataclass(frozen=True)
@@ -89,16 +93,21 @@ def compare(e: Evidence, seed: int = 0) -> tuple[Item, list[Item], list[Item]]:
     classes = len(e.classes)
 
     changed = float((source[some] != target[some]).mean())
-    handicap = HANDICAP * min(1.0, changed / WHOLLY_CHANGED)
+    handicap = e.handicap * min(1.0, changed / WHOLLY_CHANGED)
 
     def structure(counts: Reals) -> Reals:
         after, before = (neighbour_agreement(near, n[some], classes, counts) for n in (target, source))
         return after - (1 - handicap) * before
 
+    flattery = (
+        "for both."
+        if handicap == 0
+        else f"which flatters it: {handicap:.0%} of its agreement is taken off."
+    )
     first = _item(
         "Structure",
-        f"Do the {near.shape[1]} nearest frames get one class? Chance-corrected, in the source model's feature space, "
-        f"which flatters source-only: {handicap:.0%} of its agreement is taken off.",
+        f"Do the {near.shape[1]} nearest frames get one class? Chance-corrected, in the feature space of "
+        f"{'the source model' if e.baseline == 'source-only' else 'the shipped network'}, {flattery}",
         structure, draws, 0.3, True,
     )  # fmt: skip
     pairs: list[Item] = []

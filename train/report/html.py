@@ -14,11 +14,13 @@ from tgkt_edge.train.nn.predict import compared
 from tgkt_edge.train.report.figures import line_chart, scatter, swatch, whisker
 from tgkt_edge.train.report.material import Findings, Material
 from tgkt_edge.train.report.pages import render_page
+from tgkt_edge.train.report.retention import retention_lines
 from tgkt_edge.train.report.strips import held_strip, target_strip
-from tgkt_edge.train.report.words import headline, measure, spread
+from tgkt_edge.train.report.words import compared_with, headline, measure, spread
 
 MODEL_NAMES = {
     "source-only": "source-only",
+    "shipped": "shipped network",
     "tgmb": "through T (TGMB)",
     "translate": "translation alone",
     "target": "target network",
@@ -37,7 +39,10 @@ def render(material: Material, findings: Findings, report: Mapping[str, Any]) ->
         title=f"{material.run.path.name}: {report['verdict']['verdict']}",
         run=material.run.path.resolve().name,
         facts=_facts(material, report),
-        verdict=_verdict(report["verdict"]),
+        verdict=_verdict(report["verdict"], report["method"]),
+        compared_with=compared_with(report["method"]),
+        baseline=MODEL_NAMES[material.baseline],
+        kept=retention_lines(report),
         predicted=_predicted(report),
         translation=_translation(report),
         held=held_strip(material, findings),
@@ -61,8 +66,8 @@ def _facts(material: Material, report: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _verdict(verdict: Mapping[str, Any]) -> dict[str, Any]:
-    word, meaning = headline(verdict["verdict"])
+def _verdict(verdict: Mapping[str, Any], method: str) -> dict[str, Any]:
+    word, meaning = headline(verdict["verdict"], method)
     rows = []
     for item in verdict["evidence"]:
         title, about = measure(item)
@@ -88,7 +93,7 @@ def _predicted(report: Mapping[str, Any]) -> dict[str, Any]:
     """How many target frames each model puts into each class, as rows of a table."""
     predicted = report["predicted"]
     most = max(max(counts.values()) for counts in predicted.values()) or 1
-    tones = {"source-only": 0, "tgmb": 1, "translate": 1, "target": 2}
+    tones = {"source-only": 0, "shipped": 0, "tgmb": 1, "translate": 1, "target": 2}
     return {
         "models": [MODEL_NAMES.get(model, model) for model in predicted],
         "rows": [
@@ -150,6 +155,7 @@ def _chart(title: str, drawing: str, lines: Sequence[str] = ()) -> dict[str, Any
 
 def _epoch_charts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     epochs, notes = report["epochs"], report["pseudo_labels"]
+    baseline = MODEL_NAMES[next(iter(report["predicted"]))]
     changed = {
         "answers changed since the epoch before": [
             (epoch["epochs"], epoch["changed"]) for epoch in epochs if epoch["changed"] is not None
@@ -161,7 +167,7 @@ def _epoch_charts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         ],
     }
     agreeing = {
-        "answers agree with source-only": [(e["epochs"], e["with_source_only"]) for e in epochs],
+        f"answers agree with {baseline}": [(e["epochs"], e["with_source_only"]) for e in epochs],
         "teacher agrees with pseudo-labels": [
             (line["epoch"] - 1, line["teacher_agrees"]) for line in notes if "teacher_agrees" in line
         ],
@@ -191,14 +197,17 @@ def _losses(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _features(material: Material, findings: Findings) -> dict[str, Any] | None:
-    before, after = findings.answers["source-only"], findings.answers["target"]
+    before, after = findings.answers[material.baseline], findings.answers["target"]
     n = len(before.features)
     if n < 8 or not all(np.isfinite(a.features).all() for a in (before, after)):
         return None
     shown = np.unique(np.linspace(0, n - 1, min(n, TSNE_FRAMES)).round().astype(int))
     frames = compared(len(before.probabilities))[shown]
     charts = []
-    for title, answers in (("before: source-only", before), ("after: target network", after)):
+    for title, answers in (
+        (f"before: {MODEL_NAMES[material.baseline]}", before),
+        ("after: target network", after),
+    ):
         points = embed(answers.features[shown], material.config.seed)
         coloured = answers.named[frames].tolist()
         charts.append(_chart(title, scatter(points.tolist(), coloured, material.classes)))

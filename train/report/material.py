@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,10 +51,11 @@ class Material:
 
     Attributes:
         pairs: how many there were, held-out ones included. held: these; held_runs: lengths of the runs of neighbours.
-        models: "source-only" first, perhaps "tgmb" or "translate", and "target", what ships; the same object twice is
-            asked once.
+        models: "source-only", or of a continued run "shipped", first, perhaps "tgmb" or "translate", and "target", what
+            ships; the same object twice is asked once.
         translation: what a translation of features chose, and why. left_out: its answers about pairs left out. Both are
             None for other methods.
+        old: frames that a shipped network knew and that its continuation learnt nothing from; None: there are none.
         store: the target's frames as they were trained on; None: not on the device yet.
     """
 
@@ -71,6 +72,12 @@ class Material:
     translation: dict[str, Any] | None = None
     left_out: LeftOut | None = None
     store: Store | None = None
+    old: Frames | None = None
+
+    @property
+    def baseline(self) -> str:
+        """Name of the model that the target network is compared with."""
+        return next(iter(self.models))
 
 
 @dataclass(frozen=True)
@@ -90,10 +97,11 @@ class Answers:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything the two reports are written from. ``rgb``: the source model on the held-out RGB."""
+    """Everything the two reports are written from. ``rgb``: the source model on the held-out RGB. ``old``: by model."""
 
     answers: dict[str, Answers]
     held: dict[str, Answers]
     rgb: Answers | None
     epochs: list[tuple[str, int, NDArray[np.int64]]]
     metrics: list[dict[str, Any]]
+    old: dict[str, Answers] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What the models of a finished run answer: source-only, TGMB (through T) and target, those that its method has."""
+"""What the models of a finished run answer: source-only or shipped, TGMB (through T), and target, as its method has."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int,
         load_into(translator, load_tensors(run.translator)[0], run.translator)
         return load_classifier(run.source)[0], translator
 
-    models = {"source-only": ask("source-only", lambda: (load_classifier(run.source)[0], None))}
+    first = run.first(config)
+    models = {config.baseline: ask(config.baseline, lambda: (load_classifier(first)[0], None))}
     if config.by_features:
         if config.method == "tgkt":
             models["translate"] = ask(

@@ -19,6 +19,8 @@
 - ``epochs``: one object an epoch whose answers were kept: ``stage``, ``epochs`` (done), ``changed`` (share of the
   frames that got another class than an epoch before; null for a stage's first), ``with_source_only``;
   ``pseudo_labels``: what metrics.jsonl notes of them, one object an epoch;
+- ``old_frames``, of a continued run: see :mod:`tgkt_edge.train.report.retention`; ``with_source_only`` is there of the
+  shipped network, which ``shipped`` is the name of among models;
 - ``verdict``: see :mod:`tgkt_edge.train.report.verdict`.
 
 All answers are float32, as ``evaluate`` gives and ``export`` ships; those of kept epochs are in the run's precision.
@@ -49,6 +51,7 @@ from tgkt_edge.train.report.html import render
 from tgkt_edge.train.report.material import Answers, Findings, Material, Model
 from tgkt_edge.train.report.metrics import divergence, overlap
 from tgkt_edge.train.report.progress import ReportProgress
+from tgkt_edge.train.report.retention import OWN_SPACE, SHIPPED, retention, retention_warnings
 from tgkt_edge.train.report.verdict import judge
 from tgkt_edge.train.run_folder.folder import Run
 
@@ -82,7 +85,8 @@ def _work(material: Material) -> float:
     asked = len({id(model) for model in material.models.values()}) * (
         len(material.target) + len(material.held)
     )
-    return asked + len(material.held) + 3 * EQUIVALENT
+    old = 0 if material.old is None else 2 * len(material.old)
+    return asked + len(material.held) + old + 3 * EQUIVALENT
 
 
 def _write_statistics(material: Material, answers: Answers) -> None:
@@ -133,8 +137,8 @@ def gather(material: Material, progress: ReportProgress | None = None) -> Findin
     rgb = None
     if len(material.held):
         held = ask_all(Store(material.held.codes, material.device))
-        source = Model(material.models["source-only"].network)
-        rgb = ask("source-only", source, Store(material.held.rgb, material.device))
+        source = Model(material.models[material.baseline].network)
+        rgb = ask(material.baseline, source, Store(material.held.rgb, material.device))
     target = material.store
     if target is None:
         target = Store(material.target.codes, material.device)
@@ -144,6 +148,7 @@ def gather(material: Material, progress: ReportProgress | None = None) -> Findin
         rgb,
         kept_epochs(material.run, (len(material.target), len(material.classes))),
         read_metrics(material.run),
+        {} if material.old is None else ask_all(Store(material.old.codes, material.device)),
     )
 
 
@@ -177,7 +182,7 @@ def summarise(material: Material, findings: Findings) -> dict[str, Any]:
     """What ``report.json`` holds; see the head of this module."""
     classes, answers = material.classes, findings.answers
     counts = {name: np.bincount(a.named, minlength=len(classes)) for name, a in answers.items()}
-    target = answers["target"].named
+    target, kept = answers["target"].named, retention(findings.old)
     return {
         "tool": {"name": "tgkt-edge", "version": __version__},
         "schema": SCHEMA,
@@ -212,10 +217,17 @@ def summarise(material: Material, findings: Findings) -> dict[str, Any]:
             if findings.rgb is not None
         },
         "translation": material.translation,
-        "epochs": epoch_story(findings, answers["source-only"].named),
+        "epochs": epoch_story(findings, answers[material.baseline].named),
         "pseudo_labels": [line for line in findings.metrics if line.get("event") == "epoch"],
-        "verdict": judge(evidence(material, findings)).to_dict(),
+        **({"old_frames": kept} if kept else {}),
+        "verdict": verdict(material, findings),
     }
+
+
+def verdict(material: Material, findings: Findings) -> dict[str, Any]:
+    """``verdict`` of report.json."""
+    found = judge(evidence(material, findings)).to_dict()
+    return {**found, "warnings": [*found["warnings"], *retention_warnings(retention(findings.old))]}
 
 
 def entropies(p: Floats) -> dict[str, float]:
@@ -265,21 +277,22 @@ def epoch_story(findings: Findings, source_only: NDArray[np.int64]) -> list[dict
 def evidence(material: Material, findings: Findings) -> Evidence:
     """What the verdict rests on."""
     answers, held = findings.answers, findings.held
-    churn = [step["changed"] for step in epoch_story(findings, answers["source-only"].named)]
+    baseline = material.baseline
+    churn = [step["changed"] for step in epoch_story(findings, answers[baseline].named)]
     rgb, source, target = (
         a.probabilities if a is not None else None
-        for a in (findings.rgb, held.get("source-only"), held.get("target"))
+        for a in (findings.rgb, held.get(baseline), held.get("target"))
     )
     # Of a translation of features: honest, where the network's own answers saw the pairs.
     pairs = material.left_out
     if pairs is not None:
         rgb, target = pairs.rgb.astype(np.float32), pairs.translated.astype(np.float32)
         source = source if pairs.source is None else pairs.source.astype(np.float32)
-    source_network = material.models["source-only"].network
+    source_network = material.models[baseline].network
     return Evidence(
         classes=material.classes,
-        features=answers["source-only"].features,
-        source=answers["source-only"].probabilities,
+        features=answers[baseline].features,
+        source=answers[baseline].probabilities,
         target=answers["target"].probabilities,
         tgmb=answers["tgmb"].probabilities if "tgmb" in answers else None,
         rgb=rgb,
@@ -289,4 +302,6 @@ def evidence(material: Material, findings: Findings) -> Evidence:
         last_churn=churn[-1] if churn else None,
         belong=None if pairs is None else pairs.belong,
         scratch=material.config.weights == "none" and not isinstance(source_network, ImportedClassifier),
+        baseline="the shipped network" if baseline == SHIPPED else baseline,
+        **({"handicap": OWN_SPACE} if baseline == SHIPPED else {}),
     )

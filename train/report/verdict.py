@@ -94,7 +94,7 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
     warnings = _warnings(e, source, target)
     if changed == 0:
         sentence = (
-            "The target network answers every target frame as source-only does: nothing was gained or lost."
+            f"The target network answers every target frame as {e.baseline} does: nothing was gained or lost."
         )
         return Verdict("no evidence", sentence, [], warnings)
     structure, pairs, shown = compare(e, seed)
@@ -109,7 +109,7 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
     before, after = effective_classes(source, classes), effective_classes(target, classes)
     if after < COLLAPSED * before:
         sentence = (
-            f"The target network collapsed: it spreads its answers over {after:.1f} classes, source-only over "
+            f"The target network collapsed: it spreads its answers over {after:.1f} classes, {e.baseline} over "
             f"{before:.1f} (exponential of the entropy of the class counts)."
         )
         return Verdict("hurt", sentence, items, warnings, "classes")
@@ -130,9 +130,11 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
         )
         return Verdict("no evidence", sentence, items, warnings)
     if structure.low > 0 and not lost and (better or not blind):
-        return Verdict("helped", _sentence(structure, "better than source-only's"), items, warnings, "frames")
+        return Verdict(
+            "helped", _sentence(structure, f"better than {e.baseline}'s"), items, warnings, "frames"
+        )
     if structure.high < 0 and (worse or not blind):
-        return Verdict("hurt", _sentence(structure, "worse than source-only's"), items, warnings, "frames")
+        return Verdict("hurt", _sentence(structure, f"worse than {e.baseline}'s"), items, warnings, "frames")
     if structure.low <= 0 <= structure.high and gain is not None and (better or not blind):
         words = f"Neighbouring frames do not say, but on held-out pairs {_figures(gain)}: the answers on frames are"
         over = "This speaks of accuracy over classes."
@@ -267,12 +269,12 @@ def _warnings(e: Evidence, source: Ints, target: Ints) -> list[str]:
     if counts[largest] > 0.5 * len(target) and counts[largest] > 1.5 * (source == largest).sum():
         texts.append(
             f"{counts[largest] / len(target):.0%} of the target frames are called {e.classes[largest]}, "
-            f"{(source == largest).mean():.0%} by source-only."
+            f"{(source == largest).mean():.0%} by {e.baseline}."
         )
     if e.last_churn is not None and e.last_churn > 0.2:
         texts.append(f"The last epoch still changed {e.last_churn:.0%} of the answers: more epochs may help.")
     if e.rgb is not None and len(e.rgb) < PAIRS:
         texts.append(f"Only {len(e.rgb)} pairs were held out: the verdict rests on the target frames alone.")
-    if e.rgb is None:
+    if e.rgb is None and e.baseline == "source-only":
         texts.append("No pair was held out (holdout = 0): the verdict rests on the target frames alone.")
     return texts

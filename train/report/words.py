@@ -34,8 +34,9 @@ _MEASURES = {
     "Structure": (
         "Do frames that look alike get one class?",
         (
-            "Looks are compared by the source model itself, which flatters it; a fifth of its result is taken "
-            "off. 0 would be classes given at random, 1 the same class for all that look alike."
+            "Looks are compared by the source model itself, which flatters it, so a fifth of its result is taken off; "
+            "or by the shipped network, whose features both read, and nothing is. 0 would be classes given at random, "
+            "1 the same class for all that look alike."
         ),
     ),
     "Correlation on held-out pairs": (
@@ -66,9 +67,39 @@ _MEASURES = {
 }
 
 
-def headline(verdict: str) -> tuple[str, str]:
+CONTINUED = {
+    "helped": (
+        "Continuing helped",
+        "The new network is very likely more accurate on the new frames than the one that was shipped.",
+    ),
+    "hurt": (
+        "Continuing made it worse",
+        (
+            "The new network is very likely less accurate on the new frames than the one that was shipped: keep that "
+            "one."
+        ),
+    ),
+    "no evidence": (
+        "Cannot tell without labels",
+        (
+            "Whether the new network is better than the one that was shipped, the checks that need no labels do not "
+            "settle. About 60 new frames that you label yourself do."
+        ),
+    ),
+}
+"""The same of a run that went on from a shipped network."""
+
+
+def headline(verdict: str, method: str = "") -> tuple[str, str]:
     """Headline of a verdict, and a sentence that says what it means."""
-    return HEADLINES[verdict]
+    return (CONTINUED if method == "continue" else HEADLINES)[verdict]
+
+
+def compared_with(method: str) -> str:
+    """What the target network of a run is compared with, in words."""
+    if method == "continue":
+        return "the shipped network on the new frames"
+    return 'the source model used as it is ("source-only")'
 
 
 def measure(item: Mapping[str, Any]) -> tuple[str, str]:

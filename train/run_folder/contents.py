@@ -17,8 +17,9 @@ class DataDigests:
     target: FileDigests = field(default_factory=FileDigests)
     paired: FileDigests = field(default_factory=FileDigests)
     source: FileDigests = field(default_factory=FileDigests)
+    old: FileDigests = field(default_factory=FileDigests)
 
     def contents(self) -> dict[str, str]:
         """Name of an input that holds images -> how many files, and a SHA-256 over their names, labels and bytes."""
-        inputs = {"target": self.target, "paired": self.paired, "source": self.source}
+        inputs = {"target": self.target, "paired": self.paired, "source": self.source, "old_frames": self.old}
         return {name: digests.summary() for name, digests in inputs.items() if digests.rows}

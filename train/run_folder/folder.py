@@ -32,7 +32,8 @@ class RunInputs:
     """Paths as absolute text: ``target`` and ``paired`` frames; ``source`` (labelled RGB) or ``source_model``.
 
     ``paired`` is None only for methods that look at no pairs (:data:`WITHOUT_PAIRS`). ``labels``: a CSV ``frame,label``
-    of a few target frames, or None.
+    of a few target frames, or None. ``continue_from``: a bundle or a run whose target network is gone on with, in place
+    of a source; ``old_frames``: frames that it knew, or None.
     """
 
     target: str
@@ -40,6 +41,8 @@ class RunInputs:
     source: str | None = None
     source_model: str | None = None
     labels: str | None = None
+    continue_from: str | None = None
+    old_frames: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,16 @@ class Run:
     def source(self) -> Path:
         """Checkpoint of the source model."""
         return self.path / "checkpoints" / "source.safetensors"
+
+    @property
+    def shipped(self) -> Path:
+        """Checkpoint of the network that the run went on from; only of runs with ``--continue``."""
+        return self.path / "checkpoints" / "shipped.safetensors"
+
+    @property
+    def continued(self) -> Path:
+        """Checkpoint of that network with its new head, where the whole of it was trained afterwards."""
+        return self.path / "checkpoints" / "continue.safetensors"
 
     @property
     def translator(self) -> Path:
@@ -85,6 +98,10 @@ class Run:
 
     def stages(self, config: AdaptConfig) -> dict[str, Path]:
         """The stages of ``config.method`` in order, each with the checkpoint that it ends with."""
+        if config.continues:
+            if not config.continuing.epochs:
+                return {"shipped": self.shipped, "continue": self.target}
+            return {"shipped": self.shipped, "continue": self.continued, "tgkt": self.target}
         found = {"source": self.source}
         if config.method in ("shot", "socket"):
             found[config.method] = self.target
@@ -95,6 +112,10 @@ class Run:
         if config.method == "tgkt":
             found["tgkt"] = self.target
         return found
+
+    def first(self, config: AdaptConfig) -> Path:
+        """Checkpoint that the run begins with: the source model, or the shipped network."""
+        return self.shipped if config.continues else self.source
 
     def target_checkpoint(self) -> Path:
         """The target network to ship. Raises IncompatibleError where the run has none (yet)."""

@@ -12,7 +12,7 @@ from torch import nn
 from tgkt_edge.train.methods.translation.features import Features
 from tgkt_edge.train.methods.translation.moments import Moments
 from tgkt_edge.train.methods.translation.softmax_regression import Linear, softmax_regression
-from tgkt_edge.train.nn.model import SceneClassifier
+from tgkt_edge.train.nn.model import Classifier, SceneClassifier
 
 Floats = NDArray[np.float32]
 Reals = NDArray[np.float64]
@@ -57,6 +57,12 @@ def with_head(
     """
     network = SceneClassifier(head.weight.shape[1], layers, normals)
     network.backbone.load_state_dict(backbone.state_dict())
+    set_head(network, moments, head)
+    return network.eval().requires_grad_(False)
+
+
+def set_head(network: Classifier, moments: Moments, head: Linear) -> None:
+    """Give a network of standardised features this head, and what it standardises them by."""
     with torch.no_grad():
         network.standard.mean.copy_(torch.from_numpy(moments.mean))
         # A feature that never changed has an infinite scale, and a weight of zero: any finite scale does.
@@ -64,4 +70,3 @@ def with_head(
         network.standard.scale.copy_(torch.from_numpy(scale))
         network.classifier.weight.copy_(torch.from_numpy(head.weight.T))
         network.classifier.bias.copy_(torch.from_numpy(head.bias))
-    return network.eval().requires_grad_(False)
