@@ -165,7 +165,7 @@ def main() -> int:
             f"# Continuing from a shipped network: {args.data}",
             "",
             f"`{command}`, {machine()}.",
-            "Accuracy / balanced accuracy, %; *as shipped*: share of the old frames left out that get the shipped class.",
+            "Accuracy / balanced accuracy, %; *as shipped*: share of the old frames that get the same.",
             "",
             *lines,
             "",

@@ -95,6 +95,8 @@ def test_weights_under_the_same_names_that_compute_something_else_are_refused(
 
     bundle = shipped(tmp_path / "bundle", settled(SceneClassifier(3, (2, 3, 4))))
     answers = rebuild._answers
-    monkeypatch.setattr(rebuild, "_answers", lambda *given: answers(*given) + np.float32([0, 0, 10]))
+    monkeypatch.setattr(
+        rebuild, "_answers", lambda *given: answers(*given) + np.array([0, 0, 10], np.float32)
+    )
     with pytest.raises(BundleError, match="cannot be read back"):
         rebuild_network(bundle)
