@@ -174,6 +174,7 @@ def _refuse_inside(
     """Refuse to write where data lies: ``--overwrite`` would delete it. A source model is read before, and copied."""
     places: dict[str, str | Path | None] = {**dataclasses.asdict(inputs), "source_model": None}
     places |= {
+        "continue_": places.pop("continue_from"),
         "cache": cache,
         "source_classes": options.classes,
         "map_": options.map,

@@ -13,6 +13,7 @@ from tgkt_edge.data.recipes import Recipe
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.sensor import SensorSpec
 from tgkt_edge.system.memory import available_memory, in_bytes
+from tgkt_edge.train.continuing.shipped import old_frames_of
 from tgkt_edge.train.run_folder.folder import RunInputs
 from tgkt_edge.train.time_left import in_words
 
@@ -68,6 +69,9 @@ def choose_cache(
 def decoded_bytes(inputs: RunInputs, sensor: SensorSpec, side: int) -> int:
     """Bytes of all images once they are decoded. Raises TgktEdgeError: they cannot be listed."""
     total = len(frame_places(Path(inputs.target), "`target`")) * Recipe("frames", side, sensor).row_bytes
+    old = old_frames_of(inputs)
+    if old is not None:
+        total += len(frame_places(old, "`old_frames`")) * Recipe("frames", side, sensor).row_bytes
     if inputs.source is not None:
         images = labelled(Path(inputs.source), "`source`", "image")[0]
         total += len(images) * Recipe("images", side).row_bytes

@@ -165,6 +165,14 @@ def test_a_frame_that_is_new_is_not_old_as_well(translated: Run, tiny: Tiny, tmp
     assert len(load_tensors(Run(tmp_path / "run").target)[0]["beside/labels"]) == 12 - held
 
 
+def test_a_run_that_was_continued_itself_says_which_frames_it_knows_of(
+    continued: Run, tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    adapt(tiny.inputs.target, None, tmp_path / "run", continue_=continued.path, set_=SETS)
+    assert "its own target frames are the old ones here, not those from before it" in caplog.text
+    assert report_of(Run(tmp_path / "run"))["target_frames"] == 12
+
+
 # Training it whole
 
 
@@ -266,6 +274,15 @@ def test_what_is_no_shipped_network_is_refused(translated: Run, new: Path, tmp_p
     code, said = refused(damaged)
     assert code == 4
     assert "target.safetensors" in said
+
+
+def test_what_it_goes_on_from_is_never_written_over(translated: Run, new: Path) -> None:
+    before = load_tensors(translated.target)[1]
+    command = ["adapt", "--continue", translated.path, "--target", new, "-o", translated.path, "--overwrite"]
+    result = CliRunner().invoke(app, [str(word) for word in command])
+    assert result.exit_code == 2
+    assert f"--continue {translated.path} lies inside it" in " ".join(result.output.split())
+    assert load_tensors(translated.target)[1] == before
 
 
 def test_another_network_at_the_old_place_does_not_go_on(

@@ -18,8 +18,8 @@ _TRAINED = ("source", "student", "distill", "tgmb", "tgkt", "shot", "socket", "c
 
 def adapt(
     target: Path | str,
-    sensor: SensorSpec | str | None,
-    out: Path | str,
+    sensor: SensorSpec | str | None = None,
+    out: Path | str | None = None,
     *,
     paired: Path | str | None = None,
     source_model: Path | str | None = None,
@@ -65,9 +65,9 @@ def adapt(
 
     Args:
         target: unlabelled frames of the task: a folder, or a CSV with ``frame``.
-        sensor: what the target and the paired frames mean: a SensorSpec, a preset's name or a YAML file; with
-            ``continue_`` perhaps None: the shipped network's.
-        out: run folder to write.
+        sensor: what the target and the paired frames mean: a SensorSpec, a preset's name or a YAML file; None, which
+            only ``continue_`` allows: the shipped network's.
+        out: run folder to write; has to be given.
         paired: other scenes: a folder with ``rgb/`` and ``frame/``, or a CSV ``rgb,frame``. "shot" and "source-only"
             need none.
         source_model: source checkpoint, a run with one, or a model of another program; or instead of it ``source``.
@@ -112,6 +112,8 @@ def adapt(
             source model. MissingDependency: (exit 6) torch is not installed.
         TgktEdgeError: (exit 1) training diverged, or the disk or the GPU's memory is full.
     """
+    if out is None:
+        raise UsageError("`out=RUN` is missing: where is the run folder to be written?")
     if max_skew_ms is not None:
         if paired is None or not Path(paired).is_dir():
             raise UsageError("`max_skew_ms` matches the pairs of a folder: give one with `paired`")

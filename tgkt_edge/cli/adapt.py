@@ -28,7 +28,6 @@ def adapt_command(
     target: Annotated[
         Path, typer.Option(help="Unlabelled frames of the task: a folder, or a CSV with 'frame'.")
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Run folder to write.")],
     sensor: Annotated[
         str | None,
         typer.Option(
@@ -36,6 +35,7 @@ def adapt_command(
             "--continue."
         ),
     ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder to write. Required.")] = None,
     paired: Annotated[
         Path | None,
         typer.Option(
@@ -210,5 +210,6 @@ def adapt_command(
         return  # of several processes that train together the first one reports
     from tgkt_edge.train.adapt import describe
 
+    assert out is not None
     for line in describe(report, out):
         typer.echo(as_flags(line), err=True)

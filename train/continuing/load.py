@@ -17,7 +17,7 @@ from tgkt_edge.monitoring.value_scale import note_other_scale
 from tgkt_edge.notes import note
 from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import SensorSpec
-from tgkt_edge.train.continuing.shipped import own_frames, refuse_other, shipped_network
+from tgkt_edge.train.continuing.shipped import earlier_frames, old_frames_of, refuse_other, shipped_network
 from tgkt_edge.train.few_labels import load_labels
 from tgkt_edge.train.holdout import held_out, no_pairs
 from tgkt_edge.train.load_frames import load_target
@@ -79,17 +79,21 @@ def _old_frames(
 ) -> tuple[Frames | None, Frames | None]:
     """Old frames to learn from, and those that are left out; None where there are none."""
     assert inputs.continue_from is not None
-    if inputs.old_frames is not None:
-        place, flag = Path(inputs.old_frames), "`old_frames`"
-    else:
-        found = own_frames(Path(inputs.continue_from)) if Path(inputs.continue_from).exists() else None
-        if found is None:
+    place, flag = old_frames_of(inputs), "`old_frames`"
+    if place is None:
+        note(
+            f"`continue_={inputs.continue_from}`: the frames that it was adapted to are not at hand: nothing reminds "
+            f"the network of them, and what it forgets is not measured. Give `old_frames` if you have them."
+        )
+        return None, None
+    if inputs.old_frames is None:
+        flag = f"`continue_={inputs.continue_from}`, its target frames"
+        before = earlier_frames(Path(inputs.continue_from))
+        if before is not None:
             note(
-                f"`continue_={inputs.continue_from}`: the frames that it was adapted to are not at hand: nothing "
-                f"reminds the network of them, and what it forgets is not measured. Give `old_frames` if you have them."
+                f"`continue_={inputs.continue_from}`: went on itself from {before}: its own target frames are the old "
+                f"ones here, not those from before it. Give `old_frames` with all of them, such as a CSV frame."
             )
-            return None, None
-        place, flag = found, f"`continue_={inputs.continue_from}`, its target frames"
     every, _ = load_frames(
         place, dataclasses.replace(sensor, size="any"), resize_side(config.image_size),
         skip_bad=skip_bad, progress=progress, flag=flag, digests=digests.old, cache=cache,

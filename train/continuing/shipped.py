@@ -14,7 +14,7 @@ from tgkt_edge.train.continuing.rebuild import rebuild_network
 from tgkt_edge.train.nn.checkpoint import Header, architecture, load_classifier, read_header
 from tgkt_edge.train.nn.imported import ImportedClassifier, resnet50_in
 from tgkt_edge.train.nn.model import Classifier
-from tgkt_edge.train.run_folder.folder import Run
+from tgkt_edge.train.run_folder.folder import Run, RunInputs
 
 CONTINUED = "continued_from"
 """Entry of a header, of a bundle's provenance: ``name`` of the folder, ``sha256`` of the manifest or checkpoint."""
@@ -92,12 +92,20 @@ def shipped_network(path: Path, kept: Path | None) -> tuple[Classifier, Header]:
     return network, dataclasses.replace(header, extra={CONTINUED: named}, beside={})
 
 
-def own_frames(path: Path) -> Path | None:
-    """The frames that the run at ``path`` was adapted to, where they still lie there; of a bundle nothing is known."""
-    if (path / MANIFEST).is_file():
+def old_frames_of(inputs: RunInputs) -> Path | None:
+    """Where the frames lie that the shipped network knew: as given, or those that the run was adapted to, where they
+    are still there; None where nothing is continued, or nothing is known of them, as of a bundle."""
+    if inputs.old_frames is not None:
+        return Path(inputs.old_frames)
+    if inputs.continue_from is None or not (Path(inputs.continue_from) / "config.yaml").is_file():
         return None
-    target = Path(Run(path).read_config()[0].target)
+    target = Path(Run(Path(inputs.continue_from)).read_config()[0].target)
     return target if target.exists() else None
+
+
+def earlier_frames(path: Path) -> str | None:
+    """Where the run at ``path`` went on from, if it was continued itself: it knew other frames before its own."""
+    return Run(path).read_config()[0].continue_from
 
 
 def refuse_other(path: Path, header: Header, sensor: SensorSpec, size: int) -> None:
