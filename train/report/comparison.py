@@ -100,9 +100,7 @@ def compare(e: Evidence, seed: int = 0) -> tuple[Item, list[Item], list[Item]]:
         return after - (1 - handicap) * before
 
     flattery = (
-        "for both."
-        if handicap == 0
-        else f"which flatters it: {handicap:.0%} of its agreement is taken off."
+        "for both." if handicap == 0 else f"which flatters it: {handicap:.0%} of its agreement is taken off."
     )
     first = _item(
         "Structure",
