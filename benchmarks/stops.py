@@ -70,9 +70,9 @@ def stop(command: list[Any], begun: Callable[[], bool], delay: float, log: Path)
     return time.monotonic() - start, code
 
 
-def rows_of(table: Path) -> tuple[int, list[str]]:
-    """Rows of a table that is there, and what is wrong with it."""
-    if table.suffix == ".csv":
+def rows_of(table: Path, suffix: str) -> tuple[int, list[str]]:
+    """Rows of a table in the form of ``suffix``, and what is wrong with it."""
+    if suffix == ".csv":
         with table.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.reader(stream))
         faults = [f"a row of {len(row)} fields" for row in rows if len(row) != len(rows[0])]
@@ -89,19 +89,16 @@ def rows_of(table: Path) -> tuple[int, list[str]]:
 
 
 def stop_predict(work: Path, bundle: Path, frames: Path, suffix: str, delay: float) -> Stopped:
-    """A table: whole rows alone, and what is then resumed has every frame once."""
+    """A table that is not complete: whole rows alone, under the name from which the same command goes on."""
     table, log = work / f"t{suffix}", work / "log"
     for old in work.glob("t.*"):
         old.unlink()
     command = ["predict", bundle, frames, "-o", table, "--batch", 1]
 
-    def begun() -> bool:
-        return any(file.stat().st_size > 2000 for file in work.glob("*t.*"))
-
-    seconds, code = stop(command, begun, delay, log)
-    left = [file for file in work.glob("t.*") if file.suffix == suffix]
-    found, faults = rows_of(left[0]) if left else (0, [])
-    return Stopped(seconds, code, found, tuple(faults))
+    partial = table.with_name(f"{table.name}.partial")  # the rows so far, until all are there
+    seconds, code = stop(command, lambda: partial.is_file() and partial.stat().st_size > 2000, delay, log)
+    found, faults = rows_of(partial, suffix)
+    return Stopped(seconds, code, found, (*faults, *(["the table is there"] if table.exists() else [])))
 
 
 def stop_frames(work: Path, bundle: Path, frames: Path, delay: float) -> Stopped:
@@ -155,7 +152,7 @@ def stop_updates(work: Path, bundles: tuple[Path, Path], frames: Path, delay: fl
         return True
 
     seconds, code = stop(command, begun, delay, log)
-    found, faults = rows_of(out)
+    found, faults = rows_of(out, ".jsonl")
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     frames_seen = [line["frame"] for line in lines if "label" in line]
     faults += ["a frame with two records"] if len(set(frames_seen)) < len(frames_seen) else []
