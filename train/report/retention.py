@@ -22,8 +22,8 @@ CONFIDENT = 0.9
 """Probability from which an answer of the shipped network counts as confident."""
 
 KEEPS = 0.8
-"""Agreement on old frames below which a person is warned; continuing nyuv2-5 to other scenes left 0.82 to 0.91, with
-accuracy on the old frames as before (benchmarks/results/continue.md)."""
+"""Agreement on old frames below which a person is warned; continuing nyuv2-5 to other scenes left 0.85 to 0.92 with
+old frames and 0.78 to 0.88 without them (benchmarks/results/continue.md)."""
 
 
 def retention(answers: Mapping[str, Answers]) -> dict[str, Any] | None:
