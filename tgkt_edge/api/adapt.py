@@ -165,6 +165,10 @@ def adapt(
     assert sensor is not None
     spec = sensor if isinstance(sensor, SensorSpec) else load_sensor(sensor)
     options = build_config(config, () if isinstance(set_, Mapping) else set_, given)
+    if continue_ is not None and not options.continues:
+        raise UsageError(
+            f"`method={options.method}`: not with `continue_`, which is a method of its own; leave it out of `set_`"
+        )
     if options.continues and continue_ is None:
         raise UsageError("`method=continue` comes with `continue_`, the shipped bundle or run; give that")
     from tgkt_edge.train.adapt import adapt as train
