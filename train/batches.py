@@ -56,8 +56,13 @@ def center_views(index: Ints, side: int, size: int) -> Views:
 
 
 def epoch_rng(seed: int, stage: str, epoch: int) -> np.random.Generator:
-    """Everything random of one epoch comes from here, so an epoch can be repeated alone, after a restart."""
-    return np.random.default_rng([seed, epoch, *stage.encode()])
+    """Everything random of one epoch comes from here, so an epoch can be repeated alone, after a restart.
+
+    Torch's own generator is seeded, too: dropout and stochastic depth, which small networks have, draw from it.
+    """
+    words = [seed, epoch, *stage.encode()]
+    torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1)[0]))
+    return np.random.default_rng(words)
 
 
 def pieces(order: Ints, batch: int, least: int = 2) -> list[Ints]:

@@ -220,3 +220,17 @@ def test_an_epoch_can_be_repeated_alone() -> None:
     others = [numbers(4, "tgmb", 2), numbers(3, "tgkt", 2), numbers(3, "tgmb", 3), numbers(2, "tgmb", 3)]
     assert all(other != here for other in others)
     assert len({tuple(other) for other in others}) == len(others)
+
+
+def test_dropout_of_an_epoch_is_the_same_again() -> None:
+    """A run that was cut off and resumed differed from one that was not, where the network has dropout."""
+    layer, ones = torch.nn.Dropout(0.5), torch.ones(64)
+
+    def kept(seed: int, stage: str, epoch: int) -> list[float]:
+        epoch_rng(seed, stage, epoch)
+        return list(map(float, layer(ones)))
+
+    here = kept(3, "distill", 2)
+    torch.rand(5)  # whatever was drawn before
+    assert kept(3, "distill", 2) == here
+    assert here not in (kept(4, "distill", 2), kept(3, "tgkt", 2), kept(3, "distill", 3))

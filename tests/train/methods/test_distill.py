@@ -140,11 +140,16 @@ class Stopped(Exception):
     """Stands for a power cut."""
 
 
+@pytest.mark.parametrize("arch", ["shufflenet_v2_x0_5", "mobilenet_v3_small"])  # the second one has dropout
 def test_an_interrupted_run_goes_on_bit_for_bit(
-    teacher: Classifier, seen: tuple[Frames, Frames], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arch: str,
+    teacher: Classifier,
+    seen: tuple[Frames, Frames],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = tmp_path / "tgkt.safetensors"
-    whole = learnt(teacher, seen).state_dict()
+    whole = learnt(teacher, seen, arch=arch).state_dict()
     usual = StageLog.step
 
     def step(self: StageLog, terms: dict[str, Tensor]) -> None:
@@ -154,10 +159,10 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
 
     monkeypatch.setattr(StageLog, "step", step)
     with pytest.raises(Stopped):
-        learnt(teacher, seen, StageState(file, 0))
+        learnt(teacher, seen, StageState(file, 0), arch=arch)
     monkeypatch.setattr(StageLog, "step", usual)
     assert file.is_file()
-    resumed = learnt(teacher, seen, StageState(file, 0)).state_dict()
+    resumed = learnt(teacher, seen, StageState(file, 0), arch=arch).state_dict()
     assert [key for key, value in whole.items() if not torch.equal(value, resumed[key])] == []
 
 
