@@ -38,13 +38,18 @@ def cli_environment(**more: str) -> dict[str, str]:
 
 
 def run_cli(*arguments: object, **env: str) -> Finished:
-    """Run tgkt-edge in a process of its own to its end."""
+    """Run tgkt-edge in a process of its own to its end, for a minute at most."""
+    return run_cli_within(60, *arguments, **env)
+
+
+def run_cli_within(seconds: float, *arguments: object, **env: str) -> Finished:
+    """Run tgkt-edge in a process of its own to its end, for so many seconds at most."""
     done = subprocess.run(
         cli_command(*arguments),
         capture_output=True,
         text=True,
         env=cli_environment(**env),
-        timeout=60,
+        timeout=seconds,
         check=False,
     )
     start, records = split_start(done.stdout)

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.verdicts import CLASSES, make_world, softmax_of, wrong_at
 from tgkt_edge.train.report.comparison import HANDICAP, PAIRS, Evidence, Item
 from tgkt_edge.train.report.metrics import agreement_beyond_chance, neighbour_agreement, neighbours
-from tgkt_edge.train.report.verdict import Verdict, judge, judge_translation
-
-CLASSES = ("a", "b", "c", "d")
+from tgkt_edge.train.report.verdict import Verdict, judge
 
 
 def item(found: Verdict, name: str) -> Item:
@@ -20,28 +19,9 @@ def item(found: Verdict, name: str) -> Item:
     return one
 
 
-def softmax_of(named: NDArray[np.int64], k: int = 4) -> NDArray[np.float32]:
-    return (np.eye(k)[named] * 0.8 + 0.2 / k).astype(np.float32)
-
-
-def wrong_at(truth: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    return np.where(rng.random(len(truth)) < share, (truth + rng.integers(1, 4, len(truth))) % 4, truth)
-
-
 @pytest.fixture
 def world() -> Evidence:
-    """400 frames of four classes in a feature space that shows them; source-only errs on 30 %, the target on 30 %."""
-    rng = np.random.default_rng(0)
-    truth = rng.integers(0, 4, 400)
-    centres = np.eye(4, 16) * 2
-    features = (centres[truth] + rng.normal(scale=0.7, size=(400, 16))).astype(np.float32)
-    source, target = (softmax_of(wrong_at(truth, 0.3, rng)) for _ in range(2))
-    held = rng.integers(0, 4, 40)
-    unsure = softmax_of(wrong_at(held, 0.4, rng))  # of both networks: pairs take no side
-    return Evidence(
-        CLASSES, features, source, target, None,
-        softmax_of(held), unsure, unsure, [4] * 10, 0.02,
-    )  # fmt: skip
+    return make_world()
 
 
 def with_errors(world: Evidence, source: float, target: float) -> Evidence:
@@ -255,91 +235,3 @@ def test_a_handful_of_frames_is_enough_to_compute() -> None:
     p = rng.dirichlet(np.ones(4), size=(2, 5)).astype(np.float32)
     found = judge(Evidence(CLASSES, rng.normal(size=(5, 3)).astype(np.float32), p[0], p[1]))
     assert found.verdict in ("helped", "no evidence", "hurt")
-
-
-# Translations of features
-
-
-def interval(low: float, high: float) -> Item:
-    return Item("one", "", (low + high) / 2, low, high, 0.3, True)
-
-
-@pytest.mark.parametrize(
-    ("belong", "blind", "structure", "gain", "lost", "spread", "verdict", "over"),
-    [
-        # The source model knows frames: their neighbourhoods decide, whatever the ridge's answers on pairs.
-        (True, False, (0.05, 0.2), (-0.2, -0.05), [], 1.0, "helped", "frames"),
-        (True, False, (-0.2, -0.01), (0.1, 0.3), [], 1.0, "hurt", "frames"),
-        (True, False, (-0.1, 0.1), (-0.2, -0.05), [], 1.0, "no evidence", ""),
-        # It does not: its space proves no gain. Pairs left out do, if they go together at all.
-        (True, True, (0.05, 0.2), (-0.1, 0.1), [], 1.0, "no evidence", ""),
-        (True, True, (-0.1, 0.1), (0.1, 0.3), [], 1.0, "helped", "classes"),
-        (False, True, (-0.1, 0.1), (0.1, 0.3), [], 1.0, "no evidence", ""),
-        (False, True, (-0.3, -0.1), (0.1, 0.3), [], 1.0, "hurt", "frames"),
-        # A class that is gone.
-        (True, False, (0.05, 0.2), (0.1, 0.3), [1], 0.9, "no evidence", ""),
-        (True, False, (0.05, 0.2), (0.1, 0.3), [1], 0.55, "hurt", "classes"),
-    ],
-)
-def test_a_translation_of_features_is_judged_by_what_can_speak(
-    belong: bool,
-    blind: bool,
-    structure: tuple[float, float],
-    gain: tuple[float, float],
-    lost: list[int],
-    spread: float,
-    verdict: str,
-    over: str,
-) -> None:
-    found = judge_translation(CLASSES, belong, blind, interval(*structure), interval(*gain), lost, spread)
-    assert (found.verdict, found.over) == (verdict, over)
-    assert ("This speaks of accuracy over" in found.sentence) == bool(over)
-    assert over in found.sentence
-    if lost:
-        assert (
-            "Nothing is called b any more" in found.sentence
-            or "nothing is called b any more" in found.sentence
-        )
-
-
-@pytest.mark.parametrize(
-    ("blind", "scratch", "gain", "verdict"),
-    [
-        (True, True, (0.55, 0.7), "helped"),
-        (True, True, (0.3, 0.7), "no evidence"),  # shuffled pairs of few scenes reach that
-        (True, True, (-0.2, 0.1), "no evidence"),
-        (True, False, (0.55, 0.7), "hurt"),  # generic features tell scenes apart, whoever does not know them
-        (False, True, (0.55, 0.7), "hurt"),
-    ],
-)
-def test_neighbours_in_features_trained_from_scratch_count_where_they_know_the_frames(
-    blind: bool, scratch: bool, gain: tuple[float, float], verdict: str
-) -> None:
-    found = judge_translation(
-        CLASSES, True, blind, interval(-0.2, -0.1), interval(*gain), (), 1.0, scratch=scratch
-    )
-    assert found.verdict == verdict
-
-
-def test_pairs_whose_classes_changed_places_praise_nothing(world: Evidence) -> None:
-    """All frames of a's RGB are b's and so on: a translation learns that, and pairs left out agree with it."""
-    truth = np.random.default_rng(0).integers(0, 4, 400)
-    held = np.random.default_rng(3).integers(0, 4, 40)
-    rgb, on_frames = softmax_of(held), softmax_of((held + 1) % 4)
-
-    def found(before: NDArray[np.float32]) -> Verdict:
-        noise = (
-            np.random.default_rng(2).normal(size=(400, 16)).astype(np.float32)
-        )  # neighbourhoods say nothing
-        return judge(
-            dataclasses.replace(
-                world, features=noise, source=softmax_of(truth), target=softmax_of((truth - 1) % 4),
-                rgb=rgb, held_source=before, held_target=rgb, belong=True,
-            )
-        )  # fmt: skip
-
-    assert found(on_frames).verdict == "no evidence"
-    assert "exchanged among the pairs" in found(on_frames).sentence
-    # A source model that is merely blind is another case: there the pairs speak.
-    blind = softmax_of(np.where(np.arange(40) < 30, 0, held))
-    assert found(blind).verdict == "helped"

@@ -1,0 +1,99 @@
+"""The verdict on translations of features: what speaks, and what does not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.support.verdicts import CLASSES, make_world, softmax_of
+from tgkt_edge.train.report.comparison import Item
+from tgkt_edge.train.report.verdict import Verdict, judge, judge_translation
+
+
+def interval(low: float, high: float) -> Item:
+    return Item("one", "", (low + high) / 2, low, high, 0.3, True)
+
+
+@pytest.mark.parametrize(
+    ("belong", "blind", "structure", "gain", "lost", "spread", "verdict", "over"),
+    [
+        # The source model knows frames: their neighbourhoods decide, whatever the ridge's answers on pairs.
+        (True, False, (0.05, 0.2), (-0.2, -0.05), [], 1.0, "helped", "frames"),
+        (True, False, (-0.2, -0.01), (0.1, 0.3), [], 1.0, "hurt", "frames"),
+        (True, False, (-0.1, 0.1), (-0.2, -0.05), [], 1.0, "no evidence", ""),
+        # It does not: its space proves no gain. Pairs left out do, if they go together at all.
+        (True, True, (0.05, 0.2), (-0.1, 0.1), [], 1.0, "no evidence", ""),
+        (True, True, (-0.1, 0.1), (0.1, 0.3), [], 1.0, "helped", "classes"),
+        (False, True, (-0.1, 0.1), (0.1, 0.3), [], 1.0, "no evidence", ""),
+        (False, True, (-0.3, -0.1), (0.1, 0.3), [], 1.0, "hurt", "frames"),
+        # A class that is gone.
+        (True, False, (0.05, 0.2), (0.1, 0.3), [1], 0.9, "no evidence", ""),
+        (True, False, (0.05, 0.2), (0.1, 0.3), [1], 0.55, "hurt", "classes"),
+    ],
+)
+def test_a_translation_of_features_is_judged_by_what_can_speak(
+    belong: bool,
+    blind: bool,
+    structure: tuple[float, float],
+    gain: tuple[float, float],
+    lost: list[int],
+    spread: float,
+    verdict: str,
+    over: str,
+) -> None:
+    found = judge_translation(CLASSES, belong, blind, interval(*structure), interval(*gain), lost, spread)
+    assert (found.verdict, found.over) == (verdict, over)
+    assert ("This speaks of accuracy over" in found.sentence) == bool(over)
+    assert over in found.sentence
+    if lost:
+        assert (
+            "Nothing is called b any more" in found.sentence
+            or "nothing is called b any more" in found.sentence
+        )
+
+
+@pytest.mark.parametrize(
+    ("blind", "scratch", "gain", "verdict"),
+    [
+        (True, True, (0.55, 0.7), "helped"),
+        (True, True, (0.3, 0.7), "no evidence"),  # shuffled pairs of few scenes reach that
+        (True, True, (-0.2, 0.1), "no evidence"),
+        (True, False, (0.55, 0.7), "hurt"),  # generic features tell scenes apart, whoever does not know them
+        (False, True, (0.55, 0.7), "hurt"),
+    ],
+)
+def test_neighbours_in_features_trained_from_scratch_count_where_they_know_the_frames(
+    blind: bool, scratch: bool, gain: tuple[float, float], verdict: str
+) -> None:
+    found = judge_translation(
+        CLASSES, True, blind, interval(-0.2, -0.1), interval(*gain), (), 1.0, scratch=scratch
+    )
+    assert found.verdict == verdict
+
+
+def test_pairs_whose_classes_changed_places_praise_nothing() -> None:
+    """All frames of a's RGB are b's and so on: a translation learns that, and pairs left out agree with it."""
+    world = make_world()
+    truth = np.random.default_rng(0).integers(0, 4, 400)
+    held = np.random.default_rng(3).integers(0, 4, 40)
+    rgb, on_frames = softmax_of(held), softmax_of((held + 1) % 4)
+
+    def found(before: NDArray[np.float32]) -> Verdict:
+        noise = (
+            np.random.default_rng(2).normal(size=(400, 16)).astype(np.float32)
+        )  # neighbourhoods say nothing
+        return judge(
+            dataclasses.replace(
+                world, features=noise, source=softmax_of(truth), target=softmax_of((truth - 1) % 4),
+                rgb=rgb, held_source=before, held_target=rgb, belong=True,
+            )
+        )  # fmt: skip
+
+    assert found(on_frames).verdict == "no evidence"
+    assert "exchanged among the pairs" in found(on_frames).sentence
+    # A source model that is merely blind is another case: there the pairs speak.
+    blind = softmax_of(np.where(np.arange(40) < 30, 0, held))
+    assert found(blind).verdict == "helped"
