@@ -93,9 +93,10 @@ def machine() -> str:
 
 
 def stages_with_epochs() -> list[str]:
-    """Sections of AdaptConfig that are trained for a number of epochs."""
+    """Sections of AdaptConfig that are trained for a number of epochs; without ``continuing``, which no row is."""
     default = AdaptConfig()
-    return [item.name for item in fields(default) if hasattr(getattr(default, item.name), "epochs")]
+    names = [item.name for item in fields(default) if hasattr(getattr(default, item.name), "epochs")]
+    return [name for name in names if name != "continuing"]
 
 
 def epochs_of(epochs: int | None, stages: Sequence[str] | None) -> tuple[str, ...]:

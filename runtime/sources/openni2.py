@@ -179,8 +179,9 @@ class OpenNi2Source(CameraSource):
         else:
             return
         raise SourceLostError(
-            f"{self._name}: the camera cannot register depth to color: {why}. Leave '?register=1' out; 'data import "
-            f"--align' and 'record --align' warp color by the cameras' calibration instead."
+            f"{self._name}: the camera cannot register depth to color: {why}. Leave '?register=1' out; "
+            f"'tgkt-edge data import --align' and 'tgkt-edge record --align' warp color by the cameras' calibration "
+            f"instead."
         )
 
     def _next(self) -> Captured:

@@ -42,7 +42,7 @@ def test_a_dry_run_leaves_a_file_a_job_and_a_summary(tmp_path: Path) -> None:
         "tensorrt": "skipped",
         "compiled": "skipped",
     }, {name: one.get("log") for name, one in found.items() if one["state"] == "failed"}
-    assert set(found["stages-4-fp32"]["figures"]) == {"source", "tgmb", "tgkt"}
+    assert set(found["stages-4-fp32"]["figures"]) == {"source", "tgmb", "tgkt", "student"}
     assert found["adapt-demo"]["figures"]["verdict"]["verdict"] in ("helped", "no evidence", "hurt")
     assert "accuracy" in json.dumps(found["accuracy-demo"]["figures"])
     assert found["onnxruntime"]["figures"]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+import tgkt_edge.train.adapt as adapting
 from tests.support.training import FEATURES, Tiny
 from tgkt_edge.data.cache.cache import Cache
 from tgkt_edge.errors import UsageError
 from tgkt_edge.sensor import load_sensor
-from tgkt_edge.train import cache_choice
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.cache_choice import BESIDE, choose_cache, decoded_bytes, read_progress
 from tgkt_edge.train.nn.checkpoint import digest, load_tensors
@@ -36,7 +36,7 @@ def test_weights_and_report_are_those_of_a_run_in_memory(
     tiny: Tiny, finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Source, TGMB and TGKT, with pairs held out; the cache is taken by itself, since memory would not do."""
-    monkeypatch.setattr(cache_choice, "available_memory", lambda: 1000)
+    monkeypatch.setattr(adapting, "available_memory", lambda: 1000)
     report = adapt(tiny.inputs, DEPTH, tmp_path / "run", tiny.config())
     assert checkpoints(tmp_path / "run") == checkpoints(finished.path)
     assert without_times(report) == without_times(json.loads((finished.path / "report.json").read_text()))

@@ -7,6 +7,7 @@ of one process that had the whole batch, and each optimiser makes the same step 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import datetime
 import hashlib
@@ -191,9 +192,16 @@ def open_ranks(device: torch.device) -> Ranks:
                 f"rank {rank} of {count} cannot reach the others: {str(error).partition(chr(10))[0]}. Start it by "
                 f"torchrun, which says where they meet."
             ) from error
+        # Threads of the group that outlive the interpreter abort the process now and then, after all was done.
+        atexit.register(_leave)
     if rank:
         LOGGER.setLevel(logging.ERROR)
     return Ranks(rank, count, on_machine)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def local_device(device: torch.device) -> torch.device:
