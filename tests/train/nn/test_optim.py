@@ -75,27 +75,33 @@ def test_the_moving_average_by_hand() -> None:
     assert norm.weight.item() == 0  # what is trained is left alone
 
 
-def test_descent_on_a_cpu_is_that_of_torchs_plain_kernel_bit_for_bit() -> None:
-    """Lengths that fill vector registers go through the fused kernel, the others do not."""
+def test_momentum_that_lies_otherwise_in_memory_goes_on_as_it_was() -> None:
+    """As after --resume: weights are channels-last, momentum comes from a file in the usual order."""
 
     class Options:
-        lr, momentum, weight_decay = 1e-2, 0.9, 1e-3
+        lr, momentum, weight_decay = 0.1, 0.9, 1e-3
 
-    torch.manual_seed(0)
-    ours = [nn.Parameter(torch.randn(n)) for n in (6, 64, 1000, 9408, 28672)]
-    theirs = [nn.Parameter(p.detach().clone()) for p in ours]
-    sgd = nesterov_sgd([{"params": ours, "base": Options.lr}], Options())
-    assert [group["fused"] for group in sgd.param_groups] == [True, None]
-    plain = torch.optim.SGD(
-        theirs, lr=Options.lr, momentum=0.9, weight_decay=1e-3, nesterov=True, foreach=False, fused=False
-    )
-    for step in range(5):
-        for one, other in zip(ours, theirs, strict=True):
-            one.grad = torch.randn_like(one)
-            other.grad = one.grad.clone()
-        for optimizer in (sgd, plain):
-            for group in optimizer.param_groups:
-                group["lr"] = Options.lr * inverse_decay(step, 5)
-            optimizer.step()
-    for one, other in zip(ours, theirs, strict=True):
-        assert torch.equal(one, other), len(one)
+    def weights() -> nn.Parameter:
+        values = torch.arange(64.0 * 9).reshape(16, 4, 3, 3).sin()
+        return nn.Parameter(values.to(memory_format=torch.channels_last))
+
+    def descent(x: nn.Parameter, sgd: torch.optim.SGD, step: int) -> None:
+        def backward() -> None:
+            (x * x.detach().cos()).sum().backward()
+
+        descend(sgd, backward, step, 4)
+
+    whole, first = weights(), weights()
+    sgd = nesterov_sgd([{"params": [whole], "base": Options.lr}], Options())
+    before = nesterov_sgd([{"params": [first], "base": Options.lr}], Options())
+    for step in range(4):
+        descent(whole, sgd, step)
+    for step in range(2):
+        descent(first, before, step)
+    momentum = before.state[first]["momentum_buffer"]
+    after = nesterov_sgd([{"params": [first], "base": Options.lr}], Options())
+    state = {0: {"momentum_buffer": momentum.clone(memory_format=torch.contiguous_format)}}
+    after.load_state_dict({**after.state_dict(), "state": state})
+    for step in range(2, 4):
+        descent(first, after, step)
+    assert torch.equal(whole, first)
