@@ -233,11 +233,12 @@ async def stream(news: News, stopping: Callable[[], bool]) -> AsyncIterator[str]
     between and delays nobody. Only the timeline is complete, from RECENT seconds before on: rows are sent until the
     viewer has them.
     """
-    info = ""
+    info, informed = "", -1
     seen, since, spoken = -1, max(0, int(news.state.now) - RECENT), 0.0
     while not stopping():
         now = time.monotonic()
-        if news.state.version != seen or not info:
+        if news.state.version != informed:  # not `seen`: a bundle may take over between the two events
+            informed = news.state.version
             told = encode(about(news.state))
             if told != info:  # also when another bundle took over
                 info = told
