@@ -120,7 +120,13 @@ def norms_kept(network: nn.Module) -> Iterator[None]:
 
 
 def slow_norms(network: nn.Module, parts: int) -> None:
-    """Let the running statistics move by ``parts`` passes as far as they otherwise would by one."""
+    """Let the running statistics move by ``parts`` passes as far as they otherwise would by one.
+
+    A copy of a network that was slowed before is slowed from where that began: one that comes from a checkpoint, whose
+    momentum is the usual one, ends alike.
+    """
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
-            module.momentum = 1 - (1 - module.momentum) ** (1 / parts)
+            usual: float = getattr(module, "usual_momentum", module.momentum)
+            module.usual_momentum = usual  # type: ignore[assignment]  # a number is a plain attribute
+            module.momentum = 1 - (1 - usual) ** (1 / parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import pytest
@@ -98,6 +99,15 @@ def test_running_statistics_forget_as_fast_as_without_parts() -> None:
     slow_norms(nn.Sequential(norm), 4)
     assert norm.momentum is not None
     assert (1 - norm.momentum) ** 4 == pytest.approx(0.9)
+
+
+def test_a_copy_of_a_network_that_learnt_in_parts_is_not_slowed_twice() -> None:
+    """As TGKT's student, a copy of a source model trained in the same run; after --resume that is from a file."""
+    source = nn.Sequential(nn.BatchNorm1d(4))
+    slow_norms(source, 4)
+    student = copy.deepcopy(source)
+    slow_norms(student, 4)
+    assert student[0].momentum == source[0].momentum
 
 
 def test_more_parts_than_half_the_batch_are_refused() -> None:
