@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import closing
 
@@ -10,6 +11,8 @@ import pytest
 from tests.support.live import Live
 from tgkt_edge.runtime.events import UpdateEvent
 from tgkt_edge.runtime.sinks import Message, open_sink
+from tgkt_edge.runtime.sinks.live.app import News, stream
+from tgkt_edge.runtime.sinks.live.state import LiveState
 
 
 def test_without_a_token_nobody_may(live: Live) -> None:
@@ -59,3 +62,21 @@ def test_the_page_and_its_metrics_name_the_bundle_that_took_over(live: Live) -> 
     assert (info["bundle"], info["precision"]) == ("b" * 64, "fp16")
     assert [one["state"] for one in live.ask_json("/api/latest")["events"]] == ["refused", "accepted"]
     assert "b" * 64 in live.ask("/metrics")[2].decode()
+
+
+def test_a_viewer_hears_of_a_bundle_that_takes_over_between_its_first_two_events() -> None:
+    """And needs no frame to come for it."""
+    state = LiveState(Live.INFO)
+
+    async def three() -> list[str]:
+        events = stream(News(state), lambda: False)
+        first = await anext(events)
+        state.put(Message(UpdateEvent(1.0, "accepted", "b" * 64, None, "/y", "", "tensorrt, Orin", "fp16")))
+        return [first, await anext(events), await anext(events)]
+
+    first, second, third = asyncio.run(asyncio.wait_for(three(), 10))
+    assert first.startswith("event: info\n")
+    assert "b" * 64 not in first
+    assert second.startswith("data: ")
+    assert third.startswith("event: info\n")
+    assert "b" * 64 in third
