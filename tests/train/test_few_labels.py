@@ -173,7 +173,7 @@ def test_audit_draws_none_of_them_and_scores_none_of_them(taught: Run, labels: P
         pick(taught.path, 6, tmp_path / "more.csv")
     with pytest.raises(DataError, match="no row has a label but those that the run was trained with"):
         score(taught.path, labels, "cpu")
-    rows = [*csv.reader(labels.open(newline=""))][1:]
+    rows = [*csv.reader(labels.read_text("utf-8").splitlines())][1:]
     other = next(iter(drawn))
     both = table(tmp_path / "both.csv", *((a, b) for a, b in rows), (other, rows[0][1]))
     found = score(taught.path, both, "cpu")
