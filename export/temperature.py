@@ -45,6 +45,6 @@ def calibrate_probabilities(
     logits, _ = answers(task.file("fp32"), task.size, task.classes, network_inputs(known.codes, task.size))
     found = measure(logits, known.labels)
     if not helps(found):
-        say(f"probabilities are left as they are, since calibration brings nothing: {describe(found)}")
+        say(f"probabilities are left as they are, since calibration does not improve them: {describe(found)}")
         return {}
     return found

@@ -127,12 +127,12 @@ def run(
             if model.statistics is None:
                 line.say(
                     f"{bundle} holds no statistics of its adaptation frames: no flags input_drift, upside_down, "
-                    "class_drift and wrong_scale. Exported again, it will."
+                    "class_drift and wrong_scale. Export it again to add them."
                 )
             elif model.statistics.scale is None:
                 line.say(
-                    f"{bundle} holds no quantiles of its adaptation frames' values: no flag wrong_scale. Exported "
-                    "again from its run, or with `calibrate`, it will."
+                    f"{bundle} holds no quantiles of its adaptation frames' values: no flag wrong_scale. Export it "
+                    "again from its run, or with `calibrate`, to add them."
                 )
             updater = None
             if rules is not None:

@@ -214,7 +214,7 @@ def _notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
     if about["unanswered"]:
         names = ", ".join(classes[k] for k in about["unanswered"])
         lines.append(
-            f"translate: the source model calls none of the paired RGB images {names}: nothing is known of how the "
-            f"translation does for it"
+            f"translate: the source model classifies none of the paired RGB images as {names}: how well the "
+            f"translation works for it is not known"
         )
     return lines

@@ -70,7 +70,9 @@ def load_inputs(
         refuse_unfit(source[0], config)
     elif options.given:
         given = ", ".join(options.given)
-        raise UsageError(f"{given}: of a `source_model` that another program trained, not of `source`")
+        raise UsageError(
+            f"{given}: only with a `source_model` that another program trained, not with `source`"
+        )
     else:
         images = load_images(
             Path(cast(str, inputs.source)), side,
@@ -117,8 +119,8 @@ def load_inputs(
             load_imagenet(SceneClassifier(2), config.weights)
         except UsageError as error:
             raise UsageError(
-                f"{error} Beside `source_model` they describe the frames; with `weights=none` the source model's own "
-                f"features do, which costs accuracy."
+                f"{error} With `source_model` these weights describe the frames; with `weights=none` the source "
+                f"model's own features do, which costs accuracy."
             ) from error
     features = None if cache is None else cache.features
     return Loaded(images, target, pairs, held, held_runs, pinned, source, prior, labelled, features)

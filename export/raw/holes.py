@@ -36,7 +36,7 @@ FAR = 1e9
 
 
 def add_filling(nodes: Nodes, mean: str, hole: str, side: int) -> str:
-    """Each hole of (side, side) ``mean`` takes the value of its nearest pixel that is none.
+    """Add nodes that fill each hole of (side, side) ``mean`` with the value of the nearest pixel that is not a hole.
 
     Args:
         hole: (side, side) bool.

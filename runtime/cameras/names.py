@@ -141,7 +141,7 @@ def _with_sensors(cameras: Iterable[Camera], sensor: Sensors | None) -> tuple[Ca
         for text in [sensor] if isinstance(sensor, str) else sensor:
             name, rest = split_name(text)
             if name in own:
-                raise UsageError(f"`sensor`: two are given for the camera {name}")
+                raise UsageError(f"`sensor`: given twice for the camera {name}")
             if name:
                 own[name] = rest
             else:

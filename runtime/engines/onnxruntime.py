@@ -93,7 +93,7 @@ class OnnxRuntimeEngine:
             if chosen[0] != CPU:
                 where, advice = (
                     f" with {chosen[0]}",
-                    "Whether that works here at all, 'tgkt-edge doctor' tells.",
+                    "'tgkt-edge doctor' reports whether that works here at all.",
                 )
             raise IncompatibleError(
                 f"{model_path} cannot be loaded by ONNX Runtime {self._ort.__version__}{where}: {_first_line(error)} "
@@ -110,7 +110,7 @@ class OnnxRuntimeEngine:
         if providers is not None and active != chosen[0]:  # it lists a provider whose libraries do not load
             raise IncompatibleError(
                 f"ONNX Runtime {self._ort.__version__} has {chosen[0]} but cannot use it here: its CUDA or cuDNN is "
-                f"missing or of another version, or there is no GPU. 'tgkt-edge doctor' tells more."
+                f"missing or of another version, or there is no GPU. 'tgkt-edge doctor' reports more."
             )
         self._name = f"onnxruntime, {active.removesuffix('ExecutionProvider')}"
         self._lanes = lanes

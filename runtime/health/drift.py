@@ -3,14 +3,14 @@
 - ``input_drift``: over half of the newest frames (WINDOW of them) are unlike every adaptation frame
   (:mod:`tgkt_edge.monitoring.input_distance`): a dirty or covered lens, another unit, another sensor, a kind of place
   never seen.
-- ``upside_down``: over half of them tilt as adaptation frames do that are turned
-  (:mod:`tgkt_edge.monitoring.orientation`); only where adaptation frames tilt to one side.
+- ``upside_down``: over half of them look like adaptation frames that were turned upside down
+  (:mod:`tgkt_edge.monitoring.orientation`); only where upper and lower half of adaptation frames differ.
 - ``class_drift``: the answers to the newest *different* views have shares of classes, or are as unsure, as windows of
   adaptation frames never are (:mod:`tgkt_edge.monitoring.class_windows`). A camera that does not move never gathers
   enough views.
 
-How often each is raised without cause is said where its limit is made. They look at a live source every PERIOD
-seconds of its own time, so that none depends on the frame rate, and at every frame of a recording.
+The modules that compute the limits state how often each flag is raised without cause. Of a live source a frame every
+PERIOD seconds of its own time is looked at, so that no flag depends on the frame rate; of a recording every frame.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Drift:
     def look(
         self, unit: Floats, invalid: float, probabilities: Floats, time: float
     ) -> tuple[dict[str, float], list[str], list[HealthEvent]]:
-        """One more frame.
+        """Take one more frame into account.
 
         Args:
             unit: (1, S, S) float32, the network's input. invalid: the raw frame's share of invalid pixels, 0 to 1.
@@ -99,7 +99,7 @@ class Drift:
         return shown, [name for name, active in self._active.items() if active], events
 
     def cleared(self, time: float) -> list[HealthEvent]:
-        """That the flags which are on are no longer looked after: another bundle has its own normal."""
+        """Events that switch off every flag that is on: another bundle takes over, with other limits."""
         return [HealthEvent(time, name, False, 0.0, 1.0) for name, active in self._active.items() if active]
 
     def _measure_input(self, distance: float, turned: bool, time: float) -> None:

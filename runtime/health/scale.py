@@ -40,7 +40,7 @@ class ScaleWatch:
         self._distance = 0.0
 
     def look(self, frame: RawFrame, time: float) -> tuple[float, list[str], list[HealthEvent]]:
-        """One more raw frame that fits the spec; ``time``: its timestamp, seconds.
+        """Take one more raw frame that fits the spec into account; ``time``: its timestamp, seconds.
 
         Returns:
             The median distance of the newest frames, in limits; the flag if it is on; the event if it changed.

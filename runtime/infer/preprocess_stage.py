@@ -104,7 +104,7 @@ def prepare(raw: RawFrame, spec: SensorSpec, size: int, name: str) -> Prepared:
 
 
 def infer(ready: Prepared, engine: Engine) -> Prepared:
-    """``ready`` with the engine's answer; as it is if it cannot be used or has one."""
+    """``ready`` with the engine's answer added; unchanged where the frame cannot be used, or has an answer already."""
     if ready.unit is None or ready.answer is not None:
         return ready
     began = time.perf_counter()

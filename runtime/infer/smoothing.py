@@ -39,7 +39,8 @@ class Decider:
             raise UsageError(f"`min_confidence={min_confidence}`: expected a probability, 0 to 1")
         if min_confidence and UNKNOWN in classes:
             raise UsageError(
-                f"`min_confidence`: the bundle has a class named '{UNKNOWN}', which could not be told from no answer"
+                f"`min_confidence`: the bundle has a class named '{UNKNOWN}', which could not be distinguished "
+                f"from no answer"
             )
         self._classes, self._smooth, self._least = classes, smooth, min_confidence
         self._average: NDArray[np.float64] | None = None

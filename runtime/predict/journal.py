@@ -49,7 +49,7 @@ class Journal:
 
     Args:
         out: the table's path. form: how rows are written meanwhile.
-        job: what the table is made of: what must be equal for a table to be gone on with.
+        job: what the table is made of: what must be equal for a table to be continued.
         overwrite: replace a table of another job, or a file that is none.
 
     Attributes:
@@ -159,7 +159,7 @@ class Journal:
             pass
         except (OSError, ValueError) as error:
             raise UsageError(
-                f"{self.state} cannot be read ({error}), so {self.out} cannot be gone on with. Remove both, or choose "
+                f"{self.state} cannot be read ({error}), so {self.out} cannot be continued. Remove both, or choose "
                 f"another `out`."
             ) from error
         if overwrite:

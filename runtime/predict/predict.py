@@ -1,4 +1,4 @@
-"""``tgkt_edge.predict``: recorded frames to a table that may be gone on with."""
+"""``tgkt_edge.predict``: recorded frames to a table that can be continued after an interruption."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def predict(
             complete ``OUT.partial`` holds its rows.
         precision, engine, sensor: as for :func:`tgkt_edge.run`.
         batch: frames in one call of the engine; None: on a GPU many, on a CPU one on each core. With 1 every
-            probability is the very one that ``run`` gives.
+            probability is exactly that of ``run``.
         overwrite: replace a table that is there.
         trust: public keys; given some, a bundle is refused unless it is signed with one of them.
         live: show how far it is. log: takes that and the summary instead of stderr.

@@ -54,10 +54,12 @@ def import_data(
         raise DataError(f"{src}: does not exist")
     if folder.is_dir() and not is_bag(folder):
         if clock != "header":
-            raise UsageError(f"`clock={clock}` is of recordings; {src} is a folder of files: see `times`")
+            raise UsageError(f"`clock={clock}` is for recordings; {src} is a folder of files: use `times`")
         return import_folder(
             src, out, options, times=times, confidence=confidence, min_confidence=min_confidence
         )
     if times != "name" or confidence is not None or min_confidence is not None:
-        raise UsageError(f"`times`, `confidence` and `min_confidence` are of files; {src} is a recording")
+        raise UsageError(
+            f"`times`, `confidence` and `min_confidence` are for folders of files; {src} is a recording"
+        )
     return import_recording(src, out, options, clock=clock)

@@ -216,7 +216,9 @@ def _write(
             if writer.written and 0 <= captured.time - tally.last < interval:  # below 0: a clock was set back
                 continue
             if not writer.written:
-                check_first(captured.frame, writer.spec, captured.name, "Say with `sensor` what does arrive.")
+                check_first(
+                    captured.frame, writer.spec, captured.name, "Describe what does arrive with `sensor`."
+                )
             try:
                 if aligner is not None and colour is not None:
                     aligner.add(writer, captured, colour)

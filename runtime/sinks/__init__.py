@@ -53,7 +53,9 @@ def open_sink(
     scheme = scheme.lower()
     if not colon or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
         hint = f" A file's name alone is not enough: jsonl:{uri}" if uri.endswith((".jsonl", ".json")) else ""
-        raise UsageError(f"`sinks={redacted(uri)}`: no kind of sink in front. Known: {KINDS}.{hint}")
+        raise UsageError(
+            f"`sinks={redacted(uri)}`: it does not begin with a kind of sink. Known: {KINDS}.{hint}"
+        )
     if scheme in ("jsonl", "csv", "video", "frames") and "://" in rest:
         raise UsageError(
             f"`sinks={redacted(uri)}`: expected the path of a {'folder' if scheme == 'frames' else 'file'}"

@@ -95,7 +95,7 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class Message:
-    """One line of the output, and the frame it speaks of.
+    """One line of the output, and the frame that it is about.
 
     Attributes:
         record: a decision, a frame that could not be used, or an event.

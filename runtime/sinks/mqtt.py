@@ -71,8 +71,8 @@ class MqttSink(Sink):
         taken = [camera.name for camera in info.cameras if camera.name in _OWN_TOPICS]
         if taken:
             raise UsageError(
-                f"`sinks={self.name}`: {self._broker.topic}/{taken[0]} is a topic of its own: give the camera "
-                f"{taken[0]} another name"
+                f"`sinks={self.name}`: {self._broker.topic}/{taken[0]} is a topic that the sink itself uses: give the "
+                f"camera {taken[0]} another name"
             )
         paho, broker = self._paho, self._broker
         client = paho.Client(

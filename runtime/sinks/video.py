@@ -185,8 +185,8 @@ class VideoSink(Sink):
         self._end()
         raise OSError(
             errno.ENOSPC,
-            f"{self._path}: {free / 1e6:.0f} MB are free and {self._reserve / 1e6:.0f} stay so; "
-            f"the film goes on in a new file when there is room",
+            f"{self._path}: {free / 1e6:.0f} MB are free, of which {self._reserve / 1e6:.0f} are reserved; "
+            f"the film continues in a new file when there is room",
         )
 
     def _start(self) -> None:

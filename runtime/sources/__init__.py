@@ -143,7 +143,7 @@ def with_times(uri: str, times: str | None) -> str:
     place, query = split_folder(Path(folder))
     if not place.is_dir() or is_recording(place):
         raise UsageError(
-            f"`times={times}`: of a folder of files; `camera={redacted(uri)}` is none, or has times of its own"
+            f"`times={times}`: only for a folder of files; `camera={redacted(uri)}` is none, or has times of its own"
         )
     return f"{uri}{'&' if query else '?'}times={times}"
 

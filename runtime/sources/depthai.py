@@ -56,7 +56,7 @@ class DepthAiSource(CameraSource):
         elif spec.kind != "nir" or spec.dtype != "uint8":
             raise SourceLostError(
                 f"{self._name}: delivers depth (uint16) and mono pictures (kind nir, uint8), not {spec.dtype} "
-                f"{spec.kind}. Say with `sensor` what does arrive."
+                f"{spec.kind}. Describe what does arrive with `sensor`."
             )
         size = spec.size if isinstance(spec.size, tuple) else _SIZE
         if pinned is not None:
@@ -65,7 +65,7 @@ class DepthAiSource(CameraSource):
             self._start(device, size)
             self._first = self._next()
             assert self._first.frame is not None
-            check_first(self._first.frame, spec, self._name, "Say with `sensor` what does arrive.")
+            check_first(self._first.frame, spec, self._name, "Describe what does arrive with `sensor`.")
             pixels, unit = ("RAW16", _UNIT_M) if spec.kind == "depth" else ("GRAY8", None)
             self.format = format_of(pixels, self._first.frame, unit)
             check_pinned(pinned, self.format, self._name)

@@ -100,7 +100,7 @@ def _open(
         name,
         spec,
         fix=f"End the pipeline with '! video/x-raw,format={bits}' (no videoconvert before it if the camera is raw: "
-        f"that invents counts), or say with `sensor` what does arrive.",
+        f"that invents counts), or describe what does arrive with `sensor`.",
         lost=f"The pipeline ended or failed; GStreamer's own reason: gst-launch-1.0 -v {redacted_pipeline(pipeline)}",
         pinned=pinned,
     )

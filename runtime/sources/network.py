@@ -72,7 +72,7 @@ def open_network(
     )
     how: dict[str, Any] = {
         "until_whole": read_ms / 1e3,
-        "fix": "Set the camera to the size the SensorSpec names, or say with `sensor` what does arrive.",
+        "fix": "Set the camera to the size the SensorSpec names, or describe what does arrive with `sensor`.",
         "lost": f"The camera ended the stream, or nothing came for {read_ms / 1e3:g} s. Check its power and the "
         "network.",
         "monochrome": spec is not None,

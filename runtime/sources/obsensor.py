@@ -46,7 +46,7 @@ def open_obsensor(index: str, spec: SensorSpec, pinned: StreamFormat | None = No
         capture,
         name,
         spec,
-        fix="Say with `sensor` what does arrive.",
+        fix="Describe what does arrive with `sensor`.",
         lost="Unplugged, reset or without power? See 'dmesg', check cable and power.",
         flag=cv2.CAP_OBSENSOR_DEPTH_MAP,
         unit_m=_UNIT_M,

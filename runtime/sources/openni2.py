@@ -71,7 +71,7 @@ class OpenNi2Source(CameraSource):
             self._start(spec, pinned)
             self._first = self._next()
             if self._first.frame is not None:
-                check_first(self._first.frame, spec, self._name, "Say with `sensor` what does arrive.")
+                check_first(self._first.frame, spec, self._name, "Describe what does arrive with `sensor`.")
         except BaseException:
             self.close()
             raise
@@ -151,7 +151,7 @@ class OpenNi2Source(CameraSource):
             size = f" of {spec.size[0]}x{spec.size[1]}" if isinstance(spec.size, tuple) else ""
             raise SourceLostError(
                 f"{self._name}: no {spec.dtype} {spec.kind} stream{size}. It offers of that kind: {have or 'nothing'}. "
-                f"Say with `sensor` what it does deliver."
+                f"Describe what it does deliver with `sensor`."
             )
         if library.oniDeviceCreateStream(self._device, sensor, ctypes.byref(self._stream)):
             raise SourceLostError(f"{self._name}: its stream cannot be opened: {self._reason()}")

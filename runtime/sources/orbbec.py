@@ -58,7 +58,7 @@ class OrbbecSource(CameraSource):
             self._start(serial)
             self._first = self._next()
             assert self._first.frame is not None
-            check_first(self._first.frame, spec, self._name, "Say with `sensor` what does arrive.")
+            check_first(self._first.frame, spec, self._name, "Describe what does arrive with `sensor`.")
             pixels = "Y8" if spec.dtype == "uint8" else "Y16"
             self.format = format_of(pixels, self._first.frame, self._unit_m)
             check_pinned(pinned, self.format, self._name)

@@ -93,7 +93,7 @@ class RealSenseSource(FrameSource):
             first = self._next()
             if first is None or first.frame is None:
                 raise SourceLostError(f"{self._name}: holds no {spec.kind} frame")
-            check_first(first.frame, spec, self._name, "Say with `sensor` what does arrive.")
+            check_first(first.frame, spec, self._name, "Describe what does arrive with `sensor`.")
             self.format = format_of(_pixels_of(spec), first.frame, self._unit_m)
             check_pinned(pinned, self.format, self._name)
             self._first = first

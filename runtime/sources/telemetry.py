@@ -68,7 +68,7 @@ class TelemetryCut(FrameSource):
         rows = self._rows((frame.shape[1], frame.shape[0]))
         cut = frame[rows:] if self._place == "header" else frame[:-rows]
         if captured.number == 0:
-            check_first(cut, self._spec, captured.name, "Say with `sensor` what does arrive.")
+            check_first(cut, self._spec, captured.name, "Describe what does arrive with `sensor`.")
         return dataclasses.replace(captured, frame=cut)
 
     def close(self) -> None:

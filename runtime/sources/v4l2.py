@@ -160,7 +160,7 @@ class V4l2Source(CameraSource):
                 refusals.add(name, answer)
                 continue
             if spec is not None and answer.frame is not None:
-                check_first(answer.frame, spec, self._device, "Say with `sensor` what does arrive.")
+                check_first(answer.frame, spec, self._device, "Describe what does arrive with `sensor`.")
             return answer
         raise SourceLostError(refusals.text())
 
@@ -208,7 +208,7 @@ class V4l2Source(CameraSource):
                 f"{self._device}: {self._camera.signal.trouble}: switch on or plug in what feeds it."
             )
         raise SourceLostError(
-            f"{self._device}: no whole frame as {pixel_name(name)} in {_TRIES} attempts; the last one: "
+            f"{self._device}: no complete frame as {pixel_name(name)} in {_TRIES} attempts; the last one: "
             f"{trouble.rstrip('.')}. See 'dmesg', check cable and power, or plug the camera in again."
         )
 

@@ -93,7 +93,7 @@ class WholePictures:
             raise DataError(f"cannot be converted ({complaint}). Set the camera to progressive video")
         if self._damage and time.monotonic() - self._since > PATIENCE_S:
             raise SourceLostError(
-                f"{self._name}: no whole picture for {PATIENCE_S:g} s after damage ({self._damage})"
+                f"{self._name}: no complete picture for {PATIENCE_S:g} s after damage ({self._damage})"
             )
         if there and self._damage:
             raise DataError(f"is damaged, or made from a damaged one ({self._damage})")

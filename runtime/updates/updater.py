@@ -73,17 +73,17 @@ class Change:
 
 
 class Updater:
-    """Watches a bundle for a run; a context manager that ends the thread and closes the model that answers.
+    """Watches the bundle of a run for changes; a context manager that ends its thread and closes the model in use.
 
     The deciding thread calls :meth:`see` with what was answered and :meth:`take` between two frames.
 
     Args:
-        model: answers now; it is closed when another has taken over, or in the end.
+        model: in use now; it is closed when another has taken over, or at the end.
         spec: the SensorSpec of its bundle.
         sensors: by camera, how its frames are written; "" is the camera without a name.
 
     Attributes:
-        accepted, refused: bundles so far.
+        accepted, refused: how many bundles so far.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class Updater:
                     self._go_back()
             wanted = wanted or False in asked
             due = self._changed() or due or wanted
-            # A gate speaks of frames: while the camera is away, the new bundle waits.
+            # A gate is about frames: while the camera is away, the new bundle waits.
             if due and not self._stopping and (self._seen or not self._rules.gates):
                 self._try_new(asked=wanted)
                 due = wanted = False

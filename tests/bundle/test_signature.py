@@ -94,7 +94,7 @@ def test_a_run_folder_cannot_be_signed_so_trust_refuses_it(tmp_path: Path, keys:
     (tmp_path / "run" / "config.yaml").write_text("schema: 1")
     with pytest.raises(UsageError, match=r"run is no bundle, and only bundles are signed"):
         tgkt_edge.evaluate(tmp_path / "run", tmp_path, trust=[pub(keys[0])])
-    with pytest.raises(UsageError, match="`trust`: of the bundle of `continue_`"):
+    with pytest.raises(UsageError, match="`trust` is for a bundle given with `continue_`"):
         tgkt_edge.adapt(tmp_path, "depth", tmp_path / "out", trust=[pub(keys[0])])
 
 
@@ -178,7 +178,7 @@ def test_commands(tmp_path: Path, bundle: Bundle) -> None:
     assert invoke("sign", bundle.path, "--key", key).exit_code == 0
     done = invoke("verify", bundle.path, "--trust", pub(key))
     assert done.exit_code == 0
-    assert "files, all as they were signed" in done.stderr
+    assert "files, all unchanged since they were signed" in done.stderr
     wrong = invoke("sign", bundle.path, "--key", pub(key))
     assert wrong.exit_code == 2
     assert "a .pub file is for --trust" in wrong.stderr

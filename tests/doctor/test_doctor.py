@@ -64,7 +64,7 @@ def test_tensorrt_makes_a_builder_where_it_is_installed(jetson: Path) -> None:
     if not trt.installed():
         pytest.skip("needs TensorRT or TensorRT-RTX: pip install 'tgkt-edge[trt-rtx]'")
     (finding,) = libraries.tensorrt(jetson)
-    assert (finding.level, finding.text) == ("ok", f"{trt.find().text} made a builder.")
+    assert (finding.level, finding.text) == ("ok", f"{trt.find().text} can build plans.")
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_whether_plans_can_run_is_told_where_there_is_a_gpu_and_tensorrt(
     monkeypatch.setenv("PYTHONPATH", f"{REPOSITORY / 'tests/runtime/engines/fakes'}:{REPOSITORY}")
     assert libraries.cuda(gpu=False) == []
     (finding,) = libraries.cuda(gpu=True)
-    assert (finding.level, finding.text) == ("ok", "TensorRT plans can run: CUDA answers.")
+    assert (finding.level, finding.text) == ("ok", "TensorRT plans can run: CUDA works.")
     (tmp_path / "cuda.py").write_text("")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{REPOSITORY}")
     (finding,) = libraries.cuda(gpu=True)

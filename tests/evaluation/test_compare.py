@@ -126,7 +126,7 @@ def test_pictures_of_a_video_are_those_of_its_frames(
 
 def test_what_is_refused(tmp_path: Path, old: Bundle, frames: Path) -> None:
     nir = save_bundle(tmp_path / "nir", PRESETS["nir"])
-    with pytest.raises(UsageError, match="no frame is for both"):
+    with pytest.raises(UsageError, match="no frame fits both"):
         tgkt_edge.compare(old.path, nir.path, str(frames))
     with pytest.raises(UsageError, match="from 0 to 1"):
         tgkt_edge.compare(old.path, old.path, str(frames), min_agreement=70)
@@ -135,7 +135,7 @@ def test_what_is_refused(tmp_path: Path, old: Bundle, frames: Path) -> None:
     with pytest.raises(SourceLostError):
         tgkt_edge.compare(old.path, old.path, str(tmp_path / "none"))
     dark = save_frames(tmp_path / "dark", [np.zeros((24, 32), np.uint16)] * 2)
-    with pytest.raises(DataError, match=r"not one that both can answer.*every pixel is invalid"):
+    with pytest.raises(DataError, match=r"no frame that both bundles can answer.*every pixel is invalid"):
         tgkt_edge.compare(old.path, old.path, str(dark))
 
 

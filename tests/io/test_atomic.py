@@ -235,7 +235,7 @@ def run_too_big(command: list[str]) -> subprocess.CompletedProcess[str]:
 def test_a_write_that_the_system_cuts_off_leaves_the_old_and_says_so(tmp_path: Path) -> None:
     done = run_too_big([sys.executable, "-c", TOO_BIG, str(tmp_path), "limit"])
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("File too large. What stood there before is intact.") == 2
+    assert done.stdout.count("File too large. The earlier content is intact.") == 2
 
 
 def with_a_disk(
@@ -259,7 +259,7 @@ def test_a_full_disk_leaves_the_old_and_says_so(tmp_path: Path) -> None:
     mount = "mount -t tmpfs -o size=64k tmpfs"
     done = with_a_disk(mount, tmp_path, sys.executable, "-c", TOO_BIG, arguments=("disk",))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("No space left on device. What stood there before is intact.") == 2
+    assert done.stdout.count("No space left on device. The earlier content is intact.") == 2
 
 
 MOUNT_POINT = """

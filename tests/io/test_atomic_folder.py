@@ -75,7 +75,7 @@ def test_a_failed_rename_puts_the_old_folder_back(folder: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "replace", refuse_the_new)
     with (
-        pytest.raises(TgktEdgeError, match=r"Read-only file system\. What stood there before is intact"),
+        pytest.raises(TgktEdgeError, match=r"Read-only file system\. The earlier content is intact"),
         atomic_folder(folder, overwrite=True) as temporary,
     ):
         (temporary / "new.txt").write_text("new", encoding="utf-8")

@@ -35,7 +35,7 @@ def without_times(report: dict[str, Any]) -> dict[str, Any]:
 def test_weights_and_report_are_those_of_a_run_in_memory(
     tiny: Tiny, finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Source, TGMB and TGKT, with pairs held out; the cache is taken by itself, since memory would not do."""
+    """Source, TGMB and TGKT, with pairs held out; the cache is used automatically, since memory is not enough."""
     monkeypatch.setattr(adapting, "available_memory", lambda: 1000)
     report = adapt(tiny.inputs, DEPTH, tmp_path / "run", tiny.config())
     assert checkpoints(tmp_path / "run") == checkpoints(finished.path)

@@ -152,7 +152,7 @@ def test_without_old_frames_it_says_what_is_not_known(
 ) -> None:
     report = adapt(new, None, tmp_path / "run", continue_=bundle.path, set_=SETS)
     assert "old_frames" not in report
-    assert "what it forgets is not measured. Give `old_frames`" in caplog.text
+    assert "and how much is not measured. Give `old_frames`" in caplog.text
 
 
 def test_a_frame_that_is_new_is_not_old_as_well(translated: Run, tiny: Tiny, tmp_path: Path) -> None:

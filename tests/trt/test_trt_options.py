@@ -247,11 +247,11 @@ def test_a_plan_whose_layers_lost_their_precision_is_refused(monkeypatch: pytest
 @pytest.mark.parametrize(
     ("engine", "tells"),
     [
-        ({}, "tells none of 54 layers"),
-        ({"untold": 54}, "tells none of 54 layers"),
-        ({"untold": 53, "fp32": 1}, "tells 1 of 54 layers"),  # one alone has no free dimension
-        ({"fp32": 2}, "tells 2 of 54 layers"),  # the others were compiled as a whole
-        ({"untold": 4, "fp32": 50}, "of those that the engine inspector tells none is fp16"),
+        ({}, "reports none of 54 layers"),
+        ({"untold": 54}, "reports none of 54 layers"),
+        ({"untold": 53, "fp32": 1}, "reports 1 of 54 layers"),  # one alone has no free dimension
+        ({"fp32": 2}, "reports 2 of 54 layers"),  # the others were compiled as a whole
+        ({"untold": 4, "fp32": 50}, "of those that the engine inspector reports none is fp16"),
     ],
 )
 def test_an_inspector_that_tells_too_little_neither_proves_nor_refuses(

@@ -146,12 +146,12 @@ def adapt(
         given |= {"method": "continue"}
         refuse_untrusted(Path(continue_), trust)
     elif trust:
-        raise UsageError("`trust`: of the bundle of `continue_`; give that, or leave `trust` out")
+        raise UsageError("`trust` is for a bundle given with `continue_`: give one, or leave `trust` out")
     elif sensor is None:
         raise UsageError("give `sensor`: a preset (see tgkt-edge data presets), a YAML file or a SensorSpec")
     elif old_frames is not None:
         raise UsageError(
-            f"`old_frames={old_frames}`: of a network that is continued: give it with `continue_`"
+            f"`old_frames={old_frames}`: only where a network is continued. Give `continue_`, too"
         )
     require("torch", "train", "Adapting")
     require("jinja2", "train", "Adapting")
@@ -167,7 +167,8 @@ def adapt(
     options = build_config(config, () if isinstance(set_, Mapping) else set_, given)
     if continue_ is not None and not options.continues:
         raise UsageError(
-            f"`method={options.method}`: not with `continue_`, which is a method of its own; leave it out of `set_`"
+            f"`method={options.method}`: cannot be used with `continue_`, which is a method of its own. Leave "
+            "it out of `set_`"
         )
     if options.continues and continue_ is None:
         raise UsageError("`method=continue` comes with `continue_`, the shipped bundle or run; give that")
@@ -199,8 +200,8 @@ def _refuse_beside(**others: object) -> None:
     given = [f"`{name}={value}`" for name, value in others.items() if value is not None]
     if given:
         raise UsageError(
-            f"{', '.join(given)}: not with `continue_`: the shipped network teaches, on frames of its own sensor "
-            f"alone. Leave that out, or adapt from the start without `continue_`."
+            f"{', '.join(given)}: cannot be used with `continue_`: the shipped network teaches, on frames of its own "
+            f"sensor alone. Leave that out, or adapt from the start without `continue_`."
         )
 
 

@@ -41,7 +41,7 @@ def describe(result: dict[str, Any]) -> list[str]:
     lines += [f"{engine}: {name}" for engine, name in names.items()]
     lines.append(_COLUMNS)
     tellers = {row["memory"]["device_told_by"] for row in rows if row["memory"]} - {None}
-    lines += [f"GPU: MiB, told by: {', '.join(sorted(tellers))}"] if tellers else []
+    lines += [f"GPU: MiB, reported by: {', '.join(sorted(tellers))}"] if tellers else []
     lines += _frames_lines(result)
     lines += _failures(rows)
     lines += _doubts(rows)
@@ -175,7 +175,9 @@ def _machine(state: dict[str, Any]) -> list[str]:
     for when in ("before", "after"):
         text = describe_state(state[when])
         lines.append(
-            f"{when}: {text}" if text else f"{when}: this machine tells no clocks, temperature or power mode"
+            f"{when}: {text}"
+            if text
+            else f"{when}: this machine reports no clocks, temperature or power mode"
         )
     mode = state["before"].get("power_mode")
     if mode and mode["fastest"] not in (None, mode["number"]):

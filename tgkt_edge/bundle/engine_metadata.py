@@ -190,7 +190,7 @@ class Here:
 
 
 def differences(sidecar: Sidecar, header: PlanHeader, here: Here, onnx_sha256: str | None) -> list[str]:
-    """Why a plan would not load on this machine, in words; empty if nothing speaks against it.
+    """Why a plan would not load on this machine, in words; empty if it would load.
 
     Args:
         onnx_sha256: of the bundle's ONNX file of the same precision now; None: the bundle holds none.

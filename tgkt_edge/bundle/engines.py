@@ -104,7 +104,7 @@ def fitting(bundle: Bundle, precision: str, machine: Here) -> tuple[list[Plan], 
 
 
 def why_not(bundle: Bundle, plan: Plan, machine: Here) -> list[str]:
-    """Why a plan of the bundle would not load on ``machine``, in words; empty if nothing speaks against it."""
+    """Why a plan of the bundle would not load on ``machine``, in words; empty if it would load."""
     entry = bundle.files.get(str(plan.sidecar.onnx["file"]))
     return differences(plan.sidecar, plan.header, machine, None if entry is None else str(entry["sha256"]))
 

@@ -63,7 +63,7 @@ def generate_key(out: Path | str, *, expires: str | None = None) -> str:
     out = Path(out)
     last = None if expires is None else _day(expires, f"`expires={expires}`")
     if last is not None and last < datetime.datetime.now(datetime.timezone.utc).date():
-        raise UsageError(f"`expires={expires}`: that day is over")
+        raise UsageError(f"`expires={expires}`: that day is in the past")
     public = out.with_name(f"{out.name}.pub")
     for path in (out, public):
         if path.exists():
@@ -158,7 +158,7 @@ def refuse_inside(key: Path) -> None:
     for folder in key.absolute().resolve().parents:
         if (folder / MANIFEST).is_file():
             raise UsageError(
-                f"{key} lies in the bundle {folder}. Keep keys elsewhere: bundles are given away."
+                f"{key} lies in the bundle {folder}. Keep keys elsewhere: bundles are passed on."
             )
 
 

@@ -48,7 +48,7 @@ def sign_bundle(bundle: Path | str, key: Path | str) -> str:
     for name in opened.files:
         if holds_private_key(opened.file(name)):
             raise BundleError(
-                f"{opened.path / name} holds a private key. Whoever gets the bundle could sign others: remove the "
+                f"{opened.path / name} holds a private key. Anyone who gets the bundle could sign others: remove the "
                 f"file, export again, and make a new key."
             )
     manifest = (opened.path / MANIFEST).read_bytes()
@@ -120,7 +120,7 @@ def check_trusted(bundle: Bundle, keys: Sequence[PublicKey]) -> list[str]:
     for key in keys:
         if path.resolve() in key.path.resolve().parents:
             raise UsageError(
-                f"`trust={key.path}`: lies in the bundle, which would vouch for itself. Keep keys elsewhere."
+                f"`trust={key.path}`: lies in the bundle, and a bundle must not prove itself. Keep keys elsewhere."
             )
     try:
         manifest = (path / MANIFEST).read_bytes()
@@ -131,9 +131,9 @@ def check_trusted(bundle: Bundle, keys: Sequence[PublicKey]) -> list[str]:
     known = ", ".join(map(str, keys))
     if not signatures:
         raise BundleError(
-            f"{path} is not signed (no {SIGNATURE}); trusted is only what is signed with {known}. Sign it where its "
+            f"{path} is not signed (no {SIGNATURE}); only bundles signed with {known} are trusted. Sign it where its "
             f"private key is: tgkt-edge bundle sign BUNDLE --key KEY. A bundle that was changed after it was signed, "
-            f"as by export or rebuild, is to be signed again."
+            f"as by export or rebuild, must be signed again."
         )
     trusted = [key for key in keys if key.id in signatures]
     if not trusted:

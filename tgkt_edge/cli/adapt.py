@@ -87,7 +87,7 @@ def adapt_command(
     translator: Annotated[
         str | None,
         typer.Option(
-            help="features (default): a translation in closed form; pixels: the paper's T. Of tgkt."
+            help="features (default): a translation in closed form; pixels: the paper's T. Only for tgkt."
         ),
     ] = None,
     prior: Annotated[
@@ -107,15 +107,15 @@ def adapt_command(
         Path | None,
         typer.Option(
             "--continue",
-            help="A shipped bundle, or the run it came from: go on with its target network on the new frames of "
-            "--target, without pairs or a source; the verdict is against it.",
+            help="A shipped bundle, or the run it came from: continue with its target network on the new frames of "
+            "--target, without pairs or a source; the verdict compares with it.",
         ),
     ] = None,
     old_frames: Annotated[
         Path | None,
         typer.Option(
-            help="Frames that the network of --continue knew: learnt from again, a fifth kept to measure what it still "
-            "knows. By itself those of the run, where they still lie there."
+            help="Frames that the network of --continue knew: trained on again, a fifth left out to measure what it "
+            "still knows. Default: those of the run, if they are still there."
         ),
     ] = None,
     epochs: Annotated[
@@ -125,7 +125,7 @@ def adapt_command(
     image_size: Annotated[
         int | None, typer.Option(help="Side of the network's input, pixels (default 224).")
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Frames a step (default 32).")] = None,
+    batch: Annotated[int | None, typer.Option(help="Frames per training step (default 32).")] = None,
     accumulate: Annotated[
         int | None,
         typer.Option(
@@ -133,7 +133,7 @@ def adapt_command(
         ),
     ] = None,
     compile_: Annotated[
-        bool, typer.Option("--compile", help="torch.compile on the networks that learn.")
+        bool, typer.Option("--compile", help="Use torch.compile for the networks that are trained.")
     ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random (default 0).")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N.")] = None,
@@ -156,8 +156,8 @@ def adapt_command(
     cache: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that keeps decoded images and features, for this run and others; by itself one beside the "
-            "run is taken where memory would not do."
+            help="Folder that keeps decoded images and features, for this run and others. Default: a folder beside the "
+            "run, only where memory is not enough."
         ),
     ] = None,
     trust: TrustOption = None,

@@ -24,7 +24,7 @@ def audit_command(
         Path | None, typer.Option(help="The filled CSV: measure accuracy with it. '?': cannot tell.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw; another one picks other frames.")] = 0,
-    device: Annotated[str, typer.Option(help="Where the models answer: auto, cpu, cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device that runs the models: auto, cpu, cuda.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier CSV and page.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")] = False,
 ) -> None:

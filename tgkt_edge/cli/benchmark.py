@@ -23,12 +23,13 @@ def benchmark_command(
         ),
     ],
     precision: Annotated[
-        list[str] | None, typer.Option(help="Beside fp32; repeatable. Default: all that the bundle holds.")
+        list[str] | None,
+        typer.Option(help="In addition to fp32; repeatable. Default: all that the bundle holds."),
     ] = None,
     engine: Annotated[
         list[str] | None, typer.Option(help="As for 'run'; repeatable. Default: every engine.")
     ] = None,
-    batch: Annotated[list[int] | None, typer.Option(help="Frames a call; repeatable. Default: 1.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Frames per call; repeatable. Default: 1.")] = None,
     frames: Annotated[
         Path | None,
         typer.Option(
@@ -41,7 +42,7 @@ def benchmark_command(
             help="Labelled frames instead, to measure accuracy, too: class folders, or a CSV frame,label."
         ),
     ] = None,
-    rounds: Annotated[int, typer.Option(help="How often each row's turn comes.")] = ROUNDS,
+    rounds: Annotated[int, typer.Option(help="How many times each row is measured, in turns.")] = ROUNDS,
     seconds: Annotated[
         float, typer.Option(help="How long each row is timed, in all its rounds together.")
     ] = SECONDS,

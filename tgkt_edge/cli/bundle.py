@@ -61,4 +61,7 @@ def verify_command(
 
     result = verify_signature(bundle, trust)
     keys = ", ".join(result["keys"])
-    typer.echo(f"{bundle}: signed with {keys}; {result['files']} files, all as they were signed", err=True)
+    typer.echo(
+        f"{bundle}: signed with {keys}; {result['files']} files, all unchanged since they were signed",
+        err=True,
+    )

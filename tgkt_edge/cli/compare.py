@@ -18,7 +18,7 @@ def compare_command(
     frames: Annotated[
         str, typer.Option(help="Recorded frames without labels: what 'tgkt-edge predict' takes as SRC.")
     ],
-    precision: Annotated[str, typer.Option(help="Of both bundles, as for 'run'.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="Precision of both bundles, as for 'run'.")] = "fp32",
     engine: Annotated[str, typer.Option(help="As for 'run'.")] = "auto",
     sensor: Annotated[
         str | None, typer.Option(help="How these frames are written, if not as the adapted ones.")

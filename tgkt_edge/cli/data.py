@@ -45,7 +45,9 @@ def presets_command(
 @data_app.command("prepare")
 def prepare_command(
     name: Annotated[str, typer.Argument(help="sunrgbd, diml, rgbnir or nyuv2.")],
-    src: Annotated[Path, typer.Argument(help="Where it lies: the unpacked folder, or nyuv2's .mat file.")],
+    src: Annotated[
+        Path, typer.Argument(help="The downloaded set: its unpacked folder, or nyuv2's .mat file.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write; it must not exist yet.")],
     source_domain: Annotated[
         str | None,
@@ -102,7 +104,7 @@ def check_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Every finding with its figures, as JSON.")] = False,
 ) -> None:
-    """Look at pairs before training on them: alignment, mismatches, copies, holes, range, exposure. Exit 3: mend."""
+    """Look at pairs before training on them: alignment, mismatches, copies, holes, range, exposure. Exit 3: fix."""
     require("cv2", "cpu", "A look at pairs")
     from tgkt_edge.data.check.check import check_data
 

@@ -25,7 +25,9 @@ def evaluate_command(
         str | None, typer.Option(help="How these frames are written, if not as the adapted ones.")
     ] = None,
     precision: Annotated[str, typer.Option(help="Precision of a bundle's model.")] = "fp32",
-    device: Annotated[str, typer.Option(help="Where a run is evaluated: auto, cpu, cuda.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Device that runs the models of a run: auto, cpu, cuda.")
+    ] = "auto",
     predictions: Annotated[
         Path | None, typer.Option(help="Write every frame's probabilities to this JSONL file.")
     ] = None,

@@ -81,7 +81,7 @@ def _options(
         typer.Option(
             "--verbose",
             "-v",
-            help="Say why, too: which engines were skipped and so on.",
+            help="Print reasons, too: why engines were skipped, and so on.",
             callback=_choose,
             expose_value=False,
         ),

@@ -35,7 +35,7 @@ def predict_command(
         int | None,
         typer.Option(
             help="Frames in one call of the engine. Default: on a GPU 32, or what the plan takes; on a CPU one on each "
-            "core. With 1 every probability is the very one that 'run' gives."
+            "core. With 1 the probabilities are exactly those of 'run'."
         ),
     ] = None,
     sensor: Annotated[
@@ -43,7 +43,7 @@ def predict_command(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there.")] = False,
     trust: TrustOption = None,
-    live: Annotated[bool, typer.Option(help="Show on stderr how far it is, and how long it takes.")] = True,
+    live: Annotated[bool, typer.Option(help="Show progress and the time left on stderr.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout.")] = False,
 ) -> None:
     """Classify recorded frames into a table: every class's probability of each. A call that was killed goes on."""

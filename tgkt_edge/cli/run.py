@@ -88,7 +88,7 @@ def run_command(
         list[str] | None,
         typer.Option(
             help="Preset or YAML file, if this camera writes its frames differently than the one the bundle was "
-            "adapted with; of one of several cameras as NAME=FILE (repeatable)."
+            "adapted with; for one of several cameras as NAME=FILE (repeatable)."
         ),
     ] = None,
     top_k: Annotated[int, typer.Option(help="Classes listed with every frame.")] = 3,
@@ -102,7 +102,7 @@ def run_command(
     smooth: Annotated[
         float,
         typer.Option(
-            help="Average over about so many seconds; a label then changes only when another is ahead."
+            help="Average over about so many seconds; the label then changes only when another is clearly ahead."
         ),
     ] = 0.0,
     min_confidence: Annotated[
@@ -119,22 +119,22 @@ def run_command(
         bool,
         typer.Option(
             "--evidence",
-            help="Records tell what share of the evidence for the class lies on pixels without a measurement.",
+            help="Add to each record what share of the evidence for the class lies on pixels without a measurement.",
         ),
     ] = False,
     max_wait_ms: Annotated[
         float,
         typer.Option(
-            help="Of several cameras, milliseconds that a frame waits at most to be answered together with those of "
-            "others, where batches gain; 0: only with those that wait already."
+            help="With several cameras: milliseconds that a frame may wait so that frames of other cameras join its "
+            "batch, where batches are faster; 0: only frames that are waiting already join."
         ),
     ] = 0.0,
     watch: Annotated[
         bool,
         typer.Option(
             "--watch",
-            help="Let another bundle take over while running when BUNDLE (best a link) becomes another one; also at "
-            "SIGHUP and POST /api/reload. One that cannot be used or fails a gate is refused.",
+            help="Switch to a new bundle while running when BUNDLE (best a symbolic link) changes; also looks at "
+            "SIGHUP and POST /api/reload. A bundle that cannot be used or fails a gate is refused.",
         ),
     ] = False,
     update_gate: Annotated[

@@ -94,7 +94,7 @@ def opencv(root: Path = Path("/"), timeout: float = TIMEOUT) -> tuple[list[Findi
             Finding(
                 "opencv",
                 "problem",
-                f"several OpenCV packages lie over each other: {_listed(wheels)}; they share their files.",
+                f"several OpenCV packages are installed over each other: {_listed(wheels)}; they share their files.",
                 f"pip uninstall {' '.join(wheels)}, then install one of them.",
             )
         )
@@ -171,7 +171,7 @@ def openvino(timeout: float = TIMEOUT) -> list[Finding]:
     if answer.error or not answer.value.get("works"):
         why = answer.error or "computes wrongly"
         text = f"OpenVINO is installed but {why.rstrip('.')}."
-        return [Finding("openvino", "warning", text, "Install it again; until then ONNX Runtime answers.")]
+        return [Finding("openvino", "warning", text, "Install it again; until then ONNX Runtime is used.")]
     return [Finding("openvino", "ok", f"OpenVINO {answer.value['version']} ran an operation on the CPU.")]
 
 
@@ -192,7 +192,7 @@ def tensorrt(root: Path = Path("/"), timeout: float = TIMEOUT) -> list[Finding]:
     if answer.error:
         text = f"TensorRT is installed but {answer.error}."
         return [Finding("tensorrt", "problem", text, "Does its version fit the driver and CUDA here?")]
-    return [Finding("tensorrt", "ok", f"{answer.value['v']} made a builder.")]
+    return [Finding("tensorrt", "ok", f"{answer.value['v']} can build plans.")]
 
 
 def cuda(gpu: bool, timeout: float = TIMEOUT) -> list[Finding]:
@@ -205,10 +205,10 @@ def cuda(gpu: bool, timeout: float = TIMEOUT) -> list[Finding]:
         error = answer.error.removeprefix("tgkt_edge.errors.").rstrip(".")
         return [
             Finding(
-                "cuda", "warning", f"TensorRT plans cannot run: {error}.", "ONNX Runtime answers instead."
+                "cuda", "warning", f"TensorRT plans cannot run: {error}.", "ONNX Runtime is used instead."
             )
         ]
-    return [Finding("cuda", "ok", "TensorRT plans can run: CUDA answers.")]
+    return [Finding("cuda", "ok", "TensorRT plans can run: CUDA works.")]
 
 
 def training() -> list[Finding]:

@@ -53,7 +53,7 @@ def compare(
         probability of the label}, "frames": answered by both, "unusable": by at least one not, "agreement",
         "interval": 95 % (Wilson), "classes": {name: {"old", "new", "both"}}, "changes": [{"from", "to", "frames"}],
         "added", "removed": classes, "differ": [{"frame", "path", "old": {"label", "probability"}, "new": ...}],
-        "min_agreement", "passed"}``. ``differ`` begins with the frames of which both are most sure.
+        "min_agreement", "passed"}``. ``differ`` begins with the frames on which both are most confident.
 
     Raises:
         UsageError, DataError: (exit 2) bad arguments, or not one frame that both can answer.
@@ -68,7 +68,7 @@ def compare(
     bundles = [open_trusted(Path(path), trust) for path in (old, new)]
     kinds = [bundle.sensor.kind for bundle in bundles]
     if kinds[0] != kinds[1]:
-        raise UsageError(f"{old} is for {kinds[0]} frames, {new} for {kinds[1]} frames: no frame is for both")
+        raise UsageError(f"{old} is for {kinds[0]} frames, {new} for {kinds[1]} frames: no frame fits both")
     answers = [_answer(bundle, str(frames), precision, engine, sensor) for bundle in bundles]
     result = _compared([rows for _, rows in answers], bundles)
     for side, path, bundle, (name, _) in zip(_BOTH, (old, new), bundles, answers, strict=True):
@@ -146,8 +146,8 @@ def _compared(answers: Sequence[Sequence[Row]], bundles: Sequence[Bundle]) -> di
     """What both say of the frames that both can answer."""
     if len(answers[0]) != len(answers[1]):
         raise DataError(
-            f"`frames`: {len(answers[0])} frames for the old bundle, {len(answers[1])} for the new one: do they change "
-            f"meanwhile?"
+            f"`frames`: {len(answers[0])} frames for the old bundle, {len(answers[1])} for the new one: did the files "
+            f"change in between?"
         )
     pairs: list[list[dict[str, Any]]] = []
     places: list[tuple[int, str]] = []
@@ -158,7 +158,7 @@ def _compared(answers: Sequence[Sequence[Row]], bundles: Sequence[Bundle]) -> di
         places.append((first.frame, first.path))
     if not pairs:
         why = next(row.error for rows in answers for row in rows if row.error) if answers[0] else "no frame"
-        raise DataError(f"`frames`: not one that both can answer. The first one: {why}")
+        raise DataError(f"`frames`: no frame that both bundles can answer. The first one: {why}")
     labels = [(one["label"], other["label"]) for one, other in pairs]
     names = list(dict.fromkeys([*bundles[0].classes, *bundles[1].classes]))
     counts = [Counter(pair[side] for pair in labels) for side in (0, 1)]

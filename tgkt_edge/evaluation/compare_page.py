@@ -14,7 +14,7 @@ from tgkt_edge.runtime.sinks.colormaps import colourise, default_for
 from tgkt_edge.sensor import SensorSpec, load_sensor
 
 PICTURES = 60
-"""Frames on a page: those of which both bundles are most sure."""
+"""Frames on a page: those on which both bundles are most confident."""
 
 _WIDTH = 240
 

@@ -152,7 +152,7 @@ def describe(result: dict[str, Any]) -> list[str]:
         elif not found["passed"]:
             lines.append(
                 f"{name} loses {found['drop']:.2%} (same class on {found['top1_agreement']:.1%}), "
-                f"`max_drop` allows {found['max_drop']:.2%}, and twice that to change class"
+                f"`max_drop` allows {found['max_drop']:.2%}, and a new class for twice that share of the frames"
             )
         if name != "fp32" and found.get("speed", 2) <= 1:
             lines.append(f"{name} is no faster than fp32 on this machine ({found['speed']:.2f}x)")

@@ -67,7 +67,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
             with temporary.open("rb") as written, _opened(end) as out:
                 shutil.copyfileobj(written, out)
     except OSError as error:
-        intact = " What stood there before is intact." if replaceable else ""
+        intact = " The earlier content is intact." if replaceable else ""
         raise TgktEdgeError(f"cannot write {path}: {error.strerror or error}.{intact}") from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -177,7 +177,7 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         if names and not any(temporary in (name, *name.parents) or name == end for name in names):
             raise  # of a file that the body read, say: it names that one
         raise TgktEdgeError(
-            f"cannot write {path}: {error.strerror or error}. What stood there before is intact."
+            f"cannot write {path}: {error.strerror or error}. The earlier content is intact."
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""FFmpeg's log as it lies in the process: how much it says, and its lines taken apart.
+"""FFmpeg's log within this process: setting its level, and parsing its lines.
 
-OpenCV has its own copy of FFmpeg, whose log is one for the whole process. OpenCV itself can only be told before its
-first video, by environment variables, and with these it prints on stdout, among the records. So the copy is asked
-directly: whatever was set before, its lines then go to the C library's ``stderr``, each with its level.
+OpenCV has its own copy of FFmpeg, with one log for the whole process. OpenCV offers only environment variables, read
+before the first video, and then prints to stdout, among the records. So FFmpeg's own function is called directly:
+whatever was set before, its lines then go to the C library's ``stderr``, each with its level.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 ERRORS, WARNINGS, DEBUG = 16, 24, 48
-"""How much is logged: errors; warnings, too; everything but what is said of each byte."""
+"""How much is logged: errors; warnings, too; everything except lines about single bytes."""
 
 _PRINT_LEVEL = 2
 _SETTINGS = ("OPENCV_FFMPEG_LOGLEVEL", "OPENCV_FFMPEG_DEBUG")

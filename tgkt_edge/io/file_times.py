@@ -69,6 +69,6 @@ def _of_name(file: Path) -> float:
             return float(number)
     raise DataError(
         f"`times=name`: {file}: its name holds no time that is known: expected seconds (1305031102.175304), whole "
-        f"seconds, milli-, micro- or nanoseconds since 1970, or a date and time (20260131_235959). Else say "
+        f"seconds, milli-, micro- or nanoseconds since 1970, or a date and time (20260131_235959). Or give "
         f"mtime, or name a CSV with columns file,time."
     )

@@ -65,8 +65,8 @@ def split_folder(path: Path) -> tuple[Path, str]:
     words = [word for word, _ in parse_qsl(query, keep_blank_values=True)]
     if not words or any(word not in (*SUFFIXES, "packing") for word in words):
         raise DataError(
-            f"{path}: of the files in a folder may be said: {', '.join(f'{word}=' for word in SUFFIXES)}, and of "
-            f"the folder times=, telemetry=, max_skew_ms="
+            f"{path}: options for the files in a folder: {', '.join(f'{word}=' for word in SUFFIXES)}; for "
+            f"the folder itself: times=, telemetry=, max_skew_ms="
         )
     return path.with_name(name), query
 

@@ -97,9 +97,9 @@ def _texture(image: Floats) -> NDArray[np.float64]:
 
 
 def weights_of(descriptions: Floats) -> Floats:
-    """(LENGTH,) weights with which each part of (N, LENGTH) descriptions counts alike.
+    """Weights (LENGTH,) that give each part of (N, LENGTH) descriptions the same influence on distances.
 
-    One over the median difference of two random frames in that part, shared among its numbers.
+    Each is one over the median difference of two random frames in that part, divided among the part's numbers.
     """
     rng = np.random.default_rng(0)
     a, b = rng.integers(len(descriptions), size=(2, 2000))

@@ -61,7 +61,7 @@ class Statistics:
         tilts: Floats | None = None,
         scale: ValueScale | None = None,
     ) -> Statistics | None:
-        """Learn from frames in their order: (N, LENGTH), (N, K) and (N,). None for fewer than MIN_FRAMES.
+        """Statistics of N frames in their order: (N, LENGTH), (N, K) and (N,). None for fewer than MIN_FRAMES.
 
         Raises:
             ValueError: other shapes.

@@ -1,4 +1,4 @@
-"""Why a device node cannot be opened, from who may and who has, and what to do about it."""
+"""Why a device node cannot be opened (permissions, programs that hold it), and what to do about it."""
 
 from __future__ import annotations
 

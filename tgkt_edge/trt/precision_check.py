@@ -117,14 +117,12 @@ def prove(onnx: Path, precision: str, layers: Mapping[str, int], plan: bytes | N
     kinds = engine_layers(plan)
     told, of = sum(kinds.values()) - kinds.get("untold", 0), sum(layers.values())
     if 2 * told <= of:  # the others may be in layers that TensorRT compiled as a whole: too few to go by
-        how = (
-            f"types of the strongly typed network; the engine inspector tells {told or 'none'} of {of} layers"
-        )
+        how = f"types of the strongly typed network; the engine inspector reports {told or 'none'} of {of} layers"
         return {**about, "engine": kinds or None, "proven": False, "how": how}
     if kinds.get(precision):
         return {**about, "engine": kinds, "proven": True, "how": "engine inspector"}
     if kinds.get("untold"):
-        how = f"types of the strongly typed network; of those that the engine inspector tells none is {precision}"
+        how = f"types of the strongly typed network; of those that the engine inspector reports none is {precision}"
         return {**about, "engine": kinds, "proven": False, "how": how}
     raise IncompatibleError(
         f"{onnx} was to become a plan in {precision}, but the engine inspector finds no such layer ({kinds}). "

@@ -171,16 +171,16 @@ def describe(result: dict[str, Any]) -> list[str]:
     width = max(map(len, result["models"]))
     lines += [
         f"{name:<{width}}  {m['accuracy']:>6.1%}  (95 % interval {m['low']:.1%} to {m['high']:.1%}; "
-        f"{m['right']} of {result['labelled']} right)"
+        f"{m['right']} of {result['labelled']} correct)"
         for name, m in result["models"].items()
     ]
     c = result["comparison"]
     significant = c["p"] < 0.05
     word = "better" if c["difference"] > 0 else "worse"
     lines.append(
-        f"{c['model']} against {c['with']}: {100 * c['difference']:+.1f} points; alone right on {c['only_target']} and "
-        f"{c['only_source']} frames, p = {c['p']:.2g} (exact McNemar): "
-        + (f"{c['model']} is {word}" if significant else "too few frames to tell them apart")
+        f"{c['model']} against {c['with']}: {100 * c['difference']:+.1f} points; only one is correct: on "
+        f"{c['only_target']} and {c['only_source']} frames, p = {c['p']:.2g} (exact McNemar): "
+        + (f"{c['model']} is {word}" if significant else "too few frames to show a difference")
     )
     return lines
 

@@ -82,8 +82,8 @@ def _old_frames(
     place, flag = old_frames_of(inputs), "`old_frames`"
     if place is None:
         note(
-            f"`continue_={inputs.continue_from}`: the frames that it was adapted to are not at hand: nothing reminds "
-            f"the network of them, and what it forgets is not measured. Give `old_frames` if you have them."
+            f"`continue_={inputs.continue_from}`: the frames that it was adapted to are not available: the network "
+            f"may forget them, and how much is not measured. Give `old_frames` if you have them."
         )
         return None, None
     if inputs.old_frames is None:
@@ -91,8 +91,8 @@ def _old_frames(
         before = earlier_frames(Path(inputs.continue_from))
         if before is not None:
             note(
-                f"`continue_={inputs.continue_from}`: went on itself from {before}: its own target frames are the old "
-                f"ones here, not those from before it. Give `old_frames` with all of them, such as a CSV frame."
+                f"`continue_={inputs.continue_from}`: was itself continued from {before}: its own target frames are "
+                f"the old ones here, not those from before it. Give `old_frames` with all of them, such as a CSV frame."
             )
     every, _ = load_frames(
         place, dataclasses.replace(sensor, size="any"), resize_side(config.image_size),

@@ -19,7 +19,7 @@ def statistics_distance(
 ) -> Tensor:
     """Sum over layers of ``|mean - mean_source|_2 + |var - var_source|_2``, the first layer times ``first``.
 
-    Sums over channels and layers and no means, as SOCKET's authors compute it. So layers count by the scale of their
+    Sums over channels and layers, not means, as SOCKET's authors compute it. So layers count by the scale of their
     inputs: weights whose first convolution has another scale than torchvision's
     (:mod:`tgkt_edge.train.nn.weight_scale`) leave nothing but the first layer.
 

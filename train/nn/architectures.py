@@ -101,13 +101,13 @@ def build(name: str, outputs: int, *, memory: bool = True, argument: str = "arch
                 near = ", ".join(difflib.get_close_matches(name.removeprefix(TIMM), timm.list_models(), 6))
                 raise UsageError(
                     f"`{argument}={name}`: timm {timm.__version__} knows no such network: {error}. "
-                    f"{f'Near are: {near}. ' if near else ''}Its names: "
+                    f"{f'Similar names: {near}. ' if near else ''}Its names: "
                     f"python -c \"import timm; print(timm.list_models('*resnet*'))\""
                 ) from error
         if plain not in known or (name != plain and not plain.startswith(("resnet", "resnext", "wide_"))):
             near = ", ".join(difflib.get_close_matches(plain.lower(), known, 6) or [*known[:8], "..."])
             raise UsageError(
-                f"`{argument}={name}`: torchvision {torchvision.__version__} has no such classifier; near are: "
+                f"`{argument}={name}`: torchvision {torchvision.__version__} has no such classifier; similar names: "
                 f"{near}. One of timm's is written {TIMM}NAME."
             )
         options: dict[str, Any] = {"aux_logits": False} if plain in _AUXILIARY else {}
@@ -188,7 +188,7 @@ ANY_SIDE = 224
 
 
 def refuses_side(network: nn.Module, side: int) -> str | None:
-    """Why a network cannot see images of ``side`` pixels though it can see those of ANY_SIDE; None where it can.
+    """Why a network does not work on images of ``side`` pixels though it can see those of ANY_SIDE; None where it can.
 
     Args:
         network: in evaluation mode, without memory (see :func:`build`): nothing is computed but shapes.

@@ -86,9 +86,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) 
         try:
             save_file(tensors, temporary, metadata)
         except safetensors.SafetensorError as error:  # its word for an OSError
-            raise TgktEdgeError(
-                f"cannot write {path}: {error}. What stood there before is intact."
-            ) from error
+            raise TgktEdgeError(f"cannot write {path}: {error}. The earlier content is intact.") from error
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

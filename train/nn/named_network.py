@@ -94,12 +94,12 @@ def check_student(arch: str, size: int) -> None:
     refused = refuses_side(network, size)
     if refused is not None:
         raise UsageError(
-            f"`student={arch}`: cannot see images of {size} pixels ({refused}). It takes those of {ANY_SIDE}: give "
-            f"`image_size={ANY_SIDE}`, or another architecture."
+            f"`student={arch}`: does not work on images of {size} pixels ({refused}). It takes those of {ANY_SIDE}: "
+            f"give `image_size={ANY_SIDE}`, or another architecture."
         )
     if not ends_with_one(network, size):
         raise UsageError(
-            f"`student={arch}`: more than one layer sees its features (such as a second head for distillation); give "
+            f"`student={arch}`: more than one layer reads its features (such as a second head for distillation); give "
             f"another architecture"
         )
 

@@ -190,7 +190,7 @@ def open_ranks(device: torch.device) -> Ranks:
         except (RuntimeError, ValueError) as error:
             raise TgktEdgeError(
                 f"rank {rank} of {count} cannot reach the others: {str(error).partition(chr(10))[0]}. Start it by "
-                f"torchrun, which says where they meet."
+                f"torchrun, which sets the address where they meet."
             ) from error
         # Threads of the group that outlive the interpreter abort the process now and then, after all was done.
         atexit.register(_leave)

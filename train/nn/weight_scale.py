@@ -1,10 +1,10 @@
-"""The scale inside pretrained weights: the same function, in numbers that a network learns well from.
+"""Bring pretrained weights to the scale that training needs, without changing what the network computes.
 
 Networks of other frameworks (Keras, Caffe) were trained on pixels of 0 to 255, and converted weights keep that scale:
-the outputs of the first convolution then vary by tens or hundreds, and batch norm divides it away again. What such a
-network says is the same, how it learns is not: the gradient of a convolution in front of a batch norm falls with its
-scale, so that its relative steps fall with the square and the layer hardly learns; and SOCKET's distance of batch-norm
-statistics, whose first layer counts ten times, consists of that layer alone.
+the outputs of the first convolution then vary by tens or hundreds, and batch norm divides it away again. Such a
+network's outputs are the same, but it learns differently: the gradient of a convolution in front of a batch norm falls
+with its scale, so that its relative steps fall with the square and the layer hardly learns; and SOCKET's distance of
+batch-norm statistics, whose first layer counts ten times, consists of that layer alone.
 """
 
 from __future__ import annotations

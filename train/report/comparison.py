@@ -68,7 +68,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Item:
-    """One comparison of target network and source-only; above 0 speaks for the target network.
+    """One comparison of target network and source-only; above 0 the target network is better.
 
     ``low`` and ``high``: 90 % interval. ``scale``: where an axis should end. ``decides``: whether the verdict uses it.
     """

@@ -28,7 +28,7 @@ def frame_uri(codes: NDArray[np.uint16], kind: str, side: int) -> str:
 
 
 def evidence_uri(codes: NDArray[np.uint16], evidence: NDArray[np.float32], side: int) -> str:
-    """A frame in grey with the evidence for a class over it: warm where it speaks for the class, cool against it.
+    """A frame in grey with the evidence for a class over it: warm where it is for the class, cool where against it.
 
     Args:
         codes: (R, R) uint16, as the network gets them. evidence: (h, w), its places side by side over the frame; the

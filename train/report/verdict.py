@@ -16,7 +16,7 @@ What decides, in this order:
    the source model does not recognise frames at all (RECOGNISES), its space is no yardstick: then structure counts
    only if they say the same, and a network that does recognise them has helped.
 
-Structure speaks of accuracy over frames, pairs of accuracy over classes; a sentence says which.
+Structure is about accuracy over frames, pairs about accuracy over classes; a sentence says which.
 
 A verdict needs its 90 % interval (bootstrap) on one side of zero; else there is no evidence. A class that source-only
 gives its fair share of frames and the target network none turns "helped" into "no evidence". What else the report
@@ -72,7 +72,7 @@ NARROWED = 0.6
 class Verdict:
     """``verdict``, one ``sentence`` saying why, the ``evidence``, and ``warnings`` that a person should read.
 
-    ``over``: whether it speaks of accuracy over frames or over classes (balanced); nothing where there is no evidence.
+    ``over``: whether it is about accuracy over frames or over classes (balanced); empty where there is no evidence.
     """
 
     verdict: Word
@@ -136,8 +136,8 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
     if structure.high < 0 and (worse or not blind):
         return Verdict("hurt", _sentence(structure, f"worse than {e.baseline}'s"), items, warnings, "frames")
     if structure.low <= 0 <= structure.high and gain is not None and (better or not blind):
-        words = f"Neighbouring frames do not say, but on held-out pairs {_figures(gain)}: the answers on frames are"
-        over = "This speaks of accuracy over classes."
+        words = f"Neighbouring frames decide nothing, but on held-out pairs {_figures(gain)}: answers on frames are"
+        over = "This is about accuracy over classes."
         if worse:
             return Verdict(
                 "hurt", f"{words} less like those on their RGB. {over}", items, warnings, "classes"
@@ -148,7 +148,9 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
             )
     if lost:
         names = ", ".join(e.classes[k] for k in lost)
-        sentence = f"Whatever else improved, nothing is called {names} any more; label some frames to know."
+        sentence = (
+            f"Whatever else improved, no frame is classified as {names} any more; label some frames to know."
+        )
     elif blind:
         sentence = (
             "The source model hardly knows these frames (on held-out pairs it answers as on their RGB no more than by "
@@ -179,13 +181,13 @@ def judge_translation(
     the mistake is the same throughout. So structure comes first here. Features that learnt nothing but the task's RGB,
     of a model that does not recognize frames, tell its own classes apart and not the scenes: there only answers that
     go with those on RGB far more than source-only's (SURE) speak against it. Pairs on whose frames the source model
-    answers against its answers on their RGB speak for nothing: where whole kinds of scenes changed places between the
-    halves, a translation learns to exchange them, and pairs left out praise it for that.
+    answers against its answers on their RGB prove nothing: where whole kinds of scenes changed places between the
+    halves, a translation learns to exchange them, and pairs left out rate that as good.
 
     Args:
         belong: whether pairs left out go together. blind: whether the source model does not recognize frames.
-        lost: classes that nothing is called any more. spread: the target network's effective number of classes over
-            source-only's. scratch: whether the features come from a network that was trained on the task's RGB alone.
+        lost: classes that no frame is classified as any more. spread: the target network's effective number of classes
+            over source-only's. scratch: whether the features come from a network trained on the task's RGB alone.
         opposed: whether source-only's answers on the pairs' frames go against those on their RGB.
     """
     better = belong and not opposed and gain is not None and gain.low > 0
@@ -194,13 +196,15 @@ def judge_translation(
     if lost and spread < NARROWED:
         names = ", ".join(classes[k] for k in lost)
         sentence = (
-            f"Nothing is called {names} any more, and the answers spread over {spread:.0%} of the classes that "
-            f"source-only's do: the class shares (`prior`) may be wrong. This speaks of accuracy over classes."
+            f"No frame is classified as {names} any more, and the answers spread over {spread:.0%} of the classes that "
+            f"source-only's do: the class shares (`prior`) may be wrong. This is about accuracy over classes."
         )
         return Verdict("hurt", sentence, over="classes")
     if lost:
         names = ", ".join(classes[k] for k in lost)
-        sentence = f"Whatever else improved, nothing is called {names} any more; label some frames to know."
+        sentence = (
+            f"Whatever else improved, no frame is classified as {names} any more; label some frames to know."
+        )
         return Verdict("no evidence", sentence)
     if structure.low > 0 and not blind:
         return Verdict("helped", _sentence(structure, "better than source-only's"), over="frames")
@@ -208,7 +212,7 @@ def judge_translation(
         assert gain is not None
         sentence = (
             f"On pairs left out the translation's answers are more like those on their RGB than source-only's "
-            f"({_figures(gain)}). This speaks of accuracy over classes."
+            f"({_figures(gain)}). This is about accuracy over classes."
         )
         return Verdict("helped", sentence, over="classes")
     if opposed:
@@ -219,8 +223,8 @@ def judge_translation(
         )
         return Verdict("no evidence", sentence)
     sentence = (
-        f"Neither the neighbourhoods of the frames ({_figures(structure)}) nor the pairs left out say; label some "
-        f"frames to know."
+        f"Neither the neighbourhoods of the frames ({_figures(structure)}) nor the pairs left out decide it; label "
+        f"some frames to know."
     )
     return Verdict("no evidence", sentence)
 
@@ -255,7 +259,7 @@ def _figures(item: Item) -> str:
 def _sentence(structure: Item, than: str) -> str:
     return (
         f"The target network's classes fit the neighbourhoods of the frames {than} ({_figures(structure)}). This "
-        f"speaks of accuracy over frames."
+        f"is about accuracy over frames."
     )
 
 
@@ -265,10 +269,10 @@ def _warnings(e: Evidence, source: Ints, target: Ints) -> list[str]:
     largest = int(counts.argmax())
     texts = []
     if dead:
-        texts.append(f"No target frame is called {', '.join(dead)}.")
+        texts.append(f"No target frame is classified as {', '.join(dead)}.")
     if counts[largest] > 0.5 * len(target) and counts[largest] > 1.5 * (source == largest).sum():
         texts.append(
-            f"{counts[largest] / len(target):.0%} of the target frames are called {e.classes[largest]}, "
+            f"{counts[largest] / len(target):.0%} of the target frames are classified as {e.classes[largest]}, "
             f"{(source == largest).mean():.0%} by {e.baseline}."
         )
     if e.last_churn is not None and e.last_churn > 0.2:

@@ -34,9 +34,9 @@ _MEASURES = {
     "Structure": (
         "Do frames that look alike get one class?",
         (
-            "Looks are compared by the source model itself, which flatters it, so a fifth of its result is taken off; "
-            "or by the shipped network, whose features both read, and nothing is. 0 would be classes given at random, "
-            "1 the same class for all that look alike."
+            "The source model's own features decide which frames look alike. That favors it, so a fifth of its result "
+            "is taken off. (In a continued run the shipped network's features do, and nothing is taken off.) 0: "
+            "classes at random; 1: the same class for all that look alike."
         ),
     ),
     "Correlation on held-out pairs": (

@@ -38,7 +38,7 @@ def swap_run_folder(out: Path) -> Iterator[None]:
     except OSError as error:
         restore(out)
         raise TgktEdgeError(
-            f"cannot write {out}: {error.strerror or error}. What stood there before is intact."
+            f"cannot write {out}: {error.strerror or error}. The earlier content is intact."
         ) from error
     except BaseException:  # also Ctrl-C
         restore(out)

@@ -53,7 +53,7 @@ class Model:
         return len(self.weight)
 
     def refuses(self, side: int) -> str | None:
-        """Why it cannot see images of ``side`` pixels; None where it can, or where only asking it tells."""
+        """Why it does not work on images of ``side`` pixels; None where it can, or where only asking it tells."""
         if "program" in self.about:
             return None
         return refuses_side(build(self.arch, 2, memory=False), side)

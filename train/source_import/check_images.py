@@ -69,7 +69,7 @@ class Checked:
         if self.better is not None:
             found.append(
                 f"{flag}: with {self.better} accuracy would be {self.tried[self.better]:.1%} instead of "
-                f"{self.of_tried:.1%}. The model was most likely trained so: give these."
+                f"{self.of_tried:.1%}. The model was most likely trained with these settings: use them."
             )
         return found
 

@@ -228,7 +228,7 @@ def read_map(path: Path, names: Sequence[str]) -> Classes:
     if empty:
         raise DataError(
             f"{what}: task classes that no source class belongs to: {abbreviate(empty)}. A class that the source model "
-            f"does not know cannot be had from it: name its members, or remove the row."
+            f"does not know cannot be recognized: name its members, or remove the row."
         )
     if len(groups) < 2:
         shown = f"{len(groups)} class{'' if len(groups) == 1 else 'es'} of the task"

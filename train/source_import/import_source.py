@@ -105,8 +105,8 @@ def read_source(file: Path, options: ImportOptions) -> Imported:
     refused = model.refuses(size)
     if refused is not None:
         raise UsageError(
-            f"`size={size}`: {model.arch} cannot see images of {size} pixels ({refused}). Give the side that it was "
-            f"trained on; it takes {ANY_SIDE}."
+            f"`size={size}`: {model.arch} does not work on images of {size} pixels ({refused}). Give the side that it "
+            f"was trained on; it takes {ANY_SIDE}."
         )
     images = None
     if options.check_images is not None:

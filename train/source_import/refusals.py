@@ -52,7 +52,7 @@ def refuse_without_linear_end(state: Mapping[str, Tensor], file: str, arch: str)
 
 
 def refuse_unusable(tensors: Mapping[str, Tensor], file: str) -> None:
-    """Raise CheckpointError where weights are non-finite, or a variance is negative: every answer would be too."""
+    """Raise CheckpointError where weights are non-finite, or a variance is negative: so would be all outputs."""
     for what, broken in (
         ("non-finite values", [name for name, t in tensors.items() if not t.isfinite().all()]),
         (

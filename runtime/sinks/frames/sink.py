@@ -191,7 +191,7 @@ class FramesSink(Sink):
                 if folder.is_dir():
                     raise self._refusal(
                         f"holds a part '{name}', which the policy does not name: its frames would "
-                        f"count nowhere. Name it, or move it away"
+                        f"not be counted. Name it, or move it away"
                     )
                 continue
             part = Part(

@@ -218,7 +218,7 @@ class LiveSink(Sink):
         family, _, _, _, address = found[0]
         if self._token is None and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
             raise UsageError(
-                f"`sinks={self.name}`: others can reach this address, so it needs `token` (see it as a password). "
+                f"`sinks={self.name}`: others can reach this address, so it needs `token` (treat it as a password). "
                 f"Or use http://127.0.0.1:{self._port}, which only this machine reaches."
             )
         bound = socket.socket(family, socket.SOCK_STREAM)

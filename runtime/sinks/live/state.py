@@ -234,15 +234,15 @@ class LiveState:
         return time.monotonic() - self._looked < _LOOKING
 
     def evidence(self, label: str | None = None) -> dict[str, Any] | None:
-        """A class's evidence by place for the newest frame of which it is known, and where it lies on the frame.
+        """The map of evidence for a class on the newest frame that has one, and which part of the frame it covers.
 
-        Asking makes the next frames come with it.
+        Maps are computed only on demand: a call requests them for the next frames.
 
         Args:
             label: a class; None: the one that was decided, or likeliest where that is "unknown".
 
         Returns:
-            None: not yet, or not of a frame that was shown within the last moments.
+            None: no map yet, or only of frames that are no longer shown.
         """
         fresh = self.wants_maps
         self._looked = time.monotonic()

@@ -134,5 +134,5 @@ def test_what_is_said_of_a_folder_is_meant_of_its_raw_files(tmp_path: Path) -> N
             np.testing.assert_array_equal(frame, expected)
     plain = [file for file, _ in frame_places(tmp_path / "frame", "--target")]
     assert [file.name for file in plain] == ["3.png"]  # no file is raw unless that is said
-    with pytest.raises(DataError, match=r"of the files in a folder may be said: shape=, array=, channel="):
+    with pytest.raises(DataError, match=r"options for the files in a folder: shape=, array=, channel="):
         frame_places(Path(f"{tmp_path}/frame?page=3"), "--target")

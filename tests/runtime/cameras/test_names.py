@@ -78,7 +78,7 @@ def test_a_sensor_is_of_all_cameras_or_of_the_one_it_names() -> None:
         (["a=realsense://123", "b=realsense://123"], None, "are one device"),
         (["a=depthai://", "b=depthai://10.0.0.2"], None, "may be one device. Give each its serial"),
         (["a=orbbec://", "b=orbbec://"], None, "are both the first orbbec camera"),
-        (["a=0", "b=1"], ["a=x.yaml", "a=y.yaml"], "two are given for the camera a"),
+        (["a=0", "b=1"], ["a=x.yaml", "a=y.yaml"], "given twice for the camera a"),
         (["a=0", "b=1"], ["x.yaml", "y.yaml"], "a second one for all cameras"),
         (["a=0", "b=1"], "c=x.yaml", "`sensor=c=x.yaml`: no camera of this name. Cameras: a, b"),
         ("0", "c=x.yaml", "Cameras: none has a name: `camera=NAME=URI`"),
@@ -104,7 +104,7 @@ def test_what_two_may_read_at_once_is_not_refused() -> None:
 def test_times_of_files_are_of_every_camera(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     assert cameras_of({"a": str(tmp_path / "a")}, times="name")[0].uri.endswith("/a?times=name")
-    with pytest.raises(UsageError, match="`times=name`: of a folder of files; `camera=0` is none"):
+    with pytest.raises(UsageError, match="`times=name`: only for a folder of files; `camera=0` is none"):
         cameras_of({"a": str(tmp_path / "a"), "b": "0"}, times="name")
 
 

@@ -190,7 +190,7 @@ def test_folders_that_are_not_clear_are_named(tmp_path: Path) -> None:
         ({"sensor": "tum", "topic": "depth", "rgb_topic": "b"}, "`rgb_topic=b`: .* has no such folder"),
         ({"sensor": "tum", "topic": "ir"}, "ir: holds no image"),
         ({"topic": "depth"}, "`sensor` is missing"),
-        ({"sensor": "tum", "clock": "received"}, "`clock=received` is of recordings"),
+        ({"sensor": "tum", "clock": "received"}, "`clock=received` is for recordings"),
         (
             {"sensor": "tum", "max_skew_ms": float("inf")},
             "`max_skew_ms=inf`: expected a finite number above 0",

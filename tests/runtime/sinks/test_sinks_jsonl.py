@@ -283,7 +283,7 @@ def test_a_number_that_is_not_finite_is_never_written(tmp_path: Path) -> None:
         ("json:a", ["unknown kind 'json'", "Did you mean 'jsonl:'"]),
         ("mqt://user:hunter2@host/t", ["Did you mean 'mqtt:'"]),
         ("htp://0.0.0.0:80?token=hunter2", ["Did you mean 'http:'"]),
-        ("decisions.jsonl", ["no kind of sink in front", "jsonl:decisions.jsonl"]),
+        ("decisions.jsonl", ["it does not begin with a kind of sink", "jsonl:decisions.jsonl"]),
         ("smtp://a:hunter2?x@b/c?password=hunter2", ["unknown kind 'smtp'", "mqtt://HOST/TOPIC"]),
     ],
 )

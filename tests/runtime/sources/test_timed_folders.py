@@ -71,7 +71,7 @@ def test_what_has_no_times_or_has_its_own_is_refused(folder: Path, tmp_path: Pat
     with pytest.raises(UsageError, match=r"`times=name`: .*is a recording, which has times of its own"):
         open_source(f"{tmp_path / 'out'}?times=name", PRESETS["depth"])
     for camera in ("0", str(tmp_path / "out"), "rtsp://host/x", str(folder / "a_1700000000.300.png")):
-        with pytest.raises(UsageError, match="`times=name`: of a folder of files"):
+        with pytest.raises(UsageError, match="`times=name`: only for a folder of files"):
             with_times(camera, "name")
     assert with_times("DIR", None) == "DIR"
 
@@ -85,4 +85,4 @@ def test_run_gives_these_times_and_smooths_by_them(folder: Path, tmp_path: Path)
     assert shown == pytest.approx([1_700_000_000 + number / 10 for number in range(4)])
     done = run_cli("run", bundle.path, "--camera", folder / "a_1700000000.300.png", "--times", "name")
     assert done.code == 2
-    assert "--times name: of a folder of files" in done.stderr
+    assert "--times name: only for a folder of files" in done.stderr

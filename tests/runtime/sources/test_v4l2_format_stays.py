@@ -57,7 +57,7 @@ def test_an_error_that_stays_is_a_camera_lost_and_no_other_format(
 ) -> None:
     log = tmp_path / "asked"
     found = read("depth", FORMATS="Z16 ,Y16 ,Y12 ", LOG=log, **{call: f"{errno.EIO}:99"})
-    assert "no whole frame as Z16 in 5 attempts; the last one: Input/output error" in found.lost
+    assert "no complete frame as Z16 in 5 attempts; the last one: Input/output error" in found.lost
     assert set(asked(log)) == {"Z16"}
 
 

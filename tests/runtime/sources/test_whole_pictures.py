@@ -126,7 +126,7 @@ def test_a_stream_that_has_no_whole_picture_any_more_begins_again(monkeypatch: p
     with (
         rtsp_camera(STREAMS / "moving.h264", LOSSES["a whole picture"][0], fps=40) as uri,
         open_source(uri, NIR8) as source,
-        pytest.raises(SourceLostError, match=r"127\.0.*no whole picture for 0 s"),
+        pytest.raises(SourceLostError, match=r"127\.0.*no complete picture for 0 s"),
     ):
         for _ in range(40):
             source.read()

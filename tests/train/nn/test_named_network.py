@@ -103,14 +103,14 @@ def test_a_file_of_another_network_is_refused_by_what_differs(tmp_path: Path) ->
 def test_networks_of_timm_that_take_one_size_or_have_two_heads_are_refused() -> None:
     pytest.importorskip("timm")
     with pytest.raises(
-        UsageError, match=r"`student=timm:levit_128s`: cannot see images of 112 pixels .*image_size=224"
+        UsageError, match=r"`student=timm:levit_128s`: does not work on images of 112 pixels .*image_size=224"
     ):
         check_student("timm:levit_128s", 112)
     for arch in ("timm:levit_128s", "timm:repvit_m0_9", "timm:deit_tiny_distilled_patch16_224"):
-        with pytest.raises(UsageError, match="more than one layer sees its features"):
+        with pytest.raises(UsageError, match="more than one layer reads its features"):
             check_student(arch, 224)
     with pytest.raises(
-        UsageError, match=r"`student=timm:mobilnetv3_small_050`: .* Near are: mobilenetv3_small_050, "
+        UsageError, match=r"`student=timm:mobilnetv3_small_050`: .* Similar names: mobilenetv3_small_050, "
     ):
         check_student("timm:mobilnetv3_small_050", 112)
     for arch in ("timm:mobilenetv3_small_050", "timm:tf_efficientnet_lite0", "timm:convnext_atto"):
@@ -154,7 +154,7 @@ def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_names_that_cannot_be_a_target_network_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"`student=resnet19`: torchvision .* near are: resnet18, "):
+    with pytest.raises(UsageError, match=r"`student=resnet19`: torchvision .* similar names: resnet18, "):
         check_student("resnet19", 112)
     with pytest.raises(
         UsageError, match=r"`student=vit_b_16`: takes images of 224 pixels only, and these are of 112"
@@ -164,7 +164,7 @@ def test_names_that_cannot_be_a_target_network_are_refused() -> None:
         check_student("squeezenet1_1", 112)
     with pytest.raises(
         UsageError,
-        match=r"`student=inception_v3`: cannot see images of 64 pixels \(.*Kernel size.*give `image_size=224`",
+        match=r"`student=inception_v3`: does not work on images of 64 pixels \(.*Kernel size.*give `image_size=224`",
     ):
         check_student("inception_v3", 64)
     check_student("inception_v3", 112)

@@ -123,7 +123,7 @@ def test_a_collapsed_network_hurts(world: Evidence, second: int) -> None:
     found = judge(dataclasses.replace(world, target=softmax_of(named)))
     assert found.verdict == "hurt"
     assert "collapsed" in found.sentence
-    assert any("called b" in text for text in found.warnings)
+    assert any("classified as b" in text for text in found.warnings)
 
 
 def test_a_lost_class_forbids_helped(world: Evidence) -> None:
@@ -134,8 +134,8 @@ def test_a_lost_class_forbids_helped(world: Evidence) -> None:
     assert judge(better).verdict == "helped"
     found = judge(merged)
     assert found.verdict == "no evidence"
-    assert "nothing is called d any more" in found.sentence
-    assert "No target frame is called d." in found.warnings
+    assert "no frame is classified as d any more" in found.sentence
+    assert "No target frame is classified as d." in found.warnings
 
 
 def halfway(rgb: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -48,7 +48,7 @@ def test_a_full_disk_is_named_by_checkpoints_and_metrics(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     checkpoint, metrics = done.stdout.splitlines()
     assert checkpoint.startswith(f"cannot write {tmp_path}/a.safetensors: ")
-    assert checkpoint.endswith("File too large (os error 27). What stood there before is intact.")
+    assert checkpoint.endswith("File too large (os error 27). The earlier content is intact.")
     assert metrics == (
         f"cannot write {tmp_path}/metrics.jsonl: File too large. Make room, then go on with `resume=True`."
     )

@@ -189,7 +189,7 @@ def test_resumed_with_the_same_model_only(files: Path, tiny: Tiny, tmp_path: Pat
 
 def test_options_of_a_model_without_a_model_are_refused(files: Path, tiny: Tiny, tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match="`source_classes`: of a `source_model` that another program trained"
+        UsageError, match="`source_classes`: only with a `source_model` that another program trained"
     ):
         adapt(
             tiny.inputs, load_sensor("depth"), tmp_path / "run", tiny.config(),

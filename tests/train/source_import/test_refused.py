@@ -206,7 +206,9 @@ def test_a_size_under_which_nothing_of_the_image_is_left(names: Path, tmp_path: 
     state = torchvision.models.shufflenet_v2_x0_5(weights=None, num_classes=5).state_dict()
     read_source(saved(state, tmp_path / "small.pth"), ImportOptions(names, size=32))
     state = torchvision.models.inception_v3(weights=None, num_classes=5, init_weights=False).state_dict()
-    words = r"`size=64`: inception_v3 cannot see images of 64 pixels \(.*Kernel size.*\)\. Give the side"
+    words = (
+        r"`size=64`: inception_v3 does not work on images of 64 pixels \(.*Kernel size.*\)\. Give the side"
+    )
     with pytest.raises(UsageError, match=words):
         read_source(saved(state, tmp_path / "model.pth"), ImportOptions(names, size=64))
 

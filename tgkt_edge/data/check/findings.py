@@ -218,7 +218,7 @@ def on_exposure(pairs: Sequence[Pair]) -> Finding:
         "exposure",
         "fix" if len(dark) + len(bright) > FEW_STRANGERS * len(pairs) else "note",
         f"of {len(pairs)} RGB images {len(dark)} are black and {len(bright)} white for the most part, and teach "
-        f"nothing: {abbreviate([*dark, *bright])}. Light the scene, or take them out.",
+        f"nothing: {abbreviate([*dark, *bright])}. Light the scene, or remove them.",
         figures,
         (*dark, *bright),
     )

@@ -120,7 +120,7 @@ class Matroska(Bag):
         track = next(track for track in self._tracks().values() if track.name == message.topic.name)
         if track.packed:
             raise DataError(
-                f"its track {track.name} is compressed again by Matroska, which is not read; write it anew: mkvmerge "
+                f"its track {track.name} is compressed again by Matroska, which is not read; write it again: mkvmerge "
                 f"--compression -1:none"
             )
         pixels, file = _decoded(track, message.data)

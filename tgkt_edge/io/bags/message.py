@@ -63,7 +63,7 @@ class Bag(ABC):
 
     @abstractmethod
     def messages(self, names: Collection[str]) -> Iterator[Message]:
-        """The messages of some topics. A file that ends too early or is damaged ends them, with :attr:`problem`."""
+        """The messages of these topics, up to damage or a cut-off end; :attr:`problem` then describes it."""
 
 
 def ros_type(name: str) -> str:

@@ -105,7 +105,7 @@ def read_intrinsics(message: Message) -> CameraInfo | None:
     """Intrinsics of a CameraInfo; None: the camera is not calibrated.
 
     Raises:
-        DataError: the message is damaged, or says what no camera has, such as one coefficient of no model.
+        DataError: the message is damaged, or its values are impossible, such as one coefficient without a model.
     """
     content = deserialized(message)
     matrix = np.asarray(content.k if hasattr(content, "k") else content.K, np.float64).reshape(3, 3)

@@ -30,7 +30,7 @@ class Rosbag2Sqlite(Bag):
         except sqlite3.Error as error:
             if "malformed" in str(error):
                 raise DataError(
-                    f"{self._path}: is cut off or damaged ({error}). What is whole may be saved: sqlite3 "
+                    f"{self._path}: is cut off or damaged ({error}). What is intact can be recovered: sqlite3 "
                     f"{self._path.name} .recover | sqlite3 saved.db3"
                 ) from error
             raise DataError(

@@ -98,7 +98,7 @@ def _header(data: bytes) -> tuple[dict[bytes, bytes], int]:
 def _text(data: bytes, position: int) -> tuple[bytes, int]:
     end = data.find(b"\0", position, position + 257)
     if end <= position:
-        raise DataError("is damaged or truncated: its header is not one")
+        raise DataError("is damaged or truncated: its header cannot be read")
     return data[position:end], end + 1
 
 
@@ -158,7 +158,7 @@ def _planes(
         line, size = struct.unpack_from("<ii", data, offset)
         top = line - first
         if size < 0 or not 0 <= top < height or top % step:
-            raise DataError("is damaged: a block of lines is not one")
+            raise DataError("is damaged: a block of lines cannot be read")
         if offset + 8 + size > len(data):
             raise DataError("is truncated: lines of the picture are missing")
         tall = min(step, height - top)

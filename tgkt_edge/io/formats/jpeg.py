@@ -124,7 +124,7 @@ def _segment(parts: _Parts, marker: int, body: bytes) -> None:
                 f"is a JPEG of a kind that is not read ({_NAMES.get(marker, 'hierarchical')}). Save it as PNG."
             )
         if len(body) < 6 or len(body) != 6 + 3 * body[5]:
-            raise DataError("is damaged: its header is not one")
+            raise DataError("is damaged: its header cannot be read")
         if body[0] != 8:
             raise DataError(
                 f"is a JPEG of {body[0]} bits, which is not read; expected 8. Save it as 16-bit PNG."
@@ -162,13 +162,13 @@ def _check_scans(parts: _Parts, width: int, height: int, count: int) -> None:
     identities = [parts.frame[6 + 3 * i] for i in range(count)]
     factors = [(parts.frame[7 + 3 * i] >> 4, parts.frame[7 + 3 * i] & 15) for i in range(count)]
     if any(not (1 <= across <= 4 and 1 <= down <= 4) for across, down in factors):
-        raise DataError("is damaged: its header is not one")
+        raise DataError("is damaged: its header cannot be read")
     missing = {
         identity: set(range(64)) for identity in identities
     }  # coefficients not yet there to the last bit
     for head, _ in parts.scans:
         if not head or len(head) != 4 + 2 * head[0]:
-            raise DataError("is damaged: the header of a scan is not one")
+            raise DataError("is damaged: the header of a scan cannot be read")
         first, last, exact = head[-3], head[-2], head[-1] & 15 == 0
         for identity in head[1 : 1 + 2 * head[0] : 2]:
             if identity not in missing:

@@ -99,7 +99,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
             raise DataError(f"is a NumPy file of version {version[0]}.{version[1]}, which is not read")
         shape, transposed, dtype = _HEADERS[version](file)
     except _HEADER_ERRORS as error:
-        raise DataError("is damaged: its NumPy header is not one") from error
+        raise DataError("is damaged: its NumPy header cannot be read") from error
     if any(not 0 <= length < 1 << 40 for length in shape) or math.prod(shape) > 1 << 44:
         raise DataError(f"is damaged: its shape is {shape}")
     return shape, bool(transposed), dtype
@@ -136,7 +136,7 @@ def _array_of(data: bytes, array: str | None, at_most: int) -> tuple[IO[bytes], 
         with archive.open(about) as file:
             return io.BytesIO(file.read(at_most)), about.file_size
     except _ZIP_ERRORS as error:
-        raise DataError(f"is damaged: it is no whole archive of arrays ({error})") from error
+        raise DataError(f"is damaged: it is not a complete archive of arrays ({error})") from error
 
 
 _ZIP_ERRORS = (

@@ -30,7 +30,7 @@ def directories(data: bytes | mmap, at_most: int = 100_000) -> Iterator[Tags]:
     magic = _unpack(order + "H", data, 2)
     big = magic == 43
     if magic not in (42, 43) or (big and _unpack(order + "HH", data, 4, 0) != 8):
-        raise DataError("is damaged: its TIFF header is not one")
+        raise DataError("is damaged: its TIFF header cannot be read")
     offset = _unpack(order + ("Q" if big else "I"), data, 8 if big else 4)
     seen: set[int] = set()
     while offset and len(seen) < at_most:

@@ -21,7 +21,7 @@ Reals = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Taught:
-    """The teacher of N frames: ``labels`` (N, K); ``first`` (N, K), before self-training; ``prior`` (K,)."""
+    """Soft labels for N frames: ``labels`` (N, K); ``first`` (N, K), the same before self-training; ``prior`` (K,)."""
 
     labels: Reals
     first: Reals

@@ -1,8 +1,8 @@
 """Which translation to use: decided by pairs left out, never by the task's own frames, whose classes nobody knows.
 
 For every way to encode the frames, strength of the ridge, and start (from zero or from the identity), the translation
-is fitted on four fifths of the pairs and answers for the rest. What counts is how its answers go with the source
-model's on the RGB of the same pairs: the correlation, class by class. Both halves show one scene, so a translation that
+is fitted on four fifths of the pairs and answers for the rest. What counts is how well its answers correlate, class
+by class, with the source model's on the RGB of the same pairs. Both halves show one scene, so a translation that
 keeps what the source model looks at has a high one.
 """
 

@@ -70,13 +70,15 @@ Towards = tuple[float, Reals]
 def priors(
     name: str, shares: Reals | None, given: Reals | None, classes: int, opinions: Sequence[Reals] = ()
 ) -> list[Towards]:
-    """The priors that self-training is done with, and their weights of sum 1: the weighted mean is the teacher.
+    """Class priors for self-training, with weights that sum to 1; the teacher is the weighted mean of their results.
 
     Args:
-        name: one of NAMED, or what ``given`` was read from. shares: of the classes among the source's images; None
-            where the source model does not know them: :func:`answered_shares` then, or uniform without ``opinions``.
-        opinions: logits of the translations; of two, "estimated" is what they agree best towards as far as that is to
-            be trusted, else "between".
+        name: one of NAMED, or the file that ``given`` was read from.
+        shares: (K,) class shares of the source's images; None, not known: :func:`answered_shares`, or uniform without
+            ``opinions``.
+        given: (K,) the user's own; taken as it is. classes: K.
+        opinions: logits (N, K) of each translation. With two, "estimated" is the prior on which they agree best, as
+            far as it can be trusted; the rest, and all of it with one, is "between".
     """
     if given is not None:
         return [(1.0, given)]

@@ -39,7 +39,7 @@ class FrameFeatures:
 
 
 def together(pairs: Features, task: Features, width: int | None = None) -> FrameFeatures:
-    """Mean and spread over all views of both."""
+    """Mean and standard deviation over all views of the frames of pairs and task together."""
     moments = Moments()
     for features in (pairs, task):
         for _, block in features.blocks():

@@ -54,7 +54,7 @@ class Evidence {
     }
   }
 
-  // One pixel a place; the browser blends between them. Warm speaks for the class, cool against it.
+  // One pixel a place; the browser blends between them. Warm is for the class, cool against it.
   draw(found) {
     const { rows, columns, values, box } = found;
     this.seen = found.id;
@@ -69,7 +69,7 @@ class Evidence {
     this.context.putImageData(image, 0, 0);
     this.canvas.hidden = false;
     this.place();
-    const words = `orange speaks for ${found.label}, blue against it`;  // a text that is set again is read out again
+    const words = `orange: evidence for ${found.label}; blue: against it`;  // a text that is set again is read out again
     if (byId("evidence-words").textContent !== words) byId("evidence-words").textContent = words;
   }
 

@@ -4,7 +4,7 @@ let heard = 0;  // when something came last, in milliseconds
 let stream = null;
 let page = null;  // what is told
 
-// Calls `onInfo` with what runs, once a connection and when it changes, and `onUpdate` with what is new, for ever.
+// Calls `onInfo` with what runs, once a connection and when it changes, and `onUpdate` with what is new, indefinitely.
 function follow(onInfo, onUpdate) {
   page = { onInfo, onUpdate };
   // A page that nobody sees asks for nothing. One that hears nothing starts afresh: also after a laptop slept.

@@ -108,7 +108,7 @@ def test_the_page_lays_it_over_the_frame(browser: Any, mapped: Live) -> None:
             if tab.page.evaluate(SHOWN):
                 break
             tab.page.wait_for_timeout(50)
-        assert tab.text("#evidence-words") == "orange speaks for bedroom, blue against it"
+        assert tab.text("#evidence-words") == "orange: evidence for bedroom; blue: against it"
         warm, none, cool = (tab.page.evaluate(PIXEL, [x, 0]) for x in range(3))
         assert warm[3] > 150
         assert warm[0] > warm[2]
