@@ -160,10 +160,56 @@ def test_every_command_writes_what_it_was_told_and_looks_no_host_up(
     assert (out / "answers.jsonl").stat().st_size > 0
 
 
+OPEN = """
+import os, sys
+os.environ["DEPTHAI_SEARCH_TIMEOUT"] = "10"  # milliseconds
+from tgkt_edge.errors import TgktEdgeError
+from tgkt_edge.runtime.sources import open_source
+from tgkt_edge.sensor import PRESETS
+try:
+    open_source(sys.argv[1], PRESETS["depth"]).close()
+except TgktEdgeError as error:
+    print(error)
+if library := sys.modules.get("depthai"):
+    try:
+        library.Pipeline()
+    except RuntimeError as error:  # no device
+        print(error)
+signals = int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("SigIgn")), 16)
+assert signals >> 24 & 1, "SIGXFSZ, signal 25, is no longer ignored"
+"""
+
+
+CAMERAS = {
+    "depthai": ("depthai://", set()),
+    "pyorbbecsdk": ("orbbec://", set()),
+    # Its report of use, which is not sent: see library_defaults.
+    "pyrealsense2": ("realsense://", {"home/.rum", "home/.rum/rum.json"}),
+}
+DISCOVERY = re.compile(r"^sendto\(.*htons\((11491|3956)\)")
+"""A look for cameras on the local network, DepthAI's and GigE Vision's: a broadcast, which needs no host's name."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", CAMERAS)
+def test_a_cameras_library_does_no_more_than_look_for_the_camera(watch: Watch, library: str) -> None:
+    if find_spec(library) is None:
+        pytest.skip(f"needs {library}")
+    uri, left = CAMERAS[library]
+    seen = watch(sys.executable, "-c", OPEN, uri)
+    assert seen.done.returncode == 0, seen.done.stderr
+    assert seen.done.stdout  # there is no such camera here
+    assert [line for line in seen.asked if not DISCOVERY.search(line)] == []
+    assert watch.left() == left
+    home = f"{watch.folder}/home/.rum"
+    foreign = {path for path in seen.written if not HARMLESS.fullmatch(path)}
+    assert {path for path in foreign if not (left and path.startswith(home))} == set()
+
+
 def test_a_variable_that_the_user_set_keeps_its_value() -> None:
     chosen = {"ORT_DISABLE_TELEMETRY": "0"}
     apply_library_defaults(chosen)
-    assert chosen == {"ORT_DISABLE_TELEMETRY": "0"}
+    assert chosen == {**DEFAULTS, "ORT_DISABLE_TELEMETRY": "0"}
     unset = {"ORT_DISABLE_TELEMETRY": ""}
     apply_library_defaults(unset)
     assert unset == DEFAULTS
