@@ -113,6 +113,7 @@ def test_the_extra_that_a_message_names_brings_the_library(
     assert [call for call in calls if not BROUGHT_BY.get(call[1], {call[1]}) & declared[call[2]]] == []
 
 
+@pytest.mark.slow
 def test_a_library_that_nobody_declared_would_be_noticed(
     layout: Layout, declared: dict[str, set[str]]
 ) -> None:

@@ -8,7 +8,7 @@ DepthAI (from 3.x on) keeps a queue of telemetry in ``~/.cache/depthai`` and loo
 pipeline is made, asks for notices, and sends the dump of a crashed camera. Importing it also sets handlers for fatal
 signals and for SIGXFSZ, which Python ignores so that a quota on file size is an error with a message: with the handler
 it is the end of the process.
-librealsense (from 2.59 on) sends statistics of use only where somebody consented; here it does not even then. No variable
+librealsense (from 2.59 on) sends statistics of use only where somebody consented, and here not even then. No variable
 forbids the report that it writes to ``~/.rum/rum.json``.
 OpenMP and OpenCV start a thread on every processor of the machine, whatever part of it a container was given.
 """

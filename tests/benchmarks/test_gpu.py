@@ -51,6 +51,7 @@ def test_a_dry_run_leaves_a_file_a_job_and_a_summary(tmp_path: Path) -> None:
     assert all(f"| {name} |" in page for name in found)
 
 
+@pytest.mark.slow
 def test_a_job_ends_when_its_time_is_over_with_what_it_started(tmp_path: Path) -> None:
     child = (
         f"import time; from pathlib import Path; Path({str(tmp_path / 'alive')!r}).touch(); time.sleep(60)"

@@ -8,6 +8,8 @@ import importlib.util
 import re
 from typing import Any
 
+import pytest
+
 from tests.support.checkout import REPOSITORY
 from tgkt_edge.cli.flags import as_flags
 from tgkt_edge.config_removed import REMOVED, REMOVED_VALUES, RENAMED
@@ -87,6 +89,7 @@ def messages() -> list[str]:
     return [as_flags(text) for text in found]
 
 
+@pytest.mark.slow
 def test_messages_of_the_troubleshooting_page_are_those_of_the_program() -> None:
     page = (REPOSITORY / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     quoted = [

@@ -89,6 +89,7 @@ def test_half_precision_and_eight_bits_go_with_it(
         assert np.corrcoef(found.ravel(), reference.ravel())[0, 1] > 0.8
 
 
+@pytest.mark.slow
 def test_sums_of_arithmetic_stay_in_float(exported: tuple[Deployed, Path]) -> None:
     """Eight bits are for additions that join two branches: 16 of a ResNet-50, none of the normals or of a length."""
     graph = onnx.load(str(exported[1])).graph

@@ -272,6 +272,7 @@ def test_run_and_inspect_are_the_command_s(depth_bundle: Bundle, tmp_path: Path)
     assert tgkt_edge.inspect(depth_bundle.path)["classes"] == list(depth_bundle.classes)
 
 
+@pytest.mark.slow
 def test_export_is_a_package_and_a_function() -> None:
     from tgkt_edge.export.task import Task
 

@@ -84,6 +84,7 @@ def test_every_pair_is_in_one_block_and_stretches_are_neighbors() -> None:
     assert sum(map(len, runs)) == 200
 
 
+@pytest.mark.slow
 def test_copies_among_many_are_found_without_comparing_all_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 20000 scenes with a copy of each tenth, and of a camera that stands still: some comparisons a frame."""
     random = np.random.default_rng(0)

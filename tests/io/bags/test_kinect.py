@@ -75,6 +75,7 @@ def test_depth_and_infrared_come_out_bit_for_bit_with_their_times(tmp_path: Path
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg (Debian's)")
 def test_ffmpeg_reads_the_same(tmp_path: Path) -> None:
     frames = recording()
@@ -179,6 +180,7 @@ def test_the_calibration_is_that_of_the_mode(tmp_path: Path) -> None:
             read_calibration(broken, (640, 576), None)
 
 
+@pytest.mark.slow
 def test_color_is_aligned_with_the_calibration_of_the_file(tmp_path: Path) -> None:
     flat = np.full(NFOV, 1500, np.uint16)
     frames: list[Frame] = [(0, "COLOR", smooth(HD)), (0, "DEPTH", flat), (0, "IR", flat)]

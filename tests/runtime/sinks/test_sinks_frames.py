@@ -73,6 +73,7 @@ def test_a_run_keeps_frames_and_they_can_be_replayed(tmp_path: Path, depth_bundl
         assert round(line["time"], 6) == record["time"]
 
 
+@pytest.mark.slow
 def test_the_budget_is_never_exceeded_and_what_is_least_useful_goes_first(tmp_path: Path) -> None:
     sink = opened(tmp_path / "d", "budget_mb=3&spacing=0")
     most, scores = 0, []

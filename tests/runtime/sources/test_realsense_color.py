@@ -151,6 +151,7 @@ def test_pairs_of_one_device_are_recorded_and_aligned_by_its_own_calibration(
     np.testing.assert_array_equal(rgb, COLOR)
 
 
+@pytest.mark.slow
 def test_import_of_its_recording_aligns_alike(file: Path, tmp_path: Path) -> None:
     done = run_cli("data", "import", file, "-o", tmp_path / "out", "--align")
     assert done.code == 0, done.stderr

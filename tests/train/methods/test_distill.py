@@ -86,6 +86,7 @@ def levels(count: int) -> Store:
     return Store((np.stack(frames) * 65535).astype(np.uint16), CPU.device)
 
 
+@pytest.mark.slow
 def test_it_learns_the_labels_and_the_teacher_stays(
     teacher: Classifier, seen: tuple[Frames, Frames], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,6 +119,7 @@ def test_map_and_classifier_are_one_matrix_in_the_end(teacher: Classifier) -> No
     assert not any(parameter.requires_grad for parameter in mapped.head.parameters())
 
 
+@pytest.mark.slow
 def test_the_frames_of_pairs_are_learnt_from_where_features_count(
     teacher: Classifier, seen: tuple[Frames, Frames]
 ) -> None:
@@ -140,6 +142,7 @@ class Stopped(Exception):
     """Stands for a power cut."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["shufflenet_v2_x0_5", "mobilenet_v3_small"])  # the second one has dropout
 def test_an_interrupted_run_goes_on_bit_for_bit(
     arch: str,
@@ -184,6 +187,7 @@ def test_another_network_needs_the_way_that_teaches_it() -> None:
         build_config(None, ["student.weights=none"])
 
 
+@pytest.mark.slow
 def test_many_pairs_do_not_crowd_out_the_frames(
     teacher: Classifier, seen: tuple[Frames, Frames], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import SceneClassifier, Translator
 
 
+@pytest.mark.slow
 def test_the_parts_that_are_called_are_compiled() -> None:
     """A head on pooled layers calls them one by one, and never the backbone as a whole."""
     whole, layers, translator = SceneClassifier(3), SceneClassifier(3, (2, 3, 4)), Translator()
@@ -27,6 +28,7 @@ def test_the_parts_that_are_called_are_compiled() -> None:
     assert heavy_parts(translator) == [translator]
 
 
+@pytest.mark.slow
 def test_names_stay_and_copies_are_not_compiled() -> None:
     network = SceneClassifier(3)
     names = list(network.state_dict())

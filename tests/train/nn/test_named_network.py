@@ -100,6 +100,7 @@ def test_a_file_of_another_network_is_refused_by_what_differs(tmp_path: Path) ->
         load_student(model, str(tmp_path))
 
 
+@pytest.mark.slow
 def test_networks_of_timm_that_take_one_size_or_have_two_heads_are_refused() -> None:
     pytest.importorskip("timm")
     with pytest.raises(

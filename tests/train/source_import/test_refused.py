@@ -48,6 +48,7 @@ def test_a_segmentation_network_without_an_auxiliary_head(build: str, names: Pat
     refused(network.state_dict(), "holds a segmentation network", names, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_network_that_ends_with_a_convolution(names: Path, tmp_path: Path) -> None:
     state = torchvision.models.squeezenet1_1(weights=None, num_classes=5).state_dict()
     wrapped = {f"backbone.{name}": value for name, value in state.items()}
@@ -124,6 +125,7 @@ def test_a_first_layer_for_other_images(channels: int, state: State, names: Path
     assert ("w.repeat" in text) == (channels == 1)
 
 
+@pytest.mark.slow
 def test_batch_norm_without_running_statistics(state: State, names: Path, tmp_path: Path) -> None:
     other = {k: v for k, v in state.items() if "running_" not in k and "num_batches" not in k}
     text = refused(other, "BatchNorm has no running statistics", names, tmp_path)

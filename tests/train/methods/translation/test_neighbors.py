@@ -99,6 +99,7 @@ def test_few_cosines_at_a_time_find_the_same_neighbors(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("references", [20_000, 40])
 def test_a_teacher_of_stretches_is_the_teacher_of_all_at_once(
     references: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
