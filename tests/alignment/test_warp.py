@@ -69,7 +69,8 @@ def test_what_is_hidden_is_what_the_ray_caster_says() -> None:
     frame = millimetres(hits, DEPTH_SIZE)
     places, distance = aligner._places(aligner._metres(frame)[0])
     inside = (np.abs(places - 200) < 199).all(0) & (np.abs(places[1] - 150) < 149)
-    hidden = aligner._hidden(places, distance, inside, frame > 0, COLOR_SIZE[::-1])
+    hidden = np.zeros(frame.size, bool)
+    hidden[aligner._hidden(places, distance, inside, frame > 0, COLOR_SIZE[::-1])] = True
     seen = look(COLOR_CAMERA, COLOR_SIZE).z.reshape(COLOR_SIZE[::-1])
     column, row = (np.rint(places[:, inside])).astype(int)
     truly = seen[row, column] < distance[inside] - 0.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,14 +113,16 @@ class ColorAligner:
             (places[0] > -0.5) & (places[0] < width - 0.5) & (places[1] > -0.5) & (places[1] < height - 0.5)
         )
         hidden = self._hidden(places, distance, inside, seen, (height, width))
-        pixels = self._sample(color, places.reshape(2, *frame.shape))
-        visible = (inside & ~hidden).reshape(frame.shape)
-        sources = _beside(visible, metres, self._upright)
-        gaps = hidden.reshape(frame.shape) & (sources >= 0)
-        pixels[gaps] = pixels.reshape(-1, 3)[sources[gaps]]
-        pixels[~inside.reshape(frame.shape)] = 0
-        measured = float((visible & seen).mean())
-        outside = float(1 - inside.mean())
+        pixels = self._sample(color, np.where(inside, places, np.float32(-9)).reshape(2, *frame.shape))
+        flat, visible = pixels.reshape(-1, 3), inside.copy()
+        if len(hidden):
+            visible[hidden] = False
+            sources = _beside(visible.reshape(frame.shape), metres, self._upright).ravel()[hidden]
+            found = sources >= 0
+            flat[hidden[found]] = flat[sources[found]]
+        flat[np.flatnonzero(~inside)] = 0
+        measured = np.count_nonzero(visible & seen.ravel()) / frame.size
+        outside = 1 - np.count_nonzero(inside) / frame.size
         return Aligned(pixels, measured, max(0.0, 1 - measured - outside), outside)
 
     def places(self, frame: RawFrame) -> NDArray[np.float32]:
@@ -141,14 +144,16 @@ class ColorAligner:
 
     def _metres(self, frame: RawFrame) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """(H, W) metres, filled where nothing was measured, and where it was."""
-        seen = self._spec.valid(frame)
-        metres = self._spec.decode(frame).astype(np.float32)
-        seen &= np.isfinite(metres) & (metres > 0)
+        if frame.dtype == self._spec.numpy_dtype and not self._spec.is_float:
+            counts = frame.astype(np.intp)
+            values, known = _table(self._spec)
+            metres, seen = values.take(counts, mode="clip"), known.take(counts, mode="clip")
+        else:
+            metres, seen = _decoded(self._spec, frame)
         if not seen.all():
-            metres[~seen] = self._spec.range[1]
-            sources = _beside(seen, metres, self._upright)
-            gaps = ~seen & (sources >= 0)
-            metres[gaps] = metres.ravel()[sources[gaps]]
+            sources = _beside(seen, metres, self._upright)[~seen]
+            beside = metres.ravel()[np.maximum(sources, 0)]
+            metres[~seen] = np.where(sources >= 0, beside, np.float32(self._spec.range[1]))
         return metres, seen
 
     def _places(self, metres: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -159,34 +164,37 @@ class ColorAligner:
             straight = np.concatenate([slopes, np.ones((1, slopes.shape[1]))]).astype(np.float32)
             rays = self._rays[metres.shape] = (self._turn @ straight).astype(np.float32)
         points: NDArray[np.float32] = np.multiply(rays, metres.ravel(), dtype=np.float32)
-        points = np.add(points, self._move, dtype=np.float32)
+        points += self._move
         return self._color_lens.project(points), points[2]
 
     def _hidden(
         self, places: NDArray[np.float32], distance: NDArray[np.float32], inside: NDArray[np.bool_],
         seen: NDArray[np.bool_], shape: tuple[int, int],
-    ) -> NDArray[np.bool_]:  # fmt: skip
-        """(H W,) bool: what the color camera cannot see, for a measured point (``seen``, (H, W)) lies before it."""
+    ) -> NDArray[np.intp]:  # fmt: skip
+        """The numbers of the pixels that the color camera cannot see, for a measured point (``seen``, (H, W)) lies
+        before them. ``inside``: (H W,) bool."""
         cell = max(1.0, self._pitch)
         rows, columns = int(shape[0] / cell) + 4, int(shape[1] / cell) + 4
-        nearest = np.full(rows * columns, _NOBODY)
-        at = np.flatnonzero(inside & seen.ravel())
+        cells = np.where(inside, (places + 0.5) / cell, np.float32(0))
         # The nearest point of each cell, and which it is, as one number. Metres above 0 are ordered as their bits are.
-        keys = distance[at].view(np.uint32).astype(np.uint64) << np.uint64(32) | at.astype(np.uint64)
-        corner = ((places[:, at] + 0.5) / cell + 0.5).astype(np.intp)
-        first = corner[1] * columns + corner[0]
-        for step in (0, 1, columns, columns + 1):
-            np.minimum.at(nearest, first + step, keys)
-        here = np.flatnonzero(inside)
-        middle = ((places[:, here] + 0.5) / cell + 1).astype(np.intp)
-        key = nearest[middle[1] * columns + middle[0]]
-        owner = (key & np.uint64(0xFFFFFFFF)).astype(np.intp)
-        before = (key >> np.uint64(32)).astype(np.uint32).view(np.float32)
+        keys = distance.view(np.uint32).astype(np.uint64) << np.uint64(32)
+        keys |= np.arange(len(inside), dtype=np.uint64)
+        keys[~(inside & seen.ravel())] = _NOBODY
+        nearest = np.full(rows * columns, _NOBODY)
+        corner = (cells + 0.5).astype(np.intp)
+        np.minimum.at(nearest, corner[1] * columns + corner[0], keys)
+        around = nearest.copy()  # a point hides what is up to a cell farther right and down
+        for step in (1, columns, columns + 1):
+            np.minimum(around[step:], nearest[:-step], out=around[step:])
+        middle = (cells + 1).astype(np.intp)
+        key = around[middle[1] * columns + middle[0]]
+        before = (key >> np.uint64(32)).astype(np.uint32).view(np.float32)  # NaN: nobody
+        with np.errstate(invalid="ignore"):
+            here = np.flatnonzero(inside & (before < _BEFORE * distance))
+        owner = (key[here] & np.uint64(0xFFFFFFFF)).astype(np.intp)
         width = seen.shape[1]
         apart = np.maximum(np.abs(owner // width - here // width), np.abs(owner % width - here % width))
-        hidden = np.zeros(len(inside), np.bool_)
-        with np.errstate(invalid="ignore"):
-            hidden[here] = (key != _NOBODY) & (apart > _SAME_SURFACE) & (before < _BEFORE * distance[here])
+        hidden: NDArray[np.intp] = here[apart > _SAME_SURFACE]
         return hidden
 
     def _sample(self, color: NDArray[np.uint8], places: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -199,35 +207,64 @@ class ColorAligner:
                 interpolation=cv2.INTER_AREA,
             )  # fmt: skip
             places = ((places + 0.5) / factor - 0.5).astype(np.float32)
-        across, down = np.nan_to_num(places, nan=-9.0)
-        sampled = cv2.remap(color, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        sampled = cv2.remap(color, places[0], places[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(sampled, np.uint8)
 
 
-def _beside(known: NDArray[np.bool_], metres: NDArray[np.float32], upright: bool) -> NDArray[np.intp]:
+@lru_cache(maxsize=8)
+def _table(spec: SensorSpec) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """:func:`_decoded` of every count of a sensor of integers."""
+    return _decoded(spec, np.arange(np.iinfo(spec.numpy_dtype).max + 1, dtype=spec.numpy_dtype))
+
+
+def _decoded(spec: SensorSpec, frame: RawFrame) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Metres, and whether they were measured."""
+    metres = spec.decode(frame).astype(np.float32)
+    return metres, spec.valid(frame) & np.isfinite(metres) & (metres > 0)
+
+
+def _beside(known: NDArray[np.bool_], metres: NDArray[np.float32], upright: bool) -> NDArray[np.int32]:
     """For each pixel the number of a known one beside it: of the nearest to either side the farther away, since what a
     camera misses beside a near thing is what lies behind it. -1: nothing is known at all.
 
     Args:
         known: (H, W). metres: (H, W), read where it is known. upright: look up and down first, then to the sides.
     """
-    sources = np.where(known, np.arange(known.size, dtype=np.intp).reshape(known.shape), -1)
-    flat = metres.ravel()
-    for axis in (0, 1) if upright else (1, 0):
-        gaps = np.nonzero(sources < 0)
-        if not len(gaps[0]):
-            break
-        length = known.shape[axis]
-        places = np.arange(length, dtype=np.int32)
-        places = places[:, np.newaxis] if axis == 0 else places[np.newaxis]
-        filled = sources >= 0
-        before = np.maximum.accumulate(np.where(filled, places, -1), axis)[gaps]
-        backwards = np.flip(np.where(filled, places, length), axis)
-        after = np.flip(np.minimum.accumulate(backwards, axis), axis)[gaps]
-        either = []
-        for at, there in ((before, before >= 0), (after, after < length)):
-            inner = np.where(there, at, 0)
-            found = sources[(inner, gaps[1]) if axis == 0 else (gaps[0], inner)]
-            either.append((np.where(there, found, -1), np.where(there, flat[found], -1.0)))
-        sources[gaps] = np.where(either[1][1] > either[0][1], either[1][0], either[0][0])
+    if upright:
+        turned = _beside(np.ascontiguousarray(known.T), np.ascontiguousarray(metres.T), False)
+        column, row = np.divmod(turned, np.int32(len(known)))
+        return np.ascontiguousarray(np.where(turned < 0, turned, row * np.int32(known.shape[1]) + column).T)
+    rows, columns = known.shape
+    sources = np.arange(known.size, dtype=np.int32).reshape(known.shape)
+    # A known pixel of -1 m between all rows, and before the first: it is beside what has no other.
+    solid = np.ones(1 + rows * (columns + 1), np.bool_)
+    solid[1:].reshape(rows, columns + 1)[:, :columns] = known
+    edges = np.flatnonzero(solid[1:] != solid[:-1])
+    before, distance_before = _numbers(edges[0::2], metres)
+    after, distance_after = _numbers(edges[1::2] + 1, metres)
+    chosen = np.where(distance_after > distance_before, after, before)
+    sources[~known] = np.repeat(chosen, edges[1::2] - edges[0::2])
+    filled = known.any(1)
+    if not filled.all() and filled.any():
+        full, empty, flat = np.flatnonzero(filled), np.flatnonzero(~filled), metres.ravel()
+        place = np.searchsorted(full, empty)
+        above, below = (
+            sources[full[np.maximum(place - 1, 0)]],
+            sources[full[np.minimum(place, len(full) - 1)]],
+        )
+        far_above = np.where(place[:, np.newaxis] > 0, flat[above], np.float32(-1))
+        far_below = np.where(place[:, np.newaxis] < len(full), flat[below], np.float32(-1))
+        sources[empty] = np.where(far_below > far_above, below, above)
     return sources
+
+
+def _numbers(
+    places: NDArray[np.intp], metres: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The numbers and metres of pixels, -1 of what stands between rows, by places among both; see :func:`_beside`."""
+    columns = metres.shape[1]
+    row, column = np.divmod(places - 1, columns + 1)
+    between = column == columns
+    numbers = np.where(between, 0, row * columns + column)
+    found = np.where(between, np.float32(-1), metres.ravel()[numbers])
+    return np.where(between, -1, numbers).astype(np.int32), found
