@@ -10,6 +10,8 @@ from pathlib import Path
 from tgkt_edge.alignment.rig import Rig
 from tgkt_edge.data.pair_matcher import Pairing
 from tgkt_edge.errors import DataError, UsageError
+from tgkt_edge.io.bags.depthai import RAW16
+from tgkt_edge.io.bags.depthai import TYPES as OAK_TYPES
 from tgkt_edge.io.bags.message import Bag, Message
 from tgkt_edge.io.bags.open_bag import Role, Stream, choose, open_bag, recorded_unit, streams
 from tgkt_edge.io.bags.pictures import read_picture, time_taken
@@ -26,6 +28,14 @@ from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
 _COLOR: tuple[Role, ...] = ("color",)
 
 CLOCKS = ("header", "received")
+
+_LOOKED = (
+    "Looked for CameraInfo beside the topics, for pictures of their size, and for /tf_static between the frames that "
+    "their headers name"
+)
+_LOOKED_IN_FRAMES = (
+    "Looked for them in the frames: depthai writes intrinsics since 3.0, extrinsics in newer versions only"
+)
 
 _BY_ENCODING = {"16UC1": "depth", "32FC1": "depth-m"}  # ROS's REP 118: millimetres, and metres
 
@@ -95,11 +105,8 @@ def import_recording(
 def _aligner(
     bag: Bag, src: Path, stream: Stream, color: Stream, spec: SensorSpec, options: ImportOptions
 ) -> PairAligner:
-    recorded = bag.rig() or Rig(
-        stream.camera, color.camera, None, stream.size, color.size,
-        "Looked for CameraInfo beside the topics, for pictures of their size, and for /tf_static between the frames "
-        "that their headers name",
-    )  # fmt: skip
+    looked = _LOOKED_IN_FRAMES if stream.topic.schema in OAK_TYPES else _LOOKED
+    recorded = bag.rig() or Rig(stream.camera, color.camera, None, stream.size, color.size, looked)
     rig = known_rig(spec, options.extrinsics, recorded)
     if rig.pose is None and bag.rig() is None:
         try:
@@ -122,9 +129,12 @@ def _spec(stream: Stream, sensor: str | None, unit_m: float | None) -> SensorSpe
             )
         return _with_camera(given, stream)
     if sensor is None and stream.encoding not in _BY_ENCODING:
+        known = "Only 16UC1 (millimetres) and 32FC1 (metres) are defined by ROS."
+        if stream.encoding == RAW16:
+            known = "Depth of OAK cameras is millimetres, `sensor=depth`, unless their pipeline was told otherwise."
         raise UsageError(
             f"`sensor` is missing: it says what the counts of {stream} mean. Expected a preset ({', '.join(PRESETS)}) "
-            f"or a YAML file. Only 16UC1 (millimetres) and 32FC1 (metres) are defined by ROS."
+            f"or a YAML file. {known}"
         )
     return _with_camera(load_sensor(sensor or _BY_ENCODING[stream.encoding]), stream)
 

@@ -179,7 +179,7 @@ def import_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was written, as JSON on stdout.")] = False,
 ) -> None:
-    """Bring recordings (ROS, MCAP, Azure Kinect, ScanNet), or files with times, into a folder of frames or pairs."""
+    """Bring recordings (ROS, MCAP, OAK, Azure Kinect, ScanNet), or files with times, to a folder of frames or pairs."""
     from tgkt_edge.runtime.recorder.import_data import import_data
 
     summary = import_data(

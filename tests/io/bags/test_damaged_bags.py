@@ -10,6 +10,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,11 @@ def test_a_database_that_was_cut_off_ends_with_a_word(tmp_path: Path) -> None:
         (b"\x89MCAP0\r\n", "holds no topic"),
         (b"\x89MCAP0\r\n" + b"\xff" * 99, "holds no topic"),
         (b"\x1a\x45\xdf\xa3" + bytes(99), "is a video without a raw track of 16 bits"),
+        (
+            tarfile.TarInfo("oak/depth.mcap").tobuf() + bytes(1024),
+            "is an archive. Unpack it, and give the folder",
+        ),
+        (b"\x28\xb5\x2f\xfd" + bytes(99), "is an archive. Unpack it"),
     ],
 )
 def test_what_is_no_recording_is_named(content: bytes, words: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mcap.writer import Writer
 
+from tests.support.protos import Protos, message_classes
 from tests.support.two_cameras import (
     COLOR_CAMERA,
     COLOR_LENS,
@@ -31,62 +32,41 @@ from tgkt_edge.io.bags.pictures import read_picture
 from tgkt_edge.runtime.recorder.import_data import import_data
 from tgkt_edge.sensor import load_sensor
 
-descriptor_pb2 = pytest.importorskip("google.protobuf.descriptor_pb2", reason="needs protobuf")
-descriptor_pool = pytest.importorskip("google.protobuf.descriptor_pool", reason="needs protobuf")
 json_format = pytest.importorskip("google.protobuf.json_format", reason="needs protobuf")
-message_factory = pytest.importorskip("google.protobuf.message_factory", reason="needs protobuf")
 
 HITS = look(DEPTH_CAMERA, DEPTH_SIZE)
 FRAME = millimetres(HITS, DEPTH_SIZE)
 COLOR = painted(look(COLOR_CAMERA, COLOR_SIZE), COLOR_SIZE, 0.3)
 TRUTH = painted(HITS, DEPTH_SIZE, 0.3)
 
-# The .proto files of Foxglove: name, number, type of each field; * is a repeated one.
-PROTOS: dict[str, list[tuple[str, int, str]]] = {
-    "Time": [("seconds", 1, "int64"), ("nanos", 2, "int32")],
-    "Vector3": [("x", 1, "double"), ("y", 2, "double"), ("z", 3, "double")],
-    "Quaternion": [("x", 1, "double"), ("y", 2, "double"), ("z", 3, "double"), ("w", 4, "double")],
-    "RawImage": [
-        ("timestamp", 1, "Time"), ("width", 2, "fixed32"), ("height", 3, "fixed32"), ("encoding", 4, "string"),
-        ("step", 5, "fixed32"), ("data", 6, "bytes"), ("frame_id", 7, "string"),
+# The .proto files of Foxglove.
+PROTOS: Protos = {
+    "foxglove.Time": [("seconds", 1, "int64"), ("nanos", 2, "int32")],
+    "foxglove.Vector3": [("x", 1, "double"), ("y", 2, "double"), ("z", 3, "double")],
+    "foxglove.Quaternion": [("x", 1, "double"), ("y", 2, "double"), ("z", 3, "double"), ("w", 4, "double")],
+    "foxglove.RawImage": [
+        ("timestamp", 1, "foxglove.Time"), ("width", 2, "fixed32"), ("height", 3, "fixed32"),
+        ("encoding", 4, "string"), ("step", 5, "fixed32"), ("data", 6, "bytes"), ("frame_id", 7, "string"),
     ],
-    "CompressedImage": [
-        ("timestamp", 1, "Time"), ("data", 2, "bytes"), ("format", 3, "string"), ("frame_id", 4, "string"),
+    "foxglove.CompressedImage": [
+        ("timestamp", 1, "foxglove.Time"), ("data", 2, "bytes"), ("format", 3, "string"),
+        ("frame_id", 4, "string"),
     ],
-    "CameraCalibration": [
-        ("timestamp", 1, "Time"), ("width", 2, "fixed32"), ("height", 3, "fixed32"),
+    "foxglove.CameraCalibration": [
+        ("timestamp", 1, "foxglove.Time"), ("width", 2, "fixed32"), ("height", 3, "fixed32"),
         ("distortion_model", 4, "string"), ("D", 5, "double*"), ("K", 6, "double*"), ("R", 7, "double*"),
         ("P", 8, "double*"), ("frame_id", 9, "string"),
     ],
-    "FrameTransform": [
-        ("timestamp", 1, "Time"), ("parent_frame_id", 2, "string"), ("child_frame_id", 3, "string"),
-        ("translation", 4, "Vector3"), ("rotation", 5, "Quaternion"),
+    "foxglove.FrameTransform": [
+        ("timestamp", 1, "foxglove.Time"), ("parent_frame_id", 2, "string"), ("child_frame_id", 3, "string"),
+        ("translation", 4, "foxglove.Vector3"), ("rotation", 5, "foxglove.Quaternion"),
     ],
-    "FrameTransforms": [("transforms", 1, "FrameTransform*")],
+    "foxglove.FrameTransforms": [("transforms", 1, "foxglove.FrameTransform*")],
 }  # fmt: skip
-
-
-def classes() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(name="foxglove.proto", package="foxglove", syntax="proto3")
-    for name, fields in PROTOS.items():
-        made = file.message_type.add(name=name)
-        for field, number, kind in fields:
-            plain = kind.rstrip("*")
-            one = made.field.add(name=field, number=number)
-            one.label = one.LABEL_REPEATED if kind.endswith("*") else one.LABEL_OPTIONAL
-            if plain in PROTOS:
-                one.type, one.type_name = one.TYPE_MESSAGE, f".foxglove.{plain}"
-            else:
-                one.type = getattr(one, f"TYPE_{plain.upper()}")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"foxglove.{name}"))
-        for name in PROTOS
-    }
-
-
-CLASSES = classes()
+CLASSES = {
+    name.removeprefix("foxglove."): made
+    for name, made in message_classes(PROTOS, "foxglove.proto")[0].items()
+}
 
 
 def at(seconds: float) -> Any:
@@ -190,12 +170,14 @@ def test_other_schemas_are_listed_and_refused(tmp_path: Path) -> None:
     with path.open("wb") as file:
         writer: Any = Writer(file)
         writer.start()
-        known = writer.register_schema("dai.proto.ImgFrame", "protobuf", b"")
+        known = writer.register_schema("dai.proto.imu_data.IMUData", "protobuf", b"")
         writer.add_message(writer.register_channel("/oak", "protobuf", known), 1, b"abc", 1)
         writer.finish()
     with pytest.raises(DataError, match=r"holds no topic of depth pictures\. Topics of pictures: none"):
         import_data(path, tmp_path / "out")
-    with pytest.raises(DataError, match=r"/oak \(dai\.proto\.ImgFrame\) holds no pictures that are read"):
+    with pytest.raises(
+        DataError, match=r"/oak \(dai\.proto\.imu_data\.IMUData\) holds no pictures that are read"
+    ):
         import_data(path, tmp_path / "out", topic="/oak", sensor="depth")
 
 

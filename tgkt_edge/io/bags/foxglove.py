@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import struct
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from tgkt_edge.errors import DataError
+from tgkt_edge.io.bags.protobuf import BROKEN, Fields, parse_message
 
 ENCODINGS = ("protobuf", "json")
 TYPES = {
@@ -26,16 +26,13 @@ TYPES = {
 }
 """Which of ROS's messages each stands for."""
 
-# The fields in the .proto files: number, name, and how it is coded: v whole number, s text, b bytes, d doubles, or the
-# fields of a message within.
-_Fields = dict[int, tuple[str, Any]]
-_TIME: _Fields = {1: ("sec", "v"), 2: ("nsec", "v")}
-_VECTOR: _Fields = {1: ("x", "d"), 2: ("y", "d"), 3: ("z", "d"), 4: ("w", "d")}
-_TRANSFORM: _Fields = {
+_TIME: Fields = {1: ("sec", "v"), 2: ("nsec", "v")}
+_VECTOR: Fields = {1: ("x", "d"), 2: ("y", "d"), 3: ("z", "d"), 4: ("w", "d")}
+_TRANSFORM: Fields = {
     1: ("timestamp", _TIME), 2: ("parent_frame_id", "s"), 3: ("child_frame_id", "s"), 4: ("translation", _VECTOR),
     5: ("rotation", _VECTOR),
 }  # fmt: skip
-_FIELDS: dict[str, _Fields] = {
+_FIELDS: dict[str, Fields] = {
     "foxglove.RawImage": {
         1: ("timestamp", _TIME), 2: ("width", "v"), 3: ("height", "v"), 4: ("encoding", "s"), 5: ("step", "v"),
         6: ("data", "b"), 7: ("frame_id", "s"),
@@ -48,18 +45,9 @@ _FIELDS: dict[str, _Fields] = {
         6: ("K", "d"), 7: ("R", "d"), 8: ("P", "d"), 9: ("frame_id", "s"),
     },
     "foxglove.FrameTransform": _TRANSFORM,
-    "foxglove.FrameTransforms": {1: ("transforms", _TRANSFORM)},
+    "foxglove.FrameTransforms": {1: ("transforms", [_TRANSFORM])},
 }  # fmt: skip
-_BROKEN = (
-    ValueError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    struct.error,
-    binascii.Error,
-    RecursionError,
-)
+_BROKEN = (*BROKEN, binascii.Error)
 
 
 def as_ros(schema: str, encoding: str, data: bytes | memoryview) -> Any:
@@ -70,65 +58,13 @@ def as_ros(schema: str, encoding: str, data: bytes | memoryview) -> Any:
     """
     try:
         values = (
-            json.loads(bytes(data)) if encoding == "json" else _message(memoryview(data), _FIELDS[schema])
+            json.loads(bytes(data))
+            if encoding == "json"
+            else parse_message(memoryview(data), _FIELDS[schema])
         )
         return _MAKERS[TYPES[schema]](values)
     except _BROKEN as error:
         raise DataError(f"is damaged: its message is no {schema} ({error})") from error
-
-
-def _message(data: memoryview, fields: _Fields) -> dict[str, Any]:
-    """Protobuf's wire format: numbers of fields, each with the kind of what follows."""
-    found: dict[str, Any] = {}
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        value: Any
-        if key & 7 == 0:
-            value, at = _varint(data, at)
-        elif key & 7 == 1:
-            value, at = data[at : at + 8], at + 8
-        elif key & 7 == 5:
-            value, at = data[at : at + 4], at + 4
-        elif key & 7 == 2:
-            size, at = _varint(data, at)
-            value, at = data[at : at + size], at + size
-        else:
-            raise ValueError(f"a field of kind {key & 7}")
-        if at > len(data):
-            raise ValueError("it ends within a field")
-        if key >> 3 in fields:
-            _keep(found, value, *fields[key >> 3])
-    return found
-
-
-def _keep(found: dict[str, Any], value: Any, name: str, coded: Any) -> None:
-    if isinstance(coded, dict):
-        inner = _message(value, coded)
-        if name == "transforms":
-            found.setdefault(name, []).append(inner)
-        else:
-            found[name] = inner
-    elif coded == "d":
-        found.setdefault(name, []).extend(np.frombuffer(value, "<f8").tolist())
-    elif coded == "s":
-        found[name] = bytes(value).decode()
-    elif coded == "b":
-        found[name] = bytes(value)
-    elif isinstance(value, int):
-        found[name] = value
-    else:  # fixed32
-        found[name] = int.from_bytes(value, "little")
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for place in range(10):
-        byte = data[at + place]
-        value |= (byte & 127) << 7 * place
-        if byte < 128:
-            return value, at + place + 1
-    raise ValueError("a number of more than ten bytes")
 
 
 def _header(values: dict[str, Any]) -> SimpleNamespace:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tgkt_edge.errors import DataError
-from tgkt_edge.io.bags.foxglove import ENCODINGS, TYPES
+from tgkt_edge.io.bags import depthai, foxglove
 from tgkt_edge.io.bags.message import MAX_BYTES, Bag, Message, Topic, ros_type
 from tgkt_edge.optional_deps import require
 
@@ -17,11 +17,28 @@ MCAP = b"\x89MCAP0\r\n"
 
 
 class McapFile(Bag):
-    """A .mcap file of ROS messages; see :class:`Bag`. Read from its beginning to its end: it needs no index."""
+    """A .mcap file of ROS's, Foxglove's or depthai's messages; see :class:`Bag`. Read from its beginning to its end: it
+    needs no index."""
 
     def __init__(self, path: Path) -> None:
         require("mcap", "ros", f"Reading {path.name}")
         self._path = path
+        self._shift: float | None = None
+
+    def of_depthai(self) -> bool:
+        """Whether depthai wrote it: its clock counts from the start of the computer, and its topic is called the same
+        in all files."""
+        return any(topic.schema in depthai.TYPES for topic in self.topics().values())
+
+    def shift(self) -> float | None:
+        """Seconds from depthai's clock to Unix time, by its first message; None: it has none that says its time."""
+        names = [name for name, topic in self.topics().items() if topic.schema in depthai.TYPES]
+        next(self._walk({}, frozenset(names)), None)
+        return self._shift
+
+    def set_shift(self, seconds: float) -> None:
+        """Take another :meth:`shift`: that of files which were recorded at the same time."""
+        self._shift = seconds
 
     def topics(self) -> dict[str, Topic]:
         """From the summary at the end, or, of a file that was cut off, from all of it."""
@@ -71,12 +88,20 @@ class McapFile(Bag):
                         break
                     elif isinstance(record, Record):
                         topic = channels[record.channel_id]
+                        if topic.schema in depthai.TYPES:
+                            topic = channels[record.channel_id] = self._timed(topic, record)
                         if topic.name in names:
                             yield Message(topic, record.log_time, record.data)
         except _broken() as error:
             self.problem = f"{self._path}: is cut off or damaged ({_words(error)}); what is whole is read"
         if not ended and not self.problem:
             self.problem = f"{self._path}: is cut off; what is whole is read"
+
+    def _timed(self, topic: Topic, record: Any) -> Topic:
+        """The topic with the :meth:`shift`, once a message says its time."""
+        if self._shift is None:
+            self._shift = depthai.clock_shift(record.log_time, topic.schema, record.data)
+        return topic if self._shift is None else replace(topic, shift=self._shift)
 
 
 def _records(file: IO[bytes]) -> Iterator[Any]:
@@ -141,6 +166,8 @@ def _words(error: BaseException) -> str:
 def _topic(channel: Any, schema: Any, count: int | None) -> Topic:
     name = schema.name if schema is not None else ""
     encoding = channel.message_encoding
-    if encoding in ENCODINGS and name in TYPES:
-        return Topic(channel.topic, TYPES[name], encoding, count, schema=name)
+    if encoding in foxglove.ENCODINGS and name in foxglove.TYPES:
+        return Topic(channel.topic, foxglove.TYPES[name], encoding, count, schema=name)
+    if encoding == "protobuf" and name in depthai.TYPES:
+        return Topic(channel.topic, depthai.TYPES[name], encoding, count, schema=name)
     return Topic(channel.topic, ros_type(name), encoding, count)

@@ -17,8 +17,9 @@ MAX_BYTES = 1 << 30
 @dataclass(frozen=True)
 class Topic:
     """A topic of a recording: its message type in ROS's words ("sensor_msgs/msg/Image"), how its messages are written,
-    how many there are (None: not known), what reads a picture of it, where that is not ROS's way, and Foxglove's
-    schema, where ``type`` is what that stands for."""
+    how many there are (None: not known), what reads a picture of it, where that is not ROS's way, Foxglove's or
+    depthai's schema, where ``type`` is what that stands for, and seconds to add to the times of its headers to make
+    them Unix time."""
 
     name: str
     type: str
@@ -26,6 +27,7 @@ class Topic:
     count: int | None = None
     read: Callable[[Message], Any] | None = field(default=None, compare=False)
     schema: str = ""
+    shift: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)

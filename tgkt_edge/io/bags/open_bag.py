@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tarfile import is_tarfile
 from typing import Literal
 
 from tgkt_edge.alignment.rig import Rig
 from tgkt_edge.errors import DataError
+from tgkt_edge.io.bags.depthai import RAW16
 from tgkt_edge.io.bags.ebml import MAGIC as EBML
+from tgkt_edge.io.bags.folders import SUFFIXES, open_parts, parts_of
 from tgkt_edge.io.bags.matroska import Matroska, is_kinect
 from tgkt_edge.io.bags.mcap_file import MCAP, McapFile
-from tgkt_edge.io.bags.message import Bag, Message, Topic
+from tgkt_edge.io.bags.message import Bag, Topic
 from tgkt_edge.io.bags.pictures import (
     COMPRESSED,
     INFO,
@@ -26,16 +29,22 @@ from tgkt_edge.io.bags.pictures import (
 from tgkt_edge.io.bags.rosbag1 import MAGIC, Rosbag1
 from tgkt_edge.io.bags.rosbag2 import SQLITE, Rosbag2Sqlite
 from tgkt_edge.io.bags.sens import Sens, is_sens
-from tgkt_edge.io.images import natural_key
 from tgkt_edge.sensor import Intrinsics
 
 Role = Literal["depth", "infrared", "color", "other"]
 
-_DEPTH, _GREY = ("16UC1", "32FC1"), ("mono16", "mono8", "8UC1")
+_DEPTH, _GREY = ("16UC1", "32FC1", RAW16), ("mono16", "mono8", "8UC1")
 _REALSENSE = re.compile(r"/device_\d+/")
 _UNITS = re.compile(r"/device_\d+/sensor_\d+/option/Depth[_ ]Units/value")
 _RECTIFIED = re.compile(r"_rect(?:_[a-z]+)?(?:/[^/]+)?$")  # image_rect, image_rect_raw, image_rect/compressed
-_SUFFIXES = (".mcap", ".db3")
+_PACKED = (
+    b"PK\3\4",
+    b"\x1f\x8b",
+    b"\x28\xb5\x2f\xfd",
+    b"7z\xbc\xaf\x27\x1c",
+    b"BZh",
+    b"\xfd7zXZ",
+)  # zip to xz
 _PROBED = 3000  # messages among which every topic that matters has had its first one
 
 
@@ -56,7 +65,7 @@ class Stream:
 def is_bag(path: Path) -> bool:
     """Whether ``path`` is a recording of ROS or MCAP, by its content."""
     if path.is_dir():
-        return bool(_parts(path))
+        return bool(parts_of(path))
     try:
         with path.open("rb") as file:
             head = file.read(16)
@@ -74,10 +83,10 @@ def open_bag(path: Path) -> Bag:
         DataError: it is none of these, or empty. MissingDependency: the library that reads it is not installed.
     """
     if path.is_dir():
-        parts = _parts(path)
+        parts = parts_of(path)
         if not parts:
-            raise DataError(f"{path}: is no recording: expected files named {' or '.join(_SUFFIXES)} in it")
-        return _Parts(parts)
+            raise DataError(f"{path}: is no recording: expected files named {' or '.join(SUFFIXES)} in it")
+        return open_parts(parts, open_bag)
     try:
         with path.open("rb") as file:
             head = file.read(16)
@@ -100,6 +109,8 @@ def open_bag(path: Path) -> Bag:
             f"{path}: is a video without a raw track of 16 bits, as Azure Kinect and Femto record them. FFV1 video is "
             f"read by 'run', 'record' and 'adapt' as it is"
         )
+    if head.startswith(_PACKED) or is_tarfile(path):
+        raise DataError(f"{path}: is an archive. Unpack it, and give the folder or the recording in it")
     raise DataError(
         f"{path}: is no recording of ROS 1 (.bag), ROS 2 (.db3, .mcap) or MCAP, of Azure Kinect or Femto (.mkv), or of "
         f"ScanNet (.sens)"
@@ -126,7 +137,9 @@ def streams(bag: Bag) -> list[Stream]:
                     picture = read_picture(message)
                     shape = picture.pixels.shape
                     role = _role(picture.encoding, picture.pixels.ndim, name)
-                    found[name] = Stream(topics[name], picture.encoding, role, (shape[1], shape[0]))
+                    found[name] = Stream(
+                        topics[name], picture.encoding, role, (shape[1], shape[0]), picture.camera
+                    )
             except DataError as error:
                 if name in pictures:
                     unread[name] = str(error)
@@ -233,47 +246,3 @@ def _with_camera(stream: Stream, cameras: dict[str, CameraInfo | None]) -> Strea
             camera = told.rectified if _RECTIFIED.search(stream.topic.name) else told.raw
             return replace(stream, camera=camera)
     return stream
-
-
-def _parts(folder: Path) -> list[Path]:
-    """The files of a recording in order; none where other files lie beside them: a folder of images is none."""
-    try:
-        files = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    except OSError:
-        return []
-    parts = [path for path in files if path.suffix in _SUFFIXES]
-    if len(parts) < len(files) and not any(path.name == "metadata.yaml" for path in files):
-        return []
-    return sorted(parts, key=natural_key)
-
-
-class _Parts(Bag):
-    """A recording that was split into several files, one after the other. Of some that were cut off before their first
-    message, as the last one is when the power goes, the others are read."""
-
-    def __init__(self, files: list[Path]) -> None:
-        self._bags: list[Bag] = []
-        self._topics: dict[str, Topic] = {}
-        self._unreadable: list[DataError] = []
-        for file in files:
-            try:
-                bag = open_bag(file)
-                for name, topic in bag.topics().items():
-                    self._topics.setdefault(name, topic)
-                self._bags.append(bag)
-            except DataError as error:
-                self._unreadable.append(error)
-        if not self._bags:
-            raise self._unreadable[0]
-
-    def topics(self) -> dict[str, Topic]:
-        return self._topics
-
-    def messages(self, names: Collection[str]) -> Iterator[Message]:
-        self.problem = ""
-        problems = [str(error) for error in self._unreadable]
-        for bag in self._bags:
-            yield from bag.messages(names)
-            if bag.problem:
-                problems.append(bag.problem)
-        self.problem = "; ".join(problems)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import ConfigError, DataError
-from tgkt_edge.io.bags.foxglove import as_ros
+from tgkt_edge.io.bags import depthai, foxglove
 from tgkt_edge.io.bags.message import Message
 from tgkt_edge.io.bags.rvl import decode_rvl
 from tgkt_edge.io.formats.picture import check_size, turn_upright
@@ -29,8 +29,9 @@ PICTURES = (IMAGE, COMPRESSED)
 ENCODINGS: dict[str, tuple[str, int]] = {
     "16UC1": ("u2", 1), "mono16": ("u2", 1), "32FC1": ("f4", 1), "mono8": ("u1", 1), "8UC1": ("u1", 1),
     "rgb8": ("u1", 3), "bgr8": ("u1", 3), "8UC3": ("u1", 3), "rgba8": ("u1", 4), "bgra8": ("u1", 4),
+    depthai.RAW16: ("u2", 1),
 }  # fmt: skip
-"""ROS's names of pixel formats that are read: number type and channels."""
+"""ROS's names of pixel formats that are read, and depthai's of what ROS has no name for: number type and channels."""
 
 _TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _FILES = ("png", "jpeg", "jpg", "webp", "tiff")
@@ -50,14 +51,15 @@ _BROKEN = (
 @dataclass(frozen=True)
 class Stamped:
     """A picture: (H, W) or (H, W, 3) blue, green, red; its encoding in ROS's words; Unix seconds of its header, 0 if
-    that says none, and when it was recorded; and the PNG or JPEG that it came as, if :func:`read_frame` and
-    :func:`read_rgb` of :mod:`tgkt_edge.io.images` give these pixels of it."""
+    that says none, and when it was recorded; the PNG or JPEG that it came as, if :func:`read_frame` and
+    :func:`read_rgb` of :mod:`tgkt_edge.io.images` give these pixels of it; and its camera, where it says that."""
 
     pixels: NDArray[Any]
     encoding: str
     stamp: float
     received: float
     file: bytes = b""
+    camera: Intrinsics | None = None
 
 
 def read_picture(message: Message) -> Stamped:
@@ -67,14 +69,15 @@ def read_picture(message: Message) -> Stamped:
         return found
     content = deserialized(message)
     try:
-        stamp = stamp_of(content)
+        stamp = stamp_of(content, message.topic.shift)
         if message.topic.type == IMAGE:
             pixels, encoding, file = _image(content), str(content.encoding), b""
         else:
             pixels, encoding, file = _compressed(content, message.topic.name)
     except _BROKEN as error:
         raise DataError(f"is damaged: its message is no picture ({error})") from error
-    return Stamped(pixels, encoding, stamp, message.received / 1e9, file)
+    camera = getattr(content, "camera", None)
+    return Stamped(pixels, encoding, stamp, message.received / 1e9, file, camera)
 
 
 def time_taken(message: Message) -> float:
@@ -83,13 +86,14 @@ def time_taken(message: Message) -> float:
     Raises:
         DataError: the message cannot be read.
     """
-    return 0.0 if message.topic.read is not None else stamp_of(deserialized(message))
+    return 0.0 if message.topic.read is not None else stamp_of(deserialized(message), message.topic.shift)
 
 
-def stamp_of(content: Any) -> float:
-    """Unix seconds of a ROS message's header."""
+def stamp_of(content: Any, shift: float = 0.0) -> float:
+    """Unix seconds of a ROS message's header; 0: it says none. ``shift``: of its topic."""
     stamp = content.header.stamp
-    return float(stamp.sec + stamp.nanosec / 1e9)
+    seconds = float(stamp.sec + stamp.nanosec / 1e9)
+    return seconds + shift if seconds > 0 else seconds
 
 
 @dataclass(frozen=True)
@@ -134,12 +138,14 @@ def read_intrinsics(message: Message) -> CameraInfo | None:
 
 def deserialized(message: Message) -> Any:
     """The message as an object of rosbags. Raises DataError for one that is damaged or encoded otherwise."""
+    if message.topic.schema in depthai.TYPES:
+        return depthai.as_ros(message.topic.schema, message.data)
     if message.topic.schema:
-        return as_ros(message.topic.schema, message.topic.encoding, message.data)
+        return foxglove.as_ros(message.topic.schema, message.topic.encoding, message.data)
     if message.topic.encoding not in ("ros1", "cdr"):
         raise DataError(
             f"{message.topic.name}: messages encoded as {message.topic.encoding} are not read; expected ros1, cdr, or "
-            f"Foxglove's schemas"
+            f"Foxglove's and depthai's schemas"
         )
     require("rosbags", "ros", "Reading ROS messages")
     store = _store(message.topic.encoding)
@@ -189,7 +195,8 @@ def _image(content: Any) -> NDArray[Any]:
     known = ENCODINGS.get(content.encoding)
     if known is None:
         raise DataError(
-            f"has the encoding '{content.encoding}', which is not read; expected {', '.join(ENCODINGS)}"
+            f"has the encoding '{content.encoding}', which is not read; expected "
+            f"{', '.join(name for name in ENCODINGS if name != depthai.RAW16)}"
         )
     kind, channels = known
     height, width, step = int(content.height), int(content.width), int(content.step)

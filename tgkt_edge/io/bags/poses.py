@@ -28,8 +28,8 @@ _Edges = dict[tuple[str, str], Extrinsics]
 def pose_between(bag: Bag, depth: str, color: str) -> Extrinsics | None:
     """A point of the camera of topic ``depth`` in the axes of the camera of topic ``color``; None: it is not told.
 
-    Read are, in this order: realsense-ros's ``extrinsics/depth_to_color``, librealsense's own transforms, and the
-    frames that the pictures' headers name, through /tf_static and /tf.
+    Read are, in this order: realsense-ros's ``extrinsics/depth_to_color``, librealsense's own transforms, what frames
+    of depthai say of their cameras, and the frames that the pictures' headers name, through /tf_static and /tf.
 
     Raises:
         DataError: something between the two cameras moves.
@@ -40,6 +40,7 @@ def pose_between(bag: Bag, depth: str, color: str) -> Extrinsics | None:
     trees = [name for name, topic in topics.items() if topic.type in _TF]
     streams: dict[str, Extrinsics] = {}
     frames: dict[str, str] = {}
+    places: dict[str, Any] = {}
     edges: _Edges = {}
     moving: set[tuple[str, str]] = set()
     for number, message in enumerate(bag.messages([*told, *own, *trees, depth, color])):
@@ -53,12 +54,18 @@ def pose_between(bag: Bag, depth: str, color: str) -> Extrinsics | None:
             elif name in trees:
                 _add_edges(deserialized(message), edges, moving)
             elif name not in frames:
-                frames[name] = str(deserialized(message).header.frame_id).lstrip("/")
+                content = deserialized(message)
+                frames[name] = str(content.header.frame_id).lstrip("/")
+                places[name] = getattr(content, "place", None)
         except (DataError, ConfigError, AttributeError, struct.error):
             continue
         if not told and (pose := _between_streams(streams, depth, color)) is not None:
             return pose
+        if (pose := _by_places(places.get(depth), places.get(color))) is not None:
+            return pose
         if number >= _LOOKED or (not told and not own and _chain(edges, frames, depth, color) is not None):
+            break
+        if len(frames) == 2 and not (told or own or trees):
             break
     chain = _chain(edges, frames, depth, color)
     if chain is None:
@@ -100,6 +107,13 @@ def _between_streams(streams: dict[str, Extrinsics], depth: str, color: str) -> 
     if names[0] in streams and names[1] in streams:
         return streams[names[0]].inverse.then(streams[names[1]])
     return None
+
+
+def _by_places(depth: Any, color: Any) -> Extrinsics | None:
+    """depthai writes with each frame where its camera is to another one; None: not to the same one."""
+    if depth is None or color is None or depth[1] != color[1]:
+        return None
+    return IDENTITY if depth[0] == color[0] else depth[0].then(color[0].inverse)
 
 
 def _add_edges(content: Any, edges: _Edges, moving: set[tuple[str, str]]) -> None:
