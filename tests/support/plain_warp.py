@@ -37,7 +37,7 @@ def plain_align(
     places = Lens(rig.color).project(points)
     height, width = color.shape[:2]
     with np.errstate(invalid="ignore"):
-        inside: NDArray[np.bool_] = (
+        inside: Any = (
             (places > -0.5) & (places < np.array([[width - 0.5], [height - 0.5]], np.float32))
         ).all(0)
     pitch = rig.color.fx / rig.depth.fx
