@@ -86,7 +86,7 @@ class Processor:
         self._decider, self._classes, self._top_k = decider, classes, top_k
         self._spec, self._size = spec, size
         self._check = FormatCheck(spec)
-        self._last_error = ""
+        self._last_error, self._last_was_read = "", False
         self._health: Health | None = None
         self._statistics = statistics
         self._drift: Drift | None = None
@@ -245,13 +245,14 @@ class Processor:
         """Raise SourceLostError: not one frame could be classified."""
         if not self.stats.frames:
             raise SourceLostError(f"{name}: not a single frame came. Is the recording empty or damaged?")
+        hint = f" {sensor_hint()}" if self._last_was_read else ""
         raise SourceLostError(
-            f"{name}: none of {self.stats.frames} frames could be classified. The last one: {self._last_error} "
-            f"{sensor_hint()}"
+            f"{name}: none of {self.stats.frames} frames could be classified. The last one: "
+            f"{self._last_error.rstrip('.')}.{hint}"
         )
 
     def _bad(self, captured: Captured, error: str, flags: Sequence[str] = ()) -> BadFrame:
-        self._last_error = error
+        self._last_error, self._last_was_read = error, captured.frame is not None
         self.stats.count_bad(time.perf_counter())
         return BadFrame(
             phrase(error),

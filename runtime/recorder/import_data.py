@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.io.bags.open_bag import is_bag
+from tgkt_edge.io.images import find_images
+from tgkt_edge.io.other_contents import describe_contents, recordings_in
 from tgkt_edge.io.parts import split_folder
 from tgkt_edge.runtime.recorder.import_folder import import_folder
 from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
@@ -53,6 +55,8 @@ def import_data(
     if not folder.exists():
         raise DataError(f"{src}: does not exist")
     if folder.is_dir() and not is_bag(folder):
+        if recordings_in(folder) and not find_images(folder):
+            raise DataError(f"{src}: is no recording, and holds no image.{describe_contents(folder)}")
         if clock != "header":
             raise UsageError(f"`clock={clock}` is for recordings; {src} is a folder of files: use `times`")
         return import_folder(

@@ -11,6 +11,7 @@ from pathlib import Path
 from tgkt_edge.data.timed_folders import timed_files
 from tgkt_edge.errors import DataError, SourceLostError
 from tgkt_edge.io import images
+from tgkt_edge.io.other_contents import describe_contents
 from tgkt_edge.io.parts import split_folder, with_pages
 from tgkt_edge.io.system_names import is_system_path
 from tgkt_edge.notes import note
@@ -95,6 +96,7 @@ def find_in_folder(folder: Path) -> list[Path]:
         held = "the folder is empty" if empty else "none of the files in it or below is an image"
         raise SourceLostError(
             f"{folder}: no frames: {held}. Expected files named {', '.join(sorted(images.SUFFIXES))}."
+            f"{describe_contents(split_folder(folder)[0])}"
         )
     return found
 

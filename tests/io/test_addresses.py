@@ -91,6 +91,25 @@ def test_names_of_files_stay_whole_whatever_they_hold(tmp_path: Path) -> None:
         assert redacted(str(address)) == str(address)
 
 
+def test_what_is_asked_of_a_file_that_is_there_is_shown_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.tif").write_bytes(b"")
+    (tmp_path / "frames").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        "page=3",
+        "shape=480x640&packing=uint16",
+        "topic=/camera/depth",
+        "times=name",
+        "track=DEPTH",
+    ):
+        for file in ("a.tif", "frames", "replay:frames", str(tmp_path / "frames")):
+            assert redacted(f"{file}?{words}") == f"{file}?{words}"
+        assert redacted(f"nowhere?{words}") == "***"
+    assert redacted("a.tif?token=HUNTER2&page=3") == "a.tif?***"
+
+
 @pytest.mark.parametrize(
     ("pipeline", "shown"),
     [

@@ -13,6 +13,7 @@ from tgkt_edge.data.table import read_table
 from tgkt_edge.data.timed_folders import pairs_by_time
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import find_images
+from tgkt_edge.io.other_contents import describe_contents
 from tgkt_edge.io.parts import exists, split_folder, split_part, take_word, with_pages
 from tgkt_edge.io.recording_format import is_recording, read_index
 
@@ -112,7 +113,10 @@ def in_folder(folder: Path, flag: str) -> list[Path]:
             f"be missing. Give yourself access, or move it elsewhere."
         ) from error
     if not files:
-        raise DataError(f"{flag} {folder}: holds no image (searched recursively for PNG, TIFF, JPEG, ...)")
+        raise DataError(
+            f"{flag} {folder}: holds no image (searched recursively for PNG, TIFF, JPEG, ...)."
+            f"{describe_contents(split_folder(folder)[0])}"
+        )
     return files
 
 

@@ -13,6 +13,7 @@ from tgkt_edge.data.table import read_table
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.io.file_times import times_of
 from tgkt_edge.io.images import find_images
+from tgkt_edge.io.other_contents import describe_contents
 from tgkt_edge.io.parts import split_folder, split_part, with_pages
 from tgkt_edge.notes import note
 
@@ -41,7 +42,7 @@ def timed_files(folder: Path, times: str, *, pages: bool) -> list[TimedFile]:
     """
     found = find_images(folder)
     if not found:
-        raise DataError(f"{folder}: holds no image")
+        raise DataError(f"{folder}: holds no image.{describe_contents(split_folder(folder)[0])}")
     stamps = times_of([split_part(file)[0] for file in found], times, _read_list)
     listed = sorted(zip(stamps, found, strict=True), key=lambda one: one[0])
     parts = [(time, page) for time, file in listed for page in (with_pages(file) if pages else [file])]

@@ -35,6 +35,10 @@ _PROPERTY = re.compile(
     r"num-buffers|pattern|pixel-aspect-ratio|port|protocols|qos|sensor-id|sensor-mode|stream-type|sync|timeout|"
     r"wait-on-eos|wbmode|width"
 )
+# What is asked of a file or folder that is there.
+_OF_FILES = re.compile(
+    r"(?:(?:page|array|channel|shape|packing|topic|track|times|telemetry|max_skew_ms)=[^&]*(?:&|$))+"
+)
 _LOCAL = ("v4l2", "obsensor", "realsense", "depthai", "orbbec", "csi", "replay", "jsonl", "video")
 _NETWORK = re.compile(r"(?i)(rtsps?|https?|mqtts?|rtmps?|rtp|udp|tcp|srt|ftp):")
 _BROKERS = ("mqtt", "mqtts")  # their path is a topic
@@ -93,6 +97,8 @@ def _redacted_path(text: str) -> str:
     path = text.removeprefix("//")
     if os.path.lexists(path) or ("/" in path and os.path.isdir(os.path.dirname(path))):
         return text
+    if (file := path.rpartition("?"))[1] and os.path.lexists(file[0]):
+        return text if _OF_FILES.fullmatch(file[2]) else f"{text.rpartition('?')[0]}?{HIDDEN}"
     if mistyped := _NETWORK.match(text):
         return f"{mistyped.group()}{HIDDEN}"
     if any(character in text for character in "@=&"):

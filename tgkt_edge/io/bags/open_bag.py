@@ -113,7 +113,7 @@ def open_bag(path: Path) -> Bag:
         raise DataError(f"{path}: is an archive. Unpack it, and give the folder or the recording in it")
     raise DataError(
         f"{path}: is no recording of ROS 1 (.bag), ROS 2 (.db3, .mcap) or MCAP, of Azure Kinect or Femto (.mkv), or of "
-        f"ScanNet (.sens)"
+        f"ScanNet (.sens). Frames in files: give their folder"
     )
 
 
