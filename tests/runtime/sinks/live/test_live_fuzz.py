@@ -15,7 +15,8 @@ from tests.support.live import Live
 from tgkt_edge.runtime.sinks import Sink, open_sink
 
 REQUESTS = 10_000
-WORKERS = 32
+WORKERS = 100
+"""Most of them wait for the answer to a request that is not whole."""
 PATIENCE = 0.3  # seconds: a request that is not whole is waited for
 
 WHOLE = (
