@@ -235,7 +235,7 @@ def refuse_few(config: AdaptConfig, loaded: Loaded, ranks: Ranks) -> None:
 def _check_resume(inputs: RunInputs, sensor: SensorSpec, out: Path, config: AdaptConfig) -> None:
     if not (out / "config.yaml").is_file():
         raise IncompatibleError(
-            f"`resume=True` {out}: no run here: config.yaml is missing. Leave `resume=True` out to begin one."
+            f"`resume=True` {out}: no run here: config.yaml is missing. Leave `resume=True` out to start one."
         )
     changed = differences(Run(out), inputs, sensor, config)
     if changed:

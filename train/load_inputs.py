@@ -105,7 +105,7 @@ def load_inputs(
             what = f"`method={config.method}`" + (f" with shot.f = {config.shot.f}" if with_f else "")
             other = "shot.f = 0" if with_f else f"`method={' or '.join(WITHOUT_PAIRS)}`"
             raise UsageError(
-                f"{what} learns from pairs: give `paired=SRC` (a folder with rgb/ and frame/, or a CSV rgb,frame of "
+                f"{what} is trained on pairs: give `paired=SRC` (a folder with rgb/ and frame/, or a CSV rgb,frame of "
                 f"other scenes), or {other}"
             )
         if not config.by_features:

@@ -39,7 +39,7 @@ class Cuda:
 
     def __init__(self) -> None:
         self._rt = _load()
-        # Before TensorRT loads a plan: both then work on the same GPU, and what is wrong with it is said in our words.
+        # Before TensorRT loads a plan: both then work on the same GPU, and errors of it get our messages.
         self._call("cudaSetDevice", 0)
 
     def alloc(self, count: int) -> int:
@@ -136,22 +136,22 @@ class Cuda:
         _, raw_name = self._rt.cudaGetErrorName(error)
         _, raw_text = self._rt.cudaGetErrorString(error)
         self._rt.cudaGetLastError()  # reported here, so not again by the next call
-        said = f"CUDA says '{_text(raw_text)}' ({_text(raw_name)}, {int(error)}) to {call}"
+        answer = f"CUDA says '{_text(raw_text)}' ({_text(raw_name)}, {int(error)}) to {call}"
         if int(error) == _NO_DRIVER:
             _, version = self._rt.cudaRuntimeGetVersion()
             expected = f"{version // 1000}.{version % 1000 // 10}"
             return IncompatibleError(
-                f"{said}: there is no NVIDIA driver here, or it is older than the CUDA {expected} of cuda-bindings. "
+                f"{answer}: there is no NVIDIA driver here, or it is older than the CUDA {expected} of cuda-bindings. "
                 f"Install the cuda-bindings that fits the driver: {_install()}."
             )
         if int(error) == _NO_DEVICE:
-            return IncompatibleError(f"{said}: there is no NVIDIA GPU here that can be used.")
+            return IncompatibleError(f"{answer}: there is no NVIDIA GPU here that can be used.")
         if int(error) == _MEMORY:
             return CudaError(
-                f"{said}: GPU memory is used up. Close other programs that use it, or build the plan for fewer frames "
-                f"at once: tgkt-edge export BUNDLE --trt --max-batch 1."
+                f"{answer}: GPU memory is used up. Close other programs that use it, or build the plan for fewer "
+                f"frames at once: tgkt-edge export BUNDLE --trt --max-batch 1."
             )
-        return CudaError(f"{said}.")
+        return CudaError(f"{answer}.")
 
 
 def _text(raw: Any) -> str:

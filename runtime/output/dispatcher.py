@@ -227,7 +227,9 @@ class _Worker:
             self.why = reason(error, self.sink.name)
             if not self._failing:
                 self._failing = True
-                self._say(f"{self.sink.name}: {self.why}. The run goes on; said once until it works again.")
+                self._say(
+                    f"{self.sink.name}: {self.why}. The run continues; this is printed once until it works again."
+                )
         else:
             if self._failing:
                 self._failing = False

@@ -133,7 +133,7 @@ class Journal:
         """What a disk that refuses leaves behind, and how to go on."""
         return TgktEdgeError(
             f"cannot write {self.out}: {error.strerror or error}. {self.rows} rows are whole in {self.partial.name}. "
-            f"Make room, then the same command goes on at frame {self.rows}."
+            f"Make room, then the same command continues at frame {self.rows}."
         )
 
     def close(self) -> None:

@@ -64,7 +64,7 @@ class PredictSummary:
             return what
         rate = f" in {self.seconds:.1f} s: {self.fps:.1f} frames/s, {self.engine}, batch {self.batch}"
         if self.stopped != "end":
-            return f"{what}{rate}; {self.stopped}: the same command goes on at frame {self.frames}"
+            return f"{what}{rate}; {self.stopped}: the same command continues at frame {self.frames}"
         return what + rate
 
 

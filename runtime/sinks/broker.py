@@ -108,8 +108,8 @@ def device_client_id(topic: str, source: str) -> str:
         machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         machine = ""
-    told = "\n".join((machine, socket.gethostname(), f"{uuid.getnode():x}", topic, source))
-    return f"tgkt-edge-{socket.gethostname()[:40]}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+    identity = "\n".join((machine, socket.gethostname(), f"{uuid.getnode():x}", topic, source))
+    return f"tgkt-edge-{socket.gethostname()[:40]}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
 def _read_password(shown: str, file: str) -> str:

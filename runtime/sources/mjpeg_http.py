@@ -85,14 +85,14 @@ class MjpegCapture:
 
     def _body(self, length: bytes) -> bytes:
         """The bytes of a part: up to its length, or to the next boundary if that comes first or there is no length."""
-        told = min(int(length), _MAX_PART) if length.isdigit() else _MAX_PART
+        announced = min(int(length), _MAX_PART) if length.isdigit() else _MAX_PART
         mark, searched = b"\n" + self._boundary, 0
         while True:
-            end = self._held.find(mark, searched, told + len(mark))
+            end = self._held.find(mark, searched, announced + len(mark))
             if end >= 0:
                 break
-            if len(self._held) >= told:
-                end = told
+            if len(self._held) >= announced:
+                end = announced
                 break
             searched = max(0, len(self._held) - len(mark))
             self._more()

@@ -63,9 +63,7 @@ def watch_rules(
         raise UsageError(f"`update_frames={frames}`: expected 1 to {_MOST}")
     if not watch:
         if gates:
-            raise UsageError(
-                f"`update_gates={gates[0]}` is for bundles that come while a run goes on: `watch=True`"
-            )
+            raise UsageError(f"`update_gates={gates[0]}` is for bundles that come during a run: `watch=True`")
         return None
     sensor = None if camera.name else camera.sensor
     return Rules(path, engine, precision, sensor, parsed, frames, poll, trust=tuple(trust))

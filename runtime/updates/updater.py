@@ -152,18 +152,18 @@ class Updater:
     # Everything below runs in the updater's thread.
 
     def _work(self) -> None:
-        due = wanted = False
+        due = requested = False
         while not self._stopping:
             asked = self._requests.wait(self._rules.poll)
             for back in asked:
                 if back and not self._stopping:
                     self._go_back()
-            wanted = wanted or False in asked
-            due = self._changed() or due or wanted
+            requested = requested or False in asked
+            due = self._changed() or due or requested
             # A gate is about frames: while the camera is away, the new bundle waits.
             if due and not self._stopping and (self._seen or not self._rules.gates):
-                self._try_new(asked=wanted)
-                due = wanted = False
+                self._try_new(asked=requested)
+                due = requested = False
 
     def _changed(self) -> bool:
         """Whether the bundle is another than at the last look, and no longer being written."""

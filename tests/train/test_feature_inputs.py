@@ -62,7 +62,7 @@ def test_copies_among_pairs_count_once(tiny: Tiny, translated: Run, tmp_path: Pa
 
 
 def test_no_pairs_are_asked_for(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="`method=translate` learns from pairs: give `paired=SRC`"):
+    with pytest.raises(UsageError, match="`method=translate` is trained on pairs: give `paired=SRC`"):
         adapt(replace(tiny.inputs, paired=None), DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))
 
 

@@ -90,7 +90,7 @@ def test_there_is_nothing_to_resume(again: Adapt, run: Path) -> None:
     code, messages = again()
     assert code == 4
     assert (
-        f"--resume {run}: no run here: config.yaml is missing. Leave --resume out to begin one." in messages
+        f"--resume {run}: no run here: config.yaml is missing. Leave --resume out to start one." in messages
     )
 
 

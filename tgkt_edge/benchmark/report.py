@@ -40,8 +40,8 @@ def describe(result: dict[str, Any]) -> list[str]:
     names = {row["engine"]: row["name"] for row in rows if row["name"]}
     lines += [f"{engine}: {name}" for engine, name in names.items()]
     lines.append(_COLUMNS)
-    tellers = {row["memory"]["device_told_by"] for row in rows if row["memory"]} - {None}
-    lines += [f"GPU: MiB, reported by: {', '.join(sorted(tellers))}"] if tellers else []
+    sources = {row["memory"]["device_told_by"] for row in rows if row["memory"]} - {None}
+    lines += [f"GPU: MiB, reported by: {', '.join(sorted(sources))}"] if sources else []
     lines += _frames_lines(result)
     lines += _failures(rows)
     lines += _doubts(rows)

@@ -1,4 +1,4 @@
-"""A row of the table as seen from outside: the process that measures it, and what it has told so far."""
+"""A row of the table as seen from outside: the process that measures it, and what it has reported so far."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ class Worker:
 
     def _ended(self) -> str:
         code = self._process.wait()
-        said = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        last = f": {said[-1]}" if said else ""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = f": {lines[-1]}" if lines else ""
         if code == -signal.SIGKILL:
             return f"its process was killed (SIGKILL): out of memory?{last}"
         if code < 0:
@@ -219,20 +219,20 @@ class Row:
 
 
 def device_memory() -> dict[str, dict[int, int]]:
-    """Bytes of GPU memory in use, by who tells: ``process`` by process id, ``gpu`` by number, ``nvmap`` of a Jetson."""
-    told: dict[str, dict[int, int]] = {}
+    """Bytes of GPU memory in use, by origin: ``process`` by process id, ``gpu`` by number, ``nvmap`` of a Jetson."""
+    memory: dict[str, dict[int, int]] = {}
     for key, query in (
         ("process", "--query-compute-apps=pid,used_memory"),
         ("gpu", "--query-gpu=index,memory.used"),
     ):
         rows = [row for row in nvidia_smi(query) or () if len(row) == 2 and all(c.isdigit() for c in row)]
         if rows:
-            told[key] = {int(number): int(mib) * 2**20 for number, mib in rows}
+            memory[key] = {int(number): int(mib) * 2**20 for number, mib in rows}
     for line in read(Path("/proc/meminfo")).splitlines():
         name, _, amount = line.partition(":")
         if name == "NvMapMemUsed":
-            told["nvmap"] = {0: int(amount.split()[0]) * 1024}
-    return told
+            memory["nvmap"] = {0: int(amount.split()[0]) * 1024}
+    return memory
 
 
 def memory_growth(

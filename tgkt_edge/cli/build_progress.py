@@ -26,11 +26,11 @@ def build_progress() -> Iterator[Progress]:
         return
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        said = [time.monotonic()]
+        printed = [time.monotonic()]
 
         def line(phase: str, done: int, total: int) -> None:
-            if time.monotonic() - said[0] >= EVERY:
-                said[0] = time.monotonic()
+            if time.monotonic() - printed[0] >= EVERY:
+                printed[0] = time.monotonic()
                 typer.echo(f"{phase}: {done} of {total}", err=True)
 
         yield line

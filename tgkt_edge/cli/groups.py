@@ -1,7 +1,8 @@
-"""Groups of commands that refuse an option that is given twice and takes one value."""
+"""Groups of commands that refuse an option that is given twice and takes one value, and addresses in place of files."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from typing import Any
@@ -12,6 +13,11 @@ import typer.core
 from tgkt_edge.cli.log import log_options
 from tgkt_edge.errors import UsageError
 from tgkt_edge.io.addresses import redacted
+
+_TAKE_ADDRESSES = frozenset({"camera", "rgb", "sink", "origin", "set_", "token"})
+"""Options whose value may be an address, or any text. All others name files and the like."""
+
+_ADDRESS = re.compile(r"(?i)(rtsps?|https?|mqtts?|rtmps?|rtp|udp|tcp|srt|ftp):/|[a-z][a-z0-9+.-]*:/.*@")
 
 _ParserError: type[Exception] = typer.BadParameter.__mro__[1]  # its base, which typer does not export
 
@@ -38,7 +44,8 @@ class CommandGroup(typer.core.TyperGroup):
             raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that ``args`` begin with. Raises UsageError (exit 2) where an option is repeated or empty."""
+        """The command that ``args`` begin with. Raises UsageError (exit 2) where an option is repeated or empty, or
+        where an address stands for a file."""
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and not ctx.resilient_parsing:
             _refuse(command.context_class(command, info_name=name, parent=ctx), command, rest)
@@ -46,19 +53,35 @@ class CommandGroup(typer.core.TyperGroup):
 
 
 def _refuse(ctx: Any, command: Any, args: list[str]) -> None:
-    """Raise UsageError where one value is given twice, or is empty: a path of no characters is the current folder."""
+    """Raise UsageError where one value is given twice, where one is empty (a path of no characters is the current
+    folder), and where one is an address but names a file: messages would show its password."""
     values, _, order = command.make_parser(ctx).parse_args(list(args))
     for parameter in order:
         value = values[parameter.name]
         if value == "" or (isinstance(value, list | tuple) and "" in value):
-            option = parameter.param_type_name == "option"
-            flag = max(parameter.opts, key=len) if option else str(parameter.name).upper()
-            raise UsageError(f"{flag}: empty. Is a variable of the shell not set?")
+            raise UsageError(f"{_shown(parameter)}: empty. Is a variable of the shell not set?")
+        if parameter.name not in _TAKE_ADDRESSES:
+            for given in value if isinstance(value, list | tuple) else [value]:
+                _refuse_address(parameter, given)
     for parameter, times in Counter(order).items():
         one_value = parameter.param_type_name == "option" and not (parameter.multiple or parameter.count)
         # --overwrite twice means what it means once; --live and --no-live contradict each other.
         if one_value and times > 1 and (not parameter.is_flag or parameter.secondary_opts):
-            flag = max(parameter.opts, key=len)
+            flag = _shown(parameter)
             secret = parameter.is_flag or parameter.name == "token"
             kept = "" if secret else f" (the last was {redacted(str(values[parameter.name]))!r})"
             raise UsageError(f"{flag}: given {times} times{kept}, and it takes one value. Give it once.")
+
+
+def _refuse_address(parameter: Any, given: object) -> None:
+    if isinstance(given, str) and _ADDRESS.match(given) and not os.path.lexists(given):
+        shown = redacted(re.sub("(?<=:)/+", "//", given, count=1))
+        raise UsageError(
+            f"{_shown(parameter)} {shown}: an address is not accepted here. Of a camera record frames first "
+            f"(tgkt-edge record --camera), and download files first."
+        )
+
+
+def _shown(parameter: Any) -> str:
+    option = parameter.param_type_name == "option"
+    return max(parameter.opts, key=len) if option else parameter.metavar or str(parameter.name).upper()

@@ -51,8 +51,8 @@ def pin_size(
 
 def pin_video_size(file: Path, positions: Sequence[int], spec: SensorSpec) -> SensorSpec:
     """``spec`` with the size of the first whole one of these frames of a video; as it is where there is none."""
-    wanted = set(positions)
+    needed = set(positions)
     for position, (frame, damage) in enumerate(video_frames(file) if spec.size is None else ()):
-        if position in wanted and frame is not None and not damage:
+        if position in needed and frame is not None and not damage:
             return spec.with_size(frame.shape[1], frame.shape[0])
     return spec

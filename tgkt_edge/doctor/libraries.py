@@ -181,7 +181,7 @@ def tensorrt(root: Path = Path("/"), timeout: float = TIMEOUT) -> list[Finding]:
         copies = _system_copies(root, "tensorrt")
         if copies:
             advice = "Make the environment with: python3 -m venv --system-site-packages DIR"
-            text = f"TensorRT lies in {copies[0]}, which this environment does not see."
+            text = f"TensorRT is installed in {copies[0]}, which this environment does not see."
             return [Finding("tensorrt", "warning", text, advice)]
         return [Finding("tensorrt", "ok", "TensorRT is not installed; ONNX Runtime does not need it.")]
     code = (

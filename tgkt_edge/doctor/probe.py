@@ -35,8 +35,8 @@ def probe(code: str, timeout: float = TIMEOUT) -> Probed:
         return Probed({}, f"crashed with {known.get(number, f'signal {number}')}")
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
-        said = done.stderr.strip().splitlines()
-        return Probed({}, said[-1] if said else f"ended with exit code {done.returncode}")
+        lines = done.stderr.strip().splitlines()
+        return Probed({}, lines[-1] if lines else f"ended with exit code {done.returncode}")
     try:
         value = json.loads(lines[-1])
     except ValueError:

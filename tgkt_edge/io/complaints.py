@@ -236,21 +236,23 @@ class _Listener:
             if line.startswith(words):
                 self._note(library, line)
                 return
-        said = ffmpeg_log.parse(line)
-        if said is not None:
-            if said.part == _CONVERTER and said.error:  # OpenCV then hands out what its buffer held before
-                self._note("ffmpeg", said.text)
-                self._note("stream", said.text)
+        parsed = ffmpeg_log.parse(line)
+        if parsed is not None:
+            if (
+                parsed.part == _CONVERTER and parsed.error
+            ):  # OpenCV then hands out what its buffer held before
+                self._note("ffmpeg", parsed.text)
+                self._note("stream", parsed.text)
                 return
-            if said.part in _LOSSLESS and said.error:
-                self._note("ffmpeg", said.text)
-            if (said.part in _DECODERS and said.error) or said.text.startswith(_LOST):
-                if not said.text.startswith(_HARMLESS):
-                    self._note("stream", said.text)
-                if said.text.startswith(_NOT_RECEIVED):
-                    self._note("receiver", said.text)
+            if parsed.part in _LOSSLESS and parsed.error:
+                self._note("ffmpeg", parsed.text)
+            if (parsed.part in _DECODERS and parsed.error) or parsed.text.startswith(_LOST):
+                if not parsed.text.startswith(_HARMLESS):
+                    self._note("stream", parsed.text)
+                if parsed.text.startswith(_NOT_RECEIVED):
+                    self._note("receiver", parsed.text)
                 return
-            if said.part in _LOSSLESS or self._streams or not said.error:
+            if parsed.part in _LOSSLESS or self._streams or not parsed.error:
                 return
         if line.startswith(_CONVERTERS_SECOND_LINE) or (self._streams and (not line or _SDP.match(line))):
             return

@@ -54,7 +54,7 @@ def split_part(path: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def split_folder(path: Path) -> tuple[Path, str]:
-    """The folder that ``path`` names, and what is said of its files: ``array=depth``; empty: nothing.
+    """The folder that ``path`` names, and the options for its files: ``array=depth``; empty: none.
 
     Raises:
         DataError: one of the words has a meaning for single files only.
@@ -72,7 +72,7 @@ def split_folder(path: Path) -> tuple[Path, str]:
 
 
 def take_word(path: str, word: str) -> tuple[str, str | None]:
-    """What is said of a folder as a whole, ``DIR?times=name``: the rest of ``path``, and the value; None: nothing."""
+    """The option of a folder as a whole, ``DIR?times=name``: the rest of ``path``, and the value; None: not given."""
     folder, mark, query = path.rpartition("?")
     if not mark or os.path.lexists(path) or not os.path.isdir(folder):
         return path, None
@@ -80,7 +80,7 @@ def take_word(path: str, word: str) -> tuple[str, str | None]:
     value = dict(words).get(word)
     if value is None:
         return path, None
-    rest = "&".join(f"{name}={said}" for name, said in words if name != word)
+    rest = "&".join(f"{name}={text}" for name, text in words if name != word)
     return (f"{folder}?{rest}" if rest else folder), value
 
 

@@ -73,7 +73,7 @@ def layer_types(text: str) -> dict[str, int]:
     Args:
         text: its JSON. A type is part of a text such as "Half", "Int8" or "Channel major FP16 format where channel % 8
             == 0", as the version has it. Of tensors with a free dimension TensorRT says "N/A due to dynamic shapes",
-            so that with a range of batch sizes only the weights' types are told.
+            so that with a range of batch sizes only the weights' types are reported.
 
     Returns:
         type -> layers; "untold" for those without a type. Empty where the text is none that is understood.
@@ -88,11 +88,11 @@ def layer_types(text: str) -> dict[str, int]:
         if not isinstance(entry, dict):  # only names: built without detailed verbosity
             continue
         weights, reads = entry.get("Weights"), entry.get("Inputs")
-        told = str(weights.get("Type", "")) if isinstance(weights, dict) else ""
+        reported = str(weights.get("Type", "")) if isinstance(weights, dict) else ""
         kind = f"{entry.get('LayerType')} {entry.get('ParameterType')}".lower()
-        if told or any(word in kind for word in _MULTIPLYING):
+        if reported or any(word in kind for word in _MULTIPLYING):
             tensors = [one for one in reads if isinstance(one, dict)] if isinstance(reads, list) else []
-            count[_type(told or " ".join(str(one.get("Format/Datatype", "")) for one in tensors))] += 1
+            count[_type(reported or " ".join(str(one.get("Format/Datatype", "")) for one in tensors))] += 1
     return dict(count)
 
 
@@ -115,9 +115,9 @@ def prove(onnx: Path, precision: str, layers: Mapping[str, int], plan: bytes | N
         how = "types of the strongly typed network; the engine inspector needs the GPU"
         return {**about, "engine": None, "proven": False, "how": how}
     kinds = engine_layers(plan)
-    told, of = sum(kinds.values()) - kinds.get("untold", 0), sum(layers.values())
-    if 2 * told <= of:  # the others may be in layers that TensorRT compiled as a whole: too few to go by
-        how = f"types of the strongly typed network; the engine inspector reports {told or 'none'} of {of} layers"
+    reported, of = sum(kinds.values()) - kinds.get("untold", 0), sum(layers.values())
+    if 2 * reported <= of:  # the others may be in layers that TensorRT compiled as a whole: too few to go by
+        how = f"types of the strongly typed network; the engine inspector reports {reported or 'none'} of {of} layers"
         return {**about, "engine": kinds or None, "proven": False, "how": how}
     if kinds.get(precision):
         return {**about, "engine": kinds, "proven": True, "how": "engine inspector"}

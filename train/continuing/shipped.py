@@ -121,8 +121,8 @@ def refuse_other(path: Path, header: Header, sensor: SensorSpec, size: int) -> N
         key for key in {**then, **now} if key not in ("size", "intrinsics") and then.get(key) != now.get(key)
     ]
     if keys:
-        told = "; ".join(f"{key} {now.get(key)!r}, there {then.get(key)!r}" for key in keys)
+        differences = "; ".join(f"{key} {now.get(key)!r}, there {then.get(key)!r}" for key in keys)
         raise UsageError(
-            f"`sensor`: not the one that `continue_={path}` was adapted to: {told}. Leave `sensor` out to take "
+            f"`sensor`: not the one that `continue_={path}` was adapted to: {differences}. Leave `sensor` out to take "
             f"that one, or adapt from the start."
         )

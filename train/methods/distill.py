@@ -116,7 +116,7 @@ def distill(
         {"params": added, "base": cfg.lr * MAP_RATE},
     ]
     adam = torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
-    wanted = [_standard(teacher, frames.phi) for frames in (target, pairs)]  # (N, D) each
+    teacher_features = [_standard(teacher, frames.phi) for frames in (target, pairs)]  # (N, D) each
     known = torch.from_numpy(labels).float()
     frames = len(target.store)
     count = frames + min(len(pairs.store), frames)  # many pairs must not crowd out the task's frames
@@ -147,7 +147,7 @@ def distill(
             of_pairs = rng.permutation(len(of_pairs))[:frames]
         for index in batches(rng, count, config.batch):
             mine, other = index[index < frames], of_pairs[index[index >= frames] - frames]
-            parts = [(target, wanted[0], mine), (pairs, wanted[1], other)]
+            parts = [(target, teacher_features[0], mine), (pairs, teacher_features[1], other)]
             views = [
                 one.store.take(random_views(rng, rows, one.store.side, size), size)
                 for one, _, rows in parts

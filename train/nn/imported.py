@@ -214,8 +214,8 @@ class ImportedClassifier(Classifier):
 
 def rebuild(about: dict[str, Any]) -> ImportedClassifier:
     """A network of the kind that ``about`` describes, with other weights."""
-    wanted = about["pixels"]
-    pixels = Pixels(tuple(wanted["mean"]), tuple(wanted["std"]), wanted["bgr"], wanted["side"])
+    header = about["pixels"]
+    pixels = Pixels(tuple(header["mean"]), tuple(header["std"]), header["bgr"], header["side"])
     body: nn.Module
     if "program" in about:
         body = Program(about["program"], about["bytes"], Interface(**about["interface"]))

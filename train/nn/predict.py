@@ -23,7 +23,7 @@ COMPARED = 4000
 """Frames, evenly spread, whose features a report compares with each other; those of more are not kept."""
 
 NO_FEATURES = np.empty(0, np.int64)
-"""For :func:`predict_target`: logits alone are wanted."""
+"""For :func:`predict_target`: only logits are needed."""
 
 
 def compared(count: int) -> NDArray[np.int64]:
@@ -55,7 +55,7 @@ def predict_target(
         translator: if given, frames go through it first (the TGMB path); otherwise they enter as they are.
         name: if given, non-finite outputs are refused, and the error calls the network so.
         advance: called with the number of images of each batch, once it is answered.
-        kept: ascending numbers of the images whose features are wanted; None: all.
+        kept: ascending numbers of the images whose features are needed; None: all.
 
     Returns:
         (N, 256), or as many as are ``kept``, and (N, K) float32 on the device.
@@ -75,7 +75,7 @@ def predict_target(
     lost = 0
     for start in starts:
         index = np.arange(start, min(start + batch, len(frames)))
-        wanted = index if kept is None else kept[(kept >= index[0]) & (kept <= index[-1])]
+        kept_rows = index if kept is None else kept[(kept >= index[0]) & (kept <= index[-1])]
         if start // batch % ranks.count != ranks.rank:
             if advance is not None:
                 advance(len(index))
@@ -88,7 +88,7 @@ def predict_target(
         f = f.float()
         if name is not None:
             lost += int((~(f.isfinite().all(1) & answers.isfinite().all(1))).sum())
-        features.add(f if kept is None else f[torch.from_numpy(wanted - start).to(f.device)])
+        features.add(f if kept is None else f[torch.from_numpy(kept_rows - start).to(f.device)])
         if advance is not None:
             advance(len(index))
     blank = torch.empty(0, device=compute.device)  # of a rank, where there are fewer batches than ranks

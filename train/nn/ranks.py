@@ -228,5 +228,5 @@ def ended_as_error() -> Iterator[None]:
             raise
         raise TgktEdgeError(
             f"another rank ended, or cannot be reached: {str(error).strip().partition(chr(10))[0][:200]}. Its own "
-            f"message says why; `resume=True` goes on after the last epoch that was saved."
+            f"message says why; `resume=True` continues after the last epoch that was saved."
         ) from error

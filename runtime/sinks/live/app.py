@@ -239,9 +239,9 @@ async def stream(news: News, stopping: Callable[[], bool]) -> AsyncIterator[str]
         now = time.monotonic()
         if news.state.version != informed:  # not `seen`: a bundle may take over between the two events
             informed = news.state.version
-            told = encode(about(news.state))
-            if told != info:  # also when another bundle took over
-                info = told
+            encoded = encode(about(news.state))
+            if encoded != info:  # also when another bundle took over
+                info = encoded
                 yield f"event: info\ndata: {info}\n\n"
         if news.state.version != seen or now - spoken >= _BEAT:
             # The running second is sent again next time: it is not complete.

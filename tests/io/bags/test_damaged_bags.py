@@ -55,7 +55,7 @@ def test_of_a_recording_that_was_cut_off_what_is_whole_is_read(
     assert [str(stream) for stream in streams(bag)] == ["/depth (depth, 16UC1, 320x240)"]
     found = [read_picture(message).pixels for message in bag.messages(["/depth"])]
     assert "is cut off" in bag.problem
-    assert "what is whole is read" in bag.problem
+    assert "its intact part is read" in bag.problem
     assert len(found) >= int(30 * share) - 8  # the chunk at hand is lost
     for ours, theirs in zip(found, frames, strict=False):
         np.testing.assert_array_equal(ours, theirs)
@@ -216,7 +216,7 @@ def test_a_bag_whose_end_is_zeros_or_missing_is_no_whole_one(tmp_path: Path) -> 
         path.write_bytes(rest)
         count, problem = read(path)
         assert count == 4
-        assert "is cut off before its index; what is whole is read" in problem
+        assert "is cut off before its index; its intact part is read" in problem
     path.write_bytes(data[:at] + b"\xff" * 8 + data[at + 8 :])
     assert read(path)[0] == 4
 
@@ -254,7 +254,7 @@ def test_packed_chunks_of_mcap_that_are_damaged_end_with_a_word(tmp_path: Path) 
         path.write_bytes(data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :])
         bag = open_bag(path)
         list(bag.messages(["/depth"]))
-        problems += "what is whole is read" in bag.problem
+        problems += "its intact part is read" in bag.problem
     assert problems > 40
 
 

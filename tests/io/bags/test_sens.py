@@ -100,7 +100,7 @@ def test_what_was_cut_off_or_is_packed_otherwise_is_named(tmp_path: Path) -> Non
     path.write_bytes(whole[:-100])
     bag = open_bag(path)
     assert len(list(bag.messages(["depth"]))) == 3
-    assert "is cut off in frame 3 of 4; what is whole is read" in bag.problem
+    assert "is cut off in frame 3 of 4; its intact part is read" in bag.problem
     path.write_bytes(whole[:60])
     assert is_bag(path)
     with pytest.raises(DataError, match="is cut off before its first frame"):

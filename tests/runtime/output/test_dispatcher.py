@@ -164,7 +164,7 @@ def test_a_failure_is_said_once_and_so_is_its_end() -> None:
         for number in range(5, 8):
             fanout.write(Message(Decision("a", 0.5, frame=number)))
     assert messages == [
-        "disk: no space left. The run goes on; said once until it works again.",
+        "disk: no space left. The run continues; this is printed once until it works again.",
         "disk: works again, after 5 messages that it could not write at once",
     ]
     assert numbers(sink) == [5, 6, 7]

@@ -105,7 +105,7 @@ def test_sigterm_ends_within_two_seconds_and_a_second_process_is_refused(
     assert process.returncode == 130
     rows = [json.loads(line) for line in (tmp_path / "t.jsonl.partial").read_text().splitlines()]
     assert [row["frame"] for row in rows] == list(range(len(rows)))
-    assert f"the same command goes on at frame {len(rows)}" in text
+    assert f"the same command continues at frame {len(rows)}" in text
     assert not out.exists()
     assert tgkt_edge.predict(depth_bundle.path, str(many), out, live=False).resumed == len(rows)
 
@@ -134,7 +134,7 @@ def test_a_full_disk_is_said_and_what_is_whole_stays(
     text = process.communicate(timeout=60)[1]
     assert process.returncode == 1
     assert "cannot write" in text
-    assert "rows are whole in t.csv.partial. Make room, then the same command goes on at frame" in text
+    assert "rows are whole in t.csv.partial. Make room, then the same command continues at frame" in text
     assert "Traceback" not in text
     held = (tmp_path / "t.csv.partial").read_bytes()
     assert held.endswith(b"\n")

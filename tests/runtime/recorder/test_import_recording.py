@@ -127,7 +127,7 @@ def test_what_was_cut_off_is_imported_as_far_as_it_is_whole(
     summary = import_data(path, tmp_path / "out")
     assert 10 < summary.frames < 30
     assert "is cut off or damaged before byte" in summary.problem
-    assert "what is whole is read" in caplog.text
+    assert "its intact part is read" in caplog.text
     assert len(index(tmp_path / "out")) == summary.frames
 
 

@@ -86,7 +86,7 @@ def test_methods_that_learn_from_pairs_ask_for_them(
     method: str, tiny: Tiny, finished: Run, tmp_path: Path
 ) -> None:
     inputs = replace(with_source(tiny, finished), paired=None)
-    with pytest.raises(UsageError, match=f"`method={method}` learns from pairs: give `paired=SRC`"):
+    with pytest.raises(UsageError, match=f"`method={method}` is trained on pairs: give `paired=SRC`"):
         adapt(inputs, DEPTH, tmp_path / "run", tiny.config(f"method={method}"))
     assert not (tmp_path / "run").exists()
 
@@ -95,7 +95,7 @@ def test_shot_with_a_feature_loss_asks_for_pairs(tiny: Tiny, finished: Run, tmp_
     inputs = replace(with_source(tiny, finished), paired=None)
     config = tiny.config("method=shot", "shot.f=0.5")
     with pytest.raises(
-        UsageError, match=r"`method=shot` with shot\.f = 0\.5 learns from pairs: .* or shot\.f = 0$"
+        UsageError, match=r"`method=shot` with shot\.f = 0\.5 is trained on pairs: .* or shot\.f = 0$"
     ):
         adapt(inputs, DEPTH, tmp_path / "run", config)
     assert not (tmp_path / "run").exists()

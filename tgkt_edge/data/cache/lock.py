@@ -44,7 +44,7 @@ def lock(descriptor: int, path: Path, exclusive: bool, say: Callable[[str], None
                 raise
         if not told:
             told = True
-            say(f"{path}: another process is writing it; waiting for it")
+            say(f"{path}: another process is writing it; waiting until it is done")
         time.sleep(POLL_S)
 
 

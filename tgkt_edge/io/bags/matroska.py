@@ -69,7 +69,7 @@ class Matroska(Bag):
         """See :meth:`Bag.messages`."""
         self.problem = ""
         topics, head, size = self.topics(), self._known(), self._path.stat().st_size
-        wanted = {
+        by_number = {
             number: topics[track.name]
             for number, track in self._tracks().items()
             if track.name in names and track.name in topics
@@ -78,12 +78,12 @@ class Matroska(Bag):
         try:
             with self._path.open("rb") as file:
                 if head.segment.end is not None and head.segment.end > size:
-                    self.problem = f"{self._path}: is cut off; what is whole is read"
+                    self.problem = f"{self._path}: is cut off; its intact part is read"
                 for cluster in segment_children(file, head.segment, end):
                     if cluster.number == CLUSTER:
-                        yield from _blocks(file, cluster, end, head, wanted)
+                        yield from _blocks(file, cluster, end, head, by_number)
         except (Damaged, OSError, struct.error) as error:
-            self.problem = f"{self._path}: is cut off or damaged ({error}); what is whole is read"
+            self.problem = f"{self._path}: is cut off or damaged ({error}); its intact part is read"
 
     def rig(self) -> Rig | None:
         """The cameras as the attachment ``calibration.json`` has them; see :meth:`Bag.rig`."""
@@ -166,7 +166,7 @@ def _plain(track: Track, data: bytes | memoryview) -> NDArray[Any]:
 
 
 def _blocks(
-    file: IO[bytes], cluster: Element, end: int, head: Head, wanted: dict[int, Topic]
+    file: IO[bytes], cluster: Element, end: int, head: Head, topics: dict[int, Topic]
 ) -> Iterator[Message]:
     tick = 0
     for child in children(file, cluster, end):
@@ -182,11 +182,11 @@ def _blocks(
         file.seek(block.start)
         start = file.read(min(12, block.end - block.start))
         number, length = variable(start)
-        if number not in wanted:
+        if number not in topics:
             continue
         relative, flags = struct.unpack_from(">hB", start, length)
         if flags & _LACED:
-            raise Damaged(f"track {wanted[number].name} has several frames in a block, which is not read")
+            raise Damaged(f"track {topics[number].name} has several frames in a block, which is not read")
         body = Element(block.number, block.start + length + 3, block.end)
         received = head.began + (tick + relative) * head.scale
-        yield Message(wanted[number], received, content(file, body, MAX_BYTES))
+        yield Message(topics[number], received, content(file, body, MAX_BYTES))

@@ -93,9 +93,9 @@ class McapFile(Bag):
                         if topic.name in names:
                             yield Message(topic, record.log_time, record.data)
         except _broken() as error:
-            self.problem = f"{self._path}: is cut off or damaged ({_words(error)}); what is whole is read"
+            self.problem = f"{self._path}: is cut off or damaged ({_words(error)}); its intact part is read"
         if not ended and not self.problem:
-            self.problem = f"{self._path}: is cut off; what is whole is read"
+            self.problem = f"{self._path}: is cut off; its intact part is read"
 
     def _timed(self, topic: Topic, record: Any) -> Topic:
         """The topic with the :meth:`shift`, once a message says its time."""

@@ -71,11 +71,11 @@ class Rosbag1(Bag):
                     elif kind == _CHUNK:
                         yield from _chunk(fields, data, connections, names)
                 if not 0 < index < file.tell():
-                    self.problem = f"{self._path}: is cut off before its index; what is whole is read"
+                    self.problem = f"{self._path}: is cut off before its index; its intact part is read"
             except (_CutOff, struct.error, ValueError) as error:
                 at = file.tell()
                 self.problem = (
-                    f"{self._path}: is cut off or damaged before byte {at} ({error}); what is whole is read"
+                    f"{self._path}: is cut off or damaged before byte {at} ({error}); its intact part is read"
                 )
 
 

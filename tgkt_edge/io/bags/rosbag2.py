@@ -59,7 +59,7 @@ class Rosbag2Sqlite(Bag):
                         raise sqlite3.DataError(f"a message of {name} has no time or no bytes")
                     yield Message(topics[name], time, data)
         except sqlite3.Error as error:
-            self.problem = f"{self._path}: is cut off or damaged ({error}); what is whole is read"
+            self.problem = f"{self._path}: is cut off or damaged ({error}); its intact part is read"
 
     def _open(self) -> Any:
         """What was not yet moved from the log beside the file (-wal, after a power cut) is read with it, which SQLite

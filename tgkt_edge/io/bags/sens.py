@@ -119,7 +119,7 @@ class Sens(Bag):
         return float(f"{1 / shift:.6g}") if np.isfinite(shift) and shift > 1 else None
 
     def _cut_off(self, number: int) -> str:
-        return f"{self._path}: is cut off in frame {number} of {self._head().frames}; what is whole is read"
+        return f"{self._path}: is cut off in frame {number} of {self._head().frames}; its intact part is read"
 
     def _head(self) -> _Head:
         if self._head_ is None:

@@ -65,11 +65,11 @@ def fit(
     def blocks() -> Iterator[tuple[Floats, Floats]]:
         sets = [one.pairs.blocks() for one in frames]
         lasts = last.pairs.blocks() if last is not None else None
-        for _, wanted in rgb.blocks():
+        for _, rgb_block in rgb.blocks():
             x = np.concatenate(
                 [one.standard(next(s)[1]) for one, s in zip(frames, sets, strict=True)], -1
             )  # (n, V, D)
-            y = standard_rgb(wanted)
+            y = standard_rgb(rgb_block)
             if last is not None and lasts is not None:
                 y = y - last.standard(next(lasts)[1])
             yield x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])

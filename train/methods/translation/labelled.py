@@ -48,14 +48,14 @@ def corrected(logs: Reals, components: Reals, labelled: Labelled) -> Reals:
         (N, K) logits.
     """
     x, offset = components[labelled.rows], logs[labelled.rows]
-    wanted = one_hot(labelled.classes, logs.shape[1])
+    targets = one_hot(labelled.classes, logs.shape[1])
     shape = (components.shape[1] + 1, logs.shape[1])
 
     def loss(flat: Reals) -> tuple[float, Reals]:
         table = flat.reshape(shape)
         answers = log_softmax(offset + x @ table[:-1] + table[-1])
-        apart = TRUST * (np.exp(answers) - wanted)
-        value = 0.5 * float(np.square(table).sum()) - TRUST * float((wanted * answers).sum())
+        apart = TRUST * (np.exp(answers) - targets)
+        value = 0.5 * float(np.square(table).sum()) - TRUST * float((targets * answers).sum())
         return value, (np.vstack([x.T @ apart, apart.sum(0)]) + table).ravel()
 
     found = scipy.optimize.minimize(loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B").x.reshape(

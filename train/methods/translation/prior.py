@@ -44,13 +44,13 @@ def balance(logits: Reals, prior: Reals, rounds: int = ROUNDS) -> tuple[Reals, R
     logits = np.asarray(logits, np.float64)
     offsets = np.zeros(logits.shape[1])
     with np.errstate(divide="ignore"):
-        wanted = np.log(prior.astype(np.float64))
+        log_prior = np.log(prior.astype(np.float64))
     used = prior > 0
     offsets[~used] = -np.inf
     parts = stretches(len(logits))
     for _ in range(rounds):
         found = [_log_sum(log_softmax(logits[part] + offsets)[:, used]) for part in parts]
-        offsets[used] += wanted[used] - _log_mean(found, len(logits))
+        offsets[used] += log_prior[used] - _log_mean(found, len(logits))
     answers = np.empty_like(logits)
     for part in parts:
         answers[part] = log_softmax(logits[part] + offsets)

@@ -59,8 +59,8 @@ def reverse_logits(
 
     def centred() -> Iterator[tuple[Reals, Reals]]:
         for x, y in _pairs(frames, rgb, standard_rgb):
-            from_mean, wanted = x - mean_rgb.mean, y - mean_frames.mean
-            yield from_mean, wanted - from_mean if identity else wanted
+            from_mean, to_mean = x - mean_rgb.mean, y - mean_frames.mean
+            yield from_mean, to_mean - from_mean if identity else to_mean
 
     weights = solve(centred(), mean_rgb.rows, len(mean_rgb.mean), strength)  # (C, D)
     known = standard_rgb(source).reshape(-1, source.shape[-1]) - mean_rgb.mean
