@@ -20,6 +20,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _PAUSE = 0.5  # seconds that a wrong token waits for its answer
 _FORM = 4096  # bytes of the login form at most
 _YEAR = 365 * 86400
+_OF_CAMERA = re.compile(r"camera/[A-Za-z0-9_-]+/")  # the page of one of several cameras, from the first one
 
 
 class Guard:
@@ -31,7 +32,8 @@ class Guard:
       ``/?token=`` set. All are compared in constant time. The cookie holds a hash, not the token.
 
     Behind a reverse proxy that serves the page below a path, nothing here names a path from the root: redirect, form
-    and cookie (which has no ``Path``, so that the browser takes the folder of the login) are relative.
+    and cookie (which has no ``Path``, so that the browser takes the folder of the login) are relative. The form of one
+    of several cameras' pages logs in at the first page, for all of them, and leads back.
 
     Args:
         token: None: nobody is asked.
@@ -71,7 +73,7 @@ class Guard:
         elif self._token is None or self._may(scope, headers):
             await self._let_in(scope, receive, guarded, self._is_secure(headers))
         elif scope["method"] == "POST" and scope["path"] == "/login":
-            await self._try_login(receive, guarded, self._is_secure(headers))
+            await self._try_login(scope, receive, guarded, self._is_secure(headers))
         else:
             await self._refuse(scope, headers, guarded)
 
@@ -115,16 +117,18 @@ class Guard:
     async def _let_in(self, scope: Scope, receive: Receive, send: Send, secure: bool) -> None:
         path = scope["path"]
         if self._token is not None and (path == "/login" or (path.endswith("/") and self._in_query(scope))):
-            await self._welcome(send, secure)  # a token in the address would stay in the history
+            await self._welcome(
+                send, secure, _next(scope)
+            )  # a token in the address would stay in the history
             return
         await self._app(scope, receive, send)
 
-    async def _welcome(self, send: Send, secure: bool) -> None:
+    async def _welcome(self, send: Send, secure: bool, page: str) -> None:
         flags = f"HttpOnly; SameSite=Strict; Max-Age={_YEAR}" + ("; Secure" if secure else "")
         cookie = f"{self._cookie}={self._cookie_value()}; {flags}"
-        await _answer(send, 303, "", [(b"location", b"./"), (b"set-cookie", cookie.encode())])
+        await _answer(send, 303, "", [(b"location", f"./{page}".encode()), (b"set-cookie", cookie.encode())])
 
-    async def _try_login(self, receive: Receive, send: Send, secure: bool) -> None:
+    async def _try_login(self, scope: Scope, receive: Receive, send: Send, secure: bool) -> None:
         body = b""
         while len(body) <= _FORM:
             event = await receive()
@@ -133,25 +137,38 @@ class Guard:
                 break
         given = parse_qs(body[: _FORM + 1].decode("utf-8", "replace")).get("token", [""])
         if len(body) <= _FORM and self._is_token(given[0].strip()):
-            await self._welcome(send, secure)
+            await self._welcome(send, secure, _next(scope))
             return
         await asyncio.sleep(_PAUSE)
-        await self._form(send, wrong=True)
+        await self._form(send, "", _next(scope), wrong=True)
 
     async def _refuse(self, scope: Scope, headers: dict[str, str], send: Send) -> None:
         if "authorization" in headers or b"token=" in scope["query_string"]:
             await asyncio.sleep(_PAUSE)
-        if scope["method"] in ("GET", "HEAD") and scope["path"] == "/":
-            await self._form(send, wrong=False)
-            return
+        page = scope["path"].removeprefix("/")
+        if scope["method"] in ("GET", "HEAD"):
+            if _OF_CAMERA.fullmatch(page):
+                await self._form(send, "../../", page, wrong=False)
+                return
+            if page in ("", "login"):  # the second: what a browser's address says after a wrong token
+                await self._form(send, "", _next(scope), wrong=False)
+                return
         text = "A token is needed: Authorization: Bearer TOKEN, or log in at the page."
         await _answer(send, 401, text, [(b"www-authenticate", b"Bearer")])
 
-    async def _form(self, send: Send, *, wrong: bool) -> None:
-        page, policy = self._login
-        page = page.replace("{{hidden}}", "" if wrong else "hidden")
+    async def _form(self, send: Send, first: str, page: str, *, wrong: bool) -> None:
+        """The form: ``first`` leads from its own address to the first page; ``page`` is shown after it."""
+        text, policy = self._login
+        text = text.replace("{{hidden}}", "" if wrong else "hidden")
+        text = text.replace("{{action}}", f"{first}login" + (f"?next={page}" if page else ""))
         headers = [(b"content-security-policy", policy.encode())]
-        await _answer(send, 401, page, headers, b"text/html; charset=utf-8")
+        await _answer(send, 401, text, headers, b"text/html; charset=utf-8")
+
+
+def _next(scope: Scope) -> str:
+    """The camera's page that a login leads back to, as ``?next=`` names it; empty: the first page."""
+    given = parse_qs(scope["query_string"].decode("latin-1")).get("next", [""])[0]
+    return given if _OF_CAMERA.fullmatch(given) else ""
 
 
 _HEADERS = [

@@ -54,7 +54,8 @@ def live_page(name: str = "page.html") -> tuple[str, str]:
 
 @lru_cache
 def login_page() -> tuple[str, str]:
-    """(HTML, Content-Security-Policy) of the login form; ``{{hidden}}`` in it hides the words about a wrong token."""
+    """(HTML, Content-Security-Policy) of the login form; ``{{hidden}}`` in it hides the words about a wrong token,
+    ``{{action}}`` is where it is sent."""
     style = _read("login.css")
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; img-src data:; form-action 'self'; base-uri 'none'; "

@@ -114,6 +114,36 @@ def test_without_the_token_no_camera_is_told_of(path: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_the_form_of_a_camera_s_page_logs_in_for_all_and_leads_back() -> None:
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    with closing(Live(token=Live.TOKEN, cameras=("door", "hall"))) as locked:
+        decide(locked, "door", 0)
+        code, headers, body = locked.ask("/camera/door/")
+        assert (code, headers["content-type"]) == (401, "text/html; charset=utf-8")
+        assert b'action="../../login?next=camera/door/"' in body
+        code, _, body = locked.ask("/login?next=camera/door/", "POST", "token=wrong", **form)
+        assert code == 401
+        assert b'action="login?next=camera/door/"' in body  # another try leads back as well
+        assert b'action="login?next=camera/door/"' in locked.ask("/login?next=camera/door/")[2]
+        right = f"token={Live.TOKEN}"
+        code, headers, _ = locked.ask("/login?next=camera/door/", "POST", right, **form)
+        assert (code, headers["location"]) == (303, "./camera/door/")
+        cookie = headers["set-cookie"].partition(";")[0]
+        for path in ("/", "/camera/door/", "/camera/hall/api/latest"):
+            assert locked.ask(path, Cookie=cookie)[0] == 200
+        for odd in (
+            "https://evil.example/",
+            "//evil.example/",
+            "camera/../../x/",
+            "camera/a%22b/",
+            "camera/door",
+        ):
+            code, headers, _ = locked.ask(f"/login?next={odd}", "POST", right, **form)
+            assert (code, headers["location"]) == (303, "./"), odd
+            assert b'action="login"' in locked.ask(f"/login?next={odd}", "POST", "token=x", **form)[2], odd
+
+
 def test_the_wall_shows_every_camera_and_leads_to_each(browser: Any, two: Live) -> None:
     with closing(Tab(browser, two.url)) as tab:
         for camera in ("door", "hall"):

@@ -119,6 +119,22 @@ def test_log_in_and_watch_below_a_path(proxy: Proxy, locked: Live, browser: Any,
 
 
 @pytest.mark.slow
+def test_a_camera_s_page_below_a_path_asks_for_the_token_and_comes_back(proxy: Proxy, browser: Any) -> None:
+    with closing(Live(token=Live.TOKEN, cameras=("door", "hall"))) as locked:
+        locked.write(Live.decision(0, camera="door"))
+        page = f"{proxy({'/edge/': locked.port}, tls=False)}/edge/camera/door/"
+        with closing(Tab(browser, page)) as tab:
+            _log_in(tab, "wrong wrong wrong")
+            tab.page.wait_for_selector(".wrong:not([hidden])")
+            _log_in(tab, Live.TOKEN)
+            tab.wait("document.getElementById('label').textContent === 'bedroom'")
+            assert tab.page.url == page
+            tab.page.locator("#wall").click()  # all cameras, without another login
+            tab.page.wait_for_selector("text=hall")
+            assert tab.page.locator("#token").count() == 0
+
+
+@pytest.mark.slow
 def test_two_devices_below_one_host_do_not_log_each_other_out(proxy: Proxy, browser: Any) -> None:
     tokens = {"/hall/": "correct-horse-hall", "/yard/": "correct-horse-yard"}
     with ExitStack() as stack:
