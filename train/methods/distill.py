@@ -29,6 +29,7 @@ from tgkt_edge.train.methods.pseudo_labels import label_notes
 from tgkt_edge.train.methods.student import CLIP
 from tgkt_edge.train.methods.translation.features import Features
 from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.fused import on_fused_kernels
 from tgkt_edge.train.nn.micro_batches import Objective, Outputs, Terms
 from tgkt_edge.train.nn.model import Classifier, FloatLinear, normalise
 from tgkt_edge.train.nn.named_network import NamedClassifier, load_student
@@ -115,7 +116,7 @@ def distill(
         {"params": own, "base": cfg.lr},
         {"params": added, "base": cfg.lr * MAP_RATE},
     ]
-    adam = torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
+    adam = on_fused_kernels(torch.optim.AdamW, groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
     teacher_features = [_standard(teacher, frames.phi) for frames in (target, pairs)]  # (N, D) each
     known = torch.from_numpy(labels).float()
     frames = len(target.store)

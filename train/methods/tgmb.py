@@ -17,6 +17,7 @@ from tgkt_edge.train.methods.losses import (
     squared_distance,
 )
 from tgkt_edge.train.nn.device import Compute
+from tgkt_edge.train.nn.fused import on_fused_kernels
 from tgkt_edge.train.nn.micro_batches import Objective, Outputs, Terms
 from tgkt_edge.train.nn.model import Classifier, Translator, discriminator, normalise
 from tgkt_edge.train.nn.optim import descend, nesterov_sgd
@@ -45,7 +46,9 @@ def train_tgmb(
     translator = compute.learner(Translator(), config.accumulate)
     d1, d2 = (discriminator(source.width).to(compute.device) for _ in range(2))
     optimizer = translator_optimizer(translator, cfg)
-    adam = torch.optim.Adam([*d1.parameters(), *d2.parameters()], lr=cfg.d_lr, betas=(0.5, 0.9))
+    adam = on_fused_kernels(
+        torch.optim.Adam, [{"params": [*d1.parameters(), *d2.parameters()]}], lr=cfg.d_lr, betas=(0.5, 0.9)
+    )
     # A frame is never alone: T gets it together with paired frames.
     steps = steps_per_epoch(len(target), config.batch, least=1)
     modules = {"translator": translator, "d1": d1, "d2": d2}
@@ -116,8 +119,8 @@ def translator_optimizer(translator: Translator, cfg: TgmbConfig) -> torch.optim
     """SGD with Nesterov momentum as the paper has it, or Adam with weight decay apart from the gradient."""
     groups = [{"params": list(translator.parameters()), "base": cfg.lr}]
     if cfg.optimizer == "adam":
-        return torch.optim.AdamW(
-            groups, lr=cfg.lr, betas=(cfg.momentum, 0.999), weight_decay=cfg.weight_decay
+        return on_fused_kernels(
+            torch.optim.AdamW, groups, lr=cfg.lr, betas=(cfg.momentum, 0.999), weight_decay=cfg.weight_decay
         )
     return nesterov_sgd(groups, cfg)
 

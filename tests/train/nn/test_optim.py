@@ -10,7 +10,14 @@ from torch import nn
 
 from tgkt_edge.config import SourceConfig, TgktConfig
 from tgkt_edge.train.nn.model import Classifier
-from tgkt_edge.train.nn.optim import classifier_sgd, descend, inverse_decay, moving_average, nesterov_sgd
+from tgkt_edge.train.nn.optim import (
+    classifier_sgd,
+    descend,
+    inverse_decay,
+    moving_average,
+    nesterov_sgd,
+    shorten_gradient,
+)
 
 
 def test_the_rate_falls_to_a_sixth() -> None:
@@ -75,33 +82,27 @@ def test_the_moving_average_by_hand() -> None:
     assert norm.weight.item() == 0  # what is trained is left alone
 
 
-def test_momentum_that_lies_otherwise_in_memory_goes_on_as_it_was() -> None:
-    """As after --resume: weights are channels-last, momentum comes from a file in the usual order."""
+@pytest.mark.parametrize("longest", [0.5, 1e6, 0.0])
+def test_a_gradient_is_shortened_as_torch_does_bit_for_bit(longest: float) -> None:
+    torch.manual_seed(0)
+    ours = [nn.Parameter(torch.zeros(shape)) for shape in ((7,), (3, 5), (2, 3, 2, 2))]
+    theirs = [nn.Parameter(torch.zeros_like(weight)) for weight in ours]
+    for one, other in zip(ours, theirs, strict=True):
+        one.grad = torch.randn_like(one)
+        other.grad = one.grad.clone()
+    ours.append(nn.Parameter(torch.zeros(2)))  # of a part that nothing asked
+    shorten_gradient(ours, longest)
+    nn.utils.clip_grad_norm_(theirs, longest)
+    for one, other in zip(ours, theirs, strict=False):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.equal(one.grad, other.grad)
 
-    class Options:
-        lr, momentum, weight_decay = 0.1, 0.9, 1e-3
 
-    def weights() -> nn.Parameter:
-        values = torch.arange(64.0 * 9).reshape(16, 4, 3, 3).sin()
-        return nn.Parameter(values.to(memory_format=torch.channels_last))
-
-    def descent(x: nn.Parameter, sgd: torch.optim.SGD, step: int) -> None:
-        def backward() -> None:
-            (x * x.detach().cos()).sum().backward()
-
-        descend(sgd, backward, step, 4)
-
-    whole, first = weights(), weights()
-    sgd = nesterov_sgd([{"params": [whole], "base": Options.lr}], Options())
-    before = nesterov_sgd([{"params": [first], "base": Options.lr}], Options())
-    for step in range(4):
-        descent(whole, sgd, step)
-    for step in range(2):
-        descent(first, before, step)
-    momentum = before.state[first]["momentum_buffer"]
-    after = nesterov_sgd([{"params": [first], "base": Options.lr}], Options())
-    state = {0: {"momentum_buffer": momentum.clone(memory_format=torch.contiguous_format)}}
-    after.load_state_dict({**after.state_dict(), "state": state})
-    for step in range(2, 4):
-        descent(first, after, step)
-    assert torch.equal(whole, first)
+def test_a_gradient_that_is_not_a_number_reaches_all_weights() -> None:
+    """As torch has it: the losses of the next step show it."""
+    weights = [nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    for weight, value in zip(weights, (float("nan"), 1.0), strict=True):
+        weight.grad = torch.full((2,), value)
+    shorten_gradient(weights, 1.0)
+    assert all(weight.grad is not None and weight.grad.isnan().all() for weight in weights)
