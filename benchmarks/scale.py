@@ -95,6 +95,8 @@ def measure(frames: Path, count: int, cache: Path) -> dict[str, tuple[float, flo
     class Small(nn.Module):
         """Stands for a network: what it costs is not what is measured."""
 
+        width, num_classes = WIDTH, CLASSES
+
         def __init__(self) -> None:
             super().__init__()
             self.pool, self.grow = nn.AdaptiveAvgPool2d(8), nn.Linear(192, WIDTH)
@@ -233,16 +235,21 @@ def main() -> None:
 
 
 def table(results: dict[int, dict[str, tuple[float, float]]]) -> str:
-    """Markdown: a row a step; seconds and KiB of memory a frame for each number of frames, and the growth of both."""
+    """Markdown: a row a step; seconds and KiB of memory a frame for each number of frames; the power of the frames by
+    which seconds grow, and the KiB that each further frame takes between the two largest numbers."""
     counts = list(results)
     head = [f"{count:,} frames: s | KiB a frame" for count in counts]
-    lines = [f"| step | {' | '.join(head)} | seconds grow as frames to the power |"]
-    lines.append("|---" * (2 * len(counts) + 2) + "|")
+    lines = [f"| step | {' | '.join(head)} | seconds grow as frames to the power | KiB each further frame |"]
+    lines.append("|---" * (2 * len(counts) + 3) + "|")
     for name in results[counts[0]]:
         cells = [f"{results[n][name][0]:.2f} | {max(results[n][name][1], 0) / 1024:.2f}" for n in counts]
         first, last = (max(results[n][name][0], 1e-3) for n in (counts[0], counts[-1]))
         power = np.log(last / first) / np.log(counts[-1] / counts[0]) if len(counts) > 1 else float("nan")
-        lines.append(f"| {name} | {' | '.join(cells)} | {power:.2f} |")
+        further = float("nan")
+        if len(counts) > 1:
+            before, after = (n * results[n][name][1] / 1024 for n in counts[-2:])
+            further = (after - before) / (counts[-1] - counts[-2])
+        lines.append(f"| {name} | {' | '.join(cells)} | {power:.2f} | {further:.2f} |")
     return "\n".join(lines)
 
 

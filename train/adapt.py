@@ -101,13 +101,14 @@ def adapt(
     )
     refuse_few(dataclasses.replace(config, batch=fitting_batch(config, loaded)), loaded, ranks)
     now = digests.contents()
+    del digests  # a path and a checksum for each file
     if inputs.continue_from is not None and loaded.source is not None:
         now["continue_from"] = f"sha256 {loaded.source[1].extra[CONTINUED]['sha256'][:32]}"
     if inputs.labels is not None:
         now["labels"] = f"sha256 {sha256_of(Path(inputs.labels))[:32]}"
     if loaded.prior is not None:
         now["prior"] = f"sha256 {sha256_of(Path(config.translation.prior))[:32]}"
-    ranks.agree({**options_of(loaded.sensor, config), **now})
+    ranks.agree({**options_of(loaded.sensor, config), "torch": torch.__version__, **now})
     if resume:
         _check_contents(run, now)
     elif ranks.first:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
@@ -129,6 +130,21 @@ def test_any_name_has_a_place_in_the_order(name: str) -> None:
     assert sorted([*others, Path(name)], key=natural_key) == sorted(
         [Path(name), *reversed(others)], key=natural_key
     )
+
+
+def test_the_key_of_one_string_sorts_as_numbers_and_text_do() -> None:
+    """Against the obvious key: numbers before text, each by its value, equal ones by spelling."""
+
+    def plainly(path: Path) -> list[tuple[int, int | str]]:
+        parts = re.split(r"(\d+)", path.as_posix())
+        return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts] + [(1, path.as_posix())]
+
+    rng = np.random.default_rng(0)
+    letters = np.array(list("0019ab/._\x01\x02\x7fé\udcfc\uffff²٣"))
+    names = {"".join(rng.choice(letters, rng.integers(1, 9))) for _ in range(3000)}
+    names |= {"9" * n for n in (8, 9, 10, 100, 250)} | {"8" * 250, "0" * 250}
+    paths = sorted(map(Path, names))
+    assert sorted(paths, key=natural_key) == sorted(paths, key=plainly)
 
 
 def test_images_are_found_at_any_depth_and_nothing_else(tmp_path: Path) -> None:

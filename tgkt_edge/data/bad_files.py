@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tgkt_edge.data.names import SHOWN
 from tgkt_edge.errors import DataError
 from tgkt_edge.notes import note
-from tgkt_edge.system.cpu import usable_cpus
+from tgkt_edge.system.threads import in_threads
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being read, how many are done, how many there are."""
@@ -33,12 +32,11 @@ def read_all(
         return None
 
     bad: list[tuple[int, str]] = []
-    with ThreadPoolExecutor(max_workers=min(8, usable_cpus())) as pool:
-        for number, message in enumerate(pool.map(attempt, range(len(items)))):
-            if message is not None:
-                bad.append((number, message))
-            if progress is not None:
-                progress(what, number + 1, len(items))
+    for number, message in enumerate(in_threads(attempt, range(len(items)))):
+        if message is not None:
+            bad.append((number, message))
+        if progress is not None:
+            progress(what, number + 1, len(items))
     return bad
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.atomic import sha256_of
 from tgkt_edge.io.parts import read_bytes, split_part
-from tgkt_edge.system.cpu import usable_cpus
+from tgkt_edge.system.threads import in_threads
 
 
 class FileDigests:
@@ -59,10 +58,9 @@ class FileDigests:
             watch: called with how many are known.
         """
         found: dict[Path, str] = {}
-        with ThreadPoolExecutor(max_workers=min(8, usable_cpus())) as pool:
-            for file, digest in zip(files, pool.map(self._digest, files), strict=True):
-                found[file] = digest
-                watch(len(found))
+        for file, digest in zip(files, in_threads(self._digest, files), strict=True):
+            found[file] = digest
+            watch(len(found))
         return found
 
     def _digest(self, listed: Path) -> str:

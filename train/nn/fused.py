@@ -7,6 +7,7 @@ weights. So before each step all that belongs to a weight is brought into the or
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 Opt = TypeVar("Opt", bound=torch.optim.Optimizer)
 
 
-def on_fused_kernels(kind: type[Opt], groups: list[dict[str, Any]], **options: Any) -> Opt:
+def on_fused_kernels(kind: Callable[..., Opt], groups: list[dict[str, Any]], **options: Any) -> Opt:
     """An optimizer of ``kind`` (SGD, Adam, AdamW), on its fused kernel where all weights are on a CPU and this torch
     has it for them; else the plain one. Both compute the same but for roundings.
 
@@ -49,33 +50,35 @@ def lay_out_alike(optimizer: torch.optim.Optimizer, *_: Any) -> None:
 
 def laid_out_as(weight: Tensor, value: Tensor) -> Tensor:
     """``value``, or where its strides are others than those of ``weight`` a copy that has them."""
-    if value.stride() == weight.stride() or all(
-        one == other
-        for size, one, other in zip(weight.shape, value.stride(), weight.stride(), strict=True)
-        if size > 1
-    ):
+    if lies_as(value, weight):
         return value
     return torch.empty_like(weight, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
-def _fits(kind: type[torch.optim.Optimizer], weight: Tensor) -> bool:
-    return (
-        weight.device.type == "cpu" and _is_dense(weight) and weight.dtype == torch.float32 and _works(kind)
-    )
+def lies_as(value: Tensor, weight: Tensor) -> bool:
+    """Whether a tensor of one shape with ``weight`` has its numbers in the same order in memory."""
+    if value.stride() == weight.stride():
+        return True
+    strides = zip(weight.shape, value.stride(), weight.stride(), strict=True)
+    return all(one == other for size, one, other in strides if size > 1)
 
 
-def _is_dense(weight: Tensor) -> bool:
+def is_dense(weight: Tensor) -> bool:
     """Whether its numbers fill one stretch of memory, in whatever order."""
     return torch.empty_like(weight, device="meta").stride() == weight.stride()
 
 
+def _fits(kind: Callable[..., torch.optim.Optimizer], weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and is_dense(weight) and weight.dtype == torch.float32 and _works(kind)
+
+
 @lru_cache
-def _works(kind: type[torch.optim.Optimizer]) -> bool:
+def _works(kind: Callable[..., torch.optim.Optimizer]) -> bool:
     """Whether this torch has the fused kernel of an optimizer on CPUs, found by a step of it."""
     weight = nn.Parameter(torch.zeros(1))
     weight.grad = torch.zeros(1)
     try:
-        kind([weight], lr=1e-3, fused=True).step()  # type: ignore[call-arg]
+        kind([weight], lr=1e-3, fused=True).step()
     except (RuntimeError, TypeError):  # of a torch that lacks it: of this device, or at all
         return False
     return True

@@ -23,10 +23,15 @@ from torch import Tensor
 
 from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.notes import LOGGER
+from tgkt_edge.train.nn.fused import is_dense, lies_as
 from tgkt_edge.train.nn.out_of_memory import is_out_of_memory
 
 WAIT = datetime.timedelta(days=1)
 """A rank may wait for another that writes the report or reads millions of frames; one that ended is noticed at once."""
+
+
+LARGE = 1 << 16
+"""Numbers of a gradient from which it is summed by itself; smaller ones together, since each sum has to wait."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +84,32 @@ class Ranks:
         """Replace each gradient by the sum over all ranks."""
         if self.alone:
             return
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        if not gradients:
-            return
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        large: list[Tensor] = []
+        small: list[Tensor] = []
+        for p in parameters:
+            if p.grad is not None:
+                fits = p.grad.numel() >= LARGE and is_dense(p) and lies_as(p.grad, p)
+                (large if fits else small).append(p.grad)
+        # Large ones as they lie in memory, which is alike on all ranks: nothing is copied.
+        parts = [gradient.as_strided((gradient.numel(),), (1,)) for gradient in large]
+        if small:
+            parts.append(torch.cat([gradient.reshape(-1) for gradient in small]))
         with ended_as_error():
-            dist.all_reduce(flat)
-        start = 0
-        for gradient in gradients:
-            gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
-            start += gradient.numel()
+            for begun in [dist.all_reduce(part, async_op=True) for part in parts]:
+                begun.wait()
+        if small:
+            pieces = parts[-1].split([gradient.numel() for gradient in small])
+            for gradient, piece in zip(small, pieces, strict=True):
+                gradient.copy_(piece.view_as(gradient))
+
+    def stack(self, own: Tensor) -> Tensor:
+        """(count, ...): the tensors of all ranks in order, which have one shape."""
+        if self.alone:
+            return own[None]
+        with ended_as_error():
+            found = [torch.empty_like(own) for _ in range(self.count)]
+            dist.all_gather(found, own)
+        return torch.stack(found)
 
     def gather(self, own: Tensor) -> list[Tensor]:
         """The (n, ...) tensors of all ranks, in order; n may differ, nothing else."""

@@ -2,16 +2,99 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tgkt_edge.errors import UsageError
 from tgkt_edge.train.nn.ranks import Ranks, ended_as_error
 
 M = TypeVar("M", bound=nn.Module)
+
+
+class Kernels(Protocol):
+    """The passes over a batch that batch norm is made of. x, grad: (B, C, ...); all others (C,) float32."""
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance of each channel."""
+
+    def normalized(self, x: Tensor, mean: Tensor, inverse: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """(x - mean) * inverse * weight + bias, of the dtype of x."""
+
+    def sums(self, grad: Tensor, x: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
+        """(2, C): sums of the gradient, and of the gradient times (x - mean) * inverse."""
+
+    def sloped(self, grad: Tensor, a: Tensor, x: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        """a * grad + b * x + c, of the dtype of x."""
+
+
+class Formulas:
+    """As the equations say, on any device."""
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance of each channel."""
+        var, mean = torch.var_mean(x.float(), _but_channels(x), correction=0)
+        return mean, var
+
+    def normalized(self, x: Tensor, mean: Tensor, inverse: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """(x - mean) * inverse * weight + bias, of the dtype of x."""
+        scale = _spread(weight * inverse, x)
+        return ((x.float() - _spread(mean, x)) * scale + _spread(bias, x)).to(x.dtype)
+
+    def sums(self, grad: Tensor, x: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
+        """(2, C): sums of the gradient, and of the gradient times (x - mean) * inverse."""
+        wide, dims = grad.float(), _but_channels(x)
+        centred = (x.float() - _spread(mean, x)) * _spread(inverse, x)
+        return torch.stack([wide.sum(dims), (wide * centred).sum(dims)])
+
+    def sloped(self, grad: Tensor, a: Tensor, x: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        """a * grad + b * x + c, of the dtype of x."""
+        return (grad.float() * _spread(a, x) + x.float() * _spread(b, x) + _spread(c, x)).to(x.dtype)
+
+
+class CpuKernels:
+    """torch's own passes on CPUs, those of its batch norm in one process: a tenth of the time of the formulas."""
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance of each channel."""
+        # Running statistics, which are dropped, say by their dtype that those of the batch are float32.
+        dropped = torch.zeros(x.shape[1]), torch.zeros(x.shape[1])
+        mean, var = torch.batch_norm_update_stats(x, dropped[0], dropped[1], 0.0)
+        return mean, var
+
+    def normalized(self, x: Tensor, mean: Tensor, inverse: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """(x - mean) * inverse * weight + bias, of the dtype of x."""
+        return F.batch_norm(x, mean, torch.ones_like(mean), weight * inverse, bias, False, 0.0, 0.0)
+
+    def sums(self, grad: Tensor, x: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
+        """(2, C): sums of the gradient, and of the gradient times (x - mean) * inverse."""
+        weight, asked = torch.ones_like(mean), [False, True, True]
+        _, second, first = torch.ops.aten.native_batch_norm_backward(
+            grad, x, weight, None, None, mean, inverse, True, 0.0, asked
+        )
+        return torch.stack([first.float(), second.float()])
+
+    def sloped(self, grad: Tensor, a: Tensor, x: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        """a * grad + b * x + c, of the dtype of x."""
+        affine = F.batch_norm(x.float(), torch.zeros_like(b), torch.ones_like(b), b, c, False, 0.0, 0.0)
+        return affine.addcmul_(grad.float(), _spread(a, x)).to(x.dtype)
+
+
+def kernels_for(device: torch.device) -> Kernels:
+    """Those that compute on a device."""
+    return CpuKernels() if device.type == "cpu" else Formulas()
+
+
+def _spread(channels: Tensor, x: Tensor) -> Tensor:
+    """(C,) against the channels of x."""
+    return channels.view(1, -1, *[1] * (x.dim() - 2))
+
+
+def _but_channels(x: Tensor) -> list[int]:
+    return [0, *range(2, x.dim())]
 
 
 class _Normalize(torch.autograd.Function):
@@ -21,41 +104,37 @@ class _Normalize(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, inverse: Tensor, count: float
     ) -> Tensor:
-        shape = (1, -1, *[1] * (x.dim() - 2))
         ctx.save_for_backward(x, weight, mean, inverse)
         ctx.count = count
-        scale = (weight * inverse).view(shape)
-        return ((x.float() - mean.view(shape)) * scale + bias.view(shape)).to(x.dtype)
+        return kernels_for(x.device).normalized(x, mean, inverse, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse = ctx.saved_tensors
-        shape, dims = (1, -1, *[1] * (x.dim() - 2)), [0, *range(2, x.dim())]
-        wide = grad.float()
-        centred = (x.float() - mean.view(shape)) * inverse.view(shape)
-        own = torch.stack([wide.sum(dims), (wide * centred).sum(dims)])  # (2, C)
+        kernels = kernels_for(x.device)
+        own = kernels.sums(grad, x, mean, inverse)  # (2, C)
         total = own.clone()
         with ended_as_error():
             dist.all_reduce(total)
         shares = total / ctx.count
-        gradient = (wide - shares[0].view(shape) - centred * shares[1].view(shape)) * (weight * inverse).view(
-            shape
-        )
-        return gradient.to(x.dtype), own[1], own[0], None, None, None
+        # a (grad - shares[0] - (x - mean) inverse shares[1]), with a = weight * inverse
+        a = weight * inverse
+        b = -a * inverse * shares[1]
+        gradient = kernels.sloped(grad, a, x, b, -a * shares[0] - b * mean)
+        return gradient, own[1], own[0], None, None, None
 
 
 def _forward(norm: nn.BatchNorm1d | nn.BatchNorm2d, ranks: Ranks, x: Tensor) -> Tensor:
     """What batch norm gives for this rank's rows of the batch; running statistics move by those of the whole batch."""
-    dims = [0, *range(2, x.dim())]
-    var, mean = torch.var_mean(x.detach().float(), dims, correction=0)
-    own = torch.cat([mean, var, mean.new_tensor([x.numel() / x.shape[1]])])
-    found = torch.stack(ranks.gather(own[None]), 0)[:, 0].double()  # (ranks, 2 C + 1)
-    counts = found[:, -1:]
-    means, variances = found[:, :-1].chunk(2, 1)
-    count = counts.sum()
-    mean = (counts * means).sum(0) / count
-    var = (counts * (variances + (means - mean).square())).sum(0) / count
     with torch.no_grad():
+        rows = torch.tensor([x.numel() / x.shape[1]], device=x.device)
+        own = torch.cat([*kernels_for(x.device).statistics(x), rows])
+        found = ranks.stack(own).double()  # (ranks, 2 C + 1)
+        counts = found[:, -1:]
+        means, variances = found[:, :-1].chunk(2, 1)
+        count = counts.sum()
+        mean = (counts * means).sum(0) / count
+        var = (counts * (variances + (means - mean).square())).sum(0) / count
         if norm.track_running_stats and norm.num_batches_tracked is not None:
             assert norm.running_mean is not None
             assert norm.running_var is not None

@@ -18,6 +18,7 @@ from tgkt_edge.data.cache.worker import Decoder, Piece
 from tgkt_edge.data.recipes import Item, Recipe
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.system.cpu import usable_cpus
+from tgkt_edge.system.threads import in_threads
 
 A_PIECE = 64
 """Items that a process is given at once; fewer than two of these are decoded in this process."""
@@ -92,12 +93,9 @@ def _here(
     def decode(piece: Piece) -> str | None:
         return decoder.decode(piece)
 
-    with (
-        room_refused(file.path, file.layout.size),
-        ThreadPoolExecutor(max_workers=min(8, usable_cpus())) as pool,
-    ):
-        pieces = [(row, items[row]) for row in file.missing]
-        for (row, _), reason in zip(pieces, pool.map(decode, pieces), strict=True):
+    with room_refused(file.path, file.layout.size):
+        pieces = ((row, items[row]) for row in file.missing)
+        for row, reason in zip(file.missing, in_threads(decode, pieces), strict=True):
             if reason is not None:
                 bad.append((row, reason))
             count.add(1)

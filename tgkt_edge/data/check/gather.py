@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +19,7 @@ from tgkt_edge.io.images import read_frame, read_rgb
 from tgkt_edge.io.recording_format import video_frames
 from tgkt_edge.preprocess import encode, encode_rgb, invalid_share
 from tgkt_edge.sensor import RawFrame, SensorSpec
-from tgkt_edge.system.cpu import usable_cpus
-
-A = TypeVar("A")
-B = TypeVar("B")
+from tgkt_edge.system.threads import in_threads
 
 _NO_CODES = np.empty((0, SIDE), np.uint16)
 
@@ -91,7 +86,7 @@ class PairFiles:
 
     def read(self, positions: Iterable[int]) -> list[Pair | Bad]:
         """Those at ``positions``, with their pictures; several threads read them."""
-        return _in_threads(self._read, [self._files[position] for position in positions])
+        return list(in_threads(self._read, [self._files[position] for position in positions]))
 
     def good(self, positions: Iterable[int]) -> list[Pair]:
         """As :meth:`read`, of those that were read before: one that cannot be read any more raises DataError."""
@@ -141,7 +136,7 @@ def read_target(path: Path, spec: SensorSpec) -> tuple[list[tuple[str, Half]], l
         missing = sorted(position for position in videos if position >= ended)
         found += [Bad(f"{file}:{n}", f"{file}:{n}: is listed, but the video ends before it") for n in missing]
     else:
-        found = _in_threads(read, [(str(file), file) for file, _ in places])
+        found = list(in_threads(read, ((str(file), file) for file, _ in places)))
     return [one for one in found if not isinstance(one, Bad)], [one for one in found if isinstance(one, Bad)]
 
 
@@ -159,8 +154,3 @@ def _half(frame: RawFrame, spec: SensorSpec, name: str) -> Half:
 
 def _without_codes(half: Half) -> Half:
     return replace(half, codes=_NO_CODES, solid=_NO_CODES.astype(np.bool_))
-
-
-def _in_threads(read: Callable[[A], B], items: Sequence[A]) -> list[B]:
-    with ThreadPoolExecutor(max_workers=min(8, usable_cpus())) as pool:
-        return list(pool.map(read, items))
