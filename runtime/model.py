@@ -58,7 +58,7 @@ def load(
     """Open a bundle and its engine. Needs OpenCV and ONNX Runtime or TensorRT, and no PyTorch.
 
     Args:
-        bundle: the folder that ``tgkt-edge export`` wrote; or that, opened.
+        bundle: the folder that ``tgkt-edge export`` wrote, or an opened Bundle.
         engine, precision: see :func:`tgkt_edge.runtime.engines.select.open_engine`. "auto" takes the first engine of
             TensorRT, CUDA and CPU that works, and its best precision of those that the bundle holds.
         sensor: how the frames are written (preset, YAML file or SensorSpec), if not as those that the bundle was
@@ -66,7 +66,7 @@ def load(
         lanes: how many classifications run side by side on a CPU, of one core each. 1: one, on all cores.
         rebuild: builds a TensorRT plan where none loads; None: none is built.
         trust: public keys (.pub); given some, a bundle is refused unless it is signed with one of them.
-        say: takes a line on the engine that was chosen. warn: on each one that was skipped; None: ``say`` does.
+        say: called with a line on the engine that was chosen. warn: with one on each skipped; None: ``say`` is.
 
     Raises:
         BundleError, IncompatibleError: (exit 4) no bundle, an altered one, or none of its models can be used here.
@@ -90,8 +90,8 @@ def load(
 class Model:
     """Classifies raw frames of one sensor; see :func:`load`. A context manager that closes its engine.
 
-    Several threads may use one model at once, for frames and for streams: nothing of one call is seen by another. With
-    more than one of ``lanes`` their calls run side by side; else they take turns where the engine must.
+    Several threads may use one model at once, for frames and for streams: calls do not affect each other. With
+    more than one of ``lanes`` their calls run side by side; otherwise they take turns where the engine requires it.
 
     Args:
         engine: opened; closed with the model.
@@ -99,7 +99,7 @@ class Model:
         classes: names in the order of the engine's outputs.
         size: side of the network's input, pixels.
         statistics: of the adaptation frames, for drift flags of streams; None: no such flags.
-        digest: of the bundle; None: the engine is of none.
+        digest: SHA-256 of the bundle's manifest; None: the engine was not opened from a bundle.
     """
 
     def __init__(
@@ -188,13 +188,13 @@ class Model:
             sensor: how the frames are written, of all cameras or by name, if not as the model's ``sensor`` says.
             loop, drop, retry, top_k, smooth, min_confidence, max_wait_ms: see :func:`tgkt_edge.runtime.run`.
             maps: decisions come with ``maps``, each class's evidence by place, and ``evidence_invalid``.
-            others: takes what is no decision: frames that could not be used, and changes of state and health, each
-                before the decisions that follow it. None: they are left out.
+            others: called with everything that is not a decision: frames that could not be used, and changes of state
+                and health, each before the decisions that follow it. None: they are left out.
 
         Raises:
             UsageError: (exit 2) a bad argument.
             SourceLostError: (exit 5) the source is missing, was lost, contradicts the SensorSpec in its first frame,
-                or gave not one frame that could be classified. Of cameras with names once the others have ended, too.
+                or gave no frame that could be classified. With several cameras: raised when all have ended.
         """
         cameras = cameras_of(camera, sensor)
         opened = open_records(
@@ -232,10 +232,10 @@ class Model:
             source: as ``camera`` of :meth:`stream`; or what opens a source, called in the capture thread, again after
                 each loss as ``retry`` allows.
             decider: None: each frame's likeliest class.
-            evidence: decisions tell how much of the evidence for them lies on pixels without a measurement.
-            maps: whether the next decisions come with their maps of evidence; asked again and again.
+            evidence: add ``evidence_invalid`` to each decision.
+            maps: called before each frame: whether its decision is to come with its maps of evidence.
             sensor: what this source's frames mean; None: as the model's.
-            camera: its name, for the records. ring: called when there is something to take, or never will be.
+            camera: its name, for the records. ring: called when a record is ready, and at the end.
 
         Returns:
             A context manager, not yet entered.

@@ -28,7 +28,7 @@ class Decision:
     """What one frame shows.
 
     Attributes:
-        label: a class, or "unknown" where a least probability was asked for and is not reached.
+        label: a class, or "unknown" where ``min_confidence`` was given and is not reached.
         probability: 0 to 1, of the likeliest class; with smoothing, of the classes' averages.
         top: this frame's own likeliest classes, without smoothing, best first.
         health: flags that are on, e.g. "invalid" or "input_drift"; see :mod:`tgkt_edge.runtime.health`.
@@ -38,10 +38,10 @@ class Decision:
         drift: distance from the adaptation frames in multiples of the limit, "input" and perhaps "classes" and "scale";
             None: the bundle holds no statistics, or the frame was classified alone.
         lost: frames so far that the camera's driver took and could not deliver.
-        camera: its name, where cameras have names; empty: there is one without.
+        camera: its name; empty: there is one camera, without a name.
         evidence_invalid: share 0 to 1 of the positive evidence for the class that was decided (the likeliest, where it
-            is "unknown") that lies on pixels without a measurement; None: not asked for, or there is none.
-        maps: (K, h, w) float32, each class's evidence by place; the mean of each is its logit. None: not asked for.
+            is "unknown") that lies on pixels without a measurement; None: not requested, or there is none.
+        maps: (K, h, w) float32, each class's evidence by place; the mean of each is its logit. None: not requested.
     """
 
     label: str

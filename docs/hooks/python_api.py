@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def _object(module: ModuleType, name: str) -> str:
     parts = [f"### {name}\n"]
     if inspect.isclass(value) or callable(value):
         parts.append(f"```python\n{_signature(name, value)}\n```\n")
-    parts.append(markdown(inspect.getdoc(value) or "") + "\n")
+    parts.append(markdown(inspect.getdoc(value) or "", _names(value)) + "\n")
     if inspect.isclass(value) and not issubclass(value, BaseException):
         for method, found in sorted(vars(value).items()):
             function = found.__func__ if isinstance(found, classmethod | staticmethod) else found
@@ -75,7 +76,7 @@ def _object(module: ModuleType, name: str) -> str:
             if documented and inspect.isfunction(function):
                 parts.append(f"#### `{name}.{method}`\n")
                 parts.append(f"```python\n{_signature(method, function)}\n```\n")
-                parts.append(markdown(inspect.getdoc(function) or "") + "\n")
+                parts.append(markdown(inspect.getdoc(function) or "", _names(function)) + "\n")
             elif isinstance(found, property) and not method.startswith("_"):
                 parts.append(f"#### `{name}.{method}`\n")
                 parts.append(markdown(inspect.getdoc(found) or "") + "\n")
@@ -108,7 +109,19 @@ def _argument(parameter: inspect.Parameter) -> str:
     text = ("**" if parameter.kind is parameter.VAR_KEYWORD else stars) + parameter.name
     if parameter.annotation is not parameter.empty:
         text += f": {_annotation(parameter.annotation)}"
-    return text if parameter.default is parameter.empty else f"{text} = {parameter.default!r}"
+    if parameter.default is parameter.empty:
+        return text
+    default = getattr(parameter.default, "__name__", None) or repr(parameter.default)
+    return f"{text} = {'...' if default == '<factory>' else default}"
+
+
+def _names(value: Any) -> list[str]:
+    """Parameters of a function or class, and attributes of a class."""
+    try:
+        found = list(inspect.signature(value).parameters)
+    except (TypeError, ValueError):
+        found = []
+    return found + [name for name in getattr(value, "__annotations__", {}) if name not in found]
 
 
 def _annotation(hint: Any) -> str:
@@ -118,26 +131,51 @@ def _annotation(hint: Any) -> str:
 _SECTIONS = ("Args", "Returns", "Raises", "Attributes", "Yields", "Options")
 
 
-def markdown(docstring: str) -> str:
-    """A Google-style docstring as Markdown: sections become headings with lists, ``code`` becomes `code`."""
+def markdown(docstring: str, names: Iterable[str] = ()) -> str:
+    """A Google-style docstring as Markdown: sections become headings with lists, ``code`` becomes `code`.
+
+    Args:
+        names: of parameters or attributes; several that share a line ("a: one. b: two.") become an item each.
+    """
     text = re.sub(r":(?:func|meth|class|mod|data|attr):`~?\.?([^`]+)`", r"`\1`", docstring).replace("``", "`")
-    text = re.sub(
-        r"::$", "", text, flags=re.MULTILINE
-    )  # an indented block follows, which is code in Markdown, too
-    lines, out, section, margin = text.splitlines(), [], "", 0
-    for line in lines:
+    # An indented block after :: is code in Markdown, too; a table of reStructuredText is shown as it is.
+    text = re.sub(r"::$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"(?ms)^(=+ [= ]+\n.*^=+ [= ]+$)", r"```text\n\1\n```", text)
+    out: list[str] = []
+    items: list[str] = []
+    section, margin = "", 0
+    for line in [*text.splitlines(), "end"]:
         bare, indent = line.strip(), len(line) - len(line.lstrip())
+        if section and bare and indent:
+            margin = margin or indent
+            if section == "Returns":
+                out.append(bare)
+            elif indent == margin and re.match(_NAMED, bare):
+                items.append(bare)
+            else:
+                items[-1:] = [f"{items[-1]} {bare}" if items else bare]
+            continue
+        if items and (bare or not section):
+            out += [line for item in items for line in _entries(item, names)]
+            items = []
         if not indent and bare.removesuffix(":") in _SECTIONS and bare.endswith(":"):
             section, margin = bare.removesuffix(":"), 0
             out += ["", f"**{section}**", ""]
-        elif section and bare and indent:
-            margin = margin or indent
-            named = re.match(r"([\w*,. ]+?)( \([^)]*\))?: (.*)", bare) if indent == margin else None
-            if named and section != "Returns":
-                out.append(f"- `{named[1]}`{named[2] or ''}: {named[3]}")
-            else:
-                out.append(f"  {bare}" if section != "Returns" else bare)
         else:
             section = section if not bare else ""
             out.append(line)
-    return "\n".join(out).strip()
+    return "\n".join(out[:-1]).strip()
+
+
+_NAMED = r"([\w*,. ]+?)( \([^)]*\))?: (.*)"
+
+
+def _entries(item: str, names: Iterable[str]) -> list[str]:
+    """The list items that one entry of a docstring becomes: one for each of ``names``, or errors, that it explains."""
+    one = "|".join([*map(re.escape, names), r"[A-Z]\w*(?:Error|Dependency)"])
+    parts = re.split(rf"(?<=[.;]) (?=(?:{one})(?:, (?:{one}))*(?: \([^)]*\))?: )", item)
+    found = [re.match(_NAMED, part) for part in parts]
+    return [
+        f"- `{named[1]}`{named[2] or ''}: {named[3]}" if named else f"- {part}"
+        for named, part in zip(found, parts, strict=True)
+    ]

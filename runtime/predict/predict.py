@@ -84,19 +84,19 @@ def predict(
 ) -> PredictSummary:
     """Classify recorded frames into a table: every class's probability of each, in the frames' order.
 
-    A call that was killed is gone on with by the same call, at the frame after the last whole row.
+    After an interruption the same call continues at the frame after the last complete row.
 
     Args:
         bundle: folder written by ``export``.
         source: a folder, glob, image, video, recording, or a CSV with a column ``frame``.
-        out: ``.parquet``, ``.csv`` or ``.jsonl``. Beside it, ``OUT.job.json`` says what it was made of, and until it is
+        out: ``.parquet``, ``.csv`` or ``.jsonl``. Beside it, ``OUT.job.json`` records its origin, and until it is
             complete ``OUT.partial`` holds its rows.
         precision, engine, sensor: as for :func:`tgkt_edge.run`.
         batch: frames in one call of the engine; None: on a GPU many, on a CPU one on each core. With 1 every
             probability is exactly that of ``run``.
         overwrite: replace a table that is there.
         trust: public keys; given some, a bundle is refused unless it is signed with one of them.
-        live: show how far it is. log: takes that and the summary instead of stderr.
+        live: show progress. log: where that and the summary go instead of stderr.
 
     Returns:
         What was written; see ``stopped``.
@@ -106,7 +106,7 @@ def predict(
         IncompatibleError: (exit 4) the bundle or its model cannot be used.
         SourceLostError: (exit 5) no frames, the first one contradicts the SensorSpec, or not one could be classified.
         MissingDependency: (exit 6) a library is not installed, pyarrow for ``.parquet``.
-        TgktEdgeError: (exit 1) the disk is full: what is written stays, and the same call goes on.
+        TgktEdgeError: (exit 1) the disk is full: what is written stays, and the same call continues.
     """
     out, source = Path(out), os.fspath(source)
     if out.suffix.lower() not in FORMATS:

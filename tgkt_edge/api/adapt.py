@@ -59,20 +59,20 @@ def adapt(
     cache: Path | str | None = None,
     trust: Sequence[Path | str] = (),
 ) -> dict[str, Any]:
-    """Train what the method needs (source unless given, TGMB, TGKT, or a baseline) and write the run folder ``out``.
+    """Train the stages of the method (source unless given, TGMB, TGKT, or a baseline) and write the run folder ``out``.
 
-    What is None keeps the default of the configuration reference, or what ``config`` says.
+    Arguments that are None keep the default of the configuration reference, or the value in ``config``.
 
     Args:
         target: unlabelled frames of the task: a folder, or a CSV with ``frame``.
         sensor: what the target and the paired frames mean: a SensorSpec, a preset's name or a YAML file; None, which
             only ``continue_`` allows: the shipped network's.
-        out: run folder to write; has to be given.
+        out: run folder to write; required.
         paired: other scenes: a folder with ``rgb/`` and ``frame/``, or a CSV ``rgb,frame``. "shot" and "source-only"
             need none.
         source_model: source checkpoint, a run with one, or a model of another program; or instead of it ``source``.
-        source_classes, map_, arch, mean, std, bgr, size, origin, check_images: what a model of another program does not
-            say of itself: see :class:`tgkt_edge.train.source_import.options.ImportOptions`.
+        source_classes, map_, arch, mean, std, bgr, size, origin, check_images: what the file of another program's
+            model does not contain: see :class:`tgkt_edge.train.source_import.options.ImportOptions`.
         source: labelled RGB to train one: a folder of class folders, or a CSV ``image,label``.
         weights: where training the source starts: "imagenet", "none", or a safetensors file.
         student: the target network: "resnet50" (a copy of the translation's network), another name of torchvision's,
@@ -84,24 +84,24 @@ def adapt(
         prior: expected class shares: "estimated", "shares" (the source's), "half", "between", "uniform", or a CSV
             ``class,share``.
         labels: CSV ``frame,label`` of a few target frames, as ``audit`` writes it: they correct the translation.
-        continue_: a bundle that was shipped, or the run it came from: its target network is gone on with on the frames
-            of ``target``, without pairs and without a source, and the verdict is against it.
-        old_frames: frames of its sensor that it knew, to learn from again, and a fifth to measure what it still knows;
-            None: those that the run was adapted to, where they still lie there; of a bundle none.
+        continue_: a bundle that was shipped, or the run it came from: training continues with its target network on the
+            frames of ``target``, without pairs and without a source, and the verdict compares with it.
+        old_frames: frames of its sensor that it knew: four fifths to train on again, a fifth to measure what it still
+            knows; None: those that the run was adapted to, if they are still there; for a bundle none.
         epochs: of every stage; with ``continue_`` of the whole network, which is not trained without.
         image_size: side of the network's input, pixels. batch: frames a step.
         accumulate: parts in which each batch is computed, one after the other, where memory is too small for it.
-        compile_: whether torch.compile is used on the networks that learn.
+        compile_: whether torch.compile is used for the networks that are trained.
         seed: of everything random. device: "auto", "cpu", "cuda", "cuda:N". precision: "auto", "fp32" or "bf16".
         config: YAML file of options, or "paper".
         set_: further options, as ``{"tgmb.epochs": 30}`` or ``["tgmb.epochs=30"]``.
-        resume: go on with the run in ``out``, after the last epoch it saved.
+        resume: continue the run in ``out``, after the last epoch it saved.
         overwrite: replace what is in ``out``, once all inputs have been read without an error.
         skip_bad: go on without frames that cannot be used.
         max_skew_ms: match the pairs of a folder by the times in their names, at most so many milliseconds apart, not by
             equal names; folders ``depth/``, ``frame/`` or ``ir/``, and ``rgb/``. Also as ``DIR?max_skew_ms=20``.
         cache: folder that keeps decoded images and features, for this run and others. None: in memory; where that
-            would not do, a folder ``tgkt-edge-cache`` beside ``out``.
+            is not enough, a folder ``tgkt-edge-cache`` beside ``out``.
         trust: public keys (.pub); given some, ``continue_`` has to be a bundle that one of them signed.
 
     Returns:

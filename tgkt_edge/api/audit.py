@@ -26,8 +26,8 @@ def audit(
         frames: pick so many target frames, at random.
         out: CSV to write, columns ``frame`` and ``label`` (empty), with a page to label from beside it; default
             ``audit.csv`` in the run.
-        answers: the filled CSV; an empty label is not labelled yet, ``?`` cannot be told.
-        seed: of the draw. device: where the models answer: "auto", "cpu" or "cuda".
+        answers: the filled CSV; an empty label means not labelled yet, ``?`` that the person cannot tell.
+        seed: of the draw. device: that runs the models: "auto", "cpu" or "cuda".
         overwrite: replace an earlier CSV and page.
 
     Returns:

@@ -30,9 +30,9 @@ def demo(
         Accuracy (0 to 1) of each model on the target frames and of the engine on the clip, and its latency in ms.
 
     Raises:
-        UsageError: (exit 2) ``out`` is not empty, or an argument that cannot be.
+        UsageError: (exit 2) ``out`` is not empty, or a bad argument.
         MissingDependency: (exit 6) the extras train, export and cpu are not installed.
-        TgktEdgeError: (exit 1) one of the commands failed; its own message stands above.
+        TgktEdgeError: (exit 1) one of the commands failed; its own message was printed before.
     """
     from tgkt_edge.demo.command import demo as show
 

@@ -53,7 +53,7 @@ def export(
     """Write the target network of a run as a bundle, add precisions to a bundle, or build its TensorRT plans.
 
     - ``export(run, out)`` writes ``model.onnx`` of a run and compares it with torch. Needs the extra ``export``.
-    - ``export(bundle, out, precisions=[...])`` takes over all that the bundle holds and adds precisions. No torch.
+    - ``export(bundle, out, precisions=[...])`` copies all that the bundle holds and adds precisions. No torch.
     - ``trt=True`` builds plans of what the bundle then holds; ``export(bundle, trt=True)`` does nothing else and needs
       TensorRT alone.
 
@@ -75,8 +75,8 @@ def export(
         overwrite: replace what is in ``out``.
         maps: give the graphs the output ``maps``, each class's evidence by place, where the network has such maps.
             A bundle's graphs keep what they have.
-        raw: write ``model.raw.onnx`` and its like, too, one of each precision, which take raw counts of the sensor's
-            frame size and preprocess them in the graph; compared with preprocessing on real frames.
+        raw: also write ``model.raw.onnx``, and one for each other precision: graphs that take raw counts of the
+            sensor's frame size and preprocess them; compared with preprocessing on real frames.
         raw_input: their elements: "sensor", as the sensor gives them, or "int32".
         trt: build TensorRT plans, on the machine that will run them.
         target_sm: with TensorRT-RTX: compute capabilities to build for, e.g. ["89"], instead of the GPU's here.

@@ -63,15 +63,15 @@ def run(
         top_k: classes listed a frame; more than there are means all.
         drop: "latest": a frame that arrives while another waits replaces it; "none": every frame is answered.
             None: "latest" for cameras, "none" for recordings.
-        smooth: average over about so many seconds; a label then changes only when another is ahead.
+        smooth: average over about so many seconds; the label then changes only when another is clearly ahead.
         min_confidence: answer "unknown" where no class is this probable.
         times: of a folder of files, when each was taken: "name", "mtime", or a CSV ``file,time``; ``smooth`` then runs
             on these, not on the time that answering takes. Also as ``DIR?times=name`` in ``camera``.
-        evidence: records tell what share of the evidence for the class lies on pixels without a measurement.
-        max_wait_ms: of several cameras, milliseconds that a frame waits at most to be answered together with those of
-            others, where batches gain; 0: only with those that wait already.
-        watch: where ``bundle`` becomes another one while the run goes on (best a link that is set to another folder),
-            load it beside the old one and let it take over between two frames; also at SIGHUP, which then ends nothing,
+        evidence: add to each record what share of the evidence for the class lies on pixels without a measurement.
+        max_wait_ms: with several cameras, milliseconds that a frame may wait so that frames of others join its batch,
+            where batches are faster; 0: only frames that are waiting already join.
+        watch: when ``bundle`` changes during the run (best a symbolic link that is set to another folder), load the
+            new one beside the old one and switch between two frames; also at SIGHUP, which then does not end the run,
             and at ``POST /api/reload``. One that is damaged, of other classes or another sensor, or fails a gate is
             refused, with an event that says why.
         update_gates: conditions on a new bundle: "agreement>=0.7" with the old one, share of frames; "latency<=1.5",
@@ -94,7 +94,7 @@ def run(
         What was done, also after SIGINT and SIGTERM; see ``stopped``.
 
     Raises:
-        UsageError: (exit 2) a bad argument. ConfigError: ``sensor`` is none, or of another kind.
+        UsageError: (exit 2) a bad argument. ConfigError: ``sensor`` is not a sensor, or of another kind.
         IncompatibleError: (exit 4) the bundle or its model cannot be used.
         SourceLostError: (exit 5) the source is missing, was lost, contradicts the SensorSpec in its first frame, or
             gave not one frame that could be classified. The summary of what was answered until then is written.

@@ -22,7 +22,7 @@ def inspect(path: Path | str) -> dict[str, Any]:
         path: bundle or run folder, ONNX file, TensorRT plan, or safetensors.
 
     Returns:
-        ``kind`` ("bundle", "onnx", "plan", "run", "checkpoint" or "safetensors") and what that kind says; of a bundle
+        ``kind`` ("bundle", "onnx", "plan", "run", "checkpoint" or "safetensors") and its fields; of a bundle
         and a plan also ``problems``: files that are missing or altered, each in words.
 
     Raises:

@@ -55,7 +55,7 @@ def generate_key(out: Path | str, *, expires: str | None = None) -> str:
         The key's id.
 
     Raises:
-        UsageError: (exit 2) a file is there already, ``out`` lies in a bundle, or ``expires`` is no day to come.
+        UsageError: (exit 2) a file is there already, ``out`` lies in a bundle, or ``expires`` is in the past.
         TgktEdgeError: (exit 1) it cannot be written.
         MissingDependency: (exit 6) cryptography is not installed.
     """

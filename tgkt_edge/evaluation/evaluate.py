@@ -40,7 +40,7 @@ def evaluate(
     """Classify labelled frames and compare.
 
     Args:
-        path: a run folder (torch, whole precision) or a bundle (ONNX Runtime, frame by frame as ``run`` does).
+        path: a run folder (PyTorch, full precision) or a bundle (ONNX Runtime, frame by frame as ``run`` does).
         data: a folder of class folders, or a CSV with columns ``frame`` and ``label``.
         models: of MODELS; default: all of a run, and "target", the only one, of a bundle.
         sensor: how these frames are written, if not as the adapted ones.
@@ -54,7 +54,7 @@ def evaluate(
 
     Raises:
         UsageError, DataError: bad arguments or data. IncompatibleError: ``path`` is neither run nor bundle.
-        TgktEdgeError: a model's answers are no numbers.
+        TgktEdgeError: a model's outputs are non-finite.
     """
     path, data = Path(path), Path(data)
     refuse_untrusted(path, trust)

@@ -36,17 +36,17 @@ class SensorSpec:
         unit_m: depth only: metres per raw count, after decoding.
         near_m, far_m: depth only: metres mapped to 0 and 1; outside values are clipped.
         black, white: NIR only: raw counts mapped to 0 and 1; outside values are clipped.
-        unit_k, offset_k: thermal only: kelvin = raw count x unit_k + offset_k (0 unless said). 0.01 and 0: centikelvin;
+        unit_k, offset_k: thermal only: kelvin = raw count x unit_k + offset_k (default 0). 0.01 and 0: centikelvin;
             1 and 273.15: degrees Celsius.
         cold_c, hot_c: thermal only: degrees Celsius mapped to 0 and 1; outside values are clipped.
         invalid: raw counts (before decoding) that mean "no measurement".
         encoding: "linear"; "sunrgbd": 16 bits rotated left by 3 (SUN RGB-D toolbox, read3dPoints); or "disparity":
             metres = baseline_m x focal_px / (raw count x unit_px + offset_px).
         unit_px, offset_px, baseline_m, focal_px: of encoding "disparity" only, in place of ``unit_m``: pixels per
-            count; pixels to add (0 unless said: the difference of the cameras' principal points); metres between the
+            count; pixels to add (default 0; the difference of the cameras' principal points); metres between the
             two cameras; focal length in pixels. A disparity at or below 0 is no measurement.
         size: (width, height) in pixels; None: any size, but one for all frames; "any": sizes may differ.
-        pixel_format: how the camera that was recorded writes its counts, in its own words: Z16, Y16, Y12, GREY. A
+        pixel_format: the camera's pixel format: Z16, Y16, Y12, GREY, as recordings of cameras have it. A
             V4L2 camera is then asked for this format only: Y12 holds a sixteenth of the counts of Y16. None: any
             that fits.
         intrinsics: the camera's, for frames of ``size``; None: not known. Carried along; frames are read without it.
@@ -191,7 +191,7 @@ class SensorSpec:
         return dataclasses.replace(self, **{name: getattr(model, name) for name in names})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for YAML and JSON; fields that say nothing are left out."""
+        """Plain values for YAML and JSON; unset fields are left out."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values["invalid"] = list(self.invalid)
         if isinstance(self.size, tuple):

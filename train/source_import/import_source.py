@@ -53,7 +53,7 @@ class Imported:
 def import_source(
     file: Path, out: Path, options: ImportOptions | None = None, *, overwrite: bool = False
 ) -> list[str]:
-    """Write somebody's classifier as a source checkpoint, for ``adapt --source-model``.
+    """Write another program's classifier as a source checkpoint, for ``adapt --source-model``.
 
     Args:
         file: PyTorch, safetensors, ONNX or TorchScript; or a folder of SHOT's three files. out: checkpoint to write.

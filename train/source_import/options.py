@@ -21,11 +21,11 @@ OWN_PIXELS = {"googlenet": HALF, "inception_v3": HALF}
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Everything that a file of weights does not say.
+    """What a weights file of another program does not contain.
 
     Attributes:
         classes: file with the names of the outputs. map: CSV source_class,task_class.
-        arch: architecture, where names and shapes do not tell it. mean, std: three numbers each, in the order of the
+        arch: architecture, where names and shapes do not show it. mean, std: three numbers each, in the order of the
             network's channels; of pixels in [0, 1], or both in 0 to 255. bgr: blue comes first.
         size: side of the images it was trained on, pixels. origin: licence and origin, for the provenance.
         check_images: labelled RGB: a folder of class folders, or a CSV image,label.

@@ -71,7 +71,7 @@ def check_data(
 
     Raises:
         DataError: there are no pairs or no target frames, or none that can be read.
-        ConfigError: ``sensor`` is none.
+        ConfigError: ``sensor`` is not a sensor.
     """
     spec = load_sensor(sensor) if isinstance(sensor, str) else sensor
     files = PairFiles(paired, spec)
