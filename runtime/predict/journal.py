@@ -222,9 +222,15 @@ class Journal:
         self._bytes = end
 
 
+_DIGESTS = {"bundle": "bundle", "files": "list of files (names, sizes or times)"}
+"""What is compared by a digest, which tells a person nothing."""
+
+
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> Any:
     def text(key: str) -> str:
         old, new = before.get(key), now[key]
+        if key in _DIGESTS:
+            return _DIGESTS[key]
         if isinstance(new, str | int) and isinstance(old, str | int) and len(f"{old}{new}") < 200:
             return f"{key} ({old}, now {new})"
         return key

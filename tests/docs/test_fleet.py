@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -143,3 +145,21 @@ def test_the_page_has_the_rules_by_name() -> None:
     page = (REPOSITORY / "docs" / "fleet.md").read_text(encoding="utf-8")
     for rule in rules():
         assert f"`{rule['alert']}`" in page
+
+
+def test_alerts_are_raised_by_what_should_raise_them_and_by_nothing_else() -> None:
+    """By Prometheus' own program, with a day of a device that is well and of one that is not."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("needs promtool (Debian's package prometheus)")
+    for question in (
+        ["check", "rules", str(FLEET / "prometheus-alerts.yml")],
+        ["test", "rules", str(REPOSITORY / "tests" / "docs" / "fleet_alerts.yml")],
+    ):
+        done = subprocess.run([promtool, *question], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    tested = yaml.safe_load((REPOSITORY / "tests" / "docs" / "fleet_alerts.yml").read_text(encoding="utf-8"))
+    raised = {
+        one["alertname"] for test in tested["tests"] for one in test["alert_rule_test"] if "exp_alerts" in one
+    }
+    assert raised == {rule["alert"] for rule in rules()}

@@ -146,12 +146,12 @@ def test_a_table_that_is_there(tmp_path: Path, depth_bundle: Bundle) -> None:
     other = save_bundle(tmp_path / "other")
     (other.path / "note.txt").write_text("another digest")
     other.write()
-    with pytest.raises(UsageError, match="begun with another bundle"):
+    with pytest.raises(UsageError, match="begun with another bundle: rows of the two"):
         again(bundle=other.path)
     with pytest.raises(UsageError, match=r"begun with another batch \(1, now 2\)"):
         again(batch=2)
     save_frames(folder, make_frames(1, seed=5), "frame_9{}.png")
-    with pytest.raises(UsageError, match="begun with another files"):
+    with pytest.raises(UsageError, match=r"begun with another list of files \(names, sizes or times\): rows"):
         again()
     assert out.read_bytes() == table
     assert again(overwrite=True).frames == 4

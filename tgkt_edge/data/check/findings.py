@@ -161,11 +161,12 @@ def on_copies(halves: Sequence[Half], names: Sequence[str], what: str) -> Findin
             copies,
         )
     if near > REDUNDANT * len(halves):
+        scenes = "1 scene counts" if len(halves) - near == 1 else f"{len(halves) - near} scenes count"
         return Finding(
             f"copies ({what})",
             "note",
             f"{near} of {len(halves)} frames hardly differ from an earlier one (a camera that stood still): "
-            f"{len(halves) - near} scenes count. Record with a longer `interval`, or move the camera.",
+            f"{scenes}. Record with a longer `interval`, or move the camera.",
             figures,
         )
     return Finding(f"copies ({what})", "ok", f"{len(halves) - near} of {len(halves)} frames differ", figures)
