@@ -4,23 +4,24 @@
 
 For each data set and seed a ResNet-50 with an ``fc`` is trained by the recipe of docs/your-model.md on nine tenths of
 the RGB images, imported, and adapted on nine tenths of the pairs as ``adapt --method translate`` does. What the
-built-in source reaches on the same draws is line (a) of ``tables.py --protocols``. Models and features that WORK holds
-(WORK/models/NAME-SEED.pth with a CSV class,images beside it) are used again.
+built-in source reaches on the same draws is line (a) of ``tables.py --protocols``. ``--merged 20`` adds the same models
+with a head for 20 finer classes among 365, wrapped as Places365's, and merged to the task's by a map. Models and
+features that WORK holds (WORK/models/NAME-SEED.pth with a CSV class,images beside it) are used again.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from datasets import prepare
-from feature_bench import Bench, scores
+from feature_bench import Bench, Draw, scores
 from numpy.typing import NDArray
-from outside_model import train_outside
+from outside_model import as_places, train_outside
 from protocols import variants
 
 from tgkt_edge.config import build_config
@@ -29,6 +30,7 @@ from tgkt_edge.io.atomic import write_json, write_text
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.translation.features import Kind
 from tgkt_edge.train.methods.translation.source_features import SHARES
+from tgkt_edge.train.nn.checkpoint import Header
 from tgkt_edge.train.nn.imported import ImportedClassifier
 from tgkt_edge.train.nn.model import frozen
 from tgkt_edge.train.nn.predict import predict_target
@@ -47,11 +49,16 @@ ROWS = (
     "imported with a CSV that has `images`",
 )
 
+MERGED = (
+    "365 classes, {} of them merged to the task's: names alone",
+    "365 classes, {} of them merged to the task's: with `images`",
+)
+
 
 def rows_of(
     bench: Bench, data_files: list[Path], args: argparse.Namespace, name: str, seed: int
 ) -> Iterator[Reals]:
-    """(N, K) probabilities of the task's frames, for each of ROWS."""
+    """(N, K) probabilities of the task's frames, for each of ROWS and, where it is asked for, of MERGED."""
     draw = next(line.draw(seed) for line in variants(prepare(name, args.out_dir / "csv"), bench, "a"))
     file = args.out_dir / "models" / f"{name}-{seed}.pth"
     labels = bench.source_labels[draw.source]
@@ -61,23 +68,42 @@ def rows_of(
     )  # fmt: skip
     if args.models_only:
         return
-    given = read_source(file, ImportOptions(file.with_suffix(".csv"), size=args.size))
+    model, header = imported(bench, draw, file, ImportOptions(file.with_suffix(".csv"), size=args.size))
+    store = bench.frames_store(draw.frames)
+    logits = predict_target(model, store, args.size, bench.config.batch, bench.compute)[1]
+    yield logits.softmax(1).double().cpu().numpy()
+    shares = {SHARES: header.beside[SHARES]}
+    for beside in ({}, shares):
+        yield bench.answers(bench.translate(model, beside, draw).network, draw.scored)
+    if not args.merged:
+        return
+    seen = bench.rows("source", Kind((), False, "plain", 1), draw.source, model.backbone)
+    features = np.concatenate([block[:, 0] for _, block in seen.blocks()])
+    wide, *listed, mapped = as_places(file, features, labels, bench.classes, args.merged, seed)
+    for names in listed:
+        options = ImportOptions(names, map=mapped, size=args.size)
+        model, header = imported(bench, draw, wide, options)
+        order = [header.classes.index(name) for name in bench.classes]
+        answers = bench.answers(bench.translate(model, header.beside, draw).network, draw.scored)
+        yield answers[:, order]
+
+
+def imported(
+    bench: Bench, draw: Draw, file: Path, options: ImportOptions
+) -> tuple[ImportedClassifier, Header]:
+    """The model in ``file`` on the device, its scale fitted to the RGB of the draw's pairs, and its header."""
+    given = read_source(file, options)
     model = frozen(bench.compute.place(given.model))
     assert isinstance(model, ImportedClassifier)
     raw = bench.rows("paired RGB", Kind((), False, "plain", bench.views), draw.pairs, model.backbone)
     fit_scale(model, given.header, raw, "RGB of pairs")
-    store = bench.frames_store(draw.frames)
-    logits = predict_target(model, store, args.size, bench.config.batch, bench.compute)[1]
-    yield logits.softmax(1).double().cpu().numpy()
-    shares = {SHARES: given.header.beside[SHARES]}
-    for beside in ({}, shares):
-        yield bench.answers(bench.translate(model, beside, draw).network, draw.scored)
+    return model, given.header
 
 
-def page(found: dict[str, dict[str, list[tuple[float, float]]]]) -> str:
+def page(found: dict[str, dict[str, list[tuple[float, float]]]], rows: Sequence[str] = ROWS) -> str:
     """Markdown: a line a row, a column a data set; mean and spread over seeds, in percent."""
     lines = [f"| | {' | '.join(found)} |", "|---" * (1 + len(found)) + "|"]
-    for row in ROWS:
+    for row in rows:
         cells = []
         for by_row in found.values():
             values = 100 * np.array(by_row[row])
@@ -97,14 +123,15 @@ def main() -> None:
     args = _parse()
     torch.set_num_threads(args.threads)
     config = build_config(None, args.set, {"image_size": args.size, "weights": args.weights})
+    lines = (*ROWS, *(row.format(args.merged) for row in MERGED if args.merged))
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for name in args.data:
         data = prepare(name, args.out_dir / "csv")
         bench = Bench(data, config, args.out_dir / "features", RunLog(None))
         files = read_csv_columns(data.source, "--data", ("image",))["image"]
-        by_row = found.setdefault(name, {row: [] for row in ROWS})
+        by_row = found.setdefault(name, {row: [] for row in lines})
         for seed in args.seeds:
-            for row, probabilities in zip(ROWS, rows_of(bench, files, args, name, seed), strict=False):
+            for row, probabilities in zip(lines, rows_of(bench, files, args, name, seed), strict=False):
                 accuracy, balanced = scores(probabilities, bench.labels)
                 by_row[row].append((accuracy, balanced))
                 print(
@@ -114,7 +141,7 @@ def main() -> None:
                 )
     if args.models_only:
         return
-    text = page(found)
+    text = page(found, lines)
     out = args.out or args.out_dir / "imports.md"
     write_text(out, text)
     write_json(out.with_suffix(".json"), found)
@@ -131,6 +158,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--weights", required=True, help="of ImageNet: a safetensors file")
     parser.add_argument("--set", action="append", default=[], help="as for adapt")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--merged", type=int, default=0, metavar="N", help="classes of a wider model that are merged"
+    )
     parser.add_argument("--models-only", action="store_true", help="train the models and end")
     parser.add_argument("-o", dest="out_dir", type=Path, required=True, metavar="WORK")
     parser.add_argument(

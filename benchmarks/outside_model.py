@@ -1,6 +1,7 @@
 """A classifier as another program would train it: torchvision's ResNet-50 with an ``fc``, by the recipe of the docs.
 
 The recipe is that of docs/your-model.md, "A classifier in a few lines"; bfloat16 and a seed are all that is added.
+:func:`as_places` makes of it one that knows many other classes, some of which the task's consist of.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
 from torch.utils.data import DataLoader, Dataset
 from torchvision import models, transforms
 
@@ -93,3 +96,67 @@ def train_outside(
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     with atomic_file(out) as temporary:
         torch.save(state, temporary)
+
+
+OUTPUTS = 365
+"""Of Places365."""
+
+HEAD_C = 0.01
+"""Inverse strength of the head's regularisation, of standardised features."""
+
+
+def as_places(
+    file: Path,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    parts: int,
+    seed: int,
+) -> tuple[Path, Path, Path, Path]:
+    """Make of the model in ``file`` one of 365 classes, in Places365's layout and container.
+
+    Each class of the task is cut into visual kinds (k-means of its images' features), ``parts`` kinds together, and a
+    head for these is trained on the features; 345 outputs beside them stand for what the task has no use for.
+
+    Args:
+        features: (N, D) of the images that it was trained on, as its ``fc`` sees them. labels: (N,). classes: K names.
+
+    Returns:
+        Beside ``file``: the ``.pth.tar``; the list of its classes as Places365 publishes it; the same as a CSV with
+        ``images``; and the CSV that merges them.
+    """
+    kinds, names = np.empty(len(labels), np.int64), list[tuple[str, str]]()
+    for k, name in enumerate(classes):
+        count = parts // len(classes) + (k < parts % len(classes))
+        rows = np.flatnonzero(labels == k)
+        unit = features[rows] / np.linalg.norm(features[rows], axis=1, keepdims=True)
+        found = KMeans(count, n_init=4, random_state=seed).fit_predict(unit)
+        kinds[rows] = len(names) + found
+        names += [(f"{name}/kind_{number}", name) for number in range(count)]
+    mean, scale = features.mean(0), np.maximum(features.std(0), 1e-6)
+    fitted = LogisticRegression(C=HEAD_C, max_iter=500).fit((features - mean) / scale, kinds)
+    rng = np.random.default_rng(seed)
+    places = rng.choice(OUTPUTS, len(names), replace=False)
+    weight = rng.normal(0, 0.01, (OUTPUTS, features.shape[1]))
+    bias = np.zeros(OUTPUTS)
+    weight[places] = fitted.coef_ / scale
+    bias[places] = fitted.intercept_ - weight[places] @ mean
+    state = torch.load(file, weights_only=True)
+    state |= {"fc.weight": torch.from_numpy(weight).float(), "fc.bias": torch.from_numpy(bias).float()}
+    state = {f"module.{name}": value for name, value in state.items() if "num_batches" not in name}
+    wrapped = {"epoch": 90, "arch": "resnet50", "state_dict": state, "best_prec1": torch.tensor(54.7)}
+    out = file.with_name(f"{file.stem}_places{OUTPUTS}.pth.tar")
+    with atomic_file(out) as temporary:
+        torch.save(wrapped, temporary, _use_new_zipfile_serialization=False)
+    known = dict(zip(places.tolist(), names, strict=True))
+    images = dict(zip(places.tolist(), np.bincount(kinds, minlength=len(names)).tolist(), strict=True))
+    every = [known[i][0] if i in known else f"place_{i}" for i in range(OUTPUTS)]
+    texts = {
+        "categories.txt": [f"/{name[0]}/{name} {number}" for number, name in enumerate(every)],
+        "images.csv": ["class,images", *(f"{name},{images.get(i, 0)}" for i, name in enumerate(every))],
+        "map.csv": ["source_class,task_class", *(f"{part},{name}" for part, name in names)],
+    }
+    files = [file.with_name(f"{file.stem}-{name}") for name in texts]
+    for path, lines in zip(files, texts.values(), strict=True):
+        write_text(path, "\n".join(lines) + "\n")
+    return out, files[0], files[1], files[2]

@@ -1,7 +1,8 @@
 """One target network on one draw of a data set: trained, exported, and scored in every precision that was exported.
 
 A cell is a folder ``students/DATA/STUDENT-sSEED`` of the work folder: ``run/`` (what ``export`` reads), ``bundle/`` and
-``cell.json``, which is written last. Training resumes from its last epoch.
+``cell.json``, which is written last. Training resumes from its last epoch. Beside the cells lies the translation of
+each seed, ``translation-sSEED.safetensors``, from which every network learns.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from datasets import DataSet
 from feature_bench import Bench, Draw
+from numpy.typing import NDArray
 
 from tgkt_edge.config import AdaptConfig, build_config
 from tgkt_edge.evaluation.evaluate import evaluate
@@ -24,11 +28,14 @@ from tgkt_edge.io.atomic import write_json
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.methods.distill import Frames, distill
 from tgkt_edge.train.methods.translation.features import Kind
-from tgkt_edge.train.methods.translation.translate import Translation
-from tgkt_edge.train.nn.checkpoint import Header, save_checkpoint
-from tgkt_edge.train.nn.model import Classifier
+from tgkt_edge.train.nn.checkpoint import Header, load_classifier, save_checkpoint
+from tgkt_edge.train.nn.model import Classifier, SceneClassifier, frozen
 from tgkt_edge.train.resume_state import StageState
 from tgkt_edge.train.run_folder.folder import Run, RunInputs, write_config
+
+Reals = NDArray[np.float64]
+
+LABELS = "labels"
 
 REFERENCE = "resnet50"
 """The translation's own network, which the others are compared with."""
@@ -81,39 +88,55 @@ def cell_folder(work: Path, data: DataSet, student: Student, seed: int) -> Path:
     return work / "students" / data.name / f"{student.slug}-s{seed}"
 
 
-def finished(work: Path, data: DataSet, student: Student, seed: int) -> dict[str, Any] | None:
-    """What a finished cell holds; None where it is not finished."""
+def finished(
+    work: Path, data: DataSet, student: Student, seed: int, precisions: Sequence[str] = ()
+) -> dict[str, Any] | None:
+    """What a cell holds that tried these precisions; None where it has not."""
     file = cell_folder(work, data, student, seed) / "cell.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    cell: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return cell if cell is not None and {*precisions} <= {*tried(cell)} else None
+
+
+def tried(cell: dict[str, Any]) -> Sequence[str]:
+    """The precisions that a cell was exported in; its ``scores`` lack those that the gate did not let through."""
+    found: Sequence[str] = cell.get("tried", PRECISIONS)
+    return found
 
 
 def compute_cell(
-    work: Path, data: DataSet, bench: Bench, draw: Draw, student: Student, seed: int, calibration: int
+    work: Path,
+    data: DataSet,
+    bench: Bench,
+    draw: Draw,
+    student: Student,
+    seed: int,
+    calibration: int,
+    precisions: Sequence[str] = PRECISIONS,
 ) -> dict[str, Any]:
     """Train, export and score one cell, going on with what is there.
 
     Args:
-        calibration: frames that INT8 is calibrated on.
+        calibration: frames that INT8 is calibrated on. precisions: to export.
 
     Returns:
         ``parameters``, ``seconds`` of training, ``scores``: precision to ``accuracy`` and ``balanced_accuracy``,
-        ``float_layers`` that the gate put back to float, and what it was made from.
+        ``float_layers`` that the gate put back to float, ``tried`` precisions, and what it was made from.
     """
     folder = cell_folder(work, data, student, seed)
+    precisions = list(dict.fromkeys(("fp32", *precisions)))  # a bundle is verified in FP32 first
     run, config = Run(folder / "run"), student.config(bench.config, seed)
     made_from = {"student": student.name, "sets": list(student.sets), "weights": Path(student.weights).name}
     if not run.target.is_file():
         run.target.parent.mkdir(parents=True, exist_ok=True)
-        source, beside = bench.source(draw.source)
-        found = bench.translate(source, beside, draw)
-        network, seconds = _network(bench, draw, found, student, config, run)
+        teacher, labels = _translation(work, data, bench, draw, seed)
+        network, seconds = _network(bench, draw, teacher, labels, student, config, run)
         header = Header("target", tuple(bench.classes), config.image_size, load_sensor(data.sensor))
         save_checkpoint(run.target, network, header)
         write_json(run.path / "trained.json", {"seconds": round(seconds, 1)})
         inputs = RunInputs(str(data.target.resolve()), str(data.paired.resolve()), str(data.source.resolve()))
         write_config(run.path, inputs, load_sensor(data.sensor), config)
     bundle = export(
-        run.path, folder / "bundle", precisions=PRECISIONS, calibration_frames=calibration, overwrite=True,
+        run.path, folder / "bundle", precisions=precisions, calibration_frames=calibration, overwrite=True,
         say=bench.log.say,
     )  # fmt: skip
     scores = {}
@@ -129,6 +152,7 @@ def compute_cell(
         "parameters": _parameters(bundle.path / "model.onnx"),
         **json.loads((run.path / "trained.json").read_text(encoding="utf-8")),
         "scores": scores,
+        "tried": precisions,
         "float_layers": len(steps[-1]["float_layers"]) if steps else 0,
         "draw": hashlib.sha256(draw.source.tobytes() + draw.pairs.tobytes()).hexdigest()[:12],
     }
@@ -136,11 +160,28 @@ def compute_cell(
     return cell
 
 
+def _translation(
+    work: Path, data: DataSet, bench: Bench, draw: Draw, seed: int
+) -> tuple[SceneClassifier, Reals]:
+    """The translation's network, and its (N, K) labels of the task's frames: computed once for all students."""
+    file = work / "students" / data.name / f"translation-s{seed}.safetensors"
+    if not file.is_file():
+        found = bench.translate(*bench.source(draw.source), draw)
+        labels = {LABELS: torch.from_numpy(found.labels)}
+        header = Header("target", tuple(bench.classes), bench.config.image_size, beside=labels)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(file, found.network, header)
+    network, header = load_classifier(file, "target")
+    assert isinstance(network, SceneClassifier)
+    return network, header.beside[LABELS].numpy()
+
+
 def _network(
-    bench: Bench, draw: Draw, found: Translation, student: Student, config: AdaptConfig, run: Run
-) -> tuple[Classifier, float]:
+    bench: Bench, draw: Draw, network: SceneClassifier, labels: Reals, student: Student, config: AdaptConfig,
+    run: Run,
+) -> tuple[Classifier, float]:  # fmt: skip
     """The trained network and the seconds that training it took."""
-    teacher = bench.compute.place(found.network)
+    teacher = frozen(bench.compute.place(network))
     if student.name == REFERENCE:
         return teacher, 0.0
     kind = Kind(teacher.pooled, True, "normals" if teacher.normals else "plain", config.translation.views)
@@ -150,10 +191,10 @@ def _network(
     )
     state = StageState(run.path / "state.safetensors", config.save_every_s)
     began = time.monotonic()
-    network = distill(teacher, own, other, found.labels, config, bench.compute, bench.log, state)
+    learnt = distill(teacher, own, other, labels, config, bench.compute, bench.log, state)
     seconds = time.monotonic() - began
     state.clear()
-    return network, seconds
+    return learnt, seconds
 
 
 def _parameters(model: Path) -> int:

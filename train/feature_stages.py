@@ -204,7 +204,13 @@ def _notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
     if not about["known_shares"]:
         lines.append(
             "translate: the source model does not hold the shares of its classes; they are taken to lie "
-            "between what its answers on the frames show and equal ones. Give `prior=CSV` if they are known."
+            "between what its answers on the frames show and equal ones. "
+            + (
+                "Import it again with a CSV class,images as `source_classes` (how many images each class was trained "
+                "on), or give `prior=CSV`, the shares expected among the frames, if either is known."
+                if about["imported"]
+                else "Give `prior=CSV` if they are known."
+            )
         )
     if about["own_backbone"] and not about["generic"]:
         lines.append(

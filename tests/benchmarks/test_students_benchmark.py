@@ -94,6 +94,17 @@ def test_a_precision_that_the_gate_stopped_is_named() -> None:
     assert "| 88.0 / 89.0 | +2.0 / +2.0 |  | not passed |" in line
 
 
+def test_a_precision_that_was_not_tried_is_left_empty() -> None:
+    cells = [*CELLS[:2], {**cell(SMALL, 0, 0.88), "tried": ["fp32"]}]
+    (line,) = [line for line in written(cells, {}) if "own.pth" in line]
+    assert line.endswith("| 0 | 88.0 / 89.0 | +2.0 / +2.0 |  |  |  |  |")
+
+
+def test_where_fewer_seeds_have_a_precision_than_stand_in_the_line_it_is_said() -> None:
+    (line,) = [line for line in written([*CELLS[:3], cell(SMALL, 1, 0.9)], {}) if "own.pth" in line]
+    assert "| 86.0 / 87.0 (0/4 layers in float) (1 of 2 seeds) | +3.0 / +3.0 |" in line
+
+
 def test_a_student_is_read_with_its_weights_and_options() -> None:
     found = read_student("timm:tf_efficientnet_lite0=a/lite0.pth,distill.epochs=12,distill.lr=5e-4")
     assert found == Student(

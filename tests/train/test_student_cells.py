@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import student_cells
 import students
+import torch
 
 from tests.support.training import Tiny, write_prepared
 from tgkt_edge.bundle import Bundle
 from tgkt_edge.evaluation.evaluate import evaluate
+from tgkt_edge.train.nn.checkpoint import load_tensors
 
 pytestmark = pytest.mark.slow
 
@@ -23,10 +24,10 @@ def test_cells_are_trained_exported_scored_and_kept(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rooms = write_prepared(tiny.data, tmp_path / "rooms")
-    monkeypatch.setattr(student_cells, "PRECISIONS", ("fp32",))  # the gate of INT8 has tests of its own
     words = [
         "students.py", "--data", rooms, "--seeds", 0, "--size", 32, "--batch", 4, "--weights", tiny.weights,
         "--device", "cpu", "--student", "resnet50", "--student", f"{ARCH},distill.epochs=1", "-o", tmp_path / "work",
+        "--precision", "fp32",
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     assert students.main() == 0
@@ -41,7 +42,13 @@ def test_cells_are_trained_exported_scored_and_kept(
     small, large = (
         json.loads((cells / f"{name}-s0" / "cell.json").read_text()) for name in (ARCH, "resnet50")
     )
-    assert small["draw"] == large["draw"]  # one translation for both
+    assert small["draw"] == large["draw"]
+    assert small["tried"] == large["tried"] == ["fp32"]
+    # One translation for both: the reference is its network, and the other one learnt from it.
+    (kept,) = cells.glob("translation-*.safetensors")
+    weights = load_tensors(kept)[0]
+    bundled = load_tensors(cells / "resnet50-s0" / "run" / "checkpoints" / "target.safetensors")[0]
+    assert all(torch.equal(weights[name], value) for name, value in bundled.items())
     assert (
         0.3e6 < small["parameters"] < 0.4e6
     )  # torchvision's 0.34 million without the classifier of 1000 classes
@@ -55,4 +62,8 @@ def test_cells_are_trained_exported_scored_and_kept(
     page = (tmp_path / "work" / "students.md").read_text()
     assert students.main() == 0
     assert (tmp_path / "work" / "students.md").read_text().splitlines()[3:] == page.splitlines()[3:]
-    assert f"| {ARCH} | random weights | 1 |" in page
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| {ARCH} | random weights | 1 |")]
+    assert line.endswith(" |  |  |  |")  # INT8 was not asked for
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words if word not in ("--precision", "fp32")])
+    with pytest.raises(AssertionError, match="computed again"):  # INT8 is still to be tried
+        students.main()

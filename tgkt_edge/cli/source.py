@@ -15,7 +15,8 @@ source_app = typer.Typer(help="Source models that another program trained.", no_
 ClassesOption = Annotated[
     Path | None,
     typer.Option(
-        help="Names of the outputs of a model of another program, in their order: text, JSON or CSV."
+        help="Names of the outputs of a model of another program, in their order: text, JSON or CSV; a CSV's column "
+        "images, how many each class was trained on, is worth some points."
     ),
 ]
 MapOption = Annotated[

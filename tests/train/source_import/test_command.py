@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 from typer.testing import CliRunner
 
-from tests.train.source_import.conftest import saved
+from tests.train.source_import.conftest import NAMES, saved
 from tgkt_edge.cli.main import app
 
 
@@ -24,6 +24,22 @@ def test_what_was_found_names_flags(state: dict[str, Tensor], names: Path, tmp_p
     assert "are taken to be the usual ones: --check-images FOLDER" in text
     assert f"Next: tgkt-edge adapt --source-model {out}" in text
     assert "`" not in text
+
+
+def test_it_asks_for_the_class_shares_of_the_training_images(
+    state: dict[str, Tensor], names: Path, tmp_path: Path
+) -> None:
+    """Whoever knows them is told that they matter; with them it says which it took."""
+    file, out = saved(state, tmp_path / "model.pth"), tmp_path / "source.safetensors"
+    counted = tmp_path / "classes.csv"
+    rows = [f"{name},{count}" for name, count in zip(NAMES, (10, 20, 30, 100, 40), strict=True)]
+    counted.write_text("\n".join(["class,images", *rows]), encoding="utf-8")
+    _, text = run(file, "-o", out, "--source-classes", names, "--size", 64)
+    assert "class shares of its training images: not known" in text
+    assert "Give --source-classes as a CSV class,images" in text
+    _, text = run(file, "-o", out, "--source-classes", counted, "--size", 64, "--overwrite")
+    assert "class shares of its training images: 5.0% to 50.0%" in text
+    assert "not known" not in text
 
 
 def test_what_is_refused_names_flags(state: dict[str, Tensor], names: Path, tmp_path: Path) -> None:
