@@ -23,6 +23,7 @@ from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.export.raw.preprocessing import RawInput
 from tgkt_edge.export.raw.write import with_preprocessing
 from tgkt_edge.export.task import Task
+from tgkt_edge.io.images import read_frame
 from tgkt_edge.preprocess import preprocess
 from tgkt_edge.runtime import open_engine
 from tgkt_edge.sensor import PRESETS, SensorSpec
@@ -91,6 +92,27 @@ def test_the_program_answers_as_the_package(
     frames = [
         frame if spec.dtype == "uint16" else (frame // 256).astype(np.uint8) for frame in make_frames(4)
     ]
+    answers_as_the_package(classify, spec, kind, frames, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "preset"),
+    [("nyuv2/depth", "nyuv2"), ("sensor16/depth", "depth")],
+    ids=["8 bits", "16 bits, holes"],
+)
+def test_the_program_answers_as_the_package_on_real_frames(
+    classify: Path, folder: str, preset: str, data_dir: Path, tmp_path: Path
+) -> None:
+    files = sorted((data_dir / folder).glob("*.png"))
+    if not files:
+        pytest.skip(f"{data_dir / folder} does not exist")
+    frames = [read_frame(files[i]) for i in np.unique(np.linspace(0, len(files) - 1, 4).astype(int))]
+    answers_as_the_package(classify, PRESETS[preset], "sensor", frames, tmp_path)
+
+
+def answers_as_the_package(
+    classify: Path, spec: SensorSpec, kind: str, frames: list[NDArray[Any]], tmp_path: Path
+) -> None:
     bundle, path = raw_model(tmp_path, spec, frames[0].shape, kind)
     engine = open_engine(bundle, engine="cpu")
     for frame in frames:
