@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tgkt_edge.bundle.keys import generate_key
     from tgkt_edge.bundle.signature import sign_bundle, verify_signature
     from tgkt_edge.data.check.check import check_data
+    from tgkt_edge.data.check.measure_range import measure_range
     from tgkt_edge.data.public.prepare import prepare
     from tgkt_edge.errors import TgktEdgeError
     from tgkt_edge.evaluation.compare import compare
@@ -78,6 +79,7 @@ __all__ = [
     "inspect",
     "load",
     "load_sensor",
+    "measure_range",
     "predict",
     "prepare",
     "record",
@@ -106,6 +108,7 @@ _HOMES = {
     "inspect": "tgkt_edge.bundle.inspect_bundle",
     "load": "tgkt_edge.runtime.model",
     "load_sensor": "tgkt_edge.sensor",
+    "measure_range": "tgkt_edge.data.check.measure_range",
     "predict": "tgkt_edge.runtime.predict.predict",
     "prepare": "tgkt_edge.data.public.prepare",
     "record": "tgkt_edge.runtime.recorder.record",

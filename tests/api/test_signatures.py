@@ -46,6 +46,7 @@ def commands() -> dict[str, Any]:
         "prepare": data.commands["prepare"],
         "check_data": data.commands["check"],
         "import_data": data.commands["import"],
+        "measure_range": data.commands["range"],
         "sign_bundle": bundle.commands["sign"],
         "verify_signature": bundle.commands["verify"],
         "generate_key": bundle.commands["keygen"],
@@ -67,7 +68,7 @@ def plain(value: Any) -> Any:
 
 def test_every_command_has_a_function() -> None:
     assert set(commands()) <= set(tgkt_edge.__all__)
-    assert len(commands()) == 19
+    assert len(commands()) == 20
 
 
 @pytest.mark.parametrize("name", sorted(commands()))

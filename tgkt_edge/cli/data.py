@@ -117,6 +117,28 @@ def check_command(
         raise typer.Exit(GateError.exit_code)
 
 
+@data_app.command("range")
+def range_command(
+    frames: Annotated[Path, typer.Argument(help="Frames of the task, as for adapt --target.")],
+    sensor: Annotated[
+        str, typer.Option(help="What they mean: preset or YAML file; its range does not count.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Sensor file to write, with the new range.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The sensor and what was measured, as JSON.")
+    ] = False,
+) -> None:
+    """Choose a sensor's range by frames: near and far, black and white, or cold and hot, in round numbers."""
+    from tgkt_edge.data.check.measure_range import measure_range
+
+    report = measure_range(frames, sensor, out)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict()))
+    typer.echo(as_flags(report.text()), err=True)
+
+
 @data_app.command("import")
 def import_command(
     src: Annotated[
