@@ -147,3 +147,7 @@ def test_the_advised_conversion_works(tmp_path: Path) -> None:
         command = file_kind(path).advice.partition("Convert its weights: ")[2]
         subprocess.run([sys.executable, *shlex.split(command)[1:]], check=True, cwd=tmp_path)
         assert "a" in load_file(tmp_path / f"{name}.safetensors")
+
+
+def test_what_does_not_exist_is_said_to(tmp_path: Path) -> None:
+    assert str(file_kind(tmp_path / "no")) == "does not exist."

@@ -31,6 +31,14 @@ def test_every_command_stands_under_what_it_is_for() -> None:
     assert found == GROUPS
 
 
+@pytest.mark.parametrize("group", ["data", "source", "bundle"])
+def test_what_a_group_of_commands_is_for_is_never_cut_off(group: str) -> None:
+    shown = CliRunner().invoke(app, [group, "--help"], terminal_width=80).output
+    _, _, rows = shown.partition("Commands:\n")
+    assert rows.strip()
+    assert "..." not in rows
+
+
 @pytest.mark.slow
 def test_the_shell_completes_commands_and_flags() -> None:
     def complete(words: str) -> list[str]:

@@ -50,6 +50,8 @@ class FileKind:
     about: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        if self.name == "missing":
+            return "does not exist."
         return f"is {self.text}." + (f" {self.advice}" if self.advice else "")
 
 

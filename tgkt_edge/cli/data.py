@@ -24,7 +24,7 @@ def _data() -> None:
     """Keep each a word of its own."""
 
 
-@data_app.command("presets")
+@data_app.command("presets", short_help="Show what each --sensor preset means.")
 def presets_command(
     as_json: Annotated[bool, typer.Option("--json", help="The fields of every preset as JSON.")] = False,
 ) -> None:
@@ -42,7 +42,7 @@ def presets_command(
         typer.echo(f"  {{{fields}}}")
 
 
-@data_app.command("prepare")
+@data_app.command("prepare", short_help="Write tables for a public data set.")
 def prepare_command(
     name: Annotated[str, typer.Argument(help="sunrgbd, diml, rgbnir or nyuv2.")],
     src: Annotated[
@@ -89,7 +89,7 @@ def prepare_command(
             typer.echo(as_flags(line), err=True)
 
 
-@data_app.command("check")
+@data_app.command("check", short_help="Look for faults in pairs before training.")
 def check_command(
     paired: Annotated[
         Path, typer.Argument(metavar="PAIRS", help="A folder with rgb/ and frame/, or a CSV rgb,frame.")
@@ -117,7 +117,7 @@ def check_command(
         raise typer.Exit(GateError.exit_code)
 
 
-@data_app.command("range")
+@data_app.command("range", short_help="Choose a sensor's range by frames.")
 def range_command(
     frames: Annotated[Path, typer.Argument(help="Frames of the task, as for adapt --target.")],
     sensor: Annotated[
@@ -139,7 +139,7 @@ def range_command(
     typer.echo(as_flags(report.text()), err=True)
 
 
-@data_app.command("import")
+@data_app.command("import", short_help="Turn a recording into frames or pairs.")
 def import_command(
     src: Annotated[
         Path,

@@ -68,7 +68,7 @@ def _sources() -> None:
     """Source models that another program trained."""
 
 
-@source_app.command("import")
+@source_app.command("import", short_help="Write such a model as a source checkpoint.")
 def import_command(
     file: Annotated[
         Path,

@@ -25,6 +25,11 @@ def matched(folder: Path) -> tuple[list[Path], list[Path]]:
     folder, query = split_folder(Path(plain))
     if max_skew_ms is not None:
         return pairs_by_time(folder, query, max_skew_ms)
+    if not folder.exists():
+        raise DataError(
+            f"`paired={folder}`: does not exist. Expected a folder with rgb/ and frame/, or a CSV with "
+            "columns rgb,frame."
+        )
     by_stem: dict[str, dict[str, Path]] = {}
     for side in ("rgb", "frame"):
         sub = folder / side
