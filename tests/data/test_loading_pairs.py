@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,8 @@ def test_two_files_with_one_stem_are_listed(tmp_path: Path) -> None:
 def test_pairs_need_both_folders(tmp_path: Path) -> None:
     write_rgb(tmp_path / "rgb" / "1.png")
     assert "has no folder 'frame'" in refused(lambda: pairs(tmp_path))
-    for name in ("no-such-folder", "pairs.csv"):
-        assert f"{name}`: does not exist. Expected a folder with" in refused(
-            lambda name=name: pairs(tmp_path / name)
-        )
+    for place in (tmp_path / "no-such-folder", tmp_path / "pairs.csv"):
+        assert f"{place.name}`: does not exist. Expected a folder with" in refused(partial(pairs, place))
 
 
 def test_a_pair_goes_as_a_whole(tmp_path: Path) -> None:
