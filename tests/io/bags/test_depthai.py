@@ -222,6 +222,22 @@ def test_where_cameras_are_is_asked_for_where_older_files_do_not_say_it(tmp_path
     assert import_data(tmp_path / "oak", tmp_path / "out", sensor="depth", pair=True).frames == 3
 
 
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    two_cameras(tmp_path / "oak")
+    color = tmp_path / "oak/color.mcap"
+    color.write_bytes(color.read_bytes()[:500])
+    with pytest.raises(
+        DataError, match=r"no topic of color pictures.*Not read: .*color\.mcap holds no topic: it was cut"
+    ):
+        import_data(tmp_path / "oak", tmp_path / "out", sensor="depth", pair=True)
+    summary = import_data(tmp_path / "oak", tmp_path / "out", sensor="depth")
+    assert summary.frames == 3
+    assert "color.mcap: holds no topic" in summary.problem
+    (tmp_path / "oak/depth.mcap").unlink()
+    with pytest.raises(DataError, match=r"color\.mcap: holds no topic"):
+        import_data(tmp_path / "oak", tmp_path / "out2", sensor="depth")
+
+
 @pytest.mark.parametrize(
     ("model", "coefficients", "said"),
     [

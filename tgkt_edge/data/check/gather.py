@@ -111,9 +111,12 @@ class PairFiles:
         )
 
 
-def read_target(path: Path, spec: SensorSpec) -> tuple[list[tuple[str, Half]], list[Bad]]:
-    """All target frames (as of ``adapt --target``) that can be read, and the rest. Raises DataError as that does."""
-    places = frame_places(path, "`target`")
+def read_target(
+    path: Path, spec: SensorSpec, flag: str = "`target`"
+) -> tuple[list[tuple[str, Half]], list[Bad]]:
+    """All target frames (as of ``adapt --target``) that can be read, and the rest. Raises DataError as that does, with
+    ``flag`` as what named them."""
+    places = frame_places(path, flag)
     videos = {position: file for file, position in places if position is not None}
 
     def read(place: tuple[str, RawFrame | Path]) -> tuple[str, Half] | Bad:

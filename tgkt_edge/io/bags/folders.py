@@ -37,31 +37,29 @@ def open_parts(files: list[Path], open_one: Callable[[Path], Bag]) -> Bag:
         DataError: none can be read.
     """
     bags: dict[Path, Bag] = {}
-    unreadable: list[DataError] = []
+    unopened: dict[str, str] = {}
     for file in files:
         try:
             bag = open_one(file)
             bag.topics()
             bags[file] = bag
         except DataError as error:
-            unreadable.append(error)
-    if not bags:
-        raise unreadable[0]
+            unopened[str(file)] = str(error).removeprefix(f"{file}: ")
+            if file == files[-1] and not bags:
+                raise
     streams = {file.stem: bag for file, bag in bags.items() if isinstance(bag, McapFile) and bag.of_depthai()}
     if streams:
         others = [file for file in bags if bags[file] not in streams.values()]
-        unreadable += [
-            DataError(f"{file}: is left out: the files beside it are depthai's") for file in others
-        ]
-        return _SideBySide(streams, unreadable)
-    return _InTurn([*bags.values()], unreadable)
+        unopened |= {str(file): "is left out: the files beside it are depthai's" for file in others}
+        return _SideBySide(streams, unopened)
+    return _InTurn([*bags.values()], unopened)
 
 
 class _InTurn(Bag):
     """Files that hold the same topics, one after the other."""
 
-    def __init__(self, bags: list[Bag], unreadable: list[DataError]) -> None:
-        self._bags, self._unreadable = bags, unreadable
+    def __init__(self, bags: list[Bag], unopened: dict[str, str]) -> None:
+        self._bags, self.unopened = bags, unopened
         self._topics: dict[str, Topic] = {}
         for bag in bags:
             self._topics = {**bag.topics(), **self._topics}
@@ -71,7 +69,7 @@ class _InTurn(Bag):
 
     def messages(self, names: Collection[str]) -> Iterator[Message]:
         self.problem = ""
-        problems = [str(error) for error in self._unreadable]
+        problems = [f"{file}: {why}" for file, why in self.unopened.items()]
         for bag in self._bags:
             yield from bag.messages(names)
             if bag.problem:
@@ -83,9 +81,8 @@ class _SideBySide(Bag):
     """Files of depthai, which writes each stream into a file of its own and calls all of them alike: topics are called
     as their files, and their messages come in the order in which they were recorded."""
 
-    def __init__(self, files: dict[str, McapFile], unreadable: list[DataError]) -> None:
-        self._unreadable = unreadable
-        self._files = files
+    def __init__(self, files: dict[str, McapFile], unopened: dict[str, str]) -> None:
+        self._files, self.unopened = files, unopened
         self._names: dict[str, tuple[McapFile, str]] = {}
         for stem, file in files.items():
             inner = [*file.topics()]
@@ -105,8 +102,10 @@ class _SideBySide(Bag):
         asked = {name: self._names[name] for name in names if name in self._names}
         each = [self._named(name, *place) for name, place in asked.items()]
         yield from heapq.merge(*each, key=lambda message: message.received)
-        problems = [file.problem for file in self._files.values() if file.problem]
-        self.problem = "; ".join([*map(str, self._unreadable), *problems])
+        problems = [f"{file}: {why}" for file, why in self.unopened.items()]
+        self.problem = "; ".join(
+            [*problems, *(file.problem for file in self._files.values() if file.problem)]
+        )
 
     @staticmethod
     def _named(name: str, file: McapFile, inner: str) -> Iterator[Message]:

@@ -44,11 +44,13 @@ class Bag(ABC):
 
     Attributes:
         problem: after :meth:`messages` ended: why it could not be read to its end; empty: it could.
+        unopened: of several files those that cannot be read, and why.
         unread: topics of pictures of which the first is not read, and why: known after
             :func:`tgkt_edge.io.bags.open_bag.streams`.
     """
 
     problem: str = ""
+    unopened: Mapping[str, str] = MappingProxyType({})
     unread: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod

@@ -210,7 +210,8 @@ def choose(
         return raw[0]
     what = " or ".join(sorted(roles))
     if not raw:
-        unread = "".join(f" Not read: {name} {why}." for name, why in bag.unread.items())
+        skipped = {**bag.unopened, **bag.unread}
+        unread = "".join(f" Not read: {name} {why}." for name, why in skipped.items())
         others = sorted(set(bag.topics()) - {stream.topic.name for stream in known} - set(bag.unread))
         more = f" Others: {', '.join(others)}." if others else ""
         raise DataError(
