@@ -37,6 +37,8 @@ _LOOKED_IN_FRAMES = (
     "Looked for them in the frames: depthai writes intrinsics since 3.0, extrinsics in newer versions only"
 )
 
+_FACTOR = 20.0  # between the speeds of two clocks
+
 _BY_ENCODING = {"16UC1": "depth", "32FC1": "depth-m"}  # ROS's REP 118: millimetres, and metres
 
 
@@ -81,12 +83,12 @@ def import_recording(
     aligner = (
         _aligner(bag, src, stream, color, spec, options) if color is not None and options.align else None
     )
-    counts = _Counts()
+    counts, clocks = _Counts(), _Clocks()
     with RecordingWriter(out, spec, options.form) as writer:
         if color is None:
-            items = _single(bag, stream, clock)
+            items = clocks.watched(_single(bag, stream, clock))
         else:
-            items = _with_partners(_paired(bag, stream, color, clock, max_skew_ms), counts)
+            items = clocks.watched(_with_partners(_paired(bag, stream, color, clock, max_skew_ms), counts))
         pairs: PairWriter[_Pending] = PairWriter(
             writer, aligner, lambda pending, _: _decoded(pending, src), str(src), "a message"
         )
@@ -95,6 +97,8 @@ def import_recording(
         note(bag.problem)
     if not writer.written:
         raise DataError(_nothing(src, stream, color, pairs.bad, counts.alone, counts.nearest, max_skew_ms))
+    if apart := clocks.differ():
+        note(f"{src}: {stream.topic.name}: {apart}. If the headers are wrong: `clock=received`")
     name = color.topic.name if color is not None else None
     shares = None if aligner is None else aligner.shares()
     return ImportSummary(
@@ -151,6 +155,32 @@ class _Counts:
 
     alone: int = 0
     nearest: float = math.inf
+
+
+class _Clocks:
+    """Whether the times of frames run as fast as those at which they were recorded."""
+
+    def __init__(self) -> None:
+        self._first: _Pending | None = None
+        self._last: _Pending | None = None
+
+    def watched(
+        self, items: Iterator[tuple[_Pending, _Pending | None]]
+    ) -> Iterator[tuple[_Pending, _Pending | None]]:
+        """The items as they are."""
+        for item in items:
+            self._first, self._last = self._first or item[0], item[0]
+            yield item
+
+    def differ(self) -> str:
+        """How they differ, where it is by a factor that no late message explains; empty: they do not."""
+        if self._first is None or self._last is None:
+            return ""
+        taken = self._last.time - self._first.time
+        recorded = (self._last.message.received - self._first.message.received) / 1e9
+        if min(taken, recorded) <= 0 or 1 / _FACTOR < taken / recorded < _FACTOR:
+            return ""
+        return f"its frames were taken within {taken:.3g} s by their headers, and recorded within {recorded:.3g} s"
 
 
 def _with_partners(

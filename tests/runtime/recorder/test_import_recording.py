@@ -116,6 +116,26 @@ def test_clocks_that_differ_are_said_and_the_recording_s_own_matches(tmp_path: P
     assert [line["skew_ms"] for line in index(tmp_path / "out")] == [-1.0] * 6
 
 
+@pytest.mark.parametrize(("speed", "noted"), [(1000.0, True), (1 / 1000, True), (1.0, False), (0.5, False)])
+def test_headers_whose_clock_runs_at_another_speed_are_noted(
+    speed: float, noted: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As depthai_sdk wrote them: its headers' seconds are milliseconds."""
+    maker = BagMaker("mcap")
+    sent = [
+        (DEPTH_TOPIC, 100 + n / 30, maker.image(frame, "16UC1", 1 + speed * n / 30))
+        for n, frame in enumerate(depth_frames(4))
+    ]
+    path = maker.write(tmp_path / "in", sent)
+    import_data(path, tmp_path / "out")
+    said = f"within {0.1 * speed:.3g} s by their headers, and recorded within 0.1 s. If the headers are wrong"
+    assert (said in caplog.text) == noted
+    assert ("by their headers" in caplog.text) == noted
+    caplog.clear()
+    import_data(path, tmp_path / "received", clock="received")
+    assert "by their headers" not in caplog.text
+
+
 def test_what_was_cut_off_is_imported_as_far_as_it_is_whole(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
