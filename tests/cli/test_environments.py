@@ -109,11 +109,13 @@ READS = [
     "--help",
 ]
 READS += ["evaluate {bundle} --data {labels} --json", "--version"]
+READS += ["compare {bundle} {bundle} --frames {frames} --json", "data presets --json"]
 WRITES = [
     "record --camera {frames} --sensor depth -o {out}/recording",
     "run {bundle} --camera {frames} --sink jsonl:{out}/answers.jsonl",
     "export {bundle} -o {out}/bundle --precision fp16 --calibrate {frames} --max-drop 1",
     "benchmark {bundle} --seconds 0.1 --rounds 1 --engine cpu --json {out}/times.json",
+    "predict {bundle} {frames} -o {out}/table.csv",
 ]
 
 
@@ -213,7 +215,8 @@ def test_every_command_that_writes_works(name: str, command: str, start: Start, 
     place.out.chmod(0o777)
     done = start(ENVIRONMENTS[name], command)
     assert done.code == 0, done.stderr
-    assert len(list(place.out.iterdir())) == 1
+    beside = command.startswith("predict")  # what the table was made of
+    assert len(list(place.out.iterdir())) == 1 + beside
     assert "Traceback" not in done.stderr
 
 

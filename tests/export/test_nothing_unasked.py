@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.support.bundles import save_near_or_far
+from tests.support.images import make_frames, save_frames
 from tgkt_edge.library_defaults import DEFAULTS, apply_library_defaults
 
 COMMAND = Path(sys.executable).with_name("tgkt-edge")
@@ -148,16 +151,57 @@ def test_every_command_writes_what_it_was_told_and_looks_no_host_up(
             "run {out}/bundle --camera {data}/clip --engine openvino --sink jsonl:{out}/again.jsonl"
         )
     for command in commands:
-        words = command.format(source=run.parent / "source.safetensors", data=data, out=out).split()
-        seen = watch(COMMAND, *words)
-        assert seen.done.returncode == 0, (command, seen.done.stderr)
-        assert seen.asked == set(), command
-        own = (f"{out}/", f"{watch.folder}/tmp/")
-        foreign = {path for path in seen.written if not path.startswith(own) and path != str(out)}
-        assert {path for path in foreign if not HARMLESS.fullmatch(path)} == set(), command
-        # PyTorch makes the empty folder of a compiler's cache that is never used.
-        assert {name for name in watch.left() if "torchinductor" not in name} == set(), command
+        _does_nothing_else(
+            watch, command.format(source=run.parent / "source.safetensors", data=data, out=out), out
+        )
     assert (out / "answers.jsonl").stat().st_size > 0
+
+
+def _does_nothing_else(watch: Watch, command: str, out: Path) -> None:
+    seen = watch(COMMAND, *command.split())
+    assert seen.done.returncode == 0, (command, seen.done.stderr)
+    assert seen.asked == set(), command
+    own = (f"{out}/", f"{watch.folder}/tmp/")
+    foreign = {path for path in seen.written if not path.startswith(own) and path != str(out)}
+    assert {path for path in foreign if not HARMLESS.fullmatch(path)} == set(), command
+    # PyTorch makes the empty folder of a compiler's cache that is never used.
+    assert {name for name in watch.left() if "torchinductor" not in name} == set(), command
+
+
+@pytest.mark.slow
+def test_neither_do_tables_pages_keys_recordings_and_sinks(watch: Watch, tmp_path: Path) -> None:
+    """Commands that need no run, with the libraries that only they load: pyarrow, cryptography, uvicorn."""
+    for library in ("pyarrow", "cryptography", "uvicorn"):
+        pytest.importorskip(library)
+    out, frames, pairs = tmp_path / "out", tmp_path / "frames", tmp_path / "pairs"
+    out.mkdir()
+    save_near_or_far(out / "bundle", ("near", "far"))
+    save_near_or_far(out / "other", ("near", "far"))
+    save_frames(frames, make_frames(6))
+    save_frames(pairs / "frame", make_frames(6, seed=1))
+    save_frames(
+        pairs / "rgb",
+        [np.repeat(one[..., None] // 16, 3, 2).astype(np.uint8) for one in make_frames(6, seed=1)],
+    )
+    signed = "--trust {out}/key.pub"
+    sinks = "http://127.0.0.1:0 csv:{out}/a.csv video:{out}/film.mkv frames:{out}/kept"
+    signed_run = f"run {{out}}/bundle --camera {{frames}} {signed}" + "".join(
+        f" --sink {sink}" for sink in sinks.split()
+    )
+    for command in (
+        "predict {out}/bundle {frames} -o {out}/table.parquet",
+        "compare {out}/bundle {out}/other --frames {frames} --page {out}/page.html",
+        "data check {pairs} --sensor depth --target {frames} --page {out}/look.html",
+        "data presets --json",
+        "record --camera {frames} --sensor depth -o {out}/recording",
+        "bundle keygen -o {out}/key",
+        "bundle sign {out}/bundle --key {out}/key",
+        f"bundle verify {{out}}/bundle {signed}",
+        signed_run,
+        "data import {frames} -o {out}/imported --sensor depth --times mtime",
+    ):
+        _does_nothing_else(watch, command.format(out=out, frames=frames, pairs=pairs), out)
+    assert (out / "kept" / "policy.json").exists()
 
 
 OPEN = """
