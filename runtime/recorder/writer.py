@@ -274,6 +274,5 @@ class RecordingWriter:
             raise self._refused(f"the disk is full ({free / 2**20:.1f} MiB left)")
 
     def _refused(self, why: str) -> TgktEdgeError:
-        return TgktEdgeError(
-            f"{self._folder}: recording ended after {self.written} frames: {why}. They are intact and can be replayed."
-        )
+        kept = " They are intact and can be replayed." if self.written else ""
+        return TgktEdgeError(f"{self._folder}: recording ended after {self.written} frames: {why}.{kept}")

@@ -208,6 +208,12 @@ def test_a_full_disk_leaves_the_earlier_frames(tmp_path: Path, form: str) -> Non
         found = replay(disk / "out")
         assert len(found) == writer.written > 10
         np.testing.assert_array_equal([captured.frame for captured in found], frames[: len(found)])
+        assert str(full.value).endswith("They are intact and can be replayed.")
+        with (
+            pytest.raises(TgktEdgeError, match=r"after 0 frames: the disk is full \(\d\.\d MiB left\)\.$"),
+            RecordingWriter(disk / "none", PRESETS["depth"], form) as writer,
+        ):
+            writer.add(Captured(frames[0], 0, 100.0, "camera"))
     finally:
         subprocess.run(["umount", disk], check=True)
 
