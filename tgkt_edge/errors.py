@@ -12,7 +12,7 @@
     │   ├── CheckpointError  4  a checkpoint is damaged or of another task
     │   └── BundleError      4  a bundle or an engine is damaged or of another version
     ├── SourceLostError      5  a camera or recording is lost, or its frames do not fit
-    └── MissingDependency    6  a library is not installed; names the extra that brings it
+    └── MissingDependency    6  a library is not installed; names the extra that installs it
 
 Every message says what was found, what was expected and what to do. 130 is an interrupt (Ctrl-C).
 """

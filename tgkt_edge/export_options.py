@@ -1,4 +1,4 @@
-"""What an export is asked for beside its input and output; defaults and allowed values stand here, once."""
+"""Options of an export, except its input and output: their defaults and allowed values are defined here alone."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def neighbour_runs(count: int) -> list[int]:
 
 
 def distinct(pairs: Pairs) -> Pairs:
-    """Without pairs that are copies of an earlier one, pixel by pixel: a copy teaches nothing and spoils a hold-out."""
+    """Without pairs that copy an earlier one, pixel by pixel: a copy teaches nothing, and leaks into the hold-out."""
     seen: dict[bytes, int] = {}
     for number in range(len(pairs)):
         key = hashlib.sha256(pairs.rgb[number].tobytes() + pairs.codes[number].tobytes()).digest()

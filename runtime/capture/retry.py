@@ -1,4 +1,4 @@
-"""When a lost camera is asked again, and what is said meanwhile."""
+"""When a lost camera is opened again, and what is reported meanwhile."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def grid_of(engine: Engine) -> Grid | None:
 
 
 def no_maps(path: object) -> ValueError:
-    """What an engine raises that is asked for maps and has none."""
+    """The error of an engine that has no maps, when maps are requested."""
     return ValueError(f"{path} has no output maps: export the run again with this tgkt-edge and `maps=True`")
 
 

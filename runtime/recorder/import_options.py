@@ -1,4 +1,4 @@
-"""What ``tgkt-edge data import`` is asked of recordings and of files alike, and what it wrote."""
+"""Options of ``tgkt-edge data import`` that recordings and files share, and the summary of what it wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why no video comes from an address on the network. FFmpeg does not return it: the host itself is asked."""
+"""Why no video comes from an address on the network. FFmpeg does not return it: a connection to the host is tried."""
 
 from __future__ import annotations
 

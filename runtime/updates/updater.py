@@ -116,7 +116,7 @@ class Updater:
                 self._seen.append(Seen(message.frame, record.camera, record.top[0].label))
 
     def take(self) -> Change | None:
-        """What is to be done now; never waits. A model of it answers from the next frame on."""
+        """The pending change, or None, without waiting. Its model, if it has one, answers from the next frame on."""
         if self._change is None:
             return None
         with self._lock:

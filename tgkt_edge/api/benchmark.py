@@ -31,9 +31,9 @@ def benchmark(
         bundles: folder written by ``export``; or several of one task, whose networks are compared in one table.
         precisions: of those the bundle holds; default: all. fp32, which they are compared with, is always measured.
         engines: names that ``run`` takes; default: all.
-        batches: frames a call; default: 1.
+        batches: frames per call; default: 1.
         frames: real frames, to measure agreement with FP32. labels: labelled ones instead, to measure accuracy, too.
-        rounds, seconds: how often each row's turn comes, and how long it is timed in all.
+        rounds, seconds: how many times each row is measured, and for how long in total.
         threads: CPU threads of one inference; None: the engine's choice.
         skip_bad: go on without frames that cannot be used.
         trust: public keys (.pub); given some, each bundle is refused unless it is signed with one of them.

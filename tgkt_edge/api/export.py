@@ -18,7 +18,7 @@ from tgkt_edge.trt.options import BuildOptions, check_library
 from tgkt_edge.trt.write import build_plans
 
 PLANS = BuildOptions()
-"""Defaults of what TensorRT is asked for."""
+"""Defaults of a TensorRT build."""
 
 
 def export(

@@ -1,4 +1,4 @@
-"""Arithmetic of timing: warm-up until steady, percentiles, and whether a series can be trusted. No machine is asked."""
+"""Arithmetic of timing: warm-up until steady, percentiles, and whether a series can be trusted. Pure functions."""
 
 from __future__ import annotations
 

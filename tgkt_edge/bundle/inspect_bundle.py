@@ -1,4 +1,4 @@
-"""``tgkt-edge inspect``: what bundles, runs, ONNX files, plans, checkpoints say of themselves. Needs no library."""
+"""``tgkt-edge inspect``: what a bundle, run, ONNX file, plan or checkpoint holds. Needs no other library."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def refuse_contradictions(
 
 
 def look(label: str) -> str:
-    """What of a label can be told apart by eye: letters and their widths, ligatures, dashes and joiners are one."""
+    """A label reduced to what the eye distinguishes: widths of letters, ligatures, dashes and joiners made equal."""
     return unicodedata.normalize("NFKC", label.translate(_UNSEEN)).casefold().translate(_DASHES)
 
 

@@ -1,7 +1,7 @@
 """TensorRT's Python API, found late: ``tensorrt`` (10.3 to 11) or TensorRT-RTX under one of its two names.
 
 Use it as if it were TensorRT's own module: ``from tgkt_edge import trt`` and ``trt.Builder(logger)``. A checker sees
-the types of ``tensorrt-stubs``; nothing is imported before an attribute is asked for.
+the types of ``tensorrt-stubs``; nothing is imported before an attribute is used.
 """
 
 from __future__ import annotations

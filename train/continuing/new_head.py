@@ -2,8 +2,8 @@
 
 Nothing of RGB is needed: the shipped network answers frames of this sensor, and what it lacks is how frames of the new
 place look. Its answers, the mean over a few views, are self-trained and spread among frames that look alike, as those
-of a translation are; the frames are the new ones together with the old ones, as far as these are there, so that what
-the network knew is asked of its head again.
+of a translation are; the frames are the new ones together with the old ones, as far as these are there, so that the
+new head keeps what the network knew.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Material:
     Attributes:
         pairs: how many there were, held-out ones included. held: these; held_runs: lengths of the runs of neighbours.
         models: "source-only", or of a continued run "shipped", first, perhaps "tgmb" or "translate", and "target", what
-            ships; the same object twice is asked once.
+            ships; an object that is listed twice is run once.
         translation: what a translation of features chose, and why. left_out: its answers about pairs left out. Both are
             None for other methods.
         old: frames that a shipped network knew and that its continuation learnt nothing from; None: there are none.

@@ -24,7 +24,7 @@ Ask = Callable[[Frames], NDArray[np.float32]]
 
 
 def run_answers(path: Path, device: str = "auto") -> tuple[tuple[str, ...], int, SensorSpec, dict[str, Ask]]:
-    """Classes, input size, SensorSpec, and one function for each model; a model is loaded when it is asked.
+    """Classes, input size, SensorSpec, and one function for each model; a model is loaded when it is first used.
 
     Evaluation is in float32 whatever the training precision was, because that is what is exported.
 

@@ -15,7 +15,7 @@ EVERY_S = 10.0
 
 
 class ReportProgress:
-    """Counts work in frames that a network is asked about; other steps have an equivalent.
+    """Counts work in frames that a network processes; other steps count as so many frames.
 
     Args:
         total: of all steps. say: prints a line.

@@ -107,7 +107,7 @@ def _write_statistics(material: Material, answers: Answers) -> None:
 def gather(material: Material, progress: ReportProgress | None = None) -> Findings:
     """One pass of every model over the target frames and the held-out pairs, in float32, central crops.
 
-    What a network was asked about the target frames as its stage ended is not asked again.
+    Answers to the target frames that a network already gave as its stage ended are reused.
     """
     exact = Compute(material.device, "fp32")
     config = material.config

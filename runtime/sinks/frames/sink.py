@@ -67,7 +67,7 @@ class FramesSink(Sink):
         self._failed: Exception | None = None  # why the last frame worth it could not be kept
 
     def open(self, info: RunInfo) -> None:
-        """Make or take up the folder.
+        """Create the folder, or continue an earlier one.
 
         Raises:
             UsageError: (exit 2) it holds something else, frames of another sensor, or a part that the policy does not

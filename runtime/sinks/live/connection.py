@@ -107,7 +107,7 @@ class Connections:
         return Bounded
 
     def watching(self, app: App) -> App:
-        """``app``, whose requests tell the connection they came by when they are whole and when they are answered."""
+        """Wrap ``app`` so that each connection is notified when its request is complete and when it is answered."""
 
         broken: type[Exception] = require("h11", "sinks", "`sinks=http://`").LocalProtocolError
 

@@ -36,10 +36,10 @@ class Guard:
     of several cameras' pages logs in at the first page, for all of them, and leads back.
 
     Args:
-        token: None: nobody is asked.
+        token: what viewers must present; None: nothing.
         hosts: further names that ``Host`` may have.
         cookie: the cookie's name; cookies are shared by all ports of a host, so it should name the port.
-        secure: the server speaks TLS.
+        secure: the server uses TLS.
         login: HTML of the login form, with its Content-Security-Policy.
     """
 
@@ -109,7 +109,7 @@ class Guard:
         return hmac.new(self._token, b"tgkt-edge live page", hashlib.sha256).hexdigest()
 
     def _is_secure(self, headers: dict[str, str]) -> bool:
-        """Whether the viewer speaks TLS, to us or to a proxy in front. The header is believed: one who lies in it only
+        """Whether the viewer uses TLS, to us or to a proxy in front. The header is trusted: a false one only
         keeps a browser from sending the cookie."""
         forwarded = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
         return self._secure or forwarded == "https"

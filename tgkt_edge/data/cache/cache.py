@@ -179,7 +179,7 @@ class Cache:
 
 
 def _part_of(file: Path) -> str:
-    """What is asked of a file: ``?page=3``; nothing for most."""
+    """The options of a file: ``?page=3``; empty for most."""
     _, mark, query = file.name.rpartition("?")
     return mark + query if mark and "=" in query else ""
 

@@ -44,7 +44,7 @@ class Finding:
     """The answer to one question.
 
     Attributes:
-        question: a word: "alignment", "copies", ... state: "ok"; "note": look at it; "fix": mend it.
+        question: a word: "alignment", "copies", ... state: "ok"; "note": look at it; "fix": must be fixed.
         text: what was found, and what to do. figures: the numbers behind it. names: examples.
     """
 

@@ -143,7 +143,7 @@ def millimetres(metres: NDArray[np.floating[Any]], name: str) -> NDArray[np.uint
     """(H, W) metres to millimetres, rounded, uint16; no measurement (0, NaN) is 0.
 
     Raises:
-        DataError: less than 0, or more than 65.535 m, which no 16-bit frame can say.
+        DataError: less than 0, or more than 65.535 m, which no 16-bit frame can hold.
     """
     known = np.where(np.isnan(metres), 0, metres).astype(np.float64)
     if known.min() < 0 or known.max() > 65.535:
