@@ -74,6 +74,19 @@ def test_folders_and_names_that_do_not_fit_are_named(folder: Path, tmp_path: Pat
         matched(folder)
 
 
+def test_whoever_forgets_the_limit_is_told_of_it(folder: Path) -> None:
+    hint = rf"Their names are times: '{folder}\?max_skew_ms=20' matches halves"
+    with pytest.raises(DataError, match=f"has no folder 'frame'.*{hint}"):
+        matched(folder)
+    (folder / "depth").rename(folder / "frame")
+    with pytest.raises(DataError, match=f"11 files have no partner in frame/.*{hint}"):
+        matched(folder)
+    (folder / "frame/notes.png").write_bytes(b"")  # no time
+    with pytest.raises(DataError, match=r"have no partner in frame/.*\.$") as refused:
+        matched(folder)
+    assert "max_skew_ms" not in str(refused.value)
+
+
 @pytest.mark.slow
 def test_the_command_names_its_flag(folder: Path, tmp_path: Path) -> None:
     for name, value in (("dark", 20), ("light", 220)):

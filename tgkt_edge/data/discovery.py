@@ -10,7 +10,7 @@ from typing import Any
 from tgkt_edge.data.contradictions import refuse_contradictions
 from tgkt_edge.data.names import abbreviate, clean, locate
 from tgkt_edge.data.table import read_table
-from tgkt_edge.data.timed_folders import pairs_by_time
+from tgkt_edge.data.timed_folders import matched_by_time, pairs_by_time
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import find_images
 from tgkt_edge.io.other_contents import describe_contents
@@ -36,7 +36,7 @@ def matched(folder: Path) -> tuple[list[Path], list[Path]]:
         if not sub.is_dir():
             raise DataError(
                 f"`paired={folder}`: has no folder '{side}'. Expected {folder}/rgb and {folder}/frame with files of "
-                f"equal names, or a CSV with columns rgb,frame."
+                f"equal names, or a CSV with columns rgb,frame.{matched_by_time(folder, query)}"
             )
         stems: dict[str, list[Path]] = defaultdict(list)
         for file in in_folder(
@@ -53,7 +53,8 @@ def matched(folder: Path) -> tuple[list[Path], list[Path]]:
         alone = [str(by_stem[one][stem]) for stem in by_stem[one] if stem not in by_stem[other]]
         if alone:
             raise DataError(
-                f"`paired={folder}`: {len(alone)} files have no partner in {other}/: {abbreviate(alone)}"
+                f"`paired={folder}`: {len(alone)} files have no partner in {other}/: {abbreviate(alone)}."
+                f"{matched_by_time(folder, query)}"
             )
     stems_in_order = list(by_stem["rgb"])
     return [by_stem["rgb"][stem] for stem in stems_in_order], [

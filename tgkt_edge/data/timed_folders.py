@@ -78,9 +78,7 @@ def pairs_by_time(folder: Path, query: str, max_skew_ms: str) -> tuple[list[Path
         limit = math.nan
     if not 0 < limit < math.inf:
         raise UsageError(f"`max_skew_ms={max_skew_ms}`: expected a finite number above 0")
-    place = folder.with_name(f"{folder.name}?{query}") if query else folder
-    frames = timed_files(sub_folder(place, None, FRAME_FOLDERS, "paired", required=True), "name", pages=False)
-    images = timed_files(sub_folder(folder, None, RGB_FOLDERS, "paired", required=True), "name", pages=False)
+    frames, images = _both_sides(folder, query)
     matched = list(match_by_time(frames, images, limit))
     pairs = [(image.path, frame.path) for frame, image in matched if image is not None]
     if not pairs:
@@ -91,6 +89,22 @@ def pairs_by_time(folder: Path, query: str, max_skew_ms: str) -> tuple[list[Path
             f"{limit:g} ms and are left out"
         )
     return [image for image, _ in pairs], [frame for _, frame in pairs]
+
+
+def matched_by_time(folder: Path, query: str) -> str:
+    """A sentence on how to match pairs by time, where folders and files are named for it; empty: they are not."""
+    try:
+        _both_sides(folder, query)
+    except (DataError, OSError):
+        return ""
+    return f" Their names are times: '{folder}?max_skew_ms=20' matches halves that are at most 20 ms apart."
+
+
+def _both_sides(folder: Path, query: str) -> tuple[list[TimedFile], list[TimedFile]]:
+    place = folder.with_name(f"{folder.name}?{query}") if query else folder
+    frames = timed_files(sub_folder(place, None, FRAME_FOLDERS, "paired", required=True), "name", pages=False)
+    images = timed_files(sub_folder(folder, None, RGB_FOLDERS, "paired", required=True), "name", pages=False)
+    return frames, images
 
 
 def far_apart(frames: list[TimedFile], images: list[TimedFile], max_skew_ms: float) -> str:

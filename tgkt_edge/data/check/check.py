@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def note_quickly(pairs: Pairs, target: Frames, paired: str) -> None:
             note(
                 f"`paired={paired}`: RGB images fit their frames when enlarged by {found.across - 1:+.0%}, then moved "
                 f"by {found.right:+.0%} of the width and {found.below:+.0%} of the height: pairs should show the same "
-                f"pixels. 'tgkt-edge data check {paired}' measures it."
+                f"pixels. It is measured by: tgkt-edge data check {shlex.quote(str(paired))} --sensor SENSOR"
             )
     if len(pairs) and len(target):
         some = [spread(len(one), MOST_COMPARED) for one in (pairs, target)]
