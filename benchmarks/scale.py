@@ -1,19 +1,21 @@
 """Seconds and memory of each step of `adapt` on very many small frames, and how they grow.
 
-    python benchmarks/scale.py [--frames 1000 10000 100000] [--only reading|translation] [-o FOLDER]
+    python benchmarks/scale.py [--frames 1000 10000 100000] [--only listing|reading|translation] [-o FOLDER]
 
-Frames are 16-bit PNGs that this program writes first: of 32 x 24 pixels, decoded at 36 for networks of 32, so that a
-frame's share of memory shows beside its pixels. Each number of frames has a process of its own, which reads them twice
-into the cache (written, then found), asks a network of a few layers about them, names pseudo-labels, compares
-neighbours, and learns the statistics that a bundle carries; then, in another process, does what a translation of
-features does with the frames of the task, of features that this program draws: their main directions, the teacher
-(balanced answers, self-training, neighbors), and the head of the network that is exported. Memory is the process's own
-(anonymous pages: the mapped file's pages belong to the system, which drops them when it needs room).
+Each number of frames has processes of its own. First as many empty files are listed, and what they hold is noted,
+compared and forgotten: what a frame takes beside its pixels. Then frames are 16-bit PNGs that this program writes: of
+32 x 24 pixels, decoded at 36 for networks of 32, so that a frame's share of memory shows beside its pixels. They are
+read twice into the cache (written, then found), a network of a few layers answers to them, pseudo-labels are named,
+neighbours compared, and the statistics learnt that a bundle carries. Then comes what a translation of features does
+with the frames of the task, of features that this program draws: their main directions, the teacher (balanced answers,
+self-training, neighbors), and the head of the network that is exported. Memory is the process's own (anonymous pages:
+the mapped file's pages belong to the system, which drops them when it needs room).
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import shutil
 import subprocess
@@ -28,6 +30,9 @@ import numpy as np
 SIDE, SIZE, CLASSES, WIDTH = 36, 32, 6, 256
 DRAWN = 128
 """Columns of the features that are drawn; of a network there are 3584, of which none are kept."""
+
+
+PARTS = ("listing", "reading", "translation")
 
 
 class Peak:
@@ -70,6 +75,32 @@ def write_frames(folder: Path, count: int) -> None:
         path = folder / f"{number // 1000:04d}" / f"{number:07d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), frame, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+def measure_listing(folder: Path, count: int) -> dict[str, tuple[float, float]]:
+    """By step: seconds, and bytes of memory a file at its peak beyond those at the start; of the last, what stays."""
+    from tgkt_edge.data.digests import FileDigests
+    from tgkt_edge.data.discovery import frame_places
+
+    for number in range(count):
+        path = folder / f"{number // 1000:04d}" / f"{number:07d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    base, start, peak = anonymous(), time.monotonic(), Peak()
+    places = frame_places(folder, "`target`")
+    found = {"files listed": (time.monotonic() - start, (peak.end() - base) / count)}
+    start, peak = time.monotonic(), Peak()
+    digests = FileDigests()
+    digests.list(places)
+    digests.of([file for file, _ in places])
+    names = tuple(str(file) for file, _ in places)
+    digests.summary()
+    found["contents noted"] = (time.monotonic() - start, (peak.end() - base) / count)
+    start = time.monotonic()
+    del places, digests
+    gc.collect()
+    found["names kept"] = (time.monotonic() - start, (anonymous() - base) / len(names))
+    return found
 
 
 def measure(frames: Path, count: int, cache: Path) -> dict[str, tuple[float, float]]:
@@ -206,11 +237,13 @@ def main() -> None:
     parser.add_argument(
         "-o", type=Path, default=None, help="folder for frames and cache (default: a temporary one)"
     )
-    parser.add_argument("--only", choices=("reading", "translation"), help="of both parts (default: both)")
+    parser.add_argument("--only", choices=PARTS, help="of the parts (default: all)")
     parser.add_argument("--one", type=int, default=None, help="in this process, as JSON")
     args = parser.parse_args()
     if args.one is not None:
-        if args.only == "translation":
+        if args.only == "listing":
+            print(json.dumps(measure_listing(args.o / f"files-{args.one}", args.one)))
+        elif args.only == "translation":
             print(json.dumps(measure_translation(args.one, args.o / f"features-{args.one}")))
         else:
             print(json.dumps(measure(args.o / f"frames-{args.one}", args.one, args.o / "cache")))
@@ -220,13 +253,14 @@ def main() -> None:
     try:
         for count in args.frames:
             results[count] = {}
-            for part in ("reading", "translation") if args.only is None else (args.only,):
+            for part in PARTS if args.only is None else (args.only,):
                 if part == "reading":
                     write_frames(folder / f"frames-{count}", count)
                 command = [sys.executable, __file__, "--one", str(count), "--only", part, "-o", str(folder)]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 results[count] |= json.loads(done.stdout)
-                shutil.rmtree(folder / f"frames-{count}", ignore_errors=True)
+                for name in ("files", "frames"):
+                    shutil.rmtree(folder / f"{name}-{count}", ignore_errors=True)
             print(table(results), file=sys.stderr)
     finally:
         if args.o is None:

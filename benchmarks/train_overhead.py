@@ -6,8 +6,8 @@
 The bare loop repeats, on one resident batch, only what the stage must compute: passes through networks, and the update
 of the weights (gradient, its clipping, the optimizer, the moving average where the stage has them). No data, no
 augmentation, no losses, no logging. A second bare loop has the passes alone. Stage and loops take turns within one
-process; printed is the median of each, and what the stage reaches of each loop. The stage's time counts from when its
-networks are built, as a real one of thousands of steps has it. Passes of an epoch:
+process; printed is the median of each, and what the stage reaches of each loop. The stage's first epoch, in which its
+networks are built and memory is taken for the first time, does not count. Passes of an epoch:
 
 - source: the network forward and backward.
 - tgmb: T on TI and TR frames, F_s on the translations, both forward and backward; F_s on TI RGB forward.
@@ -55,20 +55,25 @@ Step = Callable[[Callable[[], object]], None]
 
 
 class Clock(StageState):
-    """Saves nothing, and keeps when a stage had its networks built.
+    """Saves nothing, and keeps when a stage had its networks built, or after that its first epoch behind it.
 
     Args:
-        seconds: what counts them.
+        seconds: what counts them. epochs: of a stage; of one alone the first counts.
     """
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
+    def __init__(self, seconds: Callable[[], float], epochs: int) -> None:
         super().__init__(None, 1e9)
-        self._seconds, self.began = seconds, 0.0
+        self._seconds, self.epochs, self.began = seconds, epochs, 0.0
 
     def load(self, *_: object, **__: object) -> int:
         """Nothing was done before."""
         self.began = self.now()
         return 0
+
+    def save(self, epoch: int, *_: object, **__: object) -> None:
+        """An epoch is over."""
+        if epoch == 1 < self.epochs:
+            self.began = self.now()
 
     def now(self) -> float:
         """Seconds, once a GPU has done what it was given."""
@@ -124,7 +129,8 @@ def main() -> None:
         Store(codes, compute.device),
         Store(rgb, compute.device),
     )
-    state, log = Clock(time.process_time if args.cpu_seconds else time.perf_counter), RunLog(None)
+    state = Clock(time.process_time if args.cpu_seconds else time.perf_counter, args.epochs)
+    log, epochs = RunLog(None), max(1, args.epochs - 1)  # those that count
     x = normalise(torch.rand(args.batch, 3, args.size, args.size, device=compute.device))
     both = torch.cat([x, x]).contiguous(memory_format=torch.channels_last)
 
@@ -135,7 +141,7 @@ def main() -> None:
             loss.backward()
 
         network.train()
-        for _ in range(args.epochs * args.steps):
+        for _ in range(epochs * args.steps):
             step(backward)
 
     def bare_tgmb(step: Step) -> None:
@@ -145,7 +151,7 @@ def main() -> None:
             loss.backward()
 
         translator.train().requires_grad_(True)
-        for _ in range(args.epochs * args.steps):
+        for _ in range(epochs * args.steps):
             answer(lambda: source.features(x))
             step(backward)
 
@@ -156,7 +162,7 @@ def main() -> None:
             loss.backward()
 
         frozen(translator)
-        for _ in range(args.epochs):
+        for _ in range(epochs):
             learner.eval()
             for _ in range(args.steps):
                 answer(lambda: learner(x))
@@ -172,7 +178,7 @@ def main() -> None:
                 loss = learner(x).float().sum()
             loss.backward()
 
-        for _ in range(args.epochs):
+        for _ in range(epochs):
             learner.eval()
             for _ in range(args.steps):
                 answer(lambda: learner(x))
@@ -234,7 +240,7 @@ def main() -> None:
                 work()
                 if turn:  # the first round warms up
                     seconds[key].append(state.now() - state.began)
-        rate = {key: args.epochs * n / statistics.median(values) for key, values in seconds.items()}
+        rate = {key: epochs * n / statistics.median(values) for key, values in seconds.items()}
         first, *others = rate.values()
         cells = "".join(f"{one:>14.1f}" for one in rate.values()) + "".join(
             f"{first / one:>10.3f}" for one in others
@@ -249,7 +255,7 @@ def main() -> None:
     )
     print(
         f"{compute.device} {compute.precision}, {args.size} pixels, "
-        f"batch {args.batch}, {args.rounds} rounds of {args.epochs} epochs of {n} images"
+        f"batch {args.batch}, {args.rounds} rounds of {epochs} epochs of {n} images"
         f"{', seconds of the process' if args.cpu_seconds else ''}"
     )
     if args.compile:

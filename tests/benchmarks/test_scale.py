@@ -21,6 +21,7 @@ READING = (
     "neighbors",
     "statistics",
 )
+LISTING = ("files listed", "contents noted", "names kept")
 TRANSLATION = ("main directions", "translated answers", "teacher", "exported head")
 
 
@@ -39,5 +40,5 @@ def test_every_step_is_measured(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:]]
-    assert [row[0] for row in rows] == [*READING, *TRANSLATION]
+    assert [row[0] for row in rows] == [*LISTING, *READING, *TRANSLATION]
     assert {len(row) for row in rows} == {7}

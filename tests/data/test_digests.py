@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from tgkt_edge.data.digests import FileDigests
+from tgkt_edge.data.discovery import frame_places
 from tgkt_edge.data.loading import load_frames, load_images, load_pairs
 from tgkt_edge.errors import DataError
 from tgkt_edge.sensor import PRESETS
@@ -131,6 +133,24 @@ def test_what_was_skipped_counts_with_its_bytes(data: Path) -> None:
     assert load_all(data, skip_bad=True)[1].summary() == before
     (data / "pairs" / "frame" / "1.png").write_bytes(b"other bytes")
     assert load_all(data, skip_bad=True)[1].summary() != before
+
+
+def test_what_is_noted_of_a_file_takes_two_kilobytes(tmp_path: Path) -> None:
+    """Of a million files 2 GB, while all that is compared is there; its path of a hundred characters is among it."""
+    count = 3000
+    for number in range(count):
+        (tmp_path / f"{number:07d}.png").touch()
+    FileDigests().of([tmp_path / "loaded.png"])  # what is loaded once is no file's
+    tracemalloc.start()
+    try:
+        digests = FileDigests()
+        digests.list(frame_places(tmp_path, "`target`"))
+        digests.of([file for row in digests.rows for file in row if isinstance(file, Path)])
+        digests.summary()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / count < 2000
 
 
 def test_a_file_that_went_is_unreadable_and_no_error(tmp_path: Path) -> None:
