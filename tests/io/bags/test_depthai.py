@@ -288,6 +288,23 @@ def test_damaged_messages_end_with_a_word() -> None:
     )
 
 
+def varint(value: int) -> bytes:
+    return bytes([value & 127 | 128]) + varint(value >> 7) if value > 127 else bytes([value])
+
+
+@pytest.mark.parametrize("far", [-1, 1 << 31, 1 << 62, (1 << 69) + 5])
+@pytest.mark.parametrize("field", [1, 2, 3, 4, 6, 7, 8])  # type, width, height, stride, where planes begin
+def test_numbers_that_no_picture_has_end_with_a_word(field: int, far: int) -> None:
+    whole = img_frame(
+        "YUV420p", np.zeros(80, np.uint8), 50.0, size=(8, 6), stride=8, p2Offset=48, p3Offset=60
+    )
+    specs = whole.fb.SerializeToString() + varint(field << 3) + varint(far % (1 << 70))  # the last one counts
+    whole.ClearField("fb")
+    data = whole.SerializeToString() + b"\x22" + varint(len(specs)) + specs
+    with pytest.raises(DataError, match=r"is damaged|has the pixel format|pixels"):
+        as_ros(whole.DESCRIPTOR.full_name, data)
+
+
 def test_files_of_the_makers_own_library(tmp_path: Path) -> None:
     """No camera is needed to record: frames are made here, and depthai's node writes them."""
     dai = pytest.importorskip("depthai", reason="needs depthai (the extra 'depthai')")

@@ -213,9 +213,11 @@ def _camera(told: dict[str, Any], size: tuple[int, int]) -> Intrinsics | None:
     try:
         source = _matrix(told.get("source", {}))
         matrix = _matrix(told.get("moved", {})) @ source
-        matrix /= matrix[2, 2]
-    except (ValueError, ZeroDivisionError):
+    except ValueError:
         return None
+    if matrix[2, 2] == 0:
+        return None
+    matrix /= matrix[2, 2]
     fx, fy = matrix[0, 0], matrix[1, 1]
     beside = np.abs(matrix[[0, 1, 2, 2], [1, 0, 0, 1]]).max()
     if np.array_equal(source, np.eye(3)) or not min(fx, fy) > 0 or beside > _SQUARE * fx:
@@ -239,6 +241,8 @@ def _place(told: dict[str, Any]) -> tuple[Extrinsics, tuple[int, str]] | None:
     unit, moved = values.get("unit", 0), values.get("translation", {})
     try:
         turned = _matrix(values.get("rotation", {}))
+        if not 0 <= unit < len(_METRES):
+            return None  # a unit of the pipeline's own
         metres = [moved.get(axis, [0.0])[0] * _METRES[unit] for axis in "xyz"]
         return Extrinsics.of(turned, metres), (values.get("socket", 0), values.get("device", ""))
     except (ValueError, IndexError, ConfigError):

@@ -12,7 +12,9 @@ Fields = dict[int, tuple[str, Any]]
 with a sign), "s" text, "b" bytes, "d" and "f" a list of doubles or floats (one number: a list of one), the
 :data:`Fields` of a message within, or of several such messages: a list that holds these."""
 
-BROKEN = (ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error, RecursionError)
+BROKEN = (
+    ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, struct.error, RecursionError,
+)  # fmt: skip
 """What reading damaged messages raises."""
 
 _DEEPEST = 1 << 63
