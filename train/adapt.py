@@ -271,7 +271,7 @@ def _translation_line(report: dict[str, Any]) -> list[str]:
     return [
         "the translation alone gave "
         + ", ".join(f"{name} {count}" for name, count in counts.items())
-        + f"; on {translation['pairs']} pairs left out its answers go with those on the RGB with a correlation of "
+        + f"; on {translation['pairs']} pairs left out its answers correlate with those on the RGB by "
         f"{translation['correlation']:.2f}"
         + (f" (source-only {unadapted:.2f})" if unadapted is not None else "")
     ]

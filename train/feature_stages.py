@@ -175,7 +175,7 @@ def left_out_pairs(known: Translation) -> LeftOut:
 
 
 def _backbone(source: Classifier, config: AdaptConfig, compute: Compute, log: RunLog) -> nn.Module:
-    """Whose features describe the frames: the source's own where they are generic, or nothing better is at hand."""
+    """Whose features describe the frames: the source's own where they are generic, or nothing better is available."""
     if source.pooled or config.weights == "none":
         own = resnet50_in(source)
         assert own is not None  # refused before anything was written
@@ -190,9 +190,10 @@ def _notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
     """What a person should know about how the translation came about."""
     chosen = about["chosen"]
     first = (
-        f"translate: {' and '.join(chosen['encodings'])} frames, strength {chosen['strength']:g}, from "
-        f"{'the identity' if chosen['identity'] else 'zero'}; on {about['pairs']} pairs left out its answers go with "
-        f"those on the RGB with a correlation of {about['correlation']:.2f}"
+        f"translate: chosen by {about['pairs']} pairs, each left out once: frames as "
+        f"{' and '.join(chosen['encodings'])}, ridge of strength {chosen['strength']:g} towards "
+        f"{'the identity' if chosen['identity'] else 'zero'}. Its answers correlate with those on the RGB "
+        f"by {about['correlation']:.2f}"
     )
     lines = [first]
     if not about["own_spread"]:

@@ -137,7 +137,7 @@ def _raw_graphs(
 
 def describe(result: dict[str, Any]) -> list[str]:
     """A table for a person, and a line for everything worth knowing."""
-    lines = [f"{result['bundle']}: {result['files']} files, all as the manifest says"]
+    lines = [f"{result['bundle']}: {result['files']} files, all match the manifest"]
     lines += list(dict.fromkeys(line for reasons in result["why"].values() for line in reasons))
     if not result["frames"]:
         return [

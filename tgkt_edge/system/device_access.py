@@ -12,7 +12,7 @@ def open_advice(code: int | None, device: str, asking: int = 0) -> str:
     """What to do about a ``device`` whose opening failed with errno ``code``.
 
     Args:
-        asking: descriptors of it that this process holds rightly: the one that failed.
+        asking: descriptors of it that this process may hold: the one that failed.
     """
     if code in (errno.EACCES, errno.EPERM):
         return permission_advice(device)

@@ -30,8 +30,8 @@ def belong_together(found: Translation) -> str | None:
     if value >= limit:
         return None
     return (
-        f"`paired`: of {len(found.rgb)} pairs left out, the answers on translated frames go with those on their RGB "
-        f"with a correlation of {value:.2f}, no more than {limit:.2f}, which shuffled or unrelated pairs reach: the "
-        f"frames do not tell what the source model looks at. Check that each frame shows the scene of its RGB at the "
-        f"same moment, that `sensor` reads it rightly, and that the pairs show scenes like those of the task."
+        f"`paired`: of {len(found.rgb)} pairs left out, answers on translated frames correlate with those on their "
+        f"RGB by {value:.2f}, no more than {limit:.2f}, which shuffled or unrelated pairs reach: the frames do not show "
+        f"what the source model looks at. Check that each frame shows the scene of its RGB at the same moment, that "
+        f"`sensor` describes it correctly, and that the pairs show scenes like those of the task."
     )
