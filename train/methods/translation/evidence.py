@@ -14,9 +14,9 @@ SHUFFLES = 2000
 
 
 def belong_together(found: Translation) -> str | None:
-    """None, or in words why the answers about pairs left out do not go with those about their RGB.
+    """None; or, for a person, that the answers on pairs left out do not correlate with those on their RGB.
 
-    They have to go with them better than in 95 % of the cases in which pairs are shuffled; where the best of several
+    They have to correlate better than in 95 % of the cases in which pairs are shuffled; where the best of several
     candidates was taken on these very pairs, each of these has its share of the 5 % (Bonferroni).
     """
     tried = max(1, len(found.about.get("tried", ())))
@@ -30,8 +30,8 @@ def belong_together(found: Translation) -> str | None:
     if value >= limit:
         return None
     return (
-        f"`paired`: of {len(found.rgb)} pairs left out, answers on translated frames correlate with those on their "
-        f"RGB by {value:.2f}, no more than {limit:.2f}, which shuffled or unrelated pairs reach: the frames do not show "
+        f"`paired`: of {len(found.rgb)} pairs left out, answers on translated frames correlate with those on their RGB "
+        f"by {value:.2f}, no more than {limit:.2f}, which shuffled or unrelated pairs reach: the frames do not show "
         f"what the source model looks at. Check that each frame shows the scene of its RGB at the same moment, that "
         f"`sensor` describes it correctly, and that the pairs show scenes like those of the task."
     )
