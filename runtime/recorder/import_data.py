@@ -34,7 +34,8 @@ def import_data(
     """Write frames, or pairs matched by time, to a folder that ``run`` replays and ``adapt`` reads; bit for bit.
 
     Args:
-        src: a .bag, .mcap or .db3 file, a folder of ``ros2 bag record``, or a folder of files. out: new or empty.
+        src: a .bag, .mcap, .db3, .mkv or .sens file, a folder of ``ros2 bag record`` or of depthai's .mcap files, or a
+            folder of images. out: new or empty.
         topic: of the sensor's pictures, or their sub-folder; None: the only one that fits.
         sensor: preset or YAML file: what the counts mean. None: what the recording says (ROS's 16UC1 and 32FC1).
         pair: write pairs with the pictures of ``rgb_topic``; None: the only one in color, or so named.

@@ -144,7 +144,8 @@ def import_command(
     src: Annotated[
         Path,
         typer.Argument(
-            help="A .bag, .mcap, .db3, .mkv or .sens file, a folder of 'ros2 bag record', or one of files."
+            help="A .bag, .mcap, .db3, .mkv or .sens file, a folder of 'ros2 bag record' or of OAK's .mcap files, or "
+            "a folder of images."
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="New folder.")],
