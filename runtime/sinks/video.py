@@ -185,7 +185,7 @@ class VideoSink(Sink):
         self._end()
         raise OSError(
             errno.ENOSPC,
-            f"{self._path}: {free / 1e6:.0f} MB are free, of which {self._reserve / 1e6:.0f} are reserved; "
+            f"{self._path}: {free / 1e6:.0f} MB are free, {self._reserve / 1e6:.0f} MB are reserved; "
             f"the film continues in a new file when there is room",
         )
 

@@ -109,4 +109,4 @@ def test_a_sensor_is_asked_for_where_nothing_is_continued(new: Path, tmp_path: P
     assert "--method continue comes with --continue" in " ".join(result.output.split())
     result = CliRunner().invoke(app, [*command[:-2], "--old-frames", str(new)])
     assert result.exit_code == 2
-    assert "give it with --continue" in " ".join(result.output.split())
+    assert "only where a network is continued. Give --continue" in " ".join(result.output.split())

@@ -180,7 +180,7 @@ def test_a_full_disk_ends_the_file_in_order_and_a_new_one_begins_when_there_is_r
         sink.write(decision(0, 0))
         free = 63_000_000
         for number in range(1, 4):
-            with pytest.raises(OSError, match="63 MB are free and 64 stay so") as caught:
+            with pytest.raises(OSError, match="63 MB are free, 64 MB are reserved") as caught:
                 sink.write(decision(number, 0))
             assert caught.value.errno == errno.ENOSPC
         assert len(film(tmp_path / "a.avi")) == 1  # whole already
@@ -194,7 +194,7 @@ def test_a_full_disk_ends_the_file_in_order_and_a_new_one_begins_when_there_is_r
 
 def test_the_real_disk_is_asked(tmp_path: Path) -> None:
     sink = opened(f"video:{tmp_path}/a.avi?reserve_mb=1000000")  # a terabyte
-    with closing(sink), pytest.raises(OSError, match="1000000 stay so"):
+    with closing(sink), pytest.raises(OSError, match="1000000 MB are reserved"):
         sink.write(decision(0, 0))
     assert os.listdir(tmp_path) == []
 

@@ -179,7 +179,7 @@ def test_rows_without_a_label_are_named_and_left_out(finished: Run, tiny: Tiny, 
     assert (found["unlabelled"], found["cannot_tell"]) == ([labels[0][0]], [labels[1][0]])
     text = "\n".join(describe(found))
     assert f"not labelled yet: {labels[0][0]}" in text
-    assert "too few frames to tell them apart" in text
+    assert "too few frames to show a difference" in text
 
 
 def test_a_label_counts_for_its_class(finished: Run, tiny: Tiny, tmp_path: Path) -> None:
