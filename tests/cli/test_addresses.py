@@ -64,6 +64,13 @@ def test_addresses_of_other_kinds_and_mistyped_ones_too(wrong: str) -> None:
     assert SECRET not in done.output
 
 
+def test_a_sensor_file_of_one_of_several_cameras_too() -> None:
+    done = RUNNER.invoke(app, ["run", "no-bundle", "--camera", "door=0", "--sensor", f"door={ADDRESS}"])
+    assert done.exit_code == 2
+    assert "--sensor rtsp://***@192.0.2.1/***: an address is not accepted here" in done.stderr
+    assert SECRET not in done.output
+
+
 def test_a_file_of_such_a_name_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "http:").mkdir()
     (tmp_path / "http:" / "a@b").mkdir()

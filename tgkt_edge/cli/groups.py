@@ -17,7 +17,9 @@ from tgkt_edge.io.addresses import redacted
 _TAKE_ADDRESSES = frozenset({"camera", "rgb", "sink", "origin", "set_", "token"})
 """Options whose value may be an address, or any text. All others name files and the like."""
 
-_ADDRESS = re.compile(r"(?i)(rtsps?|https?|mqtts?|rtmps?|rtp|udp|tcp|srt|ftp):/|[a-z][a-z0-9+.-]*:/.*@")
+_ADDRESS = re.compile(
+    r"(?i)([\w-]+=)?((rtsps?|https?|mqtts?|rtmps?|rtp|udp|tcp|srt|ftp):/|[a-z][a-z0-9+.-]*:/.*@)"
+)
 
 _ParserError: type[Exception] = typer.BadParameter.__mro__[1]  # its base, which typer does not export
 
@@ -75,7 +77,7 @@ def _refuse(ctx: Any, command: Any, args: list[str]) -> None:
 
 def _refuse_address(parameter: Any, given: object) -> None:
     if isinstance(given, str) and _ADDRESS.match(given) and not os.path.lexists(given):
-        shown = redacted(re.sub("(?<=:)/+", "//", given, count=1))
+        shown = redacted(re.sub("(?<=:)/+", "//", re.sub(r"^[\w-]+=", "", given), count=1))
         raise UsageError(
             f"{_shown(parameter)} {shown}: an address is not accepted here. Of a camera record frames first "
             f"(tgkt-edge record --camera), and download files first."
