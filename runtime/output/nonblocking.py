@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 PATIENCE = 30.0
-"""Seconds that a run which ends by itself gives its readers, as its sinks."""
+"""Seconds that a run gives its readers, as its sinks, at the end, unless it is stopped."""
 
 _PIECE = 4096  # bytes that a pipe takes in one go once it says that there is room (PIPE_BUF of Linux)
 _LOOK = 0.1  # seconds between two looks at whether to stop

@@ -56,7 +56,7 @@ class PairWriter(Generic[T]):
         self.bad = 0
 
     def write(self, items: Iterable[tuple[T, T | None]]) -> None:
-        """Write frames, or pairs. Raises as :meth:`RecordingWriter.add`, but for single ones that are bad."""
+        """Write frames, or pairs. Raises as :meth:`RecordingWriter.add`, except for single ones that are bad."""
         for ready in in_order(self._prepare, items):
             try:
                 if ready.error is not None:

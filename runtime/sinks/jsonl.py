@@ -30,7 +30,7 @@ class JsonlSink(LineFileSink):
         return (message.text + "\n").encode()
 
     def mend(self, fd: int) -> int:
-        """See :meth:`LineFileSink.mend`. A last line that is whole but for its end is completed."""
+        """See :meth:`LineFileSink.mend`. A last line that lacks only its line break is completed."""
         if os.fstat(fd).st_size and os.pread(fd, 1, 0) != b"{":
             raise UsageError(
                 f"`sinks={self.name}`: the file exists and does not hold JSON lines, so nothing is appended to it. "

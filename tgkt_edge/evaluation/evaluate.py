@@ -136,7 +136,7 @@ def calibrated(probabilities: Floats, labels: NDArray[np.int64]) -> dict[str, An
         (:func:`tgkt_edge.evaluation.temperature.measure`), on top
         of one that is already applied; None for too few frames.
     """
-    logits = np.log(np.maximum(probabilities, 1e-30))  # but for a constant, which no softmax sees
+    logits = np.log(np.maximum(probabilities, 1e-30))  # up to a constant, which changes no softmax
     return {
         "nll": calibration.nll(logits, labels),
         "ece": calibration.ece(probabilities, labels),

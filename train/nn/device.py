@@ -120,7 +120,7 @@ def oom_as_error(device: torch.device) -> Iterator[None]:
         other = ", or give `device=cpu`" if device.type == "cuda" else ""
         text = (
             str(error).strip().rpartition("DefaultCPUAllocator: ")[2]
-        )  # what is before it speaks of torch's files
+        )  # what is before it names files of torch
         raise TgktEdgeError(
             f"`device={device}`: its memory is too small: {text.partition('. ')[0][:300]}. Give adapt "
             f"`accumulate=4`, a smaller `batch` or `image_size`, end what else runs there{other}."

@@ -19,7 +19,7 @@ Opt = TypeVar("Opt", bound=torch.optim.Optimizer)
 
 def on_fused_kernels(kind: Callable[..., Opt], groups: list[dict[str, Any]], **options: Any) -> Opt:
     """An optimizer of ``kind`` (SGD, Adam, AdamW), on its fused kernel where all weights are on a CPU and this torch
-    has it for them; else the plain one. Both compute the same but for roundings.
+    has it for them; else the plain one. Both compute the same except for rounding.
 
     Args:
         groups: of parameters. options: of the optimizer.

@@ -33,7 +33,7 @@ class NormalEquations:
         self.rows += len(x)
 
     def without(self, other: NormalEquations) -> NormalEquations:
-        """These rows but for those of ``other``, which are among them."""
+        """These rows except those of ``other``, which are among them."""
         rest = NormalEquations(*self.cross.shape)
         rest.gram, rest.cross = self.gram - other.gram, self.cross - other.cross
         rest.rows = self.rows - other.rows
