@@ -41,7 +41,7 @@ class Fanout:
         stopping: whether the run was told to end; then no sink is waited for.
 
     Attributes:
-        patience: seconds that leaving waits for what is still queued. A run that ends without being stopped loses nothing to a slow
+        patience: seconds that leaving waits for what is still queued. A run that is not stopped loses nothing to a slow
             disk; one that is told to end must be quick, so its owner lowers this first.
     """
 
