@@ -62,7 +62,8 @@ class _InTurn(Bag):
         self._bags, self.unopened = bags, unopened
         self._topics: dict[str, Topic] = {}
         for bag in bags:
-            self._topics = {**bag.topics(), **self._topics}
+            for name, topic in bag.topics().items():
+                self._topics.setdefault(name, topic)
 
     def topics(self) -> dict[str, Topic]:
         return self._topics
@@ -82,7 +83,7 @@ class _SideBySide(Bag):
     as their files, and their messages come in the order in which they were recorded."""
 
     def __init__(self, files: dict[str, McapFile], unopened: dict[str, str]) -> None:
-        self._files, self.unopened = files, unopened
+        self.unopened = unopened
         self._names: dict[str, tuple[McapFile, str]] = {}
         for stem, file in files.items():
             inner = [*file.topics()]
@@ -103,9 +104,8 @@ class _SideBySide(Bag):
         each = [self._named(name, *place) for name, place in asked.items()]
         yield from heapq.merge(*each, key=lambda message: message.received)
         problems = [f"{file}: {why}" for file, why in self.unopened.items()]
-        self.problem = "; ".join(
-            [*problems, *(file.problem for file in self._files.values() if file.problem)]
-        )
+        read = {id(file): file for file, _ in asked.values()}
+        self.problem = "; ".join([*problems, *(file.problem for file in read.values() if file.problem)])
 
     @staticmethod
     def _named(name: str, file: McapFile, inner: str) -> Iterator[Message]:
