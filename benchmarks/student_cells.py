@@ -22,6 +22,7 @@ from feature_bench import Bench, Draw
 from numpy.typing import NDArray
 
 from tgkt_edge.config import AdaptConfig, build_config
+from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.export.export import export
 from tgkt_edge.io.atomic import write_json
@@ -63,6 +64,11 @@ class Student:
         return self.name.replace(":", "-")
 
     @property
+    def made_from(self) -> dict[str, Any]:
+        """What a cell of it says of itself."""
+        return {"student": self.name, "sets": list(self.sets), "weights": Path(self.weights).name}
+
+    @property
     def start(self) -> str:
         """What it starts from, in words."""
         if self.name == REFERENCE:
@@ -91,9 +97,17 @@ def cell_folder(work: Path, data: DataSet, student: Student, seed: int) -> Path:
 def finished(
     work: Path, data: DataSet, student: Student, seed: int, precisions: Sequence[str] = ()
 ) -> dict[str, Any] | None:
-    """What a cell holds that tried these precisions; None where it has not."""
+    """What a cell holds that tried these precisions; None where it has not.
+
+    Raises:
+        TgktEdgeError: it is of the same network with other weights or options.
+    """
     file = cell_folder(work, data, student, seed) / "cell.json"
     cell: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if cell is not None and (found := {key: cell[key] for key in student.made_from}) != student.made_from:
+        raise TgktEdgeError(
+            f"{file}: was made from {found}, and now {student.made_from} is asked for. Give the same, or another -o."
+        )
     return cell if cell is not None and {*precisions} <= {*tried(cell)} else None
 
 
@@ -125,7 +139,6 @@ def compute_cell(
     folder = cell_folder(work, data, student, seed)
     precisions = list(dict.fromkeys(("fp32", *precisions)))  # a bundle is verified in FP32 first
     run, config = Run(folder / "run"), student.config(bench.config, seed)
-    made_from = {"student": student.name, "sets": list(student.sets), "weights": Path(student.weights).name}
     if not run.target.is_file():
         run.target.parent.mkdir(parents=True, exist_ok=True)
         teacher, labels = _translation(work, data, bench, draw, seed)
@@ -147,7 +160,7 @@ def compute_cell(
     cell = {
         "data": data.name,
         "seed": seed,
-        **made_from,
+        **student.made_from,
         "start": student.start,
         "parameters": _parameters(bundle.path / "model.onnx"),
         **json.loads((run.path / "trained.json").read_text(encoding="utf-8")),

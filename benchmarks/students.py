@@ -266,7 +266,14 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, help="Markdown file; JSON goes beside it. Default: WORK/students.md"
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    names = [student.name for student in args.student]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        parser.error(
+            f"--student {twice[0]}: given twice. Measure it with other weights or options in another -o"
+        )
+    return args
 
 
 if __name__ == "__main__":

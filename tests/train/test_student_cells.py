@@ -12,6 +12,7 @@ import torch
 
 from tests.support.training import Tiny, write_prepared
 from tgkt_edge.bundle import Bundle
+from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.train.nn.checkpoint import load_tensors
 
@@ -21,7 +22,7 @@ ARCH = "shufflenet_v2_x0_5"
 
 
 def test_cells_are_trained_exported_scored_and_kept(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rooms = write_prepared(tiny.data, tmp_path / "rooms")
     words = [
@@ -67,3 +68,11 @@ def test_cells_are_trained_exported_scored_and_kept(
     monkeypatch.setattr(sys, "argv", [str(word) for word in words if word not in ("--precision", "fp32")])
     with pytest.raises(AssertionError, match="computed again"):  # INT8 is still to be tried
         students.main()
+    other = [str(word).replace("epochs=1", "epochs=2") for word in words]
+    monkeypatch.setattr(sys, "argv", other)
+    with pytest.raises(TgktEdgeError, match=r"was made from .*epochs=1.*epochs=2.* is asked for"):
+        students.main()
+    monkeypatch.setattr(sys, "argv", [*other, "--student", "resnet50"])
+    with pytest.raises(SystemExit):
+        students.main()
+    assert "--student resnet50: given twice" in capsys.readouterr().err
