@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = 65536
+BLOCK = 8192
 """Frames whose normalized features are in memory at once."""
 
 
