@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.support.checkout import REPOSITORY
 from tests.support.training import Tiny
 from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import UsageError
@@ -56,3 +61,32 @@ def test_a_launchers_variables_that_make_no_sense_are_named(monkeypatch: pytest.
     monkeypatch.setenv("WORLD_SIZE", "two")
     with pytest.raises(UsageError, match="WORLD_SIZE, RANK and LOCAL_WORLD_SIZE: expected whole numbers"):
         open_ranks(torch.device("cpu"))
+
+
+ALONE_OF_TWO = """
+import logging, torch
+from tgkt_edge.train.nn import ranks
+logging.basicConfig()
+ranks.PATIENCE_S = 0.1
+ranks.open_ranks(torch.device("cpu"))
+"""
+
+
+@pytest.mark.slow
+def test_a_rank_that_waits_for_others_says_where() -> None:
+    """One of two that nobody else joins: it would wait for a day without a word."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with subprocess.Popen(
+        [sys.executable, "-c", ALONE_OF_TWO],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **place}, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        try:
+            lines = iter(process.stderr.readline, "")
+            said = next((line for line in lines if "waiting" in line), "it ended")
+        finally:
+            process.kill()
+    assert f"rank 0 of 2: waiting for the others at 127.0.0.1:{port} (MASTER_ADDR, MASTER_PORT)" in said

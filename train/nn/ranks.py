@@ -14,7 +14,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,9 @@ from tgkt_edge.train.nn.out_of_memory import is_out_of_memory
 WAIT = datetime.timedelta(days=1)
 """A rank may wait for another that writes the report or reads millions of frames; one that ended is noticed at once."""
 
+
+PATIENCE_S = 15.0
+"""Seconds after which a rank says that it waits for the others to begin."""
 
 LARGE = 1 << 16
 """Numbers of a gradient from which it is summed by itself; smaller ones together, since each sum has to wait."""
@@ -206,8 +210,11 @@ def open_ranks(device: torch.device) -> Ranks:
             f"WORLD_SIZE={count}: this torch {torch.__version__} was built without torch.distributed"
         )
     if not dist.is_initialized():
+        place = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        waiting = f"rank {rank} of {count}: waiting for the others at {place} (MASTER_ADDR, MASTER_PORT)"
         try:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=WAIT)
+            with said_after(PATIENCE_S, lambda: LOGGER.warning(waiting)):
+                dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=WAIT)
         except (RuntimeError, ValueError) as error:
             raise TgktEdgeError(
                 f"rank {rank} of {count} cannot reach the others: {str(error).partition(chr(10))[0]}. Start it by "
@@ -237,6 +244,18 @@ def local_device(device: torch.device) -> torch.device:
         )
     torch.cuda.set_device(int(local))
     return torch.device("cuda", int(local))
+
+
+@contextlib.contextmanager
+def said_after(seconds: float, say: Callable[[], object]) -> Iterator[None]:
+    """Call ``say``, in a thread, if what is inside takes longer."""
+    timer = threading.Timer(seconds, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextlib.contextmanager
