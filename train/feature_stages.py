@@ -224,4 +224,11 @@ def _notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
             f"translate: the source model classifies none of the paired RGB images as {names}: how well the "
             f"translation works for it is not known"
         )
+    tried = about.get("smoothing")  # a run that an older version began has none
+    if tried and tried["harms"]:
+        lines.append(
+            f"translate: self-training and neighbors are left out: the two translations agree on "
+            f"{tried['agreement']:.0%} of the frames, and on {tried['agreement'] + tried['change']:.0%} if either is "
+            f"mixed with frames that look alike, so these do not tell the classes apart"
+        )
     return lines

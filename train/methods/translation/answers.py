@@ -11,21 +11,27 @@ from numpy.typing import NDArray
 from tgkt_edge.config import TranslationConfig
 from tgkt_edge.train.methods.translation.class_prior import priors
 from tgkt_edge.train.methods.translation.labelled import Labelled, corrected
-from tgkt_edge.train.methods.translation.neighbors import Neighborhood
 from tgkt_edge.train.methods.translation.prior import balance
 from tgkt_edge.train.methods.translation.reverse import mean_opinion
-from tgkt_edge.train.methods.translation.self_training import self_train
+from tgkt_edge.train.methods.translation.smoothing import Smoother, Trial, trial
 
 Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Taught:
-    """Soft labels for N frames: ``labels`` (N, K); ``first`` (N, K), the same before self-training; ``prior`` (K,)."""
+    """The teacher of N frames.
+
+    Attributes:
+        labels: (N, K). first: (N, K), before self-training and neighbors. prior: (K,).
+        trial: what these two do to the agreement of two translations; None of one alone, or where the options leave
+            both out.
+    """
 
     labels: Reals
     first: Reals
     prior: Reals
+    trial: Trial | None = None
 
 
 def teach(
@@ -38,6 +44,8 @@ def teach(
 ) -> Taught:
     """Probabilities of the task's frames from the (N, K) logits of one translation or two.
 
+    Self-training and neighbors are left out where they would harm: see :mod:`smoothing`.
+
     Args:
         components: (N, C) of the frames, for self-training and neighbors.
         shares: (K,) of the source's classes, None if unknown.
@@ -47,29 +55,21 @@ def teach(
     apart = [mean_opinion([one], cfg.scale) for one in opinions]
     logits = mean_opinion(opinions, cfg.scale, (1.0, cfg.reverse_weight))
     towards = priors(cfg.prior, shares, given_prior, logits.shape[1], apart)
-    near = None
-    if cfg.spread and min(cfg.neighbors, len(logits) - 1) >= 1:
-        near = Neighborhood(components, cfg.neighbors)
+    prior = np.sum([weight * prior for weight, prior in towards], 0)
+    smooth, seen = Smoother(components, cfg), None
+    if len(apart) == 2 and not smooth.idle:
+        seen = trial(apart[0], apart[1], components, prior, cfg)
     first, labels = np.zeros_like(logits), np.zeros_like(logits)
-    for weight, prior in towards:
+    for weight, expected in towards:
         started = logits
         if labelled is not None:
-            logs = balance(logits, prior)[0]
+            logs = balance(logits, expected)[0]
             started = corrected(np.maximum(logs, LEAST), components, labelled)
-        first += weight * np.exp(balance(started, prior)[0])
-        trained = np.exp(
-            self_train(
-                components, started, prior, rounds=cfg.rounds, c=cfg.c / len(logits), keep=cfg.keep,
-                labelled=labelled,
-            )
-        )  # fmt: skip
-        if labelled is not None:
-            trained = labelled.fixed(trained)
-        if near is not None:
-            trained = near.spread(trained, prior, cfg.spread, cfg.spread_power)
-        labels += weight * trained
-    prior = np.sum([weight * prior for weight, prior in towards], 0)
-    return Taught(labels if labelled is None else labelled.fixed(labels), first, prior)
+        begun = np.exp(balance(started, expected)[0])
+        first += weight * begun
+        kept = seen is not None and seen.harms
+        labels += weight * (begun if kept else smooth(started, expected, labelled))
+    return Taught(labels if labelled is None else labelled.fixed(labels), first, prior, seen)
 
 
 LEAST = -30.0

@@ -233,6 +233,9 @@ def translate(
         "opinions": len(opinions),
         "known_shares": known is not None or given_prior is not None,
         "labelled": 0 if labelled is None else len(labelled),
+        "smoothing": None
+        if taught.trial is None
+        else {**dataclasses.asdict(taught.trial), "harms": taught.trial.harms},
     }
     return Translation(
         network, taught.labels, taught.first, taught.prior, rgb_answers, translated, unadapted, rows, about
