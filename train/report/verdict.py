@@ -118,8 +118,9 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
     better, worse = gain is not None and gain.low > 0, gain is not None and gain.high < 0
     blind = _blind(e)
     if e.belong is not None:
+        named = next((item for item in pairs if item.decides and item is not gain), None)
         found = judge_translation(
-            e.classes, e.belong, blind, structure, gain, lost, after / before, e.scratch, _opposed(e)
+            e.classes, e.belong, blind, structure, gain, lost, after / before, e.scratch, _opposed(e), named
         )
         return dataclasses.replace(found, evidence=items, warnings=warnings)
     if (structure.low > 0 and worse) or (structure.high < 0 and better):
@@ -173,6 +174,7 @@ def judge_translation(
     spread: float,
     scratch: bool = False,
     opposed: bool = False,
+    named: Item | None = None,
 ) -> Verdict:
     """The verdict on a translation of features, whose pairs were all left out once (the evidence is added later).
 
@@ -189,6 +191,7 @@ def judge_translation(
         lost: classes that no frame is classified as any more. spread: the target network's effective number of classes
             over source-only's. scratch: whether the features come from a network trained on the task's RGB alone.
         opposed: whether source-only's answers on the pairs' frames go against those on their RGB.
+        named: gain of the agreement beyond chance between the classes on pairs left out and those on their RGB.
     """
     better = belong and not opposed and gain is not None and gain.low > 0
     if structure.high < 0 and not (blind and scratch):
@@ -213,6 +216,13 @@ def judge_translation(
         sentence = (
             f"On pairs left out the translation's answers are more like those on their RGB than source-only's "
             f"({_figures(gain)}). This is about accuracy over classes."
+        )
+        return Verdict("helped", sentence, over="classes")
+    fair = belong and blind and not opposed and structure.high >= 0 and (gain is None or gain.high >= 0)
+    if fair and named is not None and named.low > 0:
+        sentence = (
+            f"The source model hardly recognizes the frames of the pairs; on pairs left out the translation names the "
+            f"classes of their RGB more often, beyond chance ({_figures(named)}). This speaks of accuracy over classes."
         )
         return Verdict("helped", sentence, over="classes")
     if opposed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,62 @@ def test_a_translation_of_features_is_judged_by_what_can_speak(
             "No frame is classified as b any more" in found.sentence
             or "no frame is classified as b any more" in found.sentence
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "helped"),
+        ({"named": (-0.02, 0.2)}, "no evidence"),
+        ({"blind": False}, "no evidence"),  # structure speaks of frames that the source model recognizes
+        ({"belong": False}, "no evidence"),
+        ({"opposed": True}, "no evidence"),
+        ({"gain": (-0.3, -0.01)}, "no evidence"),  # its probabilities go less with those on RGB
+        ({"structure": (-0.2, -0.01)}, "hurt"),
+        ({"lost": [1]}, "no evidence"),
+    ],
+)
+def test_classes_named_beyond_chance_speak_where_the_source_model_is_at_chance(
+    changes: dict[str, Any], verdict: str
+) -> None:
+    given: dict[str, Any] = {
+        "belong": True, "blind": True, "opposed": False, "structure": (-0.05, 0.07), "gain": (-0.16, 0.14),
+        "named": (0.02, 0.3), "lost": [], **changes,
+    }  # fmt: skip
+    found = judge_translation(
+        CLASSES, given["belong"], given["blind"], interval(*given["structure"]), interval(*given["gain"]),
+        given["lost"], 1.0, opposed=given["opposed"], named=interval(*given["named"]),
+    )  # fmt: skip
+    assert found.verdict == verdict
+    if verdict == "helped":
+        assert found.over == "classes"
+        assert "beyond chance" in found.sentence
+        assert "This speaks of accuracy over classes." in found.sentence
+
+
+def test_a_source_model_that_names_one_class_for_all_is_beaten_by_classes_on_pairs() -> None:
+    """Its probability of that class still goes with the RGB's, as much as the translation's do; its classes do not."""
+    world, rng = make_world(), np.random.default_rng(5)
+    held = np.repeat(np.arange(4), 40)
+    rgb = softmax_of(held)
+    translated, other = (
+        softmax_of(np.where(rng.random(160) < 0.7, held, rng.integers(0, 4, 160))) for _ in range(2)
+    )
+    one_class = 0.1 * other + 0.9 * softmax_of(np.zeros(160, int))
+    noise = rng.normal(size=(400, 16)).astype(np.float32)  # neighborhoods say nothing
+    evidence = dataclasses.replace(
+        world, features=noise, source=softmax_of(rng.integers(0, 4, 400)), target=softmax_of(rng.integers(0, 4, 400)),
+        rgb=rgb, held_source=one_class.astype(np.float32), held_target=translated, held_runs=[4] * 40, belong=True,
+    )  # fmt: skip
+    found = judge(evidence)
+    by_name = {item.name: item for item in found.evidence}
+    assert by_name["Correlation on held-out pairs"].low <= 0
+    assert by_name["Agreement on held-out pairs"].low > 0.5
+    assert by_name["Agreement on held-out pairs"].decides
+    assert (found.verdict, found.over) == ("helped", "classes")
+    # Of other methods it is only shown: a tenth of the pairs, and networks that were trained on the others.
+    alone = judge(dataclasses.replace(evidence, belong=None))
+    assert not {item.name: item for item in alone.evidence}["Agreement on held-out pairs"].decides
 
 
 @pytest.mark.parametrize(
