@@ -124,7 +124,7 @@ def train_by_features(
         shutil.rmtree(run.features, ignore_errors=True)
     known = kept_translation(network, kept)
     doubt = belong_together(known)
-    for line in [*_notes(known.about, about.classes), *([doubt] if doubt else [])]:
+    for line in [*notes(known.about, about.classes), *([doubt] if doubt else [])]:
         log.say(line)
     rows = known.rows
     runs = neighbour_runs(len(rows))
@@ -186,7 +186,7 @@ def _backbone(source: Classifier, config: AdaptConfig, compute: Compute, log: Ru
     return found
 
 
-def _notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
+def notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
     """What a person should know about how the translation came about."""
     chosen = about["chosen"]
     first = (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tgkt_edge.config import TranslationConfig
+from tgkt_edge.train.feature_stages import notes
 from tgkt_edge.train.methods.translation import smoothing
 from tgkt_edge.train.methods.translation.answers import teach
 from tgkt_edge.train.methods.translation.labelled import Labelled
@@ -127,3 +130,17 @@ def test_labels_of_a_person_hold_where_nothing_is_smoothed(rng: np.random.Genera
     assert found.trial.harms
     assert found.labels[:2].argmax(1).tolist() == wrong.tolist()
     assert accuracy(found.labels) > 0.9
+
+
+def test_a_run_says_that_both_steps_were_left_out() -> None:
+    about: dict[str, Any] = {
+        "chosen": {"encodings": ["plain"], "strength": 7500.0, "identity": True}, "pairs": 137, "correlation": 0.78,
+        "own_spread": True, "known_shares": True, "own_backbone": False, "generic": True, "unanswered": [],
+    }  # fmt: skip
+    left_out = {"agreement": 0.98, "change": -0.06, "error": 0.03, "harms": True}
+    *_, last = notes({**about, "smoothing": left_out}, ("a", "b"))
+    assert "self-training and neighbors are left out" in last
+    assert "agree on 98% of the frames, and on 92% if either is mixed" in last
+    # Nothing to say where they take part, of one translation alone, and of a run that an older version began.
+    for told in ({"smoothing": {**left_out, "harms": False}}, {"smoothing": None}, {}):
+        assert len(notes({**about, **told}, ("a", "b"))) == 1
