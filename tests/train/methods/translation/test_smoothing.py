@@ -135,7 +135,8 @@ def test_labels_of_a_person_hold_where_nothing_is_smoothed(rng: np.random.Genera
 def test_a_run_says_that_both_steps_were_left_out() -> None:
     about: dict[str, Any] = {
         "chosen": {"encodings": ["plain"], "strength": 7500.0, "identity": True}, "pairs": 137, "correlation": 0.78,
-        "own_spread": True, "known_shares": True, "own_backbone": False, "generic": True, "imported": False, "unanswered": [],
+        "own_spread": True, "known_shares": True, "own_backbone": False, "generic": True, "imported": False,
+        "unanswered": [],
     }  # fmt: skip
     left_out = {"agreement": 0.98, "change": -0.06, "error": 0.03, "harms": True}
     *_, last = notes({**about, "smoothing": left_out}, ("a", "b"))
