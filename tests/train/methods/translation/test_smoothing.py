@@ -30,8 +30,9 @@ def opinions(rng: np.random.Generator, noise: float) -> list[Reals]:
 
 def directions(looks: Ints, rng: np.random.Generator) -> Reals:
     """(90, 3) main directions along which each class that a frame looks like has its place."""
-    found: Reals = 2 * np.eye(3)[looks] + 0.3 * rng.normal(size=(90, 3))
-    return found - found.mean(0)
+    found = 2 * np.eye(3)[looks] + 0.3 * rng.normal(size=(90, 3))
+    centered: Reals = found - found.mean(0)
+    return centered
 
 
 def apart(rng: np.random.Generator) -> Reals:
