@@ -133,8 +133,9 @@ def compute_cell(
         calibration: frames that INT8 is calibrated on. precisions: to export.
 
     Returns:
-        ``parameters``, ``seconds`` of training, ``scores``: precision to ``accuracy`` and ``balanced_accuracy``,
-        ``float_layers`` that the gate put back to float, ``tried`` precisions, and what it was made from.
+        ``parameters``, ``seconds`` of training since it was last resumed, ``scores``: precision to ``accuracy`` and
+        ``balanced_accuracy``, ``float_layers`` that the gate put back to float, ``tried`` precisions, and what it was
+        made from.
     """
     folder = cell_folder(work, data, student, seed)
     precisions = list(dict.fromkeys(("fp32", *precisions)))  # a bundle is verified in FP32 first
