@@ -13,6 +13,7 @@ from torch import nn
 
 from tgkt_edge.config import AdaptConfig
 from tgkt_edge.errors import TgktEdgeError, UsageError
+from tgkt_edge.system.malloc import keep_freed_memory
 from tgkt_edge.train.nn.compiling import compile_in_place
 from tgkt_edge.train.nn.micro_batches import slow_norms
 from tgkt_edge.train.nn.out_of_memory import is_out_of_memory
@@ -105,6 +106,8 @@ def open_compute(config: AdaptConfig) -> Compute:
     torch.backends.cuda.matmul.allow_tf32 = False
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
+    elif device.type == "cpu":
+        keep_freed_memory()
     return Compute(device, precision)
 
 
