@@ -43,7 +43,9 @@ def test_with_too_little_memory_nothing_is_loaded(tmp_path: Path, monkeypatch: p
 
 
 def test_gates_need_a_bundle_that_is_watched(depth_bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"`update_gates=agreement>=0.7` is for bundles that come during a run"):
+    with pytest.raises(
+        UsageError, match=r"`update_gates=agreement>=0.7` is for bundles that come during a run"
+    ):
         pipeline.run(depth_bundle.path, str(tmp_path), update_gates=["agreement>=0.7"])
     with pytest.raises(UsageError, match=r"`update_frames=0`: expected 1 to 1000"):
         pipeline.run(depth_bundle.path, str(tmp_path), watch=True, update_frames=0)
