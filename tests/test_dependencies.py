@@ -93,12 +93,14 @@ def test_what_is_imported_at_once_comes_with_the_package_or_the_extra_of_its_roo
     assert undeclared(layout, declared, at_module_level=True) == []
 
 
+@pytest.mark.slow
 def test_what_is_imported_when_it_is_needed_comes_with_some_extra(
     layout: Layout, declared: dict[str, set[str]]
 ) -> None:
     assert undeclared(layout, declared, at_module_level=False) == []
 
 
+@pytest.mark.slow
 def test_the_extra_that_a_message_names_brings_the_library(
     layout: Layout, declared: dict[str, set[str]]
 ) -> None:

@@ -62,6 +62,7 @@ def test_a_line_is_out_when_it_is_flushed() -> None:
     assert before <= moment <= time.perf_counter()
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_every_frame_of_a_run_is_measured() -> None:
     begin = time.perf_counter()

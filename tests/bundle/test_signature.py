@@ -60,6 +60,7 @@ def test_a_signed_bundle_is_taken_by_every_command_that_answers(
     tgkt_edge.run(bundle.path, str(frames), sinks=[f"jsonl:{tmp_path / 'x'}"], live=False)  # asks for no key
 
 
+@pytest.mark.slow
 def test_a_bundle_that_is_measured_or_built_on_is_signed_as_well(
     tmp_path: Path, keys: tuple[Path, Path]
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_run_folder_cannot_be_signed_so_trust_refuses_it(tmp_path: Path, keys:
         tgkt_edge.adapt(tmp_path, "depth", tmp_path / "out", trust=[pub(keys[0])])
 
 
+@pytest.mark.slow
 def test_one_altered_byte_in_any_file_is_refused(bundle: Bundle, keys: tuple[Path, Path]) -> None:
     for key in keys:
         tgkt_edge.sign_bundle(bundle.path, key)

@@ -135,6 +135,7 @@ def test_what_was_skipped_counts_with_its_bytes(data: Path) -> None:
     assert load_all(data, skip_bad=True)[1].summary() != before
 
 
+@pytest.mark.slow
 def test_what_is_noted_of_a_file_takes_two_kilobytes(tmp_path: Path) -> None:
     """Of a million files 2 GB, while all that is compared is there; its path of a hundred characters is among it."""
     count = 3000

@@ -110,6 +110,7 @@ def test_merged_classes_by_hand() -> None:
 # Networks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [64, 50], ids=["whole factors", "areas that share pixels"])
 @pytest.mark.parametrize("pooled", [(), (2, 3, 4)], ids=["bottleneck", "pooled layers"])
 def test_the_mean_of_a_map_is_the_logit(pooled: tuple[int, ...], side: int) -> None:

@@ -160,6 +160,7 @@ def test_model_that_answers_nan_gives_bad_frames() -> None:
     assert ["error" in record for record in decisions(out)] == [True, True]
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_stop_request_ends_a_source_that_delivers_nothing() -> None:
     stop = StopRequest()

@@ -78,6 +78,7 @@ def test_what_no_range_can_be_chosen_by_is_refused(tmp_path: Path) -> None:
         measure_range(flat, "depth", tmp_path / "old.yaml")
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     folder = written(tmp_path / "frames", between(29315, 30815, "uint16"))
     done = run_cli("data", "range", folder, "--sensor", "lepton", "-o", tmp_path / "room.yaml", "--json")

@@ -254,6 +254,7 @@ def test_the_genuine_rgbnir_pairs(data_dir: Path, tmp_path: Path) -> None:
 # NYU Depth v2
 
 
+@pytest.mark.slow
 def test_the_genuine_nyuv2_folder(data_dir: Path, tmp_path: Path) -> None:
     (report,) = prepare("nyuv2", data_dir / "nyuv2", tmp_path / "out")
     assert report["differs"] == []  # 814 frames of five scenes, 635 pairs of the others

@@ -37,6 +37,7 @@ def lost_again_and_again() -> FrameSource:
     return Ticking(0.01, 2, lost=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fourth", [Hanging(0.01), never_opens, missing, lost_again_and_again, Ticking(0.2)],
     ids=["hangs in read", "hangs in open", "is missing", "is lost again and again", "is slow"],
@@ -142,6 +143,7 @@ def test_an_error_that_no_camera_can_help_ends_all_and_names_the_camera() -> Non
         records_of(group)
 
 
+@pytest.mark.slow
 def test_leaving_waits_once_for_all_drivers_that_hang() -> None:
     group = group_of(NotedEngine(), dict.fromkeys("abcd", never_opens), retry=Retry(wait=60))
     with group:
@@ -167,6 +169,7 @@ def test_frames_that_wait_together_are_answered_together_and_alike() -> None:
             assert one.top[-1 if value < 4 else 0].probability == pytest.approx(value / 8, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_frame_waits_for_others_no_longer_than_it_was_allowed() -> None:
     engine = NotedEngine()
     sources = {"a": Ticking(0.02, 20), "b": Ticking(5.0)}

@@ -141,6 +141,7 @@ def test_a_recording_that_breaks_off_is_not_begun_again() -> None:
     assert not [record for record in records if "event" in record]
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_driver_that_hangs_is_left_behind_and_the_camera_opened_anew() -> None:
     release, camera = threading.Event(), Camera(sessions=3, frames=2)

@@ -98,6 +98,7 @@ def test_a_slow_log_loses_nothing_and_a_slow_page_gets_the_newest() -> None:
     assert fanout.counts()["page"] == (500 - len(page.messages), 0)
 
 
+@pytest.mark.slow
 def test_a_source_that_can_wait_waits_for_the_slowest_sink_but_not_for_one_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

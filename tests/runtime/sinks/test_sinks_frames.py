@@ -53,6 +53,7 @@ def test_adapt_and_audit_read_the_whole_folder_as_it_is(tmp_path: Path) -> None:
     assert len(loaded) == sum(parts) == len({codes.tobytes() for codes in loaded.codes})
 
 
+@pytest.mark.slow
 def test_a_run_keeps_frames_and_they_can_be_replayed(tmp_path: Path, depth_bundle: Bundle) -> None:
     folder = save_frames(tmp_path / "f", make_frames(8))
     target = tmp_path / "home"
@@ -93,6 +94,7 @@ def test_the_budget_is_never_exceeded_and_what_is_least_useful_goes_first(tmp_pa
     assert files == {Path(line["file"]).name for line in lines(tmp_path / "d" / "uncertain")}
 
 
+@pytest.mark.slow
 def test_the_random_part_is_all_that_was_drawn_above_its_floor(tmp_path: Path) -> None:
     """So it is a uniform sample, whatever the frames' difficulty, order, repeats and the program's restarts."""
     frames = noise_frames(250)
@@ -139,6 +141,7 @@ def test_of_uncertain_frames_close_together_the_most_uncertain_is_kept(tmp_path:
     assert [line["decision"]["frame"] for line in lines(tmp_path / "d" / "uncertain")] == [4, 15, 27]
 
 
+@pytest.mark.slow
 def test_a_smaller_budget_is_kept_from_the_start(tmp_path: Path) -> None:
     for budget in (3, 1):
         sink = opened(tmp_path / "d", f"budget_mb={budget}&policy=random:1")

@@ -146,6 +146,7 @@ def test_a_password_opens_the_stream_and_is_never_shown(admit: Callable[[Any], s
             assert "other" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_stream_that_falls_silent_is_lost_in_time() -> None:
     quiet = threading.Event()
 

@@ -104,6 +104,7 @@ def test_who_does_not_answer_is_named_and_no_password_shown() -> None:
         open_source(uri, NIR8)
 
 
+@pytest.mark.slow
 def test_a_silent_camera_is_not_waited_for_for_ever() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
@@ -196,6 +197,7 @@ def test_orbbec_cameras_give_millimetres_of_depth_only() -> None:
         open_obsensor("0", PRESETS["depth"])
 
 
+@pytest.mark.slow
 def test_a_camera_that_comes_back_in_another_size_is_refused_with_both() -> None:
     with camera([RAMP] * 4) as uri:
         opener = PinnedOpener(lambda pinned: open_source(uri, NIR8, pinned=pinned))

@@ -49,6 +49,7 @@ def test_depth_frames_of_the_dummy_device() -> None:
     assert (counts[:, 0] == 2000).all()
 
 
+@pytest.mark.slow
 def test_opening_is_repeatable_and_a_size_may_be_named() -> None:
     for _ in range(5):
         with open_source("openni2://Dummy", DEPTH.with_size(320, 240)) as source:
@@ -193,6 +194,7 @@ class Registering:
         return self._status
 
 
+@pytest.mark.slow
 def test_depth_is_registered_to_color_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     library = Registering(0)
     monkeypatch.setattr(openni2_abi, "load", lambda: library)

@@ -92,6 +92,7 @@ for _ in range(2):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", ["sized", "open"])
 def test_a_camera_is_asked_for_both_and_its_rows_are_cut(shim: str, said: str) -> None:
     env = cli_environment(

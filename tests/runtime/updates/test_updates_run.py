@@ -22,6 +22,7 @@ from tgkt_edge.runtime import pipeline
 from tgkt_edge.runtime.updates.updater import Requests
 
 
+@pytest.mark.slow
 def test_a_good_bundle_takes_over_between_two_frames_and_a_broken_one_does_not(tmp_path: Path) -> None:
     schema = json.loads(files("tgkt_edge.runtime").joinpath("records.schema.json").read_text("utf-8"))
     with Watching(tmp_path) as run:
@@ -64,6 +65,7 @@ def swap(folder: Path, times: int) -> None:
     assert threading.active_count() < threads + 10  # what other tests left behind is not the swaps'
 
 
+@pytest.mark.slow
 def test_sixty_swaps_under_load_lose_no_frame_and_answer_none_twice(tmp_path: Path) -> None:
     swap(tmp_path, 60)
 
@@ -73,6 +75,7 @@ def test_a_thousand_swaps_under_load_lose_no_frame_and_answer_none_twice(tmp_pat
     swap(tmp_path, 1000)
 
 
+@pytest.mark.slow
 def test_of_two_swaps_at_once_the_last_answers_in_the_end(tmp_path: Path) -> None:
     with Watching(tmp_path, update_poll=0.2) as run:
         for _ in range(3):

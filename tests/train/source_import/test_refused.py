@@ -204,6 +204,7 @@ def test_a_size_that_the_network_does_not_take(names: Path, tmp_path: Path) -> N
         read_source(saved(state, tmp_path / "model.pth"), ImportOptions(names, size=112))
 
 
+@pytest.mark.slow
 def test_a_size_under_which_nothing_of_the_image_is_left(names: Path, tmp_path: Path) -> None:
     state = torchvision.models.shufflenet_v2_x0_5(weights=None, num_classes=5).state_dict()
     read_source(saved(state, tmp_path / "small.pth"), ImportOptions(names, size=32))

@@ -144,6 +144,7 @@ def test_the_form_of_a_camera_s_page_logs_in_for_all_and_leads_back() -> None:
             assert b'action="login"' in locked.ask(f"/login?next={odd}", "POST", "token=x", **form)[2], odd
 
 
+@pytest.mark.slow
 def test_the_wall_shows_every_camera_and_leads_to_each(browser: Any, two: Live) -> None:
     with closing(Tab(browser, two.url)) as tab:
         for camera in ("door", "hall"):

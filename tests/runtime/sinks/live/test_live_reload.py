@@ -31,6 +31,7 @@ def test_only_a_post_asks(locked: Live, method: str) -> None:
     assert locked.ask("/api/reload", method=method, Authorization=f"Bearer {Live.TOKEN}")[0] == 405
 
 
+@pytest.mark.slow
 def test_it_asks_once_a_request_and_only_with_the_token() -> None:
     asked: list[bool] = []
     sink = open_sink("http://127.0.0.1:0", token=Live.TOKEN, update=asked.append)
