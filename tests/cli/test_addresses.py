@@ -6,27 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
+from tests.support.commands import all_commands
 from tgkt_edge.cli.main import app
 
 RUNNER = CliRunner()
-ROOT: Any = typer.main.get_command(app)
 SECRET = "HUNTER2"
 ADDRESS = f"rtsp://admin:{SECRET}@192.0.2.1/{SECRET}"
 TAKE_ADDRESSES = {"camera", "rgb", "sink", "origin", "set_", "token"}
 
 
-def commands(group: Any, before: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
-    found: list[tuple[tuple[str, ...], Any]] = []
-    for name, command in group.commands.items():
-        nested = hasattr(command, "commands")
-        found += commands(command, (*before, name)) if nested else [((*before, name), command)]
-    return found
-
-
-ALL = commands(ROOT)
+ALL = all_commands()
 
 
 def given(command: Any) -> list[list[str]]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 from typer.testing import CliRunner
 
 import tgkt_edge
+from tests.support.commands import all_commands
 from tgkt_edge.cli.flags import as_flags, flag_of
 from tgkt_edge.cli.log import StderrHandler
 from tgkt_edge.cli.main import app
@@ -36,18 +36,12 @@ def test_arguments_become_flags(text: str, shown: str) -> None:
     assert as_flags(text) == shown
 
 
-def commands() -> dict[str, Any]:
-    top: Any = typer.main.get_command(app)
-    found = dict(top.commands)
-    data = found.pop("data")
-    return found | {f"data {name}": command for name, command in data.commands.items()}
+COMMANDS = {" ".join(words): command for words, command in all_commands()}
 
 
-@pytest.mark.parametrize("name", sorted(commands()))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_option_s_argument_becomes_that_option(name: str) -> None:
-    options = [
-        one for one in commands()[name].params if one.param_type_name == "option" and one.name != "help"
-    ]
+    options = [one for one in COMMANDS[name].params if one.param_type_name == "option" and one.name != "help"]
     assert options
     for option in options:
         if option.name in ("as_json", "json_path"):  # how a result is printed: no argument of the function
@@ -87,7 +81,7 @@ def texts(tree: ast.Module) -> Iterator[str]:
 def test_no_message_of_the_library_names_a_flag_except_in_a_command_to_type(layout: Any) -> None:
     known = {
         flag
-        for command in commands().values()
+        for command in COMMANDS.values()
         for option in command.params
         for flag in option.opts
         if "--" in flag

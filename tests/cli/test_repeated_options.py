@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
+from tests.support.commands import all_commands
 from tgkt_edge.cli.main import app
 
 RUNNER = CliRunner()
-ROOT: Any = typer.main.get_command(app)
 
 
-def commands(group: Any, before: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
-    found: list[tuple[tuple[str, ...], Any]] = []
-    for name, command in group.commands.items():
-        nested = hasattr(command, "commands")
-        found += commands(command, (*before, name)) if nested else [((*before, name), command)]
-    return found
-
-
-ALL = commands(ROOT)
+ALL = all_commands()
 OPTIONS = [
     pytest.param(words, flag, id=f"{' '.join(words)} {flag}")
     for words, command in ALL

@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import typer
 
 from tests.support.checkout import REPOSITORY
-from tgkt_edge.cli.main import app
+from tests.support.commands import ROOT, all_commands
 
 PAGES = [
     REPOSITORY / "README.md",
@@ -19,14 +16,6 @@ PAGES = [
 ]
 COMMENT_OR_NEXT = re.compile(r"\s#|[|;>]|&&|\s{2,}")
 HELP = {"-h", "--help"}
-
-
-def commands(group: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, (*before, name))
-        else:
-            yield (*before, name), command
 
 
 def shown(page: Path) -> Iterator[list[str]]:
@@ -41,10 +30,9 @@ def shown(page: Path) -> Iterator[list[str]]:
 
 
 def test_what_pages_show_can_be_typed() -> None:
-    root: Any = typer.main.get_command(app)
-    known = dict(commands(root))
+    known = dict(all_commands())
     groups = {words[0] for words in known}
-    everywhere = HELP | {flag for option in root.params for flag in (*option.opts, *option.secondary_opts)}
+    everywhere = HELP | {flag for option in ROOT.params for flag in (*option.opts, *option.secondary_opts)}
     looked_at, wrong = 0, []
     for page in PAGES:
         for words in shown(page):

@@ -15,6 +15,8 @@ What decides, in this order:
    contradict it, there is no evidence: a network can sort frames neatly into the wrong classes. Where they show that
    the source model does not recognise frames at all (RECOGNISES), its space is no yardstick: then structure counts
    only if they say the same, and a network that does recognise them has helped.
+   There a translation whose classes on pairs left out are more often those of their RGB, beyond chance (Cohen's kappa),
+   has helped as well, unless correlation or structure contradicts.
 
 Structure is about accuracy over frames, pairs about accuracy over classes; a sentence says which.
 
@@ -222,7 +224,7 @@ def judge_translation(
     if fair and named is not None and named.low > 0:
         sentence = (
             f"The source model hardly recognizes the frames of the pairs; on pairs left out the translation names the "
-            f"classes of their RGB more often, beyond chance ({_figures(named)}). This speaks of accuracy over classes."
+            f"classes of their RGB more often, beyond chance ({_figures(named)}). This is about accuracy over classes."
         )
         return Verdict("helped", sentence, over="classes")
     if opposed:

@@ -84,7 +84,7 @@ def test_classes_named_beyond_chance_speak_where_the_source_model_is_at_chance(
     if verdict == "helped":
         assert found.over == "classes"
         assert "beyond chance" in found.sentence
-        assert "This speaks of accuracy over classes." in found.sentence
+        assert "This is about accuracy over classes." in found.sentence
 
 
 def test_a_source_model_that_names_one_class_for_all_is_beaten_by_classes_on_pairs() -> None:
