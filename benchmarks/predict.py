@@ -1,12 +1,13 @@
 """What ``tgkt-edge predict`` costs over the bare batch throughput of its engine.
 
-    python benchmarks/predict.py [BUNDLE] [--precision P] [--batch 1 --batch 8] [--rounds 5] [--frames 120]
+    python benchmarks/predict.py [BUNDLE] [--precision P] [--batch 1 --batch 8] [--rounds 5] [--kind png|npy]
 
 Bare: the engine answers batches that were decoded and preprocessed beforehand, as many calls side by side as it has
-lanes. Predict: PNG files on the disk, decoded, checked, preprocessed, inferred and written as JSON lines, with the same
-engine. Both run in this process in turn, so that a change of clock or load meets each. Goal: predict reaches 0.95 of
-the bare engine. Where the CPU itself is the engine, decoding takes time away from it: ``alone`` is what decoding and
-preprocessing a frame takes on one core, and ``reachable`` the ratio that remains when every core is busy all the time.
+lanes. Predict: PNG files on the disk (``--kind npy``: frames that were decoded already), decoded, checked,
+preprocessed, inferred and written as JSON lines, with the same engine. Both run in this process in turn, so that a
+change of clock or load meets each. Goal: predict reaches 0.95 of the bare engine on decoded frames. Where the CPU
+itself is the engine, decoding takes time away from it: ``alone`` is what decoding and preprocessing a frame takes on
+one core, and ``reachable`` the ratio that remains when every core is busy all the time.
 Without BUNDLE a ResNet-50 at 224 pixels with random weights is exported first (needs the extra `export`).
 """
 
@@ -39,12 +40,16 @@ from tgkt_edge.runtime.predict.journal import Journal
 from tgkt_edge.runtime.predict.rows import JsonLines
 
 
-def save(frames: Sequence[NDArray[Any]], folder: Path, count: int) -> Path:
-    """A CSV that lists ``count`` frames: the same files again and again, as PNG as `record` writes them."""
+def save(frames: Sequence[NDArray[Any]], folder: Path, count: int, kind: str) -> Path:
+    """A CSV that lists ``count`` frames, the same files again and again: PNG as `record` writes them, or decoded."""
     for number, frame in enumerate(frames):
-        cv2.imwrite(str(folder / f"{number}.png"), frame, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        file = folder / f"{number}.{kind}"
+        if kind == "npy":
+            np.save(file, frame)
+        else:
+            cv2.imwrite(str(file), frame, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     listed = folder / "frames.csv"
-    listed.write_text("frame\n" + "".join(f"{n % len(frames)}.png\n" for n in range(count)))
+    listed.write_text("frame\n" + "".join(f"{n % len(frames)}.{kind}\n" for n in range(count)))
     return listed
 
 
@@ -85,15 +90,21 @@ def decoding(bundle: Bundle, file: Path) -> float:
 
 
 def measure(
-    bundle: Bundle, precision: str, batches: Sequence[int], rounds: int, count: int, size: tuple[int, int]
+    bundle: Bundle,
+    precision: str,
+    batches: Sequence[int],
+    rounds: int,
+    count: int,
+    size: tuple[int, int],
+    kind: str,
 ) -> None:
     """Print frames a second of both, by batch, and their ratio."""
     frames = synthetic_frames(bundle.sensor, *size)
     tensors = np.stack([preprocess(frame, bundle.sensor, bundle.size) for frame in frames])
     engine = open_engine(bundle, precision, lanes=lanes_for_files())
     with tempfile.TemporaryDirectory() as folder:
-        listed = save(frames, Path(folder), count)
-        alone = decoding(bundle, Path(folder) / "0.png")
+        listed = save(frames, Path(folder), count, kind)
+        alone = decoding(bundle, Path(folder) / f"0.{kind}")
         for batch in batches:
             pairs = []
             for _ in range(rounds):
@@ -109,7 +120,7 @@ def measure(
             ratio = statistics.median(second / first for first, second in pairs)
             reachable = 1 / (1 + alone * alone_rate / engine.lanes) if "CPU" in engine.name else 1.0
             print(
-                f"{precision}, {engine.name}, {engine.lanes} lanes, batch {batch}, {size[0]}x{size[1]} PNG: "
+                f"{precision}, {engine.name}, {engine.lanes} lanes, batch {batch}, {size[0]}x{size[1]} {kind}: "
                 f"bare {alone_rate:.2f}, predict {rate:.2f} frames/s, ratio {ratio:.3f} (goal 0.95); "
                 f"alone {alone * 1e3:.2f} ms, reachable {reachable:.3f}"
             )
@@ -127,13 +138,16 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=480)
+    parser.add_argument(
+        "--kind", choices=("png", "npy"), default="png", help="of the files; npy: decoded already"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bundle = Bundle.open(given.bundle) if given.bundle else export_resnet50(Path(folder))
         size = (given.width, given.height)
         if not given.bundle and given.precision == "int8-cpu":
             bundle = quantise_for_cpu(bundle, synthetic_frames(bundle.sensor, *size))
-        measure(bundle, given.precision, given.batch or [1, 8], given.rounds, given.frames, size)
+        measure(bundle, given.precision, given.batch or [1, 8], given.rounds, given.frames, size, given.kind)
 
 
 if __name__ == "__main__":

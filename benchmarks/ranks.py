@@ -4,9 +4,9 @@
 
 The same steps of the source stage (a ResNet-50 in float32, on random images that lie decoded in memory) are done by one
 process and by ``torchrun``'s, in turns, so that what else runs on the machine meets both. Each turn times its steps
-after two that warm up; printed are the medians and their ratio. N ranks on N cores that nobody else uses should come
-near N; what they lose are the exchanged gradients (25 million numbers a step) and batch-norm statistics, and the
-memory that the cores share.
+after two that warm up; printed are the medians and their ratio. In the same turns as many processes train apart, each a
+part of the batch and nothing exchanged: what the cores, which share memory and clock, give at most. What is lost beside
+that are the exchanged gradients (25 million numbers a step) and statistics of 53 batch norms, where each waits for all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -70,8 +71,37 @@ def measure(size: int, batch: int, steps: int, seconds: Callable[[], float]) -> 
     return steps * batch / (state.ends[-1] - state.ends[WARM - 1]) if ranks.first else None
 
 
+def turn(args: argparse.Namespace, processes: int, together: bool) -> float:
+    """Images a second of all processes, which train one network together, or each its own on a part of the batch."""
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes)
+    batch = args.batch if together else args.batch // processes
+    words = ["--size", args.size, "--batch", batch, "--steps", args.steps]
+    words += ["--cpu-seconds"] if args.cpu_seconds else []
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{number}.json" for number in range(1 if together else processes)]
+        begun = [
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    *map(str, launch if together and processes > 1 else ()),
+                    *map(str, (__file__, "--one", file, *words)),
+                ],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for file in files
+        ]
+        said = [process.communicate()[1] for process in begun]
+        if any(process.returncode for process in begun):
+            sys.exit("".join(said))
+        return sum(float(json.loads(file.read_text())) for file in files)
+
+
 def main() -> None:
-    """One process and several in turns, then the medians."""
+    """One process, several together and several apart in turns, then the medians."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -94,46 +124,23 @@ def main() -> None:
         if found is not None:
             args.one.write_text(json.dumps(found))
         return
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
-    rates: dict[int, list[float]] = {1: [], args.ranks: []}
-    file = Path(f".ranks-{os.getpid()}.json").resolve()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    try:
-        for _ in range(args.rounds):
-            for count in rates:
-                words = [
-                    __file__,
-                    "--one",
-                    file,
-                    "--size",
-                    args.size,
-                    "--batch",
-                    args.batch,
-                    "--steps",
-                    args.steps,
-                    *(["--cpu-seconds"] if args.cpu_seconds else []),
-                ]
-                before = (*launch, count) if count > 1 else ()
-                command = [sys.executable, *map(str, (*before, *words))]
-                done = subprocess.run(command, env=environment, capture_output=True, text=True)
-                if done.returncode:
-                    sys.exit(done.stderr)
-                rates[count].append(json.loads(file.read_text()))
-                print(f"{count} processes: {rates[count][-1]:.2f} images/s", file=sys.stderr)
-    finally:
-        file.unlink(missing_ok=True)
-    one, several = (statistics.median(rates[count]) for count in rates)
+    kinds = {"one": (1, True), "together": (args.ranks, True), "apart": (args.ranks, False)}
+    rates: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(args.rounds):
+        for name, (count, together) in kinds.items():
+            rates[name].append(turn(args, count, together))
+            print(f"{name}: {rates[name][-1]:.2f} images/s", file=sys.stderr)
+    one, together, apart = (statistics.median(found) for found in rates.values())
     print(
         f"source, {args.size} pixels, batch {args.batch}, float32, {os.cpu_count()} cores"
         f"{', seconds of the first process' if args.cpu_seconds else ''}"
     )
     print(
-        f"1 process: {one:.2f} images/s; {args.ranks} processes of one thread: {several:.2f}; {several / one:.2f} times"
+        f"1 process: {one:.2f} images/s; {args.ranks} processes of one thread: {together:.2f}, "
+        f"{together / one:.2f} times; apart: {apart:.2f}, {apart / one:.2f} times"
     )
     if args.json:
-        args.json.write_text(
-            json.dumps({"one": rates[1], "several": rates[args.ranks], "speed_up": several / one})
-        )
+        args.json.write_text(json.dumps({**rates, "speed_up": together / one, "most": apart / one}))
 
 
 if __name__ == "__main__":

@@ -68,10 +68,21 @@ class Ranks:
         """The sum over all ranks; gradients go to this rank's own part."""
         if self.alone:
             return own
-        total = own.detach().clone()
+        return own + (self.total(own.detach()) - own.detach())
+
+    def total(self, own: Tensor) -> Tensor:
+        """The sum over all ranks, alike on all; no gradients.
+
+        On CPUs a small tensor is gathered and added up here: gloo reduces in a ring, which waits four times as often.
+        """
+        if self.alone:
+            return own
+        if own.device.type == "cpu" and own.numel() < LARGE:
+            return self.stack(own).sum(0)
+        result = own.clone()
         with ended_as_error():
-            dist.all_reduce(total)
-        return own + (total - own.detach())
+            dist.all_reduce(result)
+        return result
 
     def mean(self, own: Tensor, size: int) -> Tensor:
         """A mean over the whole batch from the mean over this rank's part of it.

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, Protocol, TypeVar
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tgkt_edge.errors import UsageError
-from tgkt_edge.train.nn.ranks import Ranks, ended_as_error
+from tgkt_edge.train.nn.ranks import Ranks
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -102,10 +101,17 @@ class _Normalize(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, inverse: Tensor, count: float
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        inverse: Tensor,
+        count: float,
+        ranks: Ranks,
     ) -> Tensor:
         ctx.save_for_backward(x, weight, mean, inverse)
-        ctx.count = count
+        ctx.count, ctx.ranks = count, ranks
         return kernels_for(x.device).normalized(x, mean, inverse, weight, bias)
 
     @staticmethod
@@ -113,15 +119,12 @@ class _Normalize(torch.autograd.Function):
         x, weight, mean, inverse = ctx.saved_tensors
         kernels = kernels_for(x.device)
         own = kernels.sums(grad, x, mean, inverse)  # (2, C)
-        total = own.clone()
-        with ended_as_error():
-            dist.all_reduce(total)
-        shares = total / ctx.count
+        shares = ctx.ranks.total(own) / ctx.count
         # a (grad - shares[0] - (x - mean) inverse shares[1]), with a = weight * inverse
         a = weight * inverse
         b = -a * inverse * shares[1]
         gradient = kernels.sloped(grad, a, x, b, -a * shares[0] - b * mean)
-        return gradient, own[1], own[0], None, None, None
+        return gradient, own[1], own[0], None, None, None, None
 
 
 def _forward(norm: nn.BatchNorm1d | nn.BatchNorm2d, ranks: Ranks, x: Tensor) -> Tensor:
@@ -144,7 +147,9 @@ def _forward(norm: nn.BatchNorm1d | nn.BatchNorm2d, ranks: Ranks, x: Tensor) -> 
             norm.running_mean.lerp_(mean.to(norm.running_mean), factor)
             norm.running_var.lerp_(unbiased.to(norm.running_var), factor)
     inverse = (var + norm.eps).rsqrt()
-    result: Tensor = _Normalize.apply(x, norm.weight, norm.bias, mean.float(), inverse.float(), float(count))
+    result: Tensor = _Normalize.apply(
+        x, norm.weight, norm.bias, mean.float(), inverse.float(), float(count), ranks
+    )
     return result
 
 
