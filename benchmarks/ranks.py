@@ -127,8 +127,8 @@ def main() -> None:
     kinds = {"one": (1, True), "together": (args.ranks, True), "apart": (args.ranks, False)}
     rates: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(args.rounds):
-        for name, (count, together) in kinds.items():
-            rates[name].append(turn(args, count, together))
+        for name, kind in kinds.items():
+            rates[name].append(turn(args, *kind))
             print(f"{name}: {rates[name][-1]:.2f} images/s", file=sys.stderr)
     one, together, apart = (statistics.median(found) for found in rates.values())
     print(
