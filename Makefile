@@ -47,7 +47,9 @@ check-fast: static
 	@$(RUN_TESTS) -m 'not slow and not hardware' $(PYTEST)
 
 # A file's tests run in one process, so that they share what they make; a thread each, so that workers share the cores.
-RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Tests start hundreds of Pythons, which need not compile the same modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 static:
 	@test -f $(INSTALLED) || { echo 'Nothing is installed yet: make test'; exit 1; }

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+import typer.testing
 
 from tests.support.checkout import REPOSITORY, Layout, find_layout
-from tests.support.turns import turn
+from tests.support.scheduling import FilesThenAlone, list_of_alone, order_for_workers
+from tests.support.turns import lock_of, turn
 from tgkt_edge.errors import MissingDependency
 from tgkt_edge.trt import library as trt
 
@@ -20,35 +24,39 @@ TRAINED = {"finished", "translated", "run", "work"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before the tests of ``-m`` are chosen
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if TRAINED & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    if (run := run_of_workers(config)) is not None:
+        order_for_workers(items, run)
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesThenAlone | None:
+    """A better ``--dist loadfile``."""
+    return FilesThenAlone(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # fixtures, too, are made within the turn
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Where several workers run, a test that is marked ``alone`` waits for the others' and holds them up."""
-    if (lock := turn_lock(item.config)) is None:
+    if (run := run_of_workers(item.config)) is None:
         return (yield)
-    with turn(lock, alone=item.get_closest_marker("alone") is not None):
+    with turn(lock_of(run), alone=item.get_closest_marker("alone") is not None):
         return (yield)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if (lock := turn_lock(session.config)) is not None:
-        for file in (lock, lock.with_suffix(".gate")):
+    if (run := run_of_workers(session.config)) is not None:
+        for file in (lock_of(run), lock_of(run).with_suffix(".gate"), list_of_alone(run)):
             file.unlink(missing_ok=True)
 
 
-def turn_lock(config: pytest.Config) -> Path | None:
-    """The file that all workers of this run lock; None where this process is no worker."""
+def run_of_workers(config: pytest.Config) -> str | None:
+    """The id that all workers of this run share; None where this process is no worker."""
     worker: dict[str, str] | None = getattr(config, "workerinput", None)
-    return (
-        None
-        if worker is None
-        else Path(tempfile.gettempdir()) / f"tgkt-edge-tests-{worker['testrunuid']}.lock"
-    )
+    return None if worker is None else worker["testrunuid"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,6 +72,14 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is kept in a user's cache folder, such as measured times, stays out of this user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def command_line_built_once() -> Iterator[None]:
+    """``CliRunner`` builds all commands at every call, which takes longer than most tests of one need."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", cache(typer.main.get_command))
         yield
 
 

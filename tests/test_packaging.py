@@ -147,7 +147,17 @@ def install(wheel: Path, extra: str, folder: Path) -> Path:
         pytest.skip("no package index can be reached to install the wheel from")
     venv.create(folder / "venv", with_pip=False)
     python = folder / "venv" / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "-q"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "--disable-pip-version-check",
+        "install",
+        "-q",
+        "--no-compile",
+    ]
     done = run([*pip, f"{wheel}{extra}"], folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return python.parent

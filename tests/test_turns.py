@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from tests.support.cli import cli_environment
 from tests.support.turns import turn
 from tests.support.waiting import wait_until
 
@@ -52,3 +55,30 @@ def test_a_test_that_fails_ends_its_turn(tmp_path: Path) -> None:
         raise ZeroDivisionError
     with turn(tmp_path / "turns.lock", alone=True):
         pass
+
+
+PROJECT = {
+    "conftest.py": "from tests.conftest import pytest_collection_modifyitems, pytest_xdist_make_scheduler",
+    "test_one.py": "import os, pytest\nfrom pathlib import Path\n\n"
+    "@pytest.fixture(autouse=True)\ndef noted(request):\n"
+    "    Path(request.node.name).write_text(os.environ['PYTEST_XDIST_WORKER'])\n\n"
+    "@pytest.mark.alone\ndef test_first_measures(): pass\n\ndef test_first(): pass\n",
+}
+
+
+@pytest.mark.slow
+def test_those_of_all_files_are_given_to_one_worker_together(tmp_path: Path) -> None:
+    """Each would wait for the other workers' tests, and they for it, if they were spread over the run."""
+    for name, text in PROJECT.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "test_two.py").write_text(PROJECT["test_one.py"].replace("first", "second"))
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = alone\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"],
+        cwd=tmp_path, env=cli_environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    workers = {file.name: file.read_text() for file in tmp_path.glob("test_*") if not file.suffix}
+    assert len(workers) == 4
+    assert workers["test_first_measures"] == workers["test_second_measures"]
+    assert workers["test_first"] != workers["test_second"]

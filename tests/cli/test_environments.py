@@ -158,14 +158,21 @@ def start(place: Place) -> Start:
     return run
 
 
+PROBED: dict[tuple[str, str], int] = {}
+"""Exit codes of ``--version`` by user and shell."""
+
+
 def _skip_unless_possible(name: str, start: Start) -> None:
     """Other users and mounts need root, and a checkout that another user may read."""
     environment = ENVIRONMENTS[name]
     if environment.user or "unshare" in environment.shell:
         if os.geteuid() != 0:
             pytest.skip("only root can start a process as another user, or on a file system of its own")
-        probe = Environment({}, user=environment.user, shell=environment.shell)
-        if start(probe, "--version").code:
+        key = environment.user, environment.shell
+        if key not in PROBED:
+            probe = Environment({}, user=environment.user, shell=environment.shell)
+            PROBED[key] = start(probe, "--version").code
+        if PROBED[key]:
             pytest.skip("this machine forbids it, or another user may not read this checkout")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,3 +23,8 @@ def turn(lock: Path, *, alone: bool) -> Iterator[None]:
         fcntl.flock(held, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(gate, fcntl.LOCK_UN)
         yield
+
+
+def lock_of(run: str) -> Path:
+    """The file that all workers of a run of pytest-xdist lock, by the run's id."""
+    return Path(tempfile.gettempdir()) / f"tgkt-edge-tests-{run}.lock"

@@ -6,14 +6,15 @@ import os
 import pty
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from tests.support.cli import read_terminal
+from tests.support.cli import cli_command, read_terminal
 from tests.support.training import Tiny
+from tgkt_edge.cli.main import app
 from tgkt_edge.config import build_config
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.run_folder.folder import Run
@@ -169,7 +170,7 @@ def adapt_words(tiny: Tiny, out: Path) -> list[str]:
     )
     inputs = tiny.inputs
     return [
-        sys.executable, "-m", "tgkt_edge", "adapt", "--target", str(inputs.target), "--paired", str(inputs.paired),
+        "adapt", "--target", str(inputs.target), "--paired", str(inputs.paired),
         "--source", str(inputs.source), "--sensor", "depth", "-o", str(out),
         *(word for one in sets for word in ("--set", one)),
     ]  # fmt: skip
@@ -178,15 +179,8 @@ def adapt_words(tiny: Tiny, out: Path) -> list[str]:
 @pytest.mark.slow
 def test_a_run_shows_one_time_that_is_left_in_lines_of_80_columns(tiny: Tiny, tmp_path: Path) -> None:
     """Without a terminal: plain lines; with one of 80 columns: bars that are not cut off before their time."""
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-    plain = subprocess.run(
-        adapt_words(tiny, tmp_path / "plain"),
-        env=one_thread,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=True,
-    )
+    plain = CliRunner().invoke(app, adapt_words(tiny, tmp_path / "plain"))
+    assert plain.exit_code == 0, plain.stderr
     steps = [line for line in plain.stderr.splitlines() if re.search(r"\d/\d", line)]
     assert all(len(line) < 80 for line in steps), steps
     assert "\x1b" not in plain.stderr
@@ -196,8 +190,8 @@ def test_a_run_shows_one_time_that_is_left_in_lines_of_80_columns(tiny: Tiny, tm
 
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        adapt_words(tiny, tmp_path / "shown"), stderr=slave, stdout=subprocess.DEVNULL,
-        env={**one_thread, "TERM": "xterm", "COLUMNS": "80"},
+        cli_command(*adapt_words(tiny, tmp_path / "shown")), stderr=slave, stdout=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "80"},
     )  # fmt: skip
     os.close(slave)
     shown = read_terminal(master)

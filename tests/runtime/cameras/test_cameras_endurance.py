@@ -1,4 +1,4 @@
-"""Four cameras that are unplugged at random for 100,000 frames: every frame in order, and nothing grows."""
+"""Four cameras that are unplugged at random: every frame in order, and nothing grows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 
 from tests.support.cameras import NotedEngine, group_of
+from tests.support.counts import repeats
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime import Captured, FrameSource
 from tgkt_edge.runtime.capture.retry import Backoff, Retry
 from tgkt_edge.runtime.events import StateEvent
 from tgkt_edge.runtime.records import Decision
 
-FRAMES = 25_000
+FRAMES = repeats(5_000, 25_000)
+"""Of each camera."""
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="growth is read from /proc")
 
@@ -81,7 +83,7 @@ def test_four_cameras_with_loose_plugs_lose_no_frame_and_nothing_grows() -> None
             if group.stats.frames > FRAMES * len(sizes) // 2:
                 sizes.append((kilobytes(), threading.active_count()))
     assert expected == dict.fromkeys(cameras, FRAMES)
-    assert group.reconnects == sum(camera.lost for camera in cameras.values()) > 100
+    assert group.reconnects == sum(camera.lost for camera in cameras.values()) > FRAMES // 250
     assert all(lost[name] >= camera.lost for name, camera in cameras.items())
     first, *_, last = sizes[1:]
     print(sizes)

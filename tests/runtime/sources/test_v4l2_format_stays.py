@@ -28,8 +28,18 @@ def asked(log: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.ENOMEM, errno.ETIMEDOUT, errno.EPROTO])
-@pytest.mark.parametrize("call", ["FAIL_SET", "FAIL_ON", "FAIL_DQ"])
+@pytest.mark.parametrize(
+    ("call", "code"),  # each of both; they do not depend on each other
+    [
+        ("FAIL_SET", errno.EIO),
+        ("FAIL_ON", errno.EIO),
+        ("FAIL_DQ", errno.EIO),
+        ("FAIL_SET", errno.ENOSPC),
+        ("FAIL_ON", errno.ENOMEM),
+        ("FAIL_DQ", errno.ETIMEDOUT),
+        ("FAIL_ON", errno.EPROTO),
+    ],
+)
 def test_an_error_that_passes_leaves_the_format_as_it_is(
     read: Callable[..., Any], tmp_path: Path, call: str, code: int
 ) -> None:

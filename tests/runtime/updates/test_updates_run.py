@@ -14,6 +14,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from tests.support.counts import LONG
 from tests.support.updates import BROKEN, good_bundle, point
 from tests.support.waiting import wait_until
 from tests.support.watching import CLASSES, Watching
@@ -71,6 +72,7 @@ def test_sixty_swaps_under_load_lose_no_frame_and_answer_none_twice(tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not LONG, reason="the same a thousand times: TGKT_EDGE_LONG=1")
 def test_a_thousand_swaps_under_load_lose_no_frame_and_answer_none_twice(tmp_path: Path) -> None:
     swap(tmp_path, 1000)
 

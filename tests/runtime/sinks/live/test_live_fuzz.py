@@ -1,4 +1,4 @@
-"""Ten thousand damaged requests: the server goes on answering, and nothing is asked of the run without the token."""
+"""Damaged requests: the server goes on answering, and nothing is asked of the run without the token."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from contextlib import closing
 
 import pytest
 
+from tests.support.counts import repeats
 from tests.support.live import Live
 from tgkt_edge.runtime.sinks import Sink, open_sink
 
-REQUESTS = 10_000
+REQUESTS = repeats(2_000, 10_000)
 WORKERS = 100
 """Most of them wait for the answer to a request that is not whole."""
 PATIENCE = 0.3  # seconds: a request that is not whole is waited for
