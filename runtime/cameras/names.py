@@ -58,7 +58,7 @@ class Camera:
         except UsageError as error:
             if not self.name:
                 raise
-            raise ConfigError(f"`sensor` of camera {self.name}: {error}") from error
+            raise ConfigError(f"camera {self.name}: {error}") from error
 
     def described(self, spec: SensorSpec) -> NamedCamera:
         """For the records."""

@@ -246,9 +246,9 @@ class Processor:
         if not self.stats.frames:
             raise SourceLostError(f"{name}: not a single frame came. Is the recording empty or damaged?")
         hint = f" {sensor_hint()}" if self._last_was_read else ""
+        last = self._last_error if self._last_error.endswith(("?", ".")) else f"{self._last_error}."
         raise SourceLostError(
-            f"{name}: none of {self.stats.frames} frames could be classified. The last one: "
-            f"{self._last_error.rstrip('.')}.{hint}"
+            f"{name}: none of {self.stats.frames} frames could be classified. The last one: {last}{hint}"
         )
 
     def _bad(self, captured: Captured, error: str, flags: Sequence[str] = ()) -> BadFrame:

@@ -173,12 +173,25 @@ class Journal:
                     )
             return {}
         other = [key for key, value in self._job.items() if before.get(key) != value]
+        if other and self._is_empty():  # such as after a wrong sensor: nothing is lost
+            return {}
         if other:
             raise UsageError(
                 f"{self.out}: begun with another {', '.join(map(_difference(before, self._job), other))}: rows of the "
                 f"two do not belong in one table. Choose another `out`, or give `overwrite=True` to replace it."
             )
         return before
+
+    def _is_empty(self) -> bool:
+        """Whether an earlier call was refused before its first row."""
+        if self.out.exists():
+            return False
+        try:
+            with self.partial.open("rb") as file:
+                first, more = file.readline(), file.read(1)
+        except FileNotFoundError:
+            return True
+        return not more and (not first or bool(self._form.header))
 
     def _forget(self) -> None:
         """Begin again: an old table stays until the new one is complete, and is not taken for it meanwhile."""

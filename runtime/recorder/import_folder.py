@@ -21,7 +21,7 @@ from tgkt_edge.data.timed_folders import (
 )
 from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.io.images import find_images, read_frame, read_rgb
-from tgkt_edge.io.parts import read_bytes, split_part
+from tgkt_edge.io.parts import read_bytes, split_folder, split_part
 from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
 from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
 from tgkt_edge.runtime.recorder.write_pairs import Decoded, PairWriter
@@ -129,6 +129,10 @@ class _Mask:
         self._least = least
         self._nothing = np.nan if spec.is_float else int(spec.invalid[0])
         self._files: dict[str, Path] = {}
+        if not split_folder(folder)[0].is_dir():
+            raise DataError(
+                f"`confidence={folder}`: no such folder. Expected one with an image for each frame, of its name"
+            )
         for file in find_images(folder):
             before = self._files.setdefault(split_part(file)[0].stem, file)
             if before != file:
@@ -163,5 +167,8 @@ def _nothing(
     src: Path, frames: list[TimedFile], images: list[TimedFile], bad: int, alone: int, max_skew_ms: float
 ) -> str:
     if alone and not bad:
-        return f"{src}: {far_apart(frames, images, max_skew_ms)} (`times=CSV`)."
+        return (
+            f"{src}: {far_apart(frames, images, max_skew_ms)} Raise `max_skew_ms`, or correct the times "
+            f"(`times=CSV`)."
+        )
     return f"{src}: none of {len(frames)} frames can be used ({bad} bad)"

@@ -46,7 +46,7 @@ class ImportOptions:
             raise UsageError(f"`max_skew_ms={self.max_skew_ms:g}`: expected a finite number above 0")
         if self.pairs and self.form != "png":
             raise UsageError(
-                "`pair`: pairs are written as PNG, which `paired` of adapt reads. Leave `form` out."
+                "`pair`: pairs are written as PNG, which 'tgkt-edge adapt --paired' reads. Leave `form` out."
             )
         if self.extrinsics is not None and not self.align:
             raise UsageError(f"`extrinsics={self.extrinsics}` says how to `align`: give both, or neither")

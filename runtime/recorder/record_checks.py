@@ -38,5 +38,5 @@ def check_recording(
         raise UsageError(f"`max_skew_ms={max_skew_ms:g}`: expected a finite number above 0")
     if rgb is not None and form != "png":
         raise UsageError(
-            "`rgb`: pairs are written as PNG, which 'adapt' reads with `paired`. Leave `form` out."
+            "`rgb`: pairs are written as PNG, which 'tgkt-edge adapt --paired' reads. Leave `form` out."
         )

@@ -14,7 +14,7 @@ from tgkt_edge.io.formats.sniff import HEAD, READ, is_picture, is_video
 from tgkt_edge.io.images import SUFFIXES
 from tgkt_edge.io.parts import exists, split_folder, take_word
 from tgkt_edge.io.recording_format import is_recording
-from tgkt_edge.runtime.sources.bag import BagSource, names_bag, of_realsense
+from tgkt_edge.runtime.sources.bag import BagSource, names_bag, of_realsense, refuse_damaged
 from tgkt_edge.runtime.sources.base import Captured, FrameSource, StreamFormat
 from tgkt_edge.runtime.sources.depthai import DepthAiSource
 from tgkt_edge.runtime.sources.gstreamer import open_csi, open_gstreamer
@@ -23,7 +23,6 @@ from tgkt_edge.runtime.sources.network import PORTS, open_network
 from tgkt_edge.runtime.sources.obsensor import open_obsensor
 from tgkt_edge.runtime.sources.openni2 import OpenNi2Source
 from tgkt_edge.runtime.sources.orbbec import OrbbecSource
-from tgkt_edge.runtime.sources.realsense import SUFFIXES as REALSENSE_SUFFIXES
 from tgkt_edge.runtime.sources.realsense import RealSenseSource
 from tgkt_edge.runtime.sources.recording import Paced, RecordingSource
 from tgkt_edge.runtime.sources.telemetry import TelemetryCut, split_telemetry, widened
@@ -203,7 +202,7 @@ def is_files(uri: str) -> bool:
 
 
 def _file(path: Path, uri: str, spec: SensorSpec, loop: bool) -> FrameSource:
-    """What a file holds, by its first bytes. Its name decides only for RealSense recordings and damaged images."""
+    """What a file holds, by its first bytes. Its name decides only for damaged recordings and images."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -213,8 +212,7 @@ def _file(path: Path, uri: str, spec: SensorSpec, loop: bool) -> FrameSource:
         return VideoSource(path, loop=loop)
     if is_picture(head) or path.suffix.lower() in SUFFIXES:
         return ImageSource([path], loop=loop)
-    if path.suffix.lower() in REALSENSE_SUFFIXES:
-        return RealSenseSource(uri, spec, loop=loop)
+    refuse_damaged(path)
     what = refusal(head) or (
         f"neither an image ({READ}) nor a video (Matroska, AVI, MOV, MP4). Record lossless: PNG files, or FFV1 with "
         f"pixel format gray16le (16 bit) or gray (8 bit) in a .mkv file."

@@ -23,6 +23,8 @@ ROLES: dict[str, tuple[Role, ...]] = {
 }
 """What a topic that nobody named must show, by the kind of the sensor."""
 
+_SUFFIXES = frozenset({".bag", ".db3", ".mcap", ".sens"})
+
 
 def names_bag(uri: str) -> bool:
     """Whether ``uri`` is a recording of ROS or MCAP, with or without a topic."""
@@ -31,14 +33,15 @@ def names_bag(uri: str) -> bool:
 
 
 def of_realsense(uri: str) -> bool:
-    """Whether ``uri`` is librealsense's recording, and no topic of it is named."""
+    """Whether ``uri`` is librealsense's recording, and no topic of it is named. One without a topic that is whole is
+    not: librealsense does not say what is wrong with it."""
     path, topic = split_topic(uri)
     if topic is not None or path.suffix not in REALSENSE_SUFFIXES or not path.is_file():
         return False
     try:
         return is_realsense(open_bag(path))
     except DataError:
-        return True  # its own library says what is wrong with it
+        return False
 
 
 def split_topic(uri: str) -> tuple[Path, str | None]:
@@ -51,6 +54,15 @@ def split_topic(uri: str) -> tuple[Path, str | None]:
     if name and len(words) == 1 and words.keys() <= {"topic", "track"}:
         return Path(name), next(iter(words.values()))
     return whole, None
+
+
+def refuse_damaged(path: Path) -> None:
+    """Raise SourceLostError for a file that is named as a recording and holds none."""
+    if path.suffix.lower() in _SUFFIXES:
+        try:
+            open_bag(path)
+        except DataError as error:
+            raise SourceLostError(str(error)) from error
 
 
 class BagSource(FrameSource):

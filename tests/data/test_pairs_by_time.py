@@ -51,8 +51,8 @@ def test_each_frame_has_the_rgb_image_nearest_in_time(folder: Path, caplog: pyte
     ("query", "words"),
     [
         ("max_skew_ms=5", r"no frame has an RGB image within 5 ms; the nearest lie about 0\.011 s apart"),
-        ("max_skew_ms=0", "`max_skew_ms=0`: expected a finite number above 0"),
-        ("max_skew_ms=soon", "`max_skew_ms=soon`: expected a finite number above 0"),
+        ("max_skew_ms=0", "max_skew_ms=0: expected a finite number of milliseconds above 0"),
+        ("max_skew_ms=soon", "max_skew_ms=soon: expected a finite number of milliseconds above 0"),
     ],
 )
 def test_limits_that_cannot_be_are_named(folder: Path, query: str, words: str) -> None:
@@ -99,4 +99,4 @@ def test_the_command_names_its_flag(folder: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.code == 2
     assert "no frame has an RGB image within 5 ms" in done.stderr
-    assert "Raise --max-skew-ms" in done.stderr
+    assert "Raise max_skew_ms, or correct the times in the names." in done.stderr

@@ -122,8 +122,8 @@ class BagMaker:
     def text(self, words: str) -> Any:
         return self._of("std_msgs/msg/String", data=words)
 
-    def write(self, folder: Path, sent: Iterable[Sent]) -> Path:
-        """The recording's file."""
+    def write(self, folder: Path, sent: Iterable[Sent], silent: Iterable[str] = ()) -> Path:
+        """The recording's file. ``silent``: topics of pictures that are known and have no message."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "a.bag"
         writer: Any
@@ -135,7 +135,10 @@ class BagMaker:
             plugin = StoragePlugin.MCAP if self.kind == "mcap" else StoragePlugin.SQLITE3
             writer = Rosbag2Writer(folder / "rec", version=9, storage_plugin=plugin)
         with writer:
-            connections: dict[str, Any] = {}
+            connections: dict[str, Any] = {
+                topic: writer.add_connection(topic, "sensor_msgs/msg/Image", typestore=self.store)
+                for topic in silent
+            }
             for topic, received, content in sent:
                 kind = content.__msgtype__
                 if topic not in connections:

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 import typer.core
 
+from tgkt_edge.cli.flags import use_positional
 from tgkt_edge.cli.log import log_options
 from tgkt_edge.errors import UsageError
 from tgkt_edge.io.addresses import redacted
@@ -26,12 +27,16 @@ _ParserError: type[Exception] = typer.BadParameter.__mro__[1]  # its base, which
 
 class CommandGroup(typer.core.TyperGroup):
     """Checks the arguments of each of its commands before they are used; of two values, the parser keeps the last.
-    Every command has the options of :mod:`.log`, and so has the group."""
+    Every command has the options of :mod:`.log`, and so has the group. Usage lines and messages name what has no flag
+    by one word: ``BUNDLE``."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.params += log_options()
         for command in self.commands.values():
+            for parameter in command.params:
+                if parameter.param_type_name == "argument" and parameter.metavar is None:
+                    parameter.metavar = str(parameter.name).upper()
             if not isinstance(command, typer.core.TyperGroup):
                 command.params += log_options()
 
@@ -50,6 +55,8 @@ class CommandGroup(typer.core.TyperGroup):
         where an address stands for a file."""
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and not ctx.resilient_parsing:
+            arguments = [one for one in command.params if one.param_type_name == "argument"]
+            use_positional({str(one.name): _shown(one) for one in arguments})
             _refuse(command.context_class(command, info_name=name, parent=ctx), command, rest)
         return name, command, rest
 

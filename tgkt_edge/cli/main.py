@@ -25,7 +25,7 @@ from tgkt_edge.cli.demo import demo_command
 from tgkt_edge.cli.doctor import doctor_command
 from tgkt_edge.cli.evaluate import evaluate_command
 from tgkt_edge.cli.export import export_command
-from tgkt_edge.cli.flags import as_flags
+from tgkt_edge.cli.flags import as_flags, use_positional
 from tgkt_edge.cli.groups import CommandGroup
 from tgkt_edge.cli.inspect import inspect_command
 from tgkt_edge.cli.log import configure, wants_traceback
@@ -62,6 +62,8 @@ class _Group(CommandGroup):
             where = _no_folder() if error.filename is None else f"{error.filename}: "
             typer.echo(f"error: {where}{error.strerror or error}", err=True)
             raise typer.Exit(TgktEdgeError.exit_code) from None
+        finally:
+            use_positional({})
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands under what a person wants to do: each command's ``rich_help_panel``, in plain text."""

@@ -13,7 +13,7 @@ from tgkt_edge.data.table import read_table
 from tgkt_edge.data.timed_folders import matched_by_time, pairs_by_time
 from tgkt_edge.errors import DataError
 from tgkt_edge.io.images import find_images
-from tgkt_edge.io.other_contents import describe_contents
+from tgkt_edge.io.other_contents import describe_contents, is_image
 from tgkt_edge.io.parts import exists, split_folder, split_part, take_word, with_pages
 from tgkt_edge.io.recording_format import is_recording, read_index
 
@@ -94,11 +94,13 @@ def frame_places(path: Path, flag: str) -> list[tuple[Path, int | None]]:
     """Where each target frame lies: its file, and its position in it if that is a video.
 
     Args:
-        path: a folder, one that ``tgkt-edge record`` wrote, or a CSV with a column ``frame``.
+        path: a folder, one that ``tgkt-edge record`` wrote, one image or stack, or a CSV with a column ``frame``.
 
     Raises:
         DataError: there is none.
     """
+    if is_image(path):
+        return [(page, None) for page in with_pages(path)]
     if path.is_file():
         listed = read_csv_columns(path, flag, ("frame",))["frame"]
         return [(page, None) for file in listed for page in with_pages(file)]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tgkt_edge.data.names import clean
 from tgkt_edge.errors import DataError
+from tgkt_edge.io.other_contents import describe_file
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
@@ -26,8 +27,6 @@ _MARKS = (
 _OTHER_FILES = (
     (b"PK\x03\x04", "a workbook (.xlsx, .ods) or another zip file"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls)"),
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
     (b"\x1f\x8b", "a gzip file"),
     (b"%PDF", "a PDF"),
 )
@@ -95,6 +94,8 @@ def read_table(path: Path, what: str, columns: Sequence[str], may_be_empty: Sequ
 
 
 def _text(path: Path, what: str, columns: Sequence[str]) -> str:
+    if other := describe_file(path):  # such as a recording that fits into no memory
+        raise DataError(f"{what}: {other}.")
     try:
         data = path.read_bytes()
     except OSError as error:

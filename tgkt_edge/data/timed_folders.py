@@ -77,12 +77,17 @@ def pairs_by_time(folder: Path, query: str, max_skew_ms: str) -> tuple[list[Path
     except ValueError:
         limit = math.nan
     if not 0 < limit < math.inf:
-        raise UsageError(f"`max_skew_ms={max_skew_ms}`: expected a finite number above 0")
+        raise UsageError(
+            f"`paired={folder}`: max_skew_ms={max_skew_ms}: expected a finite number of milliseconds above 0"
+        )
     frames, images = _both_sides(folder, query)
     matched = list(match_by_time(frames, images, limit))
     pairs = [(image.path, frame.path) for frame, image in matched if image is not None]
     if not pairs:
-        raise DataError(f"`paired={folder}`: {far_apart(frames, images, limit)}")
+        raise DataError(
+            f"`paired={folder}`: {far_apart(frames, images, limit)} Raise max_skew_ms, or correct the times in the "
+            f"names."
+        )
     if len(pairs) < len(matched):
         note(
             f"`paired={folder}`: {len(matched) - len(pairs)} of {len(matched)} frames have no RGB image within "
@@ -102,8 +107,8 @@ def matched_by_time(folder: Path, query: str) -> str:
 
 def _both_sides(folder: Path, query: str) -> tuple[list[TimedFile], list[TimedFile]]:
     place = folder.with_name(f"{folder.name}?{query}") if query else folder
-    frames = timed_files(sub_folder(place, None, FRAME_FOLDERS, "paired", required=True), "name", pages=False)
-    images = timed_files(sub_folder(folder, None, RGB_FOLDERS, "paired", required=True), "name", pages=False)
+    frames = timed_files(sub_folder(place, None, FRAME_FOLDERS, None, required=True), "name", pages=False)
+    images = timed_files(sub_folder(folder, None, RGB_FOLDERS, None, required=True), "name", pages=False)
     return frames, images
 
 
@@ -112,12 +117,17 @@ def far_apart(frames: list[TimedFile], images: list[TimedFile], max_skew_ms: flo
     apart = min(abs(frame.time - image.time) for frame in frames[:200] for image in images[:200])
     return (
         f"no frame has an RGB image within {max_skew_ms:g} ms; the nearest lie about {apart:.3g} s apart. Do the "
-        f"clocks differ? Raise `max_skew_ms`, or correct the times"
+        f"clocks differ?"
     )
 
 
-def sub_folder(src: Path, name: str | None, known: tuple[str, ...], argument: str, *, required: bool) -> Path:
+def sub_folder(
+    src: Path, name: str | None, known: tuple[str, ...], argument: str | None, *, required: bool
+) -> Path:
     """The sub-folder called ``name``, or the one with a ``known`` name; else ``src`` itself, unless ``required``.
+
+    Args:
+        argument: what gives ``name``, for messages; None: nothing does.
 
     Raises:
         DataError: it is not there, or several fit.
@@ -130,20 +140,21 @@ def sub_folder(src: Path, name: str | None, known: tuple[str, ...], argument: st
             f"`{argument}={name}`: {folder} has no such folder. It has {', '.join(here) or 'none'}."
         )
     if len(fitting) > 1:
-        raise DataError(f"{folder}: has the folders {', '.join(fitting)}. Name one with `{argument}`.")
+        do = f"Name one with `{argument}`" if argument else "Leave one of them there"
+        raise DataError(f"{folder}: has the folders {', '.join(fitting)}. {do}.")
     if not fitting:
         if required:
             what = "RGB images" if known is RGB_FOLDERS else "frames"
-            raise DataError(
-                f"{folder}: has no folder of {what} ({', '.join(known)}). Name one with `{argument}`."
-            )
+            do = f"Name one with `{argument}`" if argument else "Give it one of these names"
+            raise DataError(f"{folder}: has no folder of {what} ({', '.join(known)}). {do}.")
         return src
     return folder / (f"{fitting[0]}?{query}" if query else fitting[0])
 
 
 def _read_list(table: Path) -> dict[str, float]:
-    """Seconds of each file that a CSV lists, by its path and by its name."""
+    """Seconds of each file that a CSV lists, by its path and, where that is listed once, by its name."""
     known: dict[str, float] = {}
+    named: dict[str, set[float]] = {}
     for row in read_table(table, f"`times={table}`", ("file", "time")):
         try:
             time = float(row.fields["time"])
@@ -154,5 +165,6 @@ def _read_list(table: Path) -> dict[str, float]:
                 f"`times={table}`, line {row.line}: {row.fields['time']!r} is no number of seconds"
             )
         file = locate(table.parent, row.fields["file"])
-        known[str(file.absolute())] = known[file.name] = time
-    return known
+        known[str(file.absolute())] = time
+        named.setdefault(file.name, set()).add(time)
+    return {name: times.pop() for name, times in named.items() if len(times) == 1} | known

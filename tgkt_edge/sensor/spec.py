@@ -184,7 +184,10 @@ class SensorSpec:
             ConfigError: the kinds differ: metres cannot become intensities.
         """
         if self.kind != model.kind:
-            raise ConfigError(f"a {self.kind} sensor cannot feed a model adapted to {model.kind} frames")
+            raise ConfigError(
+                f"`sensor`: a {self.kind} sensor cannot feed a model adapted to {model.kind} frames; expected a preset "
+                f"or YAML file of kind {model.kind}"
+            )
         if self.kind == "nir":
             return self
         names = (self.quantity.low, self.quantity.high)

@@ -144,6 +144,26 @@ def test_streams_know_what_they_show_and_their_camera(maker: BagMaker, tmp_path:
             choose(bag, listed, asked, roles, "--topic", "a")  # type: ignore[arg-type]
 
 
+def test_a_topic_that_begins_late_is_found_and_an_empty_one_is_named(
+    maker: BagMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tgkt_edge.io.bags.open_bag._PROBED", 3)
+    sent = [("/ir", 1.0 + number, maker.image(GREY, "mono8", 1.0)) for number in range(6)]
+    path = maker.write(
+        tmp_path, [*sent, ("/depth", 9.0, maker.image(DEPTH, "16UC1", 9.0))], silent=["/never"]
+    )
+    for asked in (None, "/depth"):
+        bag = open_bag(path)
+        assert choose(bag, streams(bag), asked, ["depth"], "`topic`", "it").topic.name == "/depth"
+    bag = open_bag(path)
+    with pytest.raises(
+        DataError, match=r"it: /never is empty: no message\. Topics of pictures: /ir .*, /depth"
+    ):
+        choose(bag, streams(bag), "/never", ["depth"], "`topic`", "it")
+    with pytest.raises(DataError, match=r"holds no topic of color pictures.* Empty: /never\."):
+        choose(bag, streams(bag), None, ["color"], "`topic`", "it")
+
+
 def test_topics_whose_pictures_are_not_read_are_named_with_why(tmp_path: Path) -> None:
     maker = BagMaker("mcap")
     sent = [("/cam/raw", 1.0, maker.image(GREY, "bayer_rggb8", 1.0)), ("/notes", 1.0, maker.text("a"))]

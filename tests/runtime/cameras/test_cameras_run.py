@@ -103,7 +103,7 @@ def test_the_command_line_takes_names_and_says_what_is_wrong(clips: Path, depth_
         (["--camera", "a=0", "--camera", "a=1"], 2, "--camera: the name a is given to two cameras"),
         (["--camera", "a=0", "--camera", "b=0"], 2, "are one device"),
         (["--camera", "a=0", "--sensor", "b=nir"], 2, "no camera of this name. Cameras: a"),
-        (["--camera", "a=0", "--sensor", "a=nir"], 2, "of camera a: a nir sensor cannot feed"),
+        (["--camera", "a=0", "--sensor", "a=nir"], 2, "camera a: --sensor: a nir sensor cannot feed"),
         (["--camera", "a=x", "--sink", "mqtt://h/t", "--camera", "info=y"], 2, "is a topic that the sink itself uses"),
         (["--camera", "0", "--max-wait-ms", "5"], 2, "--max-wait-ms 5 waits for frames of other cameras"),
         (["--camera", "a=0", "--camera", "b=1", "--max-wait-ms", "-1"], 2, "expected 0 to 10000 milliseconds"),

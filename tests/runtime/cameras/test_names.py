@@ -124,5 +124,5 @@ def test_passwords_are_shown_of_no_camera() -> None:
 
 def test_a_sensor_of_another_kind_is_refused_with_the_cameras_name() -> None:
     camera = Camera("0", "hall", "nir")
-    with pytest.raises(ConfigError, match="`sensor` of camera hall: a nir sensor cannot feed"):
+    with pytest.raises(ConfigError, match="camera hall: `sensor`: a nir sensor cannot feed"):
         camera.spec(PRESETS["depth"])

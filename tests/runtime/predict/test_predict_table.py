@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -155,6 +156,16 @@ def test_a_table_that_is_there(tmp_path: Path, depth_bundle: Bundle) -> None:
         again()
     assert out.read_bytes() == table
     assert again(overwrite=True).frames == 4
+    second = {
+        "source": str(save_frames(tmp_path / "nir", [frame >> 8 for frame in make_frames(2)])),
+        "out": tmp_path / "u.csv",
+    }
+    cv2.imwrite(str(tmp_path / "nir/frame_0.png"), np.full((8, 8), 9, np.uint8))
+    with pytest.raises(SourceLostError, match="uint8 pixels"):
+        again(**second)
+    assert (tmp_path / "u.csv.partial").exists()
+    (tmp_path / "nir/frame_0.png").unlink()
+    assert again(**second).frames == 1  # other files, but not one row was there
     (tmp_path / "t.csv.job.json").write_text("{")
     with pytest.raises(UsageError, match=r"t\.csv\.job\.json cannot be read"):
         again()

@@ -74,7 +74,7 @@ def measure_range(frames: Path, sensor: str | SensorSpec, out: Path | None = Non
     if out is not None and out.exists():
         raise UsageError(f"`out={out}` already exists. Choose another name, or remove it.")
     spec = load_sensor(sensor) if isinstance(sensor, str) else sensor
-    halves, bad = read_target(frames, spec, "frames")
+    halves, bad = read_target(frames, spec, "`frames`")
     if not halves:
         why = f": {bad[0].reason}" if bad else ""
         raise DataError(f"{frames}: none of {len(bad)} frames can be used{why}")

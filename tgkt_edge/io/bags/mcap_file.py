@@ -59,7 +59,7 @@ class McapFile(Bag):
             for _ in self._walk(found, frozenset()):
                 pass
         if not found:
-            raise DataError(f"{self._path}: holds no topic: it was cut off before its first message")
+            raise DataError(f"{self._path}: holds no topic: it ends before its first chunk of messages does")
         return found
 
     def messages(self, names: Collection[str]) -> Iterator[Message]:

@@ -47,11 +47,14 @@ class Bag(ABC):
         unopened: of several files those that cannot be read, and why.
         unread: topics of pictures of which the first is not read, and why: known after
             :func:`tgkt_edge.io.bags.open_bag.streams`.
+        silent: topics of pictures that had no message as far as that looked. searched: it looked at all messages.
     """
 
     problem: str = ""
     unopened: Mapping[str, str] = MappingProxyType({})
     unread: Mapping[str, str] = MappingProxyType({})
+    silent: Collection[str] = ()
+    searched: bool = False
 
     @abstractmethod
     def topics(self) -> dict[str, Topic]:

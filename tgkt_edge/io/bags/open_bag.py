@@ -107,7 +107,7 @@ def open_bag(path: Path) -> Bag:
             return Matroska(path)
         raise DataError(
             f"{path}: is a video without a raw track of 16 bits, as Azure Kinect and Femto record them. FFV1 video is "
-            f"read by 'run', 'record' and 'adapt' as it is"
+            f"read as it is: 'tgkt-edge run --camera {path}', and 'tgkt-edge record --camera {path} -o DIR' for adapt"
         )
     if head.startswith(_PACKED) or is_tarfile(path):
         raise DataError(f"{path}: is an archive. Unpack it, and give the folder or the recording in it")
@@ -117,8 +117,12 @@ def open_bag(path: Path) -> Bag:
     )
 
 
-def streams(bag: Bag) -> list[Stream]:
-    """All topics of pictures that are read, by the first message of each, with the camera of each where it was told."""
+def streams(bag: Bag, *, whole: bool = False) -> list[Stream]:
+    """All topics of pictures that are read, by the first message of each, with the camera of each where it was told.
+
+    Args:
+        whole: look at all messages for that, not at the first ones only.
+    """
     topics = bag.topics()
     pictures = {name for name, topic in topics.items() if topic.type in PICTURES or topic.read is not None}
     infos = {name for name, topic in topics.items() if topic.type == INFO}
@@ -143,9 +147,12 @@ def streams(bag: Bag) -> list[Stream]:
             except DataError as error:
                 if name in pictures:
                     unread[name] = str(error)
-        if not missing or number >= _PROBED:
+        if not missing or (number >= _PROBED and not whole):
+            bag.searched = not missing
             break
-    bag.unread = unread
+    else:
+        bag.searched = True
+    bag.unread, bag.silent = unread, sorted(missing & pictures)
     rig = bag.rig()
     return [
         _with_camera(stream, cameras) if rig is None else _with_rig(stream, rig) for stream in found.values()
@@ -187,12 +194,18 @@ def choose(
     Raises:
         DataError: it is not there, or holds no pictures that are read; or several fit. Lists what is there.
     """
+    if not bag.searched and not any(
+        stream.role in roles if asked is None else stream.topic.name == asked for stream in known
+    ):  # it may begin late
+        known = streams(bag, whole=True)
     listed = ", ".join(str(stream) for stream in known) or "none"
     if asked is not None:
         for stream in known:
             if stream.topic.name == asked:
                 return stream
         topics = bag.topics()
+        if asked in bag.silent:
+            raise DataError(f"{where}: {asked} is empty: no message. Topics of pictures: {listed}.")
         if asked in bag.unread:
             raise DataError(f"{where}: {asked} {bag.unread[asked]}. Topics of pictures: {listed}.")
         if asked in topics:
@@ -212,8 +225,11 @@ def choose(
     if not raw:
         skipped = {**bag.unopened, **bag.unread}
         unread = "".join(f" Not read: {name} {why}." for name, why in skipped.items())
-        others = sorted(set(bag.topics()) - {stream.topic.name for stream in known} - set(bag.unread))
-        more = f" Others: {', '.join(others)}." if others else ""
+        more = f" Empty: {', '.join(bag.silent)}." if bag.silent else ""
+        others = sorted(
+            set(bag.topics()) - {stream.topic.name for stream in known} - set(bag.unread) - set(bag.silent)
+        )
+        more += f" Others: {', '.join(others)}." if others else ""
         raise DataError(
             f"{where}: holds no topic of {what} pictures. Topics of pictures: {listed}.{unread}{more}"
         )

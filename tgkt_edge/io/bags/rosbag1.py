@@ -47,7 +47,7 @@ class Rosbag1(Bag):
             for _ in self._walk(found, frozenset()):
                 pass
         if not found:
-            raise DataError(f"{self._path}: holds no topic: the bag was cut off before its first message")
+            raise DataError(f"{self._path}: holds no topic: it ends before its first chunk of messages does")
         return {topic.name: topic for topic in found.values()}
 
     def messages(self, names: Collection[str]) -> Iterator[Message]:

@@ -129,7 +129,10 @@ def _array_of(data: bytes, array: str | None, at_most: int) -> tuple[IO[bytes], 
         if not names:
             raise DataError("is a ZIP archive without NumPy arrays, which is not read. Unpack it.")
         if array is None and len(names) > 1:
-            raise DataError(f"holds the arrays {', '.join(names)}. Name one: FILE?array={names[0]}")
+            raise DataError(
+                f"holds the arrays {', '.join(names)}. Name one: FILE?array={names[0]}, or of all files in a folder "
+                f"DIR?array={names[0]}"
+            )
         if array is not None and array not in names:
             raise DataError(f"holds no array '{array}'. It holds {', '.join(names)}.")
         about = archive.getinfo(f"{array or names[0]}.npy")
