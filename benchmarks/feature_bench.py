@@ -93,7 +93,7 @@ class Bench:
         side, sensor = resize_side(config.image_size), load_sensor(data.sensor)
         self.depth = sensor.kind == "depth"
         images = load_images(data.source, side)
-        self.classes, self.source_labels = images.classes, images.labels
+        self.images, self.classes, self.source_labels = images, images.classes, images.labels
         self.frames, _ = load_frames(data.target, sensor, side)
         pairs = load_pairs(data.paired, sensor, side)
         told = read_csv_columns(data.labelled, "--data", ("frame",), ("label",))

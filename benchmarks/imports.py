@@ -3,10 +3,11 @@
     python benchmarks/imports.py nyuv2-5 epfl-6 --seeds 0 1 2 --size 112 --weights FILE -o WORK [--out results.md]
 
 For each data set and seed a ResNet-50 with an ``fc`` is trained by the recipe of docs/your-model.md on nine tenths of
-the RGB images, imported, and adapted on nine tenths of the pairs as ``adapt --method translate`` does. What the
-built-in source reaches on the same draws is line (a) of ``tables.py --protocols``. ``--merged 20`` adds the same models
-with a head for 20 finer classes among 365, wrapped as Places365's, and merged to the task's by a map. Models and
-features that WORK holds (WORK/models/NAME-SEED.pth with a CSV class,images beside it) are used again.
+the RGB images, imported, and adapted on nine tenths of the pairs as ``adapt --method translate`` does; beside it the
+source that this program makes of the same images. ``--recipe frozen`` trains the ``fc`` alone. ``--finetuned`` adds the
+built-in source trained whole (``source.mode=finetune``). ``--merged 20`` adds the same models with a head for 20 finer
+classes among 365, wrapped as Places365's, and merged to the task's by a map. Models and features that WORK holds
+(WORK/models/NAME-SEED.pth with a CSV class,images beside it) are used again.
 """
 
 from __future__ import annotations
@@ -14,26 +15,32 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from datasets import prepare
 from feature_bench import Bench, Draw, scores
 from numpy.typing import NDArray
-from outside_model import as_places, train_outside
+from outside_model import RECIPES, as_places, train_outside
 from protocols import variants
+from torch import Tensor
 
 from tgkt_edge.config import build_config
 from tgkt_edge.data.discovery import read_csv_columns
+from tgkt_edge.data.loading import spread
 from tgkt_edge.io.atomic import write_json, write_text
 from tgkt_edge.train.logger import RunLog
-from tgkt_edge.train.methods.translation.features import Kind
-from tgkt_edge.train.methods.translation.source_features import SHARES
-from tgkt_edge.train.nn.checkpoint import Header
+from tgkt_edge.train.methods.make_source import kept_features, make_source
+from tgkt_edge.train.methods.translation.features import FRAME_LAYERS, Kind
+from tgkt_edge.train.methods.translation.source_features import MEAN, SHARES, SPREAD
+from tgkt_edge.train.nn.checkpoint import Header, load_classifier, save_checkpoint
 from tgkt_edge.train.nn.imported import ImportedClassifier
-from tgkt_edge.train.nn.model import frozen
+from tgkt_edge.train.nn.model import Classifier, frozen
 from tgkt_edge.train.nn.predict import predict_target
+from tgkt_edge.train.resume_state import StageState
 from tgkt_edge.train.source_import.import_source import read_source
 from tgkt_edge.train.source_import.options import ImportOptions
 from tgkt_edge.train.source_import.scale import fit_scale
@@ -47,7 +54,13 @@ ROWS = (
     "the import as it is, on the frames",
     "imported with a list of names alone",
     "imported with a CSV that has `images`",
+    "imported with its labelled images",
+    "built-in source, same images and pairs",
 )
+
+FEW = "imported with {} of its labelled images", "built-in source of {} images"
+
+FINETUNED = "built-in source, trained whole (`source.mode=finetune`)"
 
 MERGED = (
     "365 classes, {} of them merged to the task's: names alone",
@@ -60,11 +73,12 @@ def rows_of(
 ) -> Iterator[Reals]:
     """(N, K) probabilities of the task's frames, for each of ROWS and, where it is asked for, of MERGED."""
     draw = next(line.draw(seed) for line in variants(prepare(name, args.out_dir / "csv"), bench, "a"))
-    file = args.out_dir / "models" / f"{name}-{seed}.pth"
+    suffix = "" if args.recipe == RECIPES[0] else f"-{args.recipe}"
+    file = args.out_dir / "models" / f"{name}-{seed}{suffix}.pth"
     labels = bench.source_labels[draw.source]
     train_outside(
         [data_files[i] for i in draw.source], labels, bench.classes, Path(args.weights), args.size, EPOCHS[name],
-        seed, file,
+        seed, file, args.recipe,
     )  # fmt: skip
     if args.models_only:
         return
@@ -74,7 +88,18 @@ def rows_of(
     yield logits.softmax(1).double().cpu().numpy()
     shares = {SHARES: header.beside[SHARES]}
     for beside in ({}, shares):
-        yield bench.answers(bench.translate(model, beside, draw).network, draw.scored)
+        yield translated(bench, model, beside, draw)
+    model, beside = with_images(bench, file, draw, draw.source, args.size)
+    yield translated(bench, model, beside, draw)
+    yield translated(bench, *bench.source(draw.source), draw)
+    if args.few:
+        some = draw.source[spread(len(draw.source), args.few)]
+        model, beside = with_images(bench, file, draw, some, args.size)
+        yield translated(bench, model, beside, draw)
+        source, beside = bench.source(some)
+        yield translated(bench, source, {**beside, **shares}, replace(draw, source=some))
+    if args.finetuned:
+        yield finetuned(bench, args.out_dir / "models" / f"{name}-{seed}-built-in.safetensors", draw, seed)
     if not args.merged:
         return
     seen = bench.rows("source", Kind((), False, "plain", 1), draw.source, model.backbone)
@@ -84,8 +109,44 @@ def rows_of(
         options = ImportOptions(names, map=mapped, size=args.size)
         model, header = imported(bench, draw, wide, options)
         order = [header.classes.index(name) for name in bench.classes]
-        answers = bench.answers(bench.translate(model, header.beside, draw).network, draw.scored)
-        yield answers[:, order]
+        yield translated(bench, model, header.beside, draw)[:, order]
+
+
+def translated(bench: Bench, model: Classifier, beside: dict[str, Tensor], draw: Draw) -> Reals:
+    """(N, K) of the network that a run would export."""
+    return bench.answers(bench.translate(model, beside, draw).network, draw.scored)
+
+
+def with_images(
+    bench: Bench, file: Path, draw: Draw, rows: NDArray[np.int64], size: int
+) -> tuple[ImportedClassifier, dict[str, Tensor]]:
+    """The model in ``file`` with what is stored of its images ``rows``, as ``source import --source`` does."""
+    given = read_source(file, ImportOptions(file.with_suffix(".csv"), size=size))
+    model = frozen(bench.compute.place(given.model))
+    assert isinstance(model, ImportedClassifier)
+    raw = bench.rows("source", Kind((), False, "plain", bench.views), rows, model.backbone)
+    generic = bench.rows("source", Kind(FRAME_LAYERS, True, "plain", bench.views), rows)
+    fit_scale(model, given.header, raw, "its labelled images")
+    kept = kept_features(generic, bench.source_labels[rows], len(rows))
+    return model, {**given.header.beside, **kept, MEAN: model.standard.mean, SPREAD: model.standard.scale}
+
+
+def finetuned(bench: Bench, file: Path, draw: Draw, seed: int) -> Reals:
+    """(N, K) of a run whose source model is trained whole on the drawn images; the model is kept in ``file``."""
+    config = replace(bench.config, seed=seed, source=replace(bench.config.source, mode="finetune"))
+    labels = bench.source_labels[draw.source]
+    if not file.is_file():
+        rgb = bench.images.rgb[draw.source]
+        images = replace(bench.images, rgb=rgb, labels=labels, names=())
+        state = StageState(file.with_suffix(".state.safetensors"), 30)
+        log = RunLog(None)
+        with TemporaryDirectory() as folder:
+            made = make_source(images, config, bench.compute, log, state, Path(folder))
+        save_checkpoint(file, *made)
+        state.clear()
+    source, header = load_classifier(file, "source")
+    source = frozen(bench.compute.place(source))
+    return translated(bench, source, header.beside, draw)
 
 
 def imported(
@@ -123,7 +184,12 @@ def main() -> None:
     args = _parse()
     torch.set_num_threads(args.threads)
     config = build_config(None, args.set, {"image_size": args.size, "weights": args.weights})
-    lines = (*ROWS, *(row.format(args.merged) for row in MERGED if args.merged))
+    lines = (
+        *ROWS,
+        *(row.format(args.few) for row in FEW if args.few),
+        *((FINETUNED,) if args.finetuned else ()),
+        *(row.format(args.merged) for row in MERGED if args.merged),
+    )
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for name in args.data:
         data = prepare(name, args.out_dir / "csv")
@@ -161,6 +227,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--merged", type=int, default=0, metavar="N", help="classes of a wider model that are merged"
     )
+    parser.add_argument("--recipe", choices=RECIPES, default=RECIPES[0], help="what is trained outside")
+    parser.add_argument("--finetuned", action="store_true", help="a built-in source that is trained whole")
+    parser.add_argument("--few", type=int, default=0, metavar="N", help="also with N labelled images only")
     parser.add_argument("--models-only", action="store_true", help="train the models and end")
     parser.add_argument("-o", dest="out_dir", type=Path, required=True, metavar="WORK")
     parser.add_argument(

@@ -1,6 +1,7 @@
 """A classifier as another program would train it: torchvision's ResNet-50 with an ``fc``, by the recipe of the docs.
 
 The recipe is that of docs/your-model.md, "A classifier in a few lines"; bfloat16 and a seed are all that is added.
+Or the other usual one: the ImageNet network frozen, in evaluation mode, and only the ``fc`` trained on it, by Adam.
 :func:`as_places` makes of it one that knows many other classes, some of which the task's consist of.
 """
 
@@ -22,6 +23,9 @@ from torchvision import models, transforms
 from tgkt_edge.io.atomic import atomic_file, write_text
 
 BATCH, RATE, MOMENTUM = 32, 1e-3, 0.9
+
+RECIPES = ("whole", "frozen")
+"""What is trained: all weights, or the fc alone."""
 
 
 class Listed(Dataset[tuple[torch.Tensor, int]]):
@@ -55,11 +59,12 @@ def train_outside(
     epochs: int,
     seed: int,
     out: Path,
+    recipe: str = "whole",
 ) -> None:
     """Write ``out``, a plain state dict, and beside it ``.csv`` with class,images; nothing if it is there.
 
     Args:
-        weights: of ImageNet, safetensors with torchvision's names. size: of the views, pixels.
+        weights: of ImageNet, safetensors with torchvision's names. size: of the views, pixels. recipe: one of RECIPES.
     """
     if out.is_file():
         return
@@ -76,17 +81,21 @@ def train_outside(
         raise SystemExit(f"--weights {weights}: expected a ResNet-50 with torchvision's names")
     model.fc = torch.nn.Linear(2048, len(classes))
     model = model.to(memory_format=torch.channels_last)
-    sgd = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM)
+    optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM)
+    if recipe == "frozen":
+        model.eval().requires_grad_(False)
+        model.fc.requires_grad_(True)
+        optimizer = torch.optim.Adam(model.fc.parameters(), lr=RATE)
     data = Listed(files, labels, size)
     for epoch in range(epochs):
         total = 0.0
         for images, truth in DataLoader(data, batch_size=BATCH, shuffle=True):
-            sgd.zero_grad()
+            optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16):
                 logits = model(images.to(memory_format=torch.channels_last))
             loss = torch.nn.functional.cross_entropy(logits.float(), truth)
             loss.backward()
-            sgd.step()
+            optimizer.step()
             total += loss.item() * len(truth)
         print(f"{out.name}: epoch {epoch + 1} of {epochs}, loss {total / len(data):.3f}", flush=True)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -94,8 +94,9 @@ def adapt(
     if free is not None:  # each rank measures another size, and all must decide alike: they share files
         free = ranks.least(free, compute.device)
     kept = choose_cache(
-        inputs, sensor, resize_side(config.image_size), out, cache, say, ranks.on_machine, free
-    )
+        inputs, sensor, resize_side(config.image_size), out, cache, say, ranks.on_machine, free,
+        None if inputs.source_model is None else config.source.keep,
+    )  # fmt: skip
     loaded = load_inputs(
         inputs, sensor, config, skip_bad, run.first(config) if resume else None, options, digests, kept
     )

@@ -35,6 +35,7 @@ def choose_cache(
     say: Callable[[str], None],
     readers: int = 1,
     free: int | None = None,
+    keep: int | None = None,
 ) -> Cache | None:
     """The cache to use; None: everything is decoded into memory.
 
@@ -42,7 +43,7 @@ def choose_cache(
         side: of decoded images, pixels. out: the run folder. given: what was asked for.
         say: told when memory would not do, with the figures.
         readers: processes on this machine that each hold all images.
-        free: bytes of memory; None: as measured.
+        free: bytes of memory; None: as measured. keep: labelled images that are read at most; None: all.
 
     Raises:
         UsageError: ``given`` is a file. TgktEdgeError: the folder cannot be made.
@@ -53,7 +54,7 @@ def choose_cache(
     if free is None:
         return None
     try:
-        needed = readers * decoded_bytes(inputs, sensor, side)
+        needed = readers * decoded_bytes(inputs, sensor, side, keep)
     except TgktEdgeError:
         return None  # reading says better what is wrong
     if needed <= SHARE * free:
@@ -66,15 +67,16 @@ def choose_cache(
     return Cache(folder, say)
 
 
-def decoded_bytes(inputs: RunInputs, sensor: SensorSpec, side: int) -> int:
-    """Bytes of all images once they are decoded. Raises TgktEdgeError: they cannot be listed."""
+def decoded_bytes(inputs: RunInputs, sensor: SensorSpec, side: int, keep: int | None = None) -> int:
+    """Bytes of all images once they are decoded, of labelled ones ``keep`` at most. Raises TgktEdgeError: they cannot
+    be listed."""
     total = len(frame_places(Path(inputs.target), "`target`")) * Recipe("frames", side, sensor).row_bytes
     old = old_frames_of(inputs)
     if old is not None:
         total += len(frame_places(old, "`old_frames`")) * Recipe("frames", side, sensor).row_bytes
     if inputs.source is not None:
-        images = labelled(Path(inputs.source), "`source`", "image")[0]
-        total += len(images) * Recipe("images", side).row_bytes
+        images = len(labelled(Path(inputs.source), "`source`", "image")[0])
+        total += (images if keep is None else min(images, keep)) * Recipe("images", side).row_bytes
     if inputs.paired is not None:
         path = Path(inputs.paired)
         pairs = read_csv_columns(path, "`paired`", ("rgb",))["rgb"] if path.is_file() else matched(path)[0]

@@ -207,11 +207,16 @@ def notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
             "translate: the source model does not hold the shares of its classes; they are taken to lie "
             "between what its answers on the frames show and equal ones. "
             + (
-                "Import it again with a CSV class,images as `source_classes` (how many images each class was trained "
-                "on), or give `prior=CSV`, the shares expected among the frames, if either is known."
+                "Import it again with the labelled images that it was trained on as `source`, or with a CSV "
+                "class,images as `source_classes`; or give `prior=CSV`, the shares expected among the frames."
                 if about["imported"]
                 else "Give `prior=CSV` if they are known."
             )
+        )
+    if about["imported"] and about.get("way_back"):  # a run that an older version began has none
+        lines.append(
+            f"translate: a second translation, from RGB to frames, learns from generic features of "
+            f"{about['way_back']} labelled images of the source model"
         )
     if about["own_backbone"] and not about["generic"]:
         lines.append(

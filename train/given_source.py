@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -16,7 +17,8 @@ from tgkt_edge.train.nn.imported import ImportedClassifier, resnet50_in
 from tgkt_edge.train.nn.model import Classifier
 from tgkt_edge.train.run_folder.folder import Run
 from tgkt_edge.train.source_import.files import PARTS
-from tgkt_edge.train.source_import.import_source import DIGEST, IMPORT, read_source
+from tgkt_edge.train.source_import.header_keys import DIGEST, IMPORT, KEPT
+from tgkt_edge.train.source_import.import_source import read_source
 from tgkt_edge.train.source_import.options import ImportOptions
 
 
@@ -33,18 +35,21 @@ def source_checkpoint(path: Path) -> Path:
     return path
 
 
-def source_model(file: Path, kept: Path | None, options: ImportOptions) -> tuple[Classifier, Header]:
+def source_model(
+    file: Path, kept: Path | None, options: ImportOptions, *, asks_shares: bool = True
+) -> tuple[Classifier, Header]:
     """The person's source model, or the copy that the run began with, which has to be the same if both are there.
 
     Args:
         kept: where a run that goes on has its copy, if it has one already. options: of a model of another program.
+        asks_shares: as of :func:`read_source`.
 
     Raises:
         ConfigError: (exit 2) another model than the run began with, or the same weights read with other options.
         UsageError, CheckpointError, MissingDependency: as :func:`read_source`.
     """
     if kept is None or not kept.is_file():
-        given = read_source(file, options)
+        given = read_source(file, options, asks_shares=asks_shares)
         for line in given.lines:
             note(line)
         return given.model, given.header
@@ -52,7 +57,7 @@ def source_model(file: Path, kept: Path | None, options: ImportOptions) -> tuple
     if file.exists():
         now = read_source(file, options)
         one, other = _named(*begun), _named(now.model, now.header)
-        changed = _differing_options(begun[0], now.model)
+        changed = _differing_options(begun[0], now.model) + _differing_images(begun[1], now.header)
         if changed or (one, begun[1].classes) != (other, now.header.classes):
             raise ConfigError(
                 f"`source_model={file}`: holds another model than the run was started with, which lies in {kept}, or "
@@ -76,6 +81,18 @@ def _differing_options(begun: Classifier, now: Classifier) -> list[str]:
         for key, name in _OPTIONS.items()
         if then.get(key) != given.get(key)
     ]
+
+
+def _differing_images(begun: Header, now: Header) -> list[str]:
+    """Imported with other labelled images; where the run was given them itself, their files are compared instead."""
+    then, given = (header.extra.get(IMPORT, {}).get(KEPT) for header in (begun, now))
+    if given is None or given == then:
+        return []
+    return [f"`source` of its import: then {_images(then)}, now {_images(given)}"]
+
+
+def _images(kept: dict[str, Any] | None) -> str:
+    return "none" if kept is None else f"{kept['kept']} images with sha256 {kept['sha256'][:12]}..."
 
 
 def _named(model: Classifier, header: Header) -> str:

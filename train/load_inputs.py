@@ -29,6 +29,13 @@ from tgkt_edge.train.pipeline import Loaded
 from tgkt_edge.train.run_folder.contents import DataDigests
 from tgkt_edge.train.run_folder.folder import WITHOUT_PAIRS, RunInputs
 from tgkt_edge.train.source_import.options import ImportOptions
+from tgkt_edge.train.source_import.own_images import (
+    OwnImages,
+    load_own_images,
+    refuse_images,
+    refuse_other_features,
+    refuse_unneeded,
+)
 
 
 def load_inputs(
@@ -53,7 +60,8 @@ def load_inputs(
         return load_continued(inputs, sensor, config, skip_bad, kept, digests, cache, progress)
     source: tuple[Classifier, Header] | None = None
     images: Images | None = None
-    if (inputs.source_model is None) == (inputs.source is None):
+    own: OwnImages | None = None
+    if inputs.source_model is None and inputs.source is None:
         raise UsageError(
             "give either `source_model=FILE` (a source checkpoint) or `source=SRC` (labelled RGB)"
         )
@@ -66,8 +74,17 @@ def load_inputs(
             f"`method=translate`, `translator=features`); leave them out, and measure with tgkt-edge audit or evaluate"
         )
     if inputs.source_model is not None:
-        source = source_model(Path(inputs.source_model), kept, options)
+        asks = inputs.source is None
+        source = source_model(Path(inputs.source_model), kept, options, asks_shares=asks)
         refuse_unfit(source[0], config)
+        if inputs.source is not None:
+            if kept is None or not kept.is_file():
+                refuse_unneeded(*source, inputs.source)
+            refuse_images(inputs.source, config)
+            own = load_own_images(
+                Path(inputs.source), source[1], side, config.source.keep,
+                skip_bad=skip_bad, progress=progress, digests=digests.source, cache=cache,
+            )  # fmt: skip
     elif options.given:
         given = ", ".join(options.given)
         raise UsageError(
@@ -114,13 +131,15 @@ def load_inputs(
     if source is None:
         # A trial, so that a bad --weights is refused before anything is written.
         load_imagenet(SceneClassifier(2), config.weights)
-    elif config.by_features and not source[0].pooled and config.weights != "none":
+    elif config.by_features and not source[0].pooled:
+        generic = SceneClassifier(2)
         try:
-            load_imagenet(SceneClassifier(2), config.weights)
+            load_imagenet(generic, config.weights)
         except UsageError as error:
             raise UsageError(
                 f"{error} With `source_model` these weights describe the frames; with `weights=none` the source "
                 f"model's own features do, which costs accuracy."
             ) from error
+        refuse_other_features(source[1], config, generic.backbone)
     features = None if cache is None else cache.features
-    return Loaded(images, target, pairs, held, held_runs, pinned, source, prior, labelled, features)
+    return Loaded(images, target, pairs, held, held_runs, pinned, source, prior, labelled, features, own=own)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,15 +22,14 @@ from tgkt_edge.train.continuing.shipped import CONTINUED
 from tgkt_edge.train.continuing.stages import train_continued
 from tgkt_edge.train.feature_stages import Translated, train_by_features
 from tgkt_edge.train.holdout import take_pairs
+from tgkt_edge.train.imported_stage import prepare_imported
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.make_source import make_source
 from tgkt_edge.train.methods.shot import train_shot
 from tgkt_edge.train.methods.tgkt import train_tgkt
 from tgkt_edge.train.methods.tgmb import train_tgmb
 from tgkt_edge.train.methods.translation.choice import MOST
-from tgkt_edge.train.methods.translation.features import extract
 from tgkt_edge.train.methods.translation.labelled import Labelled
-from tgkt_edge.train.methods.translation.source_features import kind_of
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_into, load_tensors, save_checkpoint
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.imported import ImportedClassifier
@@ -41,8 +39,8 @@ from tgkt_edge.train.report.material import Material, Model
 from tgkt_edge.train.report.summary import write_report
 from tgkt_edge.train.resume_state import StageState
 from tgkt_edge.train.run_folder.folder import Run
-from tgkt_edge.train.source_import.import_source import IMPORT
-from tgkt_edge.train.source_import.scale import FITTED, fit_scale, is_fitted
+from tgkt_edge.train.source_import.header_keys import IMPORT, KEPT
+from tgkt_edge.train.source_import.own_images import OwnImages
 from tgkt_edge.train.speed import expectation, measure_speed
 from tgkt_edge.train.time_left import TimeLeft, parts_of_run
 
@@ -68,6 +66,7 @@ class Loaded:
     )
     old: Frames | None = None  # frames that the network knew which is continued
     old_held: Frames | None = None  # more of them, which nothing learns from
+    own: OwnImages | None = None  # labelled images of a source model that another program trained
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -86,9 +85,11 @@ def train_stages(
     source, header = _source(run, loaded, target, config, compute, log)
     source = frozen(compute.place(source))
     rgb, frames = Store(loaded.pairs.rgb, compute.device), Store(loaded.pairs.codes, compute.device)
-    if isinstance(source, ImportedClassifier) and not is_fitted(header) and not config.continues:
-        images = rgb if len(rgb) else target
-        header = _fitted(run, source, header, images, config, compute, log, loaded.features)
+    if isinstance(source, ImportedClassifier) and not config.continues:
+        header = prepare_imported(
+            run, source, header, loaded.own, rgb if len(rgb) else target, config, compute, log,
+            loaded.features or run.features, partial(_timed, compute=compute, log=log),
+        )  # fmt: skip
     folder = loaded.features or run.features
     extra = {key: header.extra[key] for key in (IMPORT, CONTINUED) if key in header.extra}
     extra = {"source" if key == IMPORT else key: value for key, value in extra.items()}
@@ -183,17 +184,22 @@ def train_stages(
 
 def _time_left(run: Run, loaded: Loaded, config: AdaptConfig) -> TimeLeft:
     """What the run still has to do; a stage that is there costs nothing."""
+    known = loaded.source is not None and KEPT in loaded.source[1].extra.get(IMPORT, {})
     stages = parts_of_run(
         config,
-        len(loaded.images) if loaded.images is not None else 0,
+        0 if loaded.images is None else len(loaded.images),
         len(loaded.target) + (0 if loaded.old is None else len(loaded.old)),
         len(loaded.pairs),
         min(len(loaded.pairs), MOST) if config.by_features else len(loaded.held),
         loaded.sensor.kind == "depth",
         (config.linear_source if loaded.source is None else loaded.source[0].pooled != ())
         or config.weights == "none",
+        0 if loaded.own is None or known else len(loaded.own.images),
+        known or loaded.own is not None,
     )
     there = [name for name, file in run.stages(config).items() if file.is_file()]
+    if loaded.own is not None and not known:
+        there.remove("source")  # its checkpoint is there, without what is learnt from its images
     return TimeLeft({name: parts for name, parts in stages.items() if name not in there})
 
 
@@ -222,38 +228,6 @@ def _source(
     compute.ranks.wait()
     # What was fitted in closed form may differ by a rounding on another machine.
     return (model, header) if compute.ranks.first else load_classifier(run.source)
-
-
-def _fitted(
-    run: Run,
-    source: ImportedClassifier,
-    header: Header,
-    images: Store,
-    config: AdaptConfig,
-    compute: Compute,
-    log: RunLog,
-    shared: Path | None,
-) -> Header:
-    """Bring an imported source model to the scale of all others, and keep it so. ``shared``: folder of features."""
-    views = config.translation.views if config.by_features else 1
-    what = "RGB of pairs" if images.channels == 3 else "frames of the task to the source model"
-    kind = kind_of(source, views)
-    raw = extract(
-        what, source.backbone, images, kind, config.image_size, config.batch, compute, log,
-        shared or run.features,
-    )  # fmt: skip
-    header = fit_scale(source, header, raw, what)
-    compute.ranks.copy_from_first(source.state_dict().values())
-    if compute.ranks.first:
-        save_checkpoint(run.source, source, header)
-    if compute.ranks.first and not config.by_features:
-        shutil.rmtree(run.features, ignore_errors=True)
-    fitted = header.extra[IMPORT][FITTED]
-    log.say(
-        f"source: logits divided by {fitted['temperature']:.3g}, features standardised, on the {what}: the "
-        f"classes stay, and no loss depends on their scale"
-    )
-    return header
 
 
 def _load_translator(path: Path) -> Translator:

@@ -21,6 +21,11 @@ TRAINED = 3
 SMALLER = 0.4
 """What another target network costs beside a ResNet-50, about: a ResNet-18."""
 
+OF_MODEL, GENERIC = "RGB of the source", "RGB of the source, generic"
+"""Features of labelled images: by the network that was trained on them, and by the one that describes the frames."""
+
+WAY_BACK = "RGB of pairs for the way back"
+
 _KNOWN = 0.02  # share of a part, or of the run, from which its own rate counts
 
 
@@ -111,7 +116,15 @@ def in_words(seconds: float) -> str:
 
 
 def parts_of_run(
-    config: AdaptConfig, images: int, target: int, pairs: int, held: int, depth: bool, own: bool
+    config: AdaptConfig,
+    images: int,
+    target: int,
+    pairs: int,
+    held: int,
+    depth: bool,
+    own: bool,
+    kept: int = 0,
+    back: bool = False,
 ) -> dict[str, dict[str, float]]:
     """What :class:`TimeLeft` expects of a run.
 
@@ -119,6 +132,8 @@ def parts_of_run(
         images: labelled ones that the source model learns from; 0: it is there. target, pairs, held: frames, pairs to
             train on, pairs kept for the report. depth: frames have surface normals.
         own: the source model's own features describe the frames.
+        kept: labelled images of a model of another program whose features are to be stored; back: there are such
+            features, from which a translation the other way learns.
     """
     answer = ANSWER_S * (config.image_size / 224) ** 2
     views = answer * config.translation.views
@@ -126,7 +141,9 @@ def parts_of_run(
     stages: dict[str, dict[str, float]] = {}
     if images:
         trained = {} if config.linear_source else {"source": config.source.epochs * images * step}
-        stages["source"] = {**trained, "RGB of the source": images * views}
+        stages["source"] = {**trained, OF_MODEL: images * views}
+    if kept:
+        stages["source"] = {OF_MODEL: kept * views, GENERIC: kept * views}
     networks = 2
     if config.by_features:
         encodings = 2 if depth and config.translation.encodings != "plain" else 1
@@ -137,6 +154,7 @@ def parts_of_run(
             "RGB of pairs": pairs * views,
             "plain frames of pairs": pairs * views,
             **({"normals frames of pairs": pairs * views} if encodings > 1 else {}),
+            **({WAY_BACK: pairs * views} if back else {}),
             **({"frames of pairs to the source model": pairs * views} if corrects and not own else {}),
             _CHOICE: 10.0 * (3 if encodings > 1 else 1),
             "plain frames of the task": likely if encodings > 1 else target * views,

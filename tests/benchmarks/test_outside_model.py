@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from outside_model import as_places
+from outside_model import RECIPES, as_places, train_outside
+from safetensors.torch import load_file
 
+from tests.support.training import make_tiny
 from tests.train.source_import.conftest import saved
+from tgkt_edge.data.discovery import labelled
 from tgkt_edge.train.nn.imported import ImportedClassifier
 from tgkt_edge.train.source_import.import_source import read_source
 from tgkt_edge.train.source_import.options import ImportOptions
@@ -47,3 +50,22 @@ def test_its_kinds_merge_to_the_classes_of_the_task(tmp_path: Path) -> None:
     with torch.no_grad():
         answers = known.model.classifier(torch.from_numpy(features))
     assert (answers.argmax(1).numpy() == labels).mean() == 1
+
+
+def test_the_frozen_recipe_trains_the_fc_alone(tmp_path: Path) -> None:
+    """Running statistics of its batch norms stay, too, so its features are those of the weights it began with."""
+    tiny = make_tiny(tmp_path)
+    files, labels = labelled(tiny.data / "source", "--source", "image")
+    classes = sorted(set(labels))
+    numbers = np.array([classes.index(label) for label in labels], np.int64)
+    begun = load_file(tiny.weights)
+    for recipe in RECIPES:
+        file = tmp_path / f"{recipe}.pth"
+        train_outside(files, numbers, classes, tiny.weights, 32, 1, 0, file, recipe)
+        state = torch.load(file, weights_only=True)
+        assert state["fc.weight"].shape == (6, 2048)
+        same = [
+            torch.equal(state[name], begun[name].float()) for name in ("conv1.weight", "bn1.running_mean")
+        ]
+        assert same == [recipe == "frozen"] * 2
+    assert (tmp_path / "frozen.csv").read_text().splitlines()[:2] == ["class,images", "bedroom,2"]

@@ -255,7 +255,6 @@ def bad_inputs(tiny: Tiny, tmp_path: Path) -> dict[str, tuple[RunInputs, AdaptCo
         "no pairs": (replace(good, paired=str(empty)), config, "has no folder 'rgb'"),
         "flat source": (replace(good, source=str(tiny.data / "target")), config, "outside any class folder"),
         "no source": (replace(good, source=None), config, "give either `source_model=FILE`"),
-        "two sources": (replace(good, source_model=model), config, "give either `source_model=FILE`"),
         "bad model": (
             replace(good, source=None, source_model=model),
             config,
@@ -272,7 +271,7 @@ def bad_inputs(tiny: Tiny, tmp_path: Path) -> dict[str, tuple[RunInputs, AdaptCo
 
 @pytest.mark.parametrize(
     "case",
-    ["no target", "empty target", "RGB as target", "no pairs", "flat source", "no source", "two sources", "bad model",
+    ["no target", "empty target", "RGB as target", "no pairs", "flat source", "no source", "bad model",
      "one pair left", "no such device"],
 )  # fmt: skip
 def test_bad_input_is_named_and_leaves_nothing_behind(case: str, tiny: Tiny, tmp_path: Path) -> None:

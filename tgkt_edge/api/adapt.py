@@ -73,7 +73,9 @@ def adapt(
         source_model: source checkpoint, a run with one, or a model of another program; or instead of it ``source``.
         source_classes, map_, arch, mean, std, bgr, size, origin, check_images: what the file of another program's
             model does not contain: see :class:`tgkt_edge.train.source_import.options.ImportOptions`.
-        source: labelled RGB to train one: a folder of class folders, or a CSV ``image,label``.
+        source: labelled RGB to train one: a folder of class folders, or a CSV ``image,label``. Beside a
+            ``source_model`` of another program: the images that it was trained on, of which class shares and features
+            are taken.
         weights: where training the source starts: "imagenet", "none", or a safetensors file.
         student: the target network: "resnet50" (a copy of the translation's network), another name of torchvision's,
             such as "resnet18" or "mobilenet_v3_large", or "timm:NAME".

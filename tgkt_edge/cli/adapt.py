@@ -60,7 +60,10 @@ def adapt_command(
     check_images: CheckOption = None,
     source: Annotated[
         Path | None,
-        typer.Option(help="Or labelled RGB to train one: a folder of class folders, or a CSV image,label."),
+        typer.Option(
+            help="Or labelled RGB to train one: a folder of class folders, or a CSV image,label. Beside a model of "
+            "another program: the images that it was trained on, as for 'source import'."
+        ),
     ] = None,
     weights: Annotated[
         str | None,

@@ -84,6 +84,25 @@ def import_command(
     size: SizeOption = None,
     origin: OriginOption = None,
     check_images: CheckOption = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            help="The labelled images it was trained on, a folder of class folders or a CSV image,label: class shares "
+            "and features of some are kept, no image. Worth more than anything else that can be given."
+        ),
+    ] = None,
+    keep: Annotated[int, typer.Option(help="Images of --source whose features are kept at most.")] = 2000,
+    weights: Annotated[
+        str, typer.Option(help="Whose features these are, as for adapt: imagenet or a safetensors file.")
+    ] = "imagenet",
+    image_size: Annotated[
+        int, typer.Option(help="Side of the views these are of, pixels, as for adapt.")
+    ] = 224,
+    device: Annotated[str, typer.Option(help="Where these are computed: auto, cpu, cuda, cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="And in what precision: auto, fp32 or bf16.")] = "auto",
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Go on without images of --source that cannot be read.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace -o.")] = False,
 ) -> None:
     """Write an RGB classifier that another program trained as a source checkpoint, for adapt --source-model."""
@@ -91,5 +110,9 @@ def import_command(
     from tgkt_edge.train.source_import.import_source import import_source
 
     options = import_options(source_classes, map_, arch, mean, std, bgr, size, origin, check_images)
-    for line in import_source(file, out, options, overwrite=overwrite):
+    lines = import_source(
+        file, out, options, source=source, keep=keep, weights=weights, image_size=image_size, device=device,
+        precision=precision, skip_bad=skip_bad, overwrite=overwrite,
+    )  # fmt: skip
+    for line in lines:
         typer.echo(as_flags(line), err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,6 +124,7 @@ def load_images(
     flag: str = "`source`",
     digests: FileDigests | None = None,
     cache: Cache | None = None,
+    choose: Callable[[Sequence[str]], Sequence[int]] | None = None,
 ) -> Images:
     """Read labelled RGB: a folder of class folders, or a CSV with columns ``image`` and ``label``.
 
@@ -131,11 +132,15 @@ def load_images(
         flag: what an error calls ``path``.
         digests: told which files there are and what each held.
         cache: keeps what is decoded; the images are then mapped from there. None: in memory.
+        choose: given the label of each image that is listed, tells the numbers of those to read. None: all.
 
     Raises:
         DataError: nothing there, fewer than two classes, unreadable images.
     """
     files, labels = labelled(path, flag, "image")
+    if choose is not None:
+        chosen = choose(labels)
+        files, labels = [files[i] for i in chosen], [labels[i] for i in chosen]
     if digests is not None:
         digests.list(zip(files, labels, strict=True))
     classes = tuple(sorted(set(labels)))

@@ -243,10 +243,7 @@ def load_imagenet(model: SceneClassifier, weights: str) -> float:
     state = _without_prefix(state)
     unused = sorted({name.partition(".")[0] for name in state if name not in expected})
     if unused and weights != "imagenet":
-        note(
-            f"`weights={weights}`: starts the backbone only; left out: {', '.join(map(_part, unused))}. The classifier "
-            f"of this task is trained from scratch."
-        )
+        note(f"`weights={weights}`: the backbone alone is taken; left out: {', '.join(map(_part, unused))}.")
     found = {name: tensor.float() for name, tensor in state.items() if name in expected}
     # Counters of batches seen; files converted from other frameworks have none, and evaluation does not need them.
     missing = [name for name in expected if name not in found and not name.endswith("num_batches_tracked")]

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from tgkt_edge.bundle.file_kinds import file_kind
+from tgkt_edge.config import AdaptConfig, build_config
+from tgkt_edge.config_sections import SourceConfig
 from tgkt_edge.data.loading import Images, load_images, spread
 from tgkt_edge.errors import CheckpointError, UsageError
 from tgkt_edge.io.atomic import refuse_existing, sha256_of
@@ -29,14 +31,9 @@ from tgkt_edge.train.source_import.class_names import (
     unnamed,
 )
 from tgkt_edge.train.source_import.files import read_model
+from tgkt_edge.train.source_import.header_keys import DIGEST, IMPORT, LEFT_OUT
 from tgkt_edge.train.source_import.options import ImportOptions, pixels_of
 from tgkt_edge.train.source_import.proof import generated_images, prove
-
-IMPORT = "import"
-"""Under this name the header's ``extra`` says where a source model comes from."""
-
-DIGEST = "digest"
-"""And under this one there, of the weights as they were imported."""
 
 USUAL_SIZE = 224
 
@@ -51,19 +48,38 @@ class Imported:
 
 
 def import_source(
-    file: Path, out: Path, options: ImportOptions | None = None, *, overwrite: bool = False
+    file: Path,
+    out: Path,
+    options: ImportOptions | None = None,
+    *,
+    source: Path | None = None,
+    keep: int = SourceConfig.keep,
+    weights: str = "imagenet",
+    image_size: int = AdaptConfig.image_size,
+    device: str = "auto",
+    precision: str = "auto",
+    skip_bad: bool = False,
+    overwrite: bool = False,
 ) -> list[str]:
     """Write another program's classifier as a source checkpoint, for ``adapt --source-model``.
 
     Args:
-        file: PyTorch, safetensors, ONNX or TorchScript; or a folder of SHOT's three files. out: checkpoint to write.
-        options: what the file does not say, such as the names of the classes. overwrite: replace ``out``.
+        file: PyTorch, safetensors, ONNX or TorchScript; a folder of SHOT's three files; or a checkpoint that was
+            imported without ``source``. out: checkpoint to write.
+        options: what the file does not say, such as the names of the classes.
+        source: the labelled images it was trained on, a folder of class folders or a CSV ``image,label``: the shares of
+            the classes are counted, and features of up to ``keep`` images are stored in ``out``, never an image.
+        keep: 1 or more. weights: whose features these are, as ``adapt`` is going to have them: "imagenet" or a
+            safetensors file. image_size: as ``adapt`` is going to have it, pixels. device: "auto", "cpu", "cuda",
+            "cuda:N". precision: "auto", "fp32" or "bf16". skip_bad: go on without images that cannot be read.
+        overwrite: replace ``out``.
 
     Returns:
         What was found, as lines.
 
     Raises:
-        UsageError: (exit 2) options that are missing or do not fit. CheckpointError: (exit 4) no such classifier.
+        UsageError: (exit 2) options that are missing or do not fit. DataError: (exit 2) ``source`` is not such images,
+            or of other classes. CheckpointError: (exit 4) no such classifier.
         MissingDependency: timm or ONNX Runtime is needed and not installed.
     """
     if out.suffix != ".safetensors":
@@ -71,7 +87,17 @@ def import_source(
     refuse_existing(out, overwrite=overwrite)
     if not file.exists():
         raise CheckpointError(f"{file}: no such file")
-    found = read_source(file, options or ImportOptions())
+    config = None
+    if source is not None:
+        from tgkt_edge.train.source_import.own_images import keep_images_of
+
+        given = {"weights": weights, "image_size": image_size, "device": device, "precision": precision}
+        config = build_config(
+            None, (), {**given, "source.keep": keep}
+        )  # a bad value is refused before anything is read
+    found = read_source(file, options or ImportOptions(), asks_shares=source is None)
+    if config is not None and source is not None:
+        found = keep_images_of(found, source, config, skip_bad=skip_bad)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(out, found.model, found.header)
     return [
@@ -80,8 +106,11 @@ def import_source(
     ]
 
 
-def read_source(file: Path, options: ImportOptions) -> Imported:
+def read_source(file: Path, options: ImportOptions, *, asks_shares: bool = True) -> Imported:
     """Read a source model of any kind; a checkpoint of this program as it is.
+
+    Args:
+        asks_shares: whether the lines ask for class shares where there are none: not if its images are at hand.
 
     Raises:
         UsageError, CheckpointError, MissingDependency: as :func:`import_source`.
@@ -127,6 +156,7 @@ def read_source(file: Path, options: ImportOptions) -> Imported:
         "arch": model.arch,
         "outputs": model.outputs,
         "merged": None if options.map is None else dict(zip(classes.names, map(list, classes.members), strict=True)),
+        LEFT_OUT: [names[i] for i in sorted({*range(len(names))} - {*classes.outputs})],
         "mean": list(mean),
         "std": list(std),
         "bgr": options.bgr,
@@ -140,7 +170,7 @@ def read_source(file: Path, options: ImportOptions) -> Imported:
     if shares is not None:
         beside[SHARES] = torch.tensor(shares, dtype=torch.float64)
     header = Header("source", classes.names, size, extra={IMPORT: about}, beside=beside)
-    lines = _lines(file, model, classes, pixels, about, checked, options, shares)
+    lines = _lines(file, model, classes, pixels, about, checked, options, shares, asks_shares)
     return Imported(network, header, lines)
 
 
@@ -196,7 +226,7 @@ def _other_strides(model: Model) -> dict[str, Whole]:
 
 def _lines(
     file: Path, model: Model, classes: Classes, pixels: Pixels, about: dict[str, Any], checked: Checked | None,
-    options: ImportOptions, shares: tuple[float, ...] | None,
+    options: ImportOptions, shares: tuple[float, ...] | None, asks_shares: bool,
 ) -> list[str]:  # fmt: skip
     """What was found, for the person to confirm."""
     shown = ", ".join(
@@ -209,7 +239,7 @@ def _lines(
         f"{file}: {model.what}",
         *(f"  {note}" for note in model.notes),
         f"  classes: {shown}{f'; {left} outputs are not used' if left else ''}",
-        f"  {_shares_line(shares)}",
+        *([f"  {_shares_line(shares)}"] if asks_shares or shares is not None else []),
         f"  pixels: mean {mean}, std {std}, {'blue' if pixels.bgr else 'red'} first, {about['size']} pixels a side",
         f"  the same answers: {_proof_line(about['proof'])}",
     ]
@@ -229,7 +259,8 @@ def _shares_line(shares: tuple[float, ...] | None) -> str:
         return f"class shares of its training images: {min(shares):.1%} to {max(shares):.1%}"
     return (
         "class shares of its training images: not known, which costs accuracy where they are unequal (6 and 7 points "
-        "on two tasks). Give `source_classes` as a CSV class,images: how many images each class was trained on"
+        "on two tasks). Give the labelled images it was trained on as `source`, of which features alone are kept; or "
+        "`source_classes` as a CSV class,images: how many images each class was trained on"
     )
 
 

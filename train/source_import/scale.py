@@ -16,10 +16,7 @@ from tgkt_edge.train.methods.translation.features import Features
 from tgkt_edge.train.methods.translation.moments import Moments
 from tgkt_edge.train.nn.checkpoint import Header
 from tgkt_edge.train.nn.imported import ImportedClassifier
-from tgkt_edge.train.source_import.import_source import IMPORT
-
-FITTED = "fitted"
-"""Under this name ``extra["import"]`` says what the scale was fitted on."""
+from tgkt_edge.train.source_import.header_keys import FITTED, IMPORT
 
 SMOOTHING = 0.1
 """The label smoothing that source models of this program are trained with."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from torch import Tensor
 from typer.testing import CliRunner
 
+from tests.support.training import Tiny
 from tests.train.source_import.conftest import NAMES, saved
 from tgkt_edge.cli.main import app
 
@@ -36,9 +38,30 @@ def test_it_asks_for_the_class_shares_of_the_training_images(
     counted.write_text("\n".join(["class,images", *rows]), encoding="utf-8")
     _, text = run(file, "-o", out, "--source-classes", names, "--size", 64)
     assert "class shares of its training images: not known" in text
-    assert "Give --source-classes as a CSV class,images" in text
+    assert "Give the labelled images it was trained on as --source" in text
+    assert "or --source-classes as a CSV class,images" in text
     _, text = run(file, "-o", out, "--source-classes", counted, "--size", 64, "--overwrite")
     assert "class shares of its training images: 5.0% to 50.0%" in text
+    assert "not known" not in text
+
+
+@pytest.mark.slow
+def test_its_labelled_images_are_named_by_flags(
+    state: dict[str, Tensor], names: Path, images: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    file, out = saved(state, tmp_path / "model.pth"), tmp_path / "source.safetensors"
+    words = (file, "-o", out, "--source-classes", names, "--size", 64, "--source", images, "--device", "cpu")
+    code, text = run(*words, "--weights", "none")
+    assert code == 2
+    assert "(--weights none). Give --weights imagenet or --weights FILE, or leave --source out" in text
+    code, text = run(*words, "--weights", tiny.weights, "--keep", 0)
+    assert code == 2
+    assert "0 of its images would be kept: expected 1 or more (--keep, or --set source.keep)" in text
+    assert not out.exists()
+    code, text = run(*words, "--weights", tiny.weights, "--image-size", 32, "--keep", 10)
+    assert code == 0
+    assert "images: features of 10 of 20 labelled images are kept, at 32 pixels, and no image" in text
+    assert "class shares of its training images: 20.0% to 20.0%" in text
     assert "not known" not in text
 
 

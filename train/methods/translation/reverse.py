@@ -6,7 +6,7 @@ From zero, or, for frames that look like RGB, as a correction of the identity be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +87,17 @@ def reverse_logits(
 
 def standard_over(features: Features) -> Callable[[Floats], Floats]:
     """What brings rows of such features to mean 0 and spread 1 over all views of these images."""
+    return _standard(block for _, block in features.blocks())
+
+
+def standard_of(rows: Floats) -> Callable[[Floats], Floats]:
+    """The same for images whose features (S, V, D) are in memory."""
+    return _standard([rows])
+
+
+def _standard(blocks: Iterable[Floats]) -> Callable[[Floats], Floats]:
     moments = Moments()
-    for _, block in features.blocks():
+    for block in blocks:
         moments.add(block.reshape(-1, block.shape[-1]))
 
     def standard(rows: Floats) -> Floats:

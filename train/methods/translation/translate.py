@@ -8,7 +8,7 @@ gradient steps on images; the first answer is there within minutes on any CPU.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -23,6 +23,7 @@ from tgkt_edge.train.methods.translation.choice import MOST, PairFeatures, choos
 from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.methods.translation.features import (
     FRAME_LAYERS,
+    RGB_LAYERS,
     WIDTH,
     Encoding,
     Features,
@@ -38,7 +39,7 @@ from tgkt_edge.train.methods.translation.fit import (
 from tgkt_edge.train.methods.translation.head import fit_head, with_head
 from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.methods.translation.moments import Moments
-from tgkt_edge.train.methods.translation.reverse import reverse_logits, standard_over
+from tgkt_edge.train.methods.translation.reverse import mean_opinion
 from tgkt_edge.train.methods.translation.source_features import (
     EARLY,
     FEATURES,
@@ -48,8 +49,10 @@ from tgkt_edge.train.methods.translation.source_features import (
     needs_spread,
     source_features,
 )
+from tgkt_edge.train.methods.translation.source_images import SourceImages
 from tgkt_edge.train.nn.imported import ImportedClassifier, resnet50_in
 from tgkt_edge.train.nn.model import Classifier
+from tgkt_edge.train.time_left import WAY_BACK
 
 Floats = NDArray[np.float32]
 Reals = NDArray[np.float64]
@@ -125,14 +128,22 @@ def translate(
     same = (
         backbone is source.backbone and source.pooled != ()
     )  # then its features are among those of the frames
+    imported = isinstance(source, ImportedClassifier)
+    kept = bool(cfg.reverse) and {FEATURES, LABELS} <= beside.keys()
     # Frames that look like RGB, and all layers of the source's images at hand: the way back may correct the identity.
-    alike = same and not depth and {FEATURES, EARLY, LABELS} <= beside.keys()
-    layers = FRAME_LAYERS if alike and cfg.reverse else rgb_kind.layers
-    whole_rgb = features(
-        "RGB of pairs", source.backbone, "paired RGB", dataclasses.replace(rgb_kind, layers=layers)
-    )
-    rgb = whole_rgb if layers == rgb_kind.layers else whole_rgb.last(WIDTH)
+    alike = kept and (same or imported) and not depth and EARLY in beside
+    layers = FRAME_LAYERS if alike else RGB_LAYERS
+    if imported:  # what is stored of its images was computed by the network that describes the frames
+        rgb = features("RGB of pairs", source.backbone, "paired RGB", rgb_kind)
+        generic = Kind(layers, True, "plain", cfg.views)
+        whole_rgb = features(WAY_BACK, backbone, "paired RGB", generic) if kept else rgb
+    else:
+        kind = dataclasses.replace(rgb_kind, layers=layers)
+        whole_rgb = features("RGB of pairs", source.backbone, "paired RGB", kind)
+        rgb = whole_rgb.last(WIDTH) if alike else whole_rgb
     seen = source_features(source, beside, rgb if needs_spread(source, beside) else None)
+    standard = None if imported else seen.standard
+    images = SourceImages(beside, whole_rgb, standard, source.num_classes, cfg) if kept else None
     rows = np.unique(np.linspace(0, len(rgb) - 1, min(len(rgb), MOST)).round().astype(np.int64))
     groups = encodings_of(cfg.encodings, depth)
     starts = STARTS.get(cfg.start, (False,) if depth else (False, True))
@@ -193,18 +204,13 @@ def translate(
         weights = fit(task.frames, start, rgb, seen.standard, best.strength * cfg.views)
         advance(1)
         opinions = [translated_logits(task, weights, seen.head)]
-        if {FEATURES, LABELS} <= beside.keys() and cfg.reverse and (alike or not best.identity):
-            standard: Callable[[Floats], Floats] = seen.standard
-            images, names = rgb, [FEATURES]
-            if best.identity:
-                standard, images, names = standard_over(whole_rgb), whole_rgb, [EARLY, FEATURES]
-            own = np.concatenate([beside[name].float().numpy() for name in names], -1)
-            opinions.append(
-                reverse_logits(
-                    task, images, standard, own, beside[LABELS].numpy(), opinions[0].shape[1],
-                    cfg.reverse * cfg.views, cfg.reverse_c / cfg.views, best.identity,
-                )
-            )  # fmt: skip
+        if images is not None and (alike or imported or not best.identity):
+            if imported:  # read off its own features, and off those that its images are known by
+                from_plain = best.identity and "plain" in frames
+                own = together(paired["plain"], frames["plain"].task, WIDTH) if from_plain else None
+                second = images.forward(task.frames, own, best.strength)
+                opinions = [mean_opinion([*opinions, second], cfg.scale)]
+            opinions.append(images.back(task, alike and best.identity))
         components = main_directions(task, max(2, min(cfg.components, len(task) // 3)))
         advance(1)
         shares = beside.get(SHARES)
@@ -228,9 +234,10 @@ def translate(
         "own_spread": seen.own,
         "own_backbone": backbone is resnet50_in(source),
         "generic": source.pooled != (),
-        "imported": isinstance(source, ImportedClassifier),
+        "imported": imported,
         "unanswered": [k for k in range(rgb_answers.shape[1]) if not (rgb_answers.argmax(1) == k).any()],
         "opinions": len(opinions),
+        "way_back": len(images) if images is not None and len(opinions) > 1 else 0,
         "known_shares": known is not None or given_prior is not None,
         "labelled": 0 if labelled is None else len(labelled),
         "smoothing": None
