@@ -18,8 +18,8 @@ from tgkt_edge.train.nn.model import Classifier
 from tgkt_edge.train.run_folder.folder import Run
 from tgkt_edge.train.source_import.files import PARTS
 from tgkt_edge.train.source_import.header_keys import DIGEST, IMPORT, KEPT
-from tgkt_edge.train.source_import.import_source import read_source
 from tgkt_edge.train.source_import.options import ImportOptions
+from tgkt_edge.train.source_import.read_source import read_source
 
 
 def source_checkpoint(path: Path) -> Path:

@@ -15,8 +15,8 @@ from tests.support.training import make_tiny
 from tests.train.source_import.conftest import saved
 from tgkt_edge.data.discovery import labelled
 from tgkt_edge.train.nn.imported import ImportedClassifier
-from tgkt_edge.train.source_import.import_source import read_source
 from tgkt_edge.train.source_import.options import ImportOptions
+from tgkt_edge.train.source_import.read_source import read_source
 
 pytestmark = pytest.mark.slow
 

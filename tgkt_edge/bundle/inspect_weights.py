@@ -117,6 +117,12 @@ def describe_weights(seen: dict[str, Any], path: Path) -> list[str]:
         lines.append(f"  from     {origin['file']}: {origin['arch']}, {origin['outputs']} outputs")
         lines.append(f"  pixels   mean {mean}, std {std}, {order} first")
         lines.append(f"  proof    its logits differ by {apart:.1e} at most from those of that file's model")
+        kept = origin.get("images")
+        if kept:
+            lines.append(
+                f"  images   features of {kept['kept']} of {kept['listed']} labelled ones, at {kept['image_size']} "
+                f"pixels, by weights with sha256 {kept['weights'][:12]}..."
+            )
         if origin["origin"]:
             lines.append(f"  origin   {origin['origin']}")
     return lines

@@ -44,7 +44,7 @@ from tgkt_edge.train.nn.device import Compute, open_compute
 from tgkt_edge.train.nn.imported import ImportedClassifier
 from tgkt_edge.train.nn.model import Classifier, SceneClassifier, frozen
 from tgkt_edge.train.source_import.header_keys import IMPORT, KEPT, LEFT_OUT
-from tgkt_edge.train.source_import.import_source import Imported
+from tgkt_edge.train.source_import.read_source import Imported
 from tgkt_edge.train.source_import.scale import fit_scale
 from tgkt_edge.train.time_left import GENERIC, OF_MODEL
 
@@ -202,7 +202,8 @@ def keep_images_of(found: Imported, source: Path, config: AdaptConfig, *, skip_b
     with tempfile.TemporaryDirectory() as folder:
         model = frozen(compute.place(model))
         header = keep_images(model, header, own, config, compute, log, Path(folder))
-    return Imported(model, header, [*found.lines, *kept_lines(header)])
+    lines = kept_lines(header)
+    return Imported(model, header, [*found.lines, *(lines[:1] if SHARES in found.header.beside else lines)])
 
 
 def refuse_unneeded(model: Classifier, header: Header, source: Path | str) -> None:

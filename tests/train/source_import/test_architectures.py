@@ -17,8 +17,8 @@ from tgkt_edge.train.nn.architectures import build, cut, last_linear
 from tgkt_edge.train.nn.checkpoint import load_classifier, save_checkpoint
 from tgkt_edge.train.nn.imported import ImportedClassifier
 from tgkt_edge.train.nn.model import normalise
-from tgkt_edge.train.source_import.import_source import read_source
 from tgkt_edge.train.source_import.options import ImportOptions
+from tgkt_edge.train.source_import.read_source import read_source
 from tgkt_edge.train.source_import.recognize import recognize
 
 WITHOUT_LINEAR = {"squeezenet1_0", "squeezenet1_1"}

@@ -15,8 +15,9 @@ from tgkt_edge.data.loading import load_images
 from tgkt_edge.errors import DataError
 from tgkt_edge.train.nn.imported import Entry, Pixels
 from tgkt_edge.train.source_import.check_images import CAFFE, batches_of, check_as_it_is
-from tgkt_edge.train.source_import.import_source import import_source, read_source
+from tgkt_edge.train.source_import.import_source import import_source
 from tgkt_edge.train.source_import.options import ImportOptions
+from tgkt_edge.train.source_import.read_source import read_source
 
 CAFFE_PIXELS = Pixels(CAFFE, (1 / 255,) * 3, bgr=True)
 

@@ -16,8 +16,8 @@ from torch.nn.utils import parametrizations
 from tests.train.source_import.conftest import NAMES, saved, small_resnet
 from tgkt_edge.errors import CheckpointError
 from tgkt_edge.train.source_import.header_keys import DIGEST, IMPORT
-from tgkt_edge.train.source_import.import_source import read_source
 from tgkt_edge.train.source_import.options import ImportOptions
+from tgkt_edge.train.source_import.read_source import read_source
 
 State = dict[str, Tensor]
 

@@ -18,9 +18,9 @@ from tgkt_edge.train.nn.checkpoint import load_classifier, save_checkpoint
 from tgkt_edge.train.nn.imported import ImportedClassifier, MergingHead, Pixels
 from tgkt_edge.train.nn.model import IMAGENET_MEAN, IMAGENET_STD, normalise
 from tgkt_edge.train.source_import.class_names import Classes
-from tgkt_edge.train.source_import.import_source import read_source
 from tgkt_edge.train.source_import.options import ImportOptions
 from tgkt_edge.train.source_import.proof import generated_images, prove
+from tgkt_edge.train.source_import.read_source import read_source
 from tgkt_edge.train.source_import.scale import fit_scale, is_fitted, usual_spread
 
 MAP = "source_class,task_class\nbath,wet\nkitchen,wet\nbed,dry\noffice,work\n"

@@ -12,8 +12,8 @@ from tests.train.source_import.conftest import NAMES, saved
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.train.given_source import source_model
 from tgkt_edge.train.nn.checkpoint import save_checkpoint
-from tgkt_edge.train.source_import.import_source import read_source
 from tgkt_edge.train.source_import.options import ImportOptions
+from tgkt_edge.train.source_import.read_source import read_source
 
 
 def merged(folder: Path, *tasks: str) -> Path:

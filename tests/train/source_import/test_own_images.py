@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tests.support.training import SIDE, Tiny
 from tests.train.source_import.conftest import NAMES, saved
+from tgkt_edge.bundle.inspect_bundle import describe, inspect
 from tgkt_edge.errors import ConfigError, DataError, UsageError
 from tgkt_edge.train.methods.translation.source_features import (
     EARLY,
@@ -116,6 +117,8 @@ def test_features_are_kept_and_no_image(bring: Import, images: Path, tiny: Tiny,
     generic = SceneClassifier(2)
     load_imagenet(generic, str(tiny.weights))
     assert about["weights"] == weights_digest(generic.backbone)
+    shown = "\n".join(describe(inspect(file), file))
+    assert "images   features of 11 of 20 labelled ones, at 32 pixels, by weights with sha256" in shown
     written = file.read_bytes()
     assert str(images).encode() not in written
     assert images.name.encode() + b"/" not in written

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from tests.train.source_import.conftest import NAMES, saved, small_resnet
 from tgkt_edge.errors import CheckpointError, DataError, UsageError
-from tgkt_edge.train.source_import.import_source import import_source, read_source
+from tgkt_edge.train.source_import.import_source import import_source
 from tgkt_edge.train.source_import.options import ImportOptions, three_numbers
+from tgkt_edge.train.source_import.read_source import read_source
 
 State = dict[str, Tensor]
 
