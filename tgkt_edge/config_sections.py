@@ -90,6 +90,11 @@ class TranslationConfig:
     reverse_weight: float = (
         2.0  # of its logits beside those of the translation of frames, both of unit spread
     )
+    reverse_head: Literal["auto", "regression", "means"] = (
+        # for a translation from zero, on these features: a softmax regression, or how like a frame is to the class
+        # means; "auto": the one that tells more of what the translation of frames answers
+        "auto"
+    )
     scale: float = 3.0  # spread that the logits are brought to
     prior: str = "estimated"  # expected class shares: estimated, between, shares, half, uniform, or a CSV
     components: int = (

@@ -229,7 +229,14 @@ def notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
             f"translate: the source model classifies none of the paired RGB images as {names}: how well the "
             f"translation works for it is not known"
         )
-    tried = about.get("smoothing")  # a run that an older version began has none
+    back = about.get("reverse")  # a run that an older version began has none
+    if back and back["head"] == "means" and len(back["information"]) > 1:
+        lines.append(
+            f"translate: the second translation compares frames with the class means, which agrees better with the "
+            f"first one than a head that is trained does ({back['information']['means']:.2f} against "
+            f"{back['information']['regression']:.2f} nats): the pairs are few or show little of the classes"
+        )
+    tried = about.get("smoothing")
     if tried and tried["harms"]:
         lines.append(
             f"translate: self-training and neighbors are left out: the two translations agree on "

@@ -58,6 +58,7 @@ def test_frames_that_look_like_rgb_are_translated_both_ways_where_the_source_has
     new = adapt(made, nir, tmp_path / "new", identity)["translation"]
     assert new["chosen"]["identity"]
     assert new["opinions"] == 2
+    assert new["reverse"]["head"] == "discriminant"
 
     inputs = replace(made, source=None)
     source = Run(tmp_path / "new").source
@@ -67,6 +68,7 @@ def test_frames_that_look_like_rgb_are_translated_both_ways_where_the_source_has
     older = replace(inputs, source_model=without_early(source, tmp_path / "older.safetensors"))
     one_way = adapt(older, nir, tmp_path / "old", identity)["translation"]
     assert one_way["opinions"] == 1
+    assert one_way["reverse"] is None
     none = tiny.config(*TRANSLATE, "translation.start=identity", "translation.reverse=0")
     adapt(replace(inputs, source_model=str(source)), nir, tmp_path / "none", none)
     assert differing_tensors(Run(tmp_path / "none").target, Run(tmp_path / "old").target) == []

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.config import TranslationConfig
 from tgkt_edge.train.methods.translation.class_prior import priors
+from tgkt_edge.train.methods.translation.estimated_prior import TRUSTED
 from tgkt_edge.train.methods.translation.labelled import Labelled, corrected
 from tgkt_edge.train.methods.translation.prior import balance
 from tgkt_edge.train.methods.translation.reverse import mean_opinion
@@ -41,6 +42,7 @@ def teach(
     given_prior: Reals | None,
     cfg: TranslationConfig,
     labelled: Labelled | None = None,
+    trusted: tuple[float, float] = TRUSTED,
 ) -> Taught:
     """Probabilities of the task's frames from the (N, K) logits of one translation or two.
 
@@ -51,10 +53,11 @@ def teach(
         shares: (K,) of the source's classes, None if unknown.
         given_prior: (K,) of a file; None: as ``cfg.prior`` names it.
         labelled: frames whose classes a person gave: they correct the first answers and take part as they are.
+        trusted: of an estimated prior, see :func:`priors`.
     """
     apart = [mean_opinion([one], cfg.scale) for one in opinions]
     logits = mean_opinion(opinions, cfg.scale, (1.0, cfg.reverse_weight))
-    towards = priors(cfg.prior, shares, given_prior, logits.shape[1], apart)
+    towards = priors(cfg.prior, shares, given_prior, logits.shape[1], apart, trusted)
     prior = np.sum([weight * prior for weight, prior in towards], 0)
     smooth, seen = Smoother(components, cfg), None
     if len(apart) == 2 and not smooth.idle:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tgkt_edge.data.names import class_index, clean
 from tgkt_edge.data.table import Row, read_table
 from tgkt_edge.errors import ConfigError, DataError
-from tgkt_edge.train.methods.translation.estimated_prior import estimated_prior
+from tgkt_edge.train.methods.translation.estimated_prior import TRUSTED, estimated_prior
 from tgkt_edge.train.methods.translation.prior import log_softmax, mixed
 
 Reals = NDArray[np.float64]
@@ -68,7 +68,12 @@ Towards = tuple[float, Reals]
 
 
 def priors(
-    name: str, shares: Reals | None, given: Reals | None, classes: int, opinions: Sequence[Reals] = ()
+    name: str,
+    shares: Reals | None,
+    given: Reals | None,
+    classes: int,
+    opinions: Sequence[Reals] = (),
+    trusted: tuple[float, float] = TRUSTED,
 ) -> list[Towards]:
     """Class priors for self-training, with weights that sum to 1; the teacher is the weighted mean of their results.
 
@@ -79,6 +84,7 @@ def priors(
         given: (K,) the user's own; taken as it is. classes: K.
         opinions: logits (N, K) of each translation. With two, "estimated" is the prior on which they agree best, as
             far as it can be trusted; the rest, and all of it with one, is "between".
+        trusted: nats gained from which on it counts, and from which on it counts alone.
     """
     if given is not None:
         return [(1.0, given)]
@@ -89,7 +95,7 @@ def priors(
     if name == "estimated":
         if len(opinions) == 2:
             estimate = estimated_prior(opinions[0], opinions[1], known)
-            trust = estimate.trust
+            trust = estimate.trust(trusted)
             found = [(trust, estimate.prior)]
         name = "between"
     by_name = {"shares": (0.0,), "half": (0.5,), "uniform": (1.0,), "between": (0.0, 0.5)}

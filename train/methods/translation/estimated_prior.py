@@ -37,6 +37,10 @@ TRUSTED = (0.02, 0.06)
 counts alone. Weak translations agree a little better on flatter priors whatever the shares are: with 20 to 200 pairs of
 nyuv2-5 by up to 0.03, where shares that truly differ bring 0.03 (60 pairs) to 0.3."""
 
+TRUSTED_OF_MEANS = (0.04, 0.12)
+"""The same where the second translation compares frames with class means: it goes with the first one more closely, and
+gains twice as much on the same frames, whether their shares are the source's (up to 0.05) or not (0.05 to 0.2)."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -51,10 +55,9 @@ class Estimate:
     power: float
     gain: float
 
-    @property
-    def trust(self) -> float:
-        """How much it counts, 0 to 1, beside what is assumed without it."""
-        low, high = TRUSTED
+    def trust(self, limits: tuple[float, float] = TRUSTED) -> float:
+        """How much it counts, 0 to 1, beside what is assumed without it: nothing at the lower of the limits."""
+        low, high = limits
         return float(np.clip((self.gain - low) / (high - low), 0, 1))
 
 

@@ -2,15 +2,20 @@
 
 A second opinion beside the translation of frames: it errs elsewhere, since its head sees the frames' own features.
 From zero, or, for frames that look like RGB, as a correction of the identity between the same layers of both.
+
+From zero there are two heads. A softmax regression is the better one where pairs are many; with few of them it learns
+from directions that the ridge did not find. Then the class means, which :mod:`class_means` compares frames with, are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tgkt_edge.train.methods.translation.class_means import likeness, means_of
 from tgkt_edge.train.methods.translation.discriminant import discriminant
 from tgkt_edge.train.methods.translation.features import Features
 from tgkt_edge.train.methods.translation.fit import FrameFeatures, TaskFrames, solve
@@ -23,9 +28,17 @@ from tgkt_edge.train.methods.translation.softmax_regression import (
 
 Floats = NDArray[np.float32]
 Reals = NDArray[np.float64]
+Head = Literal["regression", "means", "discriminant"]
 
 SOFTENING = 1e-3
 """Added to the spread of a translated feature: one that the ridge found nothing for is not blown up."""
+
+HEADS: dict[str, tuple[Head, ...]] = {
+    "auto": ("regression", "means"),
+    "regression": ("regression",),
+    "means": ("means",),
+}
+"""By ``translation.reverse_head``."""
 
 ITERATIONS = 60
 """Of L-BFGS: the head is stopped early, which costs nothing seen and saves half the time."""
@@ -41,15 +54,16 @@ def reverse_logits(
     strength: float,
     c: float,
     identity: bool = False,
-) -> Reals:
-    """(N, K) of the task's frames by a class-balanced head on translated features of the source's own images.
+    heads: Sequence[Head] = HEADS["auto"],
+) -> dict[Head, Reals]:
+    """(N, K) of the task's frames by class-balanced heads on translated features of the source's own images.
 
     Args:
         task: the frames in the encodings that are used, D features. rgb: of the pairs, C features.
         standard_rgb: to mean 0 and spread 1 over RGB images. source: (S, V, C) of the source's own, raw.
         labels: (S,). strength: of the ridge. c: of the softmax regression, for each view of each image.
         identity: whether the ridge corrects the identity, D = C, or starts from zero. The head is then that of linear
-            discriminant analysis, without ``c``.
+            discriminant analysis, without ``c``. heads: that are asked for where it starts from zero.
     """
     frames = task.frames
     mean_rgb, mean_frames = Moments(), Moments()
@@ -65,24 +79,33 @@ def reverse_logits(
     weights = solve(centred(), mean_rgb.rows, len(mean_rgb.mean), strength)  # (C, D)
     known = standard_rgb(source).reshape(-1, source.shape[-1]) - mean_rgb.mean
     as_frames = (known @ weights + known if identity else known @ weights).astype(np.float32)  # (S V, D)
-    moments = Moments()
-    moments.add(as_frames)
-    as_frames = ((as_frames - moments.mean) / (moments.std + SOFTENING)).astype(np.float32)
     views = source.shape[1]
-    rows = np.repeat(one_hot(labels, classes) * balancing_weights(labels, classes)[:, None], views, 0)
-    head = (
-        discriminant(as_frames, np.repeat(labels, views), classes)
-        if identity
-        else softmax_regression(lambda: [(as_frames, rows)], c, iterations=ITERATIONS)
-    )
-    seen = Moments()
-    for block, _ in task.blocks():
-        seen.add(block)
-    logits = np.concatenate([head((block - seen.mean) / seen.scale) for block, _ in task.blocks()])
-    if identity:  # of a class without an image nothing is known
+    of_rows = np.repeat(labels, views)
+    found: dict[Head, Reals] = {}
+    if not identity and "means" in heads:
+        found["means"] = likeness(task, means_of(as_frames, of_rows, classes))
+    if identity or "regression" in heads:
+        moments = Moments()
+        moments.add(as_frames)
+        as_frames = ((as_frames - moments.mean) / (moments.std + SOFTENING)).astype(np.float32)
+        seen = Moments()
+        for block, _ in task.blocks():
+            seen.add(block)
+        name: Head
+        if identity:
+            name = "discriminant"
+            head = discriminant(as_frames, of_rows, classes)
+        else:
+            name = "regression"
+            rows = one_hot(of_rows, classes) * balancing_weights(of_rows, classes)[:, None]
+            head = softmax_regression(lambda: [(as_frames, rows)], c, iterations=ITERATIONS)
+        found[name] = np.concatenate([head((block - seen.mean) / seen.scale) for block, _ in task.blocks()])
+    if identity or "means" in found:  # of a class without an image nothing is known
         absent = np.bincount(labels, minlength=classes) == 0
-        logits[:, absent] = logits[:, ~absent].min(1, keepdims=True)
-    return logits
+        for name, logits in found.items():
+            if name != "regression":
+                logits[:, absent] = logits[:, ~absent].min(1, keepdims=True)
+    return found
 
 
 def standard_over(features: Features) -> Callable[[Floats], Floats]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tgkt_edge.config import TranslationConfig
 from tgkt_edge.train.methods.translation.features import WIDTH, Features
 from tgkt_edge.train.methods.translation.fit import FrameFeatures, TaskFrames, fit, translated_logits
-from tgkt_edge.train.methods.translation.reverse import reverse_logits, standard_of, standard_over
+from tgkt_edge.train.methods.translation.reverse import Head, reverse_logits, standard_of, standard_over
 from tgkt_edge.train.methods.translation.softmax_regression import (
     balancing_weights,
     one_hot,
@@ -44,15 +44,17 @@ class SourceImages:
     def __len__(self) -> int:
         return len(self.beside[LABELS])
 
-    def back(self, task: TaskFrames, corrected: bool) -> Reals:
-        """(N, K) of the task's frames by the way back; ``corrected``: as a correction of the identity."""
+    def back(self, task: TaskFrames, corrected: bool, heads: Sequence[Head]) -> dict[Head, Reals]:
+        """(N, K) of the task's frames by the way back; ``corrected``: as a correction of the identity, else by each of
+        ``heads``.
+        """
         cfg = self.cfg
         own = self._features(EARLY, FEATURES) if corrected else self._features(FEATURES)
         rgb = self.rgb if corrected else self.rgb.last(WIDTH)
         standard = standard_over(self.rgb) if corrected else self.standard or standard_of(own)
         return reverse_logits(
             task, rgb, standard, own, self.beside[LABELS].numpy(), self.classes, cfg.reverse * cfg.views,
-            cfg.reverse_c / cfg.views, corrected,
+            cfg.reverse_c / cfg.views, corrected, heads,
         )  # fmt: skip
 
     def forward(self, frames: Sequence[FrameFeatures], start: FrameFeatures | None, strength: float) -> Reals:

@@ -21,6 +21,7 @@ from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.translation.answers import teach
 from tgkt_edge.train.methods.translation.choice import MOST, PairFeatures, choose
 from tgkt_edge.train.methods.translation.correlation import correlation
+from tgkt_edge.train.methods.translation.estimated_prior import TRUSTED, TRUSTED_OF_MEANS
 from tgkt_edge.train.methods.translation.features import (
     FRAME_LAYERS,
     RGB_LAYERS,
@@ -39,7 +40,8 @@ from tgkt_edge.train.methods.translation.fit import (
 from tgkt_edge.train.methods.translation.head import fit_head, with_head
 from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.methods.translation.moments import Moments
-from tgkt_edge.train.methods.translation.reverse import mean_opinion
+from tgkt_edge.train.methods.translation.reverse import HEADS, mean_opinion
+from tgkt_edge.train.methods.translation.second_opinion import favored
 from tgkt_edge.train.methods.translation.source_features import (
     EARLY,
     FEATURES,
@@ -200,6 +202,10 @@ def translate(
         )
         start = together(last, task_last, width)
     task = TaskFrames([frames[name] for name in best.encodings], start)
+    shares = beside.get(SHARES)
+    known = None if shares is None else shares.double().numpy()
+    about: dict[str, Any] = {"reverse": None}
+    trusted = TRUSTED
     with log.progress("answers", 4) as advance:
         weights = fit(task.frames, start, rgb, seen.standard, best.strength * cfg.views)
         advance(1)
@@ -210,12 +216,16 @@ def translate(
                 own = together(paired["plain"], frames["plain"].task, WIDTH) if from_plain else None
                 second = images.forward(task.frames, own, best.strength)
                 opinions = [mean_opinion([*opinions, second], cfg.scale)]
-            opinions.append(images.back(task, alike and best.identity))
+            # Of an imported model the class means were not measured yet.
+            choice = "regression" if imported and cfg.reverse_head == "auto" else cfg.reverse_head
+            back = images.back(task, alike and best.identity, HEADS[choice])
+            name, favor = favored(opinions[0], back, given_prior if known is None else known, cfg.scale)
+            opinions.append(back[name])
+            about["reverse"] = {"head": name, "information": favor}
+            trusted = TRUSTED_OF_MEANS if name == "means" else TRUSTED
         components = main_directions(task, max(2, min(cfg.components, len(task) // 3)))
         advance(1)
-        shares = beside.get(SHARES)
-        known = None if shares is None else shares.double().numpy()
-        taught = teach(opinions, components, known, given_prior, cfg, labelled)
+        taught = teach(opinions, components, known, given_prior, cfg, labelled, trusted)
         advance(1)
         encoding: Encoding = "normals" if "normals" in best.encodings else "plain"
         network = with_head(
@@ -225,7 +235,7 @@ def translate(
             encoding == "normals",
         )
         advance(1)
-    about = {
+    about |= {
         "chosen": dataclasses.asdict(best),
         "tried": [{**dataclasses.asdict(one), "correlation": value} for one, value in tried.items()],
         "correlation": float(correlation(rgb_answers, translated)[0]),

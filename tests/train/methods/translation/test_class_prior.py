@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import ConfigError
 from tgkt_edge.train.methods.translation.class_prior import NAMED, answered_shares, priors, read_prior
-from tgkt_edge.train.methods.translation.estimated_prior import FRAMES, TRUSTED, Estimate, estimated_prior
+from tgkt_edge.train.methods.translation.estimated_prior import (
+    FRAMES,
+    TRUSTED,
+    TRUSTED_OF_MEANS,
+    Estimate,
+    estimated_prior,
+)
 from tgkt_edge.train.methods.translation.prior import balance
 
 Reals = NDArray[np.float64]
@@ -98,7 +104,7 @@ def test_shares_that_no_power_of_the_source_s_expresses_are_found(rng: np.random
     found = estimated_prior(one, other, shares)
     assert np.abs(found.prior - true).max() < 0.15 < np.abs(shares - true).max()
     assert found.prior.argmax() == true.argmax()
-    assert found.trust == 1
+    assert found.trust() == 1
     # Nor does a source whose classes are alike frequent express them.
     assert estimated_prior(one, other, np.full(5, 0.2)).prior.argmax() == true.argmax()
 
@@ -116,7 +122,9 @@ def test_opinions_that_hardly_agree_leave_the_prior_to_the_source_s_shares(rng: 
 
 @pytest.mark.parametrize(("gain", "trust"), [(-0.1, 0), (0.02, 0), (0.04, 0.5), (0.06, 1), (0.3, 1)])
 def test_the_estimate_counts_by_what_it_gains(gain: float, trust: float) -> None:
-    assert Estimate(np.ones(1), 1.0, gain).trust == pytest.approx(trust)
+    found = Estimate(np.ones(1), 1.0, gain)
+    assert found.trust() == pytest.approx(trust)
+    assert Estimate(np.ones(1), 1.0, 2 * gain).trust(TRUSTED_OF_MEANS) == pytest.approx(trust)
 
 
 def test_where_it_counts_by_half_so_do_the_source_s_shares(
@@ -130,6 +138,10 @@ def test_where_it_counts_by_half_so_do_the_source_s_shares(
     found = priors("estimated", np.array([0.6, 0.3, 0.1]), None, 3, [rng.normal(size=(4, 3))] * 2)
     assert [weight for weight, _ in found] == pytest.approx([0.5, 0.25, 0.25])
     assert found[0][1] is prior
+    stricter = priors(
+        "estimated", np.array([0.6, 0.3, 0.1]), None, 3, [rng.normal(size=(4, 3))] * 2, (0.04, 0.12)
+    )
+    assert [weight for weight, _ in stricter] == [0.5, 0.5]
 
 
 def test_a_class_that_never_was_stays_out(rng: np.random.Generator) -> None:

@@ -1,4 +1,4 @@
-"""The translation the other way, in worlds where both spaces show the same classes; and opinions of one size."""
+"""The translation the other way and its heads, where both spaces show the same classes; and opinions of one size."""
 
 from __future__ import annotations
 
@@ -46,8 +46,10 @@ def test_a_head_on_translated_source_features_classifies_frames(
         TaskFrames([frames], None), rgb, lambda rows: rows.astype(np.float32), (source @ to_rgb).astype(np.float32),
         labels.astype(np.int64), 2, 0.1, 1.0,
     )  # fmt: skip
-    assert logits.shape == (30, 2)
-    assert (logits.argmax(1) == truth).mean() > 0.9
+    assert set(logits) == {"regression", "means"}
+    for found in logits.values():
+        assert found.shape == (30, 2)
+        assert (found.argmax(1) == truth).mean() > 0.9
 
 
 @pytest.fixture
@@ -105,7 +107,8 @@ def test_it_is_a_ridge_and_a_head_that_counts_classes_alike(
 ) -> None:
     task, rgb, source, labels = alike
     found = reverse_logits(task, rgb, standard_over(rgb), source, labels, 3, strength, 1.0, identity)
-    np.testing.assert_allclose(found, by_hand(task, rgb, source, labels, strength, identity), atol=1e-3)
+    head = found["discriminant" if identity else "regression"]
+    np.testing.assert_allclose(head, by_hand(task, rgb, source, labels, strength, identity), atol=1e-3)
 
 
 def test_a_ridge_without_strength_to_move_leaves_the_sources_features_as_they_are(
@@ -113,7 +116,7 @@ def test_a_ridge_without_strength_to_move_leaves_the_sources_features_as_they_ar
 ) -> None:
     """The correction of the identity goes to zero, and the head is that of RGB features, asked about frames."""
     task, rgb, source, labels = alike
-    found = reverse_logits(task, rgb, standard_over(rgb), source, labels, 3, 1e12, 1.0, True)
+    found = reverse_logits(task, rgb, standard_over(rgb), source, labels, 3, 1e12, 1.0, True)["discriminant"]
     known = standard_over(rgb)(source).reshape(-1, 6)
     known = (known - known.mean(0)) / (known.std(0) + SOFTENING)
     frames = np.concatenate([block for block, _ in task.blocks()])
@@ -121,12 +124,35 @@ def test_a_ridge_without_strength_to_move_leaves_the_sources_features_as_they_ar
     np.testing.assert_allclose(found, discriminant_by_hand(known, np.repeat(labels, 2), asked), atol=1e-3)
 
 
-def test_a_class_without_an_image_is_nobodys_first(
+def test_the_other_head_from_zero_is_how_like_a_frame_is_to_the_class_means(
     alike: tuple[TaskFrames, Features, np.ndarray, np.ndarray],
 ) -> None:
+    """Class means of the translated source, and the covariance of the frames, shrunken by all of their variance."""
     task, rgb, source, labels = alike
-    known = reverse_logits(task, rgb, standard_over(rgb), source, labels, 3, 1.0, 1.0, True)
-    found = reverse_logits(task, rgb, standard_over(rgb), source, labels, 4, 1.0, 1.0, True)
+    found = reverse_logits(task, rgb, standard_over(rgb), source, labels, 3, 30.0, 1.0, heads=("means",))
+    assert set(found) == {"means"}
+    one = task.frames[0]
+    y = one.standard(next(one.pairs.blocks())[1]).reshape(-1, 6).astype(np.float64)
+    x = standard_over(rgb)(next(rgb.blocks())[1]).reshape(-1, 6).astype(np.float64)
+    weights = np.linalg.solve(x.T @ x + 30 * np.eye(6), x.T @ (y - y.mean(0)))
+    as_frames = standard_over(rgb)(source).astype(np.float64) @ weights
+    means = np.stack([as_frames[labels == k].mean((0, 1)) for k in range(3)])
+    frames = np.concatenate([block for block, _ in task.blocks()])
+    away = frames - frames.mean(0)
+    covariance = away.T @ away / len(away)
+    strength = np.trace(covariance) * np.eye(6)
+    by_hand = away @ np.linalg.inv(covariance + strength) @ (means - means.mean(0)).T
+    np.testing.assert_allclose(found["means"], by_hand, atol=1e-4)
+
+
+@pytest.mark.parametrize("identity", [False, True])
+def test_a_class_without_an_image_is_nobodys_first(
+    identity: bool, alike: tuple[TaskFrames, Features, np.ndarray, np.ndarray]
+) -> None:
+    task, rgb, source, labels = alike
+    name = "discriminant" if identity else "means"
+    known = reverse_logits(task, rgb, standard_over(rgb), source, labels, 3, 1.0, 1.0, identity)[name]
+    found = reverse_logits(task, rgb, standard_over(rgb), source, labels, 4, 1.0, 1.0, identity)[name]
     np.testing.assert_array_equal(found[:, :3], known)
     np.testing.assert_array_equal(found[:, 3], known.min(1))
 
