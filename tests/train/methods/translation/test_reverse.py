@@ -14,6 +14,7 @@ from tgkt_edge.train.methods.translation.fit import TaskFrames, together
 from tgkt_edge.train.methods.translation.reverse import (
     ITERATIONS,
     SOFTENING,
+    Head,
     mean_opinion,
     reverse_logits,
     standard_over,
@@ -150,7 +151,7 @@ def test_a_class_without_an_image_is_nobodys_first(
     identity: bool, alike: tuple[TaskFrames, Features, np.ndarray, np.ndarray]
 ) -> None:
     task, rgb, source, labels = alike
-    name = "discriminant" if identity else "means"
+    name: Head = "discriminant" if identity else "means"
     known = reverse_logits(task, rgb, standard_over(rgb), source, labels, 3, 1.0, 1.0, identity)[name]
     found = reverse_logits(task, rgb, standard_over(rgb), source, labels, 4, 1.0, 1.0, identity)[name]
     np.testing.assert_array_equal(found[:, :3], known)

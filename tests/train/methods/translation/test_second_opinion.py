@@ -12,7 +12,8 @@ SHARES = np.bincount(TRUTH) / len(TRUTH)
 
 
 def opinion(rng: np.random.Generator, noise: float) -> np.ndarray:
-    return np.eye(3)[TRUTH] + noise * rng.normal(size=(len(TRUTH), 3))
+    logits: np.ndarray = np.eye(3)[TRUTH] + noise * rng.normal(size=(len(TRUTH), 3))
+    return logits
 
 
 @pytest.mark.parametrize("prior", [SHARES, None])
