@@ -25,7 +25,7 @@ from tgkt_edge.library_defaults import DEFAULTS, apply_library_defaults
 COMMAND = Path(sys.executable).with_name("tgkt-edge")
 CALLS = "open,openat,creat,mkdir,mkdirat,mknod,rename,renameat,renameat2,link,linkat,symlink,symlinkat,connect,sendto"
 ADAPT = "--source-model {source} --sensor depth --target {data}/target --paired {data}/paired -o {out}/run"
-SMALL = "--translator pixels --image-size 32 --batch 4 --epochs 1 --device cpu --precision fp32"
+SMALL = "--translator pixels --image-size 32 --batch 12 --epochs 1 --device cpu --precision fp32"
 # OpenMP's and Python's semaphores live in memory; PyTorch asks the kernel to forget its own peak of memory.
 HARMLESS = re.compile(r"/dev/(null|tty|shm/.*)|/proc/\d+/.*")
 

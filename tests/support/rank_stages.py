@@ -1,4 +1,4 @@
-"""Ten steps of each stage in float32 on a CPU, alone or as one of several ranks; rank 0 writes what each leaves.
+"""Some steps of each stage in float32 on a CPU, alone or as one of several ranks; rank 0 writes what each leaves.
 
 python -m tests.support.rank_stages FOLDER [STAGE ...] [OPTION=VALUE ...] [running-statistics]
 torchrun --nproc-per-node 2 -m tests.support.rank_stages FOLDER
@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
+from tests.support.counts import repeats
 from tgkt_edge.config import build_config
 from tgkt_edge.data.sets import Images
 from tgkt_edge.train.batches import Store
@@ -40,6 +41,8 @@ from tgkt_edge.train.resume_state import StageState
 COUNT, SIDE, CLASSES = 11, 37, 3
 """Images of each kind, their side, and classes: one batch an epoch, of which two ranks take five and six."""
 
+STEPS = repeats(3, 10)
+
 STILL = "running-statistics"
 
 RATES = {"source": 1e-5, "tgmb": 1e-4, "tgkt": 1e-4, "shot": 1e-4, "socket": 1e-6, "student": 1e-4}
@@ -47,7 +50,7 @@ RATES = {"source": 1e-5, "tgmb": 1e-4, "tgkt": 1e-4, "shot": 1e-4, "socket": 1e-
 
 SETS = (
     "image_size=32", "batch=11", "precision=fp32", "device=cpu",
-    *(f"{stage}.epochs=10" for stage in ("source", "tgmb", "tgkt", "shot", "socket", "student")),
+    *(f"{stage}.epochs={STEPS}" for stage in ("source", "tgmb", "tgkt", "shot", "socket", "student")),
     "tgmb.rec_epochs=1", "tgkt.im=0.5", "student.mixup=0.3", "student.ema=1.0", "student.norms=batch",
     # Small steps: ten large ones of a random network blow a rounding up to anything.
     *(f"{stage}.lr={lr}" for stage, lr in RATES.items()),
@@ -100,6 +103,7 @@ def hold_norms_still() -> None:
 def main() -> None:
     """Run the stages that are named, or all."""
     torch.set_num_threads(1)
+    torch.backends.mkldnn.set_flags(False)  # see one_torch_thread()
     folder, words = Path(sys.argv[1]), sys.argv[2:]
     if STILL in words:
         hold_norms_still()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tests.support.training import FEATURES, Stores, Tiny, make_tiny, one_torch_thread
+from tests.support.shared import made_once
+from tests.support.training import FEATURES, Stores, Tiny, at_tiny, make_tiny, one_torch_thread
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.batches import Store
@@ -25,15 +27,13 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    return make_tiny(tmp_path_factory.mktemp("tiny"))
+    return at_tiny(made_once(tmp_path_factory, "tiny", make_tiny))
 
 
 @pytest.fixture(scope="session")
 def finished(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run of ``tiny.config()``. Tests only read it."""
-    out = tmp_path_factory.mktemp("finished") / "run"
-    adapt(tiny.inputs, load_sensor("depth"), out, tiny.config())
-    return Run(out)
+    return adapted(tiny, tmp_path_factory, "finished")
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +73,11 @@ def translator() -> Translator:
 @pytest.fixture(scope="session")
 def translated(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run of ``tiny.config(*FEATURES)``: the default way. Tests only read it."""
-    out = tmp_path_factory.mktemp("translated") / "run"
-    adapt(tiny.inputs, load_sensor("depth"), out, tiny.config(*FEATURES))
-    return Run(out)
+    return adapted(tiny, tmp_path_factory, "translated", *FEATURES)
+
+
+def adapted(tiny: Tiny, factory: pytest.TempPathFactory, name: str, *sets: str) -> Run:
+    def make(folder: Path) -> None:
+        adapt(tiny.inputs, load_sensor("depth"), folder / "run", tiny.config(*sets))
+
+    return Run(made_once(factory, name, make) / "run")

@@ -68,8 +68,8 @@ def test_metrics_hold_every_loss_term_of_every_stage(finished: Run) -> None:
     }
     for stage, names in terms.items():
         steps = [line for line in lines if line["stage"] == stage and "step" in line]
-        # 12 images in batches of 4 are 3 steps an epoch; fewer than ten steps are averaged into one line an epoch.
-        assert [(line["epoch"], line["step"]) for line in steps] == [(1, 3), (2, 6)]
+        # 12 images in batches of 6 are 2 steps an epoch; fewer than ten steps are averaged into one line an epoch.
+        assert [(line["epoch"], line["step"]) for line in steps] == [(1, 2), (2, 4)]
         for line in steps:
             assert set(line) - {"stage", "epoch", "step"} == names
             assert all(np.isfinite(line[name]) for name in names)

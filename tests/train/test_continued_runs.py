@@ -34,7 +34,7 @@ from tgkt_edge.train.run_folder.folder import Run
 
 pytestmark = pytest.mark.slow
 
-SETS = ("batch=4", "device=cpu", "precision=fp32")
+SETS = ("batch=6", "device=cpu", "precision=fp32")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from tests.support.checkout import REPOSITORY
-from tests.support.rank_stages import COUNT, SETS, STILL
+from tests.support.rank_stages import COUNT, SETS, STEPS, STILL
 from tests.support.training import Tiny
 from tests.support.waiting import wait_until
 from tgkt_edge.config import build_config
@@ -38,7 +38,7 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """What ten steps of each stage leave: of one process, and of two ranks."""
+    """What STEPS steps of each stage leave: of one process, and of two ranks."""
     folders = tuple(tmp_path_factory.mktemp(name) for name in ("one", "two"))
     for folder, command in zip(folders, ((sys.executable,), TORCHRUN), strict=True):
         subprocess.run(
@@ -51,7 +51,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_two_ranks_compute_what_one_process_computes(stage: str, both: tuple[Path, Path]) -> None:
-    """Weights after ten steps in float32; batches of 11: 5 and 6 rows.
+    """Weights after STEPS steps in float32; batches of 11: 5 and 6 rows.
 
     Statistics of batch norms over 11 numbers, and answers of a random network to noise, blow a rounding up.
     """
@@ -149,7 +149,8 @@ rank = int(os.environ["RANK"])
 adapting.available_memory = lambda: (1 << 40, 1 << 10)[rank]
 tiny = Tiny(Path(sys.argv[1]), Path(sys.argv[2]))
 out = Path(sys.argv[3])
-adapting.adapt(tiny.inputs, load_sensor("depth"), out, tiny.config("method=source-only", "device=cpu"))
+config = tiny.config("method=source-only", "device=cpu", "source.epochs=1")
+adapting.adapt(tiny.inputs, load_sensor("depth"), out, config)
 """
 
 
@@ -288,7 +289,7 @@ def test_a_rank_that_is_killed_ends_the_others_with_what_to_do(tiny: Tiny, tmp_p
     assert "--resume" in text
 
 
-def test_the_stages_of_the_comparison_make_ten_steps() -> None:
+def test_the_stages_of_the_comparison_make_so_many_steps() -> None:
     config = build_config(None, SETS)
     assert config.batch == COUNT
-    assert {config.source.epochs, config.tgmb.epochs, config.tgkt.epochs, config.student.epochs} == {10}
+    assert {config.source.epochs, config.tgmb.epochs, config.tgkt.epochs, config.student.epochs} == {STEPS}

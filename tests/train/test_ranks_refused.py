@@ -28,7 +28,7 @@ DEPTH = load_sensor("depth")
 def test_a_batch_of_fewer_rows_than_ranks_is_refused(tiny: Tiny) -> None:
     target, sensor = load_frames(Path(tiny.inputs.target), DEPTH, 37)
     loaded = Loaded(None, target, no_pairs(37), no_pairs(37), [], sensor, None)
-    config = tiny.config()
+    config = tiny.config("batch=4")
     refuse_few(config, loaded, Ranks(0, 4))  # 12 frames in batches of 4
     with pytest.raises(UsageError, match=r"12 target frames make batches of 4, fewer than the 5 ranks"):
         refuse_few(config, loaded, Ranks(0, 5))

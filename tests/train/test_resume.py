@@ -34,10 +34,12 @@ CHILD = """
 import json, sys
 from pathlib import Path
 from typing import Any
+import torch
 from tgkt_edge.config import build_config
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.run_folder.folder import RunInputs
+torch.backends.mkldnn.set_flags(False)  # as in the tests' own process: it rounds differently
 inputs, sets, out = json.loads(sys.argv[1])
 adapt(RunInputs(*inputs), load_sensor("depth"), Path(out), build_config(None, sets))
 """

@@ -22,6 +22,7 @@ import torch
 import yaml
 
 import tgkt_edge
+from tests.support.counts import LONG
 from tests.support.training import Tiny
 from tgkt_edge.errors import IncompatibleError
 from tgkt_edge.io.atomic import remove_leftovers
@@ -45,6 +46,8 @@ from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train import adapt as job
 from tgkt_edge.train.logger import StageLog
 from tgkt_edge.train.run_folder.folder import RunInputs
+
+torch.backends.mkldnn.set_flags(False)  # as in the tests' own process: it rounds differently
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -124,14 +127,15 @@ def attempt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempts]:
 
 
 def kills(seed: int) -> list[tuple[str, str, int]]:
-    """In the order of the run: in every stage two random steps, its state being written, then its checkpoint."""
+    """In the order of the run: in every stage random steps, its state being written, then its checkpoint."""
     rng = random.Random(seed)
     plan: list[tuple[str, str, int]] = []
     for stage, checkpoint in STAGES:
-        # 2 epochs of 3 steps. What is killed before the first epoch was saved begins the stage again.
-        plan.append(("step", stage, rng.randint(1, 3)))
+        # 2 epochs of 2 steps. What is killed before the first epoch was saved begins the stage again, as all do.
+        if LONG or stage == "tgmb":
+            plan.append(("step", stage, rng.randint(1, 2)))
         plan.append(("write", f"{stage}.safetensors", 1))
-        plan.append(("step", stage, rng.randint(4, 6)))
+        plan.append(("step", stage, rng.randint(3, 4)))
         # Resumed after the first epoch it writes the state of the second, which may have the checkpoint's name.
         plan.append(("write", f"{checkpoint}.safetensors", 2 if checkpoint == stage else 1))
     return [*plan, ("write", "metrics.jsonl", 1), ("write", "report.json", 1)]
@@ -156,7 +160,7 @@ def test_a_run_killed_everywhere_ends_as_if_nothing_had_happened(
         assert not (out / "report.json").exists()
     assert attempt(tiny.inputs, sets, out, True) == 0, attempt.logged()
 
-    assert len(died) == 14
+    assert len(died) == (14 if LONG else 12)
     for name in ("source", "translator", "target"):
         resumed, whole = (load_tensors(getattr(run, name))[0] for run in (Run(out), finished))
         assert [key for key in whole if not torch.equal(whole[key], resumed[key])] == [], name
@@ -178,22 +182,23 @@ def test_a_run_killed_everywhere_ends_as_if_nothing_had_happened(
     assert not [path for path in out.rglob("*") if path.suffix == ".tmp"]
 
 
-# 2 epochs of 3 steps each: one in the first, before anything of the stage is saved, and one in the second. The default
+# 2 epochs of 2 steps each: one in the second; with LONG one in the first, too, before anything is saved. The default
 # method above has the kills in the middle of every file; here is what other stages add to the state.
-def in_both_epochs(stage: str, rng: random.Random) -> list[tuple[str, str, int]]:
-    return [("step", stage, rng.randint(1, 3)), ("step", stage, rng.randint(4, 6))]
+def in_epochs(stage: str, rng: random.Random) -> list[tuple[str, str, int]]:
+    plan = [("step", stage, rng.randint(1, 2)), ("step", stage, rng.randint(3, 4))]
+    return plan if LONG else plan[1:]
 
 
 RNG = random.Random(1)
 OTHERS = {
-    "SHOT": (("method=shot", "shot.epochs=2"), in_both_epochs("shot", RNG)),
-    "SOCKET": (("method=socket", "socket.epochs=2"), in_both_epochs("socket", RNG)),
+    "SHOT": (("method=shot", "shot.epochs=2"), in_epochs("shot", RNG)),
+    "SOCKET": (("method=socket", "socket.epochs=2"), in_epochs("socket", RNG)),
     "TGMB by Adam, then TGKT against the prior of its start": (
         ("tgmb.optimizer=adam", "tgkt.im_prior=start"),
         [
-            *in_both_epochs("tgmb", RNG)[1:],
+            *in_epochs("tgmb", RNG)[-1:],
             ("write", "translator.safetensors", 1),
-            *in_both_epochs("tgkt", RNG),
+            *in_epochs("tgkt", RNG),
         ],
     ),
 }

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.support.cli import cli_command, cli_environment, run_cli, run_cli_within
 from tests.support.training import FEATURES, SIDE, Tiny, differing_tensors, metric_lines
@@ -34,7 +35,7 @@ def adapt_options(tiny: Tiny, translated: Run, out: Path) -> list[object]:
     return [
         "adapt", "--source-model", translated.source, "--target", tiny.data / "target",
         "--paired", tiny.data / "paired", "--sensor", "depth", "--weights", tiny.weights, "--image-size", SIDE,
-        "--batch", 4, "--device", "cpu", "--precision", "fp32", "--student", ARCH, "--student-weights", "none",
+        "--batch", 6, "--device", "cpu", "--precision", "fp32", "--student", ARCH, "--student-weights", "none",
         "--epochs", 6, *sets, "-o", out,
     ]  # fmt: skip
 
@@ -67,7 +68,8 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
 ) -> None:
     whole = Run(tmp_path / "run")
     inputs, _, _ = killed_and_resumed.read_config()
-    adapt(inputs, load_sensor("depth"), whole.path, tiny.config(*STUDENT))
+    with torch.backends.mkldnn.flags(enabled=True):  # as in the other process: see one_torch_thread()
+        adapt(inputs, load_sensor("depth"), whole.path, tiny.config(*STUDENT))
     network, _ = load_classifier(whole.target, "target")
     assert architecture(network) == ARCH
     assert differing_tensors(killed_and_resumed.target, whole.target) == []

@@ -1,0 +1,40 @@
+"""What is costly is made by the worker that needs it first, whichever that is."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.shared import made_once
+
+
+def test_of_several_who_ask_at_once_one_makes_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+    together, made = threading.Barrier(4), list[Path]()
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        (folder / "text").write_text("whole")
+
+    def ask(_: int) -> tuple[Path, str]:
+        together.wait(30)
+        folder = made_once(tmp_path_factory, "asked-at-once", make)
+        return folder, (folder / "text").read_text()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(ask, range(4)))
+    (folder,) = made
+    assert found == {(folder, "whole")}
+
+
+def test_what_failed_is_made_by_the_next(tmp_path_factory: pytest.TempPathFactory) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").touch()
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        made_once(tmp_path_factory, "failed-first", fail)
+    folder = made_once(tmp_path_factory, "failed-first", lambda folder: (folder / "whole").touch())
+    assert [file.name for file in folder.iterdir()] == ["whole"]
