@@ -138,7 +138,7 @@ def settle(network: nn.Module, source: Path) -> None:
         network.train()(normalise(rgb.permute(0, 3, 1, 2) / 255))
 
 
-def make_tiny(folder: Path) -> None:
+def make_tiny(folder: Path) -> Tiny:
     """Write the data and the weights of :func:`at_tiny`: a random ResNet-50 in fp16, as a downloaded file may be."""
     data = write_small_data(folder / "data")
     torch.manual_seed(0)
@@ -147,6 +147,7 @@ def make_tiny(folder: Path) -> None:
     state = resnet.state_dict()
     half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     save_file(half, folder / "resnet50.safetensors")
+    return at_tiny(folder)
 
 
 def at_tiny(folder: Path) -> Tiny:
