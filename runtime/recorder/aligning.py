@@ -11,6 +11,7 @@ from tgkt_edge.notes import note
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.sensor import SensorSpec
+from tgkt_edge.system.malloc import keep_freed_memory
 
 _MUCH = 0.2  # share of pixels outside the RGB image that is worth a word
 
@@ -29,6 +30,7 @@ class PairAligner:
 
     def __init__(self, rig: Rig, spec: SensorSpec, where: str) -> None:
         self._aligner, self._where, self._spec = ColorAligner(rig, spec, where), where, spec
+        keep_freed_memory()  # each pair wants the same arrays again
         self._shares: list[dict[str, float]] = []
 
     def align(self, frame: Captured, rgb: Captured) -> tuple[Captured, dict[str, float]]:
