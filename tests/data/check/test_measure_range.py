@@ -71,7 +71,7 @@ def test_what_no_range_can_be_chosen_by_is_refused(tmp_path: Path) -> None:
         measure_range(flat, "depth")
     with pytest.raises(DataError, match=r"flat: none of 3 frames can be used: .*uint16 pixels"):
         measure_range(flat, "depth-m")
-    with pytest.raises(DataError, match=r"^frames .*absent: does not exist"):
+    with pytest.raises(DataError, match=r"^`frames` .*absent: does not exist"):
         measure_range(tmp_path / "absent", "depth")
     (tmp_path / "old.yaml").write_text("kind: depth")
     with pytest.raises(UsageError, match=r"old\.yaml` already exists"):
