@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -37,7 +38,7 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """What STEPS steps of each stage leave: of one process, and of two ranks."""
     folders = tuple(tmp_path_factory.mktemp(name) for name in ("one", "two"))
     for folder, command in zip(folders, ((sys.executable,), TORCHRUN), strict=True):
@@ -45,7 +46,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             [*command, "-m", "tests.support.rank_stages", str(folder)],
             cwd=REPOSITORY, env=ENVIRONMENT, check=True, capture_output=True,
         )  # fmt: skip
-    return folders[0], folders[1]
+    yield folders[0], folders[1]
+    for folder in folders:  # over a gigabyte together
+        shutil.rmtree(folder)
 
 
 @pytest.mark.slow
@@ -73,7 +76,7 @@ def test_two_ranks_compute_what_one_process_computes(stage: str, both: tuple[Pat
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """What two steps of each stage leave where no frame depends on its batch: in one piece, and in three parts."""
     folders = tuple(tmp_path_factory.mktemp(name) for name in ("whole", "parts"))
     few = [f"{stage}.epochs=2" for stage in STAGES]
@@ -84,7 +87,9 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             ],
             cwd=REPOSITORY, env=ENVIRONMENT, check=True, capture_output=True,
         )  # fmt: skip
-    return folders[0], folders[1]
+    yield folders[0], folders[1]
+    for folder in folders:  # over a gigabyte together
+        shutil.rmtree(folder)
 
 
 @pytest.mark.slow
