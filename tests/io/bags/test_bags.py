@@ -162,6 +162,10 @@ def test_a_topic_that_begins_late_is_found_and_an_empty_one_is_named(
         choose(bag, streams(bag), "/never", ["depth"], "`topic`", "it")
     with pytest.raises(DataError, match=r"holds no topic of color pictures.* Empty: /never\."):
         choose(bag, streams(bag), None, ["color"], "`topic`", "it")
+    bag = open_bag(path)
+    with pytest.raises(DataError, match="/other"):
+        choose(bag, streams(bag), "/other", ["depth"], "`topic`", "it")
+    assert not bag.searched  # what is not in the list of topics is not looked for in a whole recording
 
 
 def test_topics_whose_pictures_are_not_read_are_named_with_why(tmp_path: Path) -> None:

@@ -194,10 +194,9 @@ def choose(
     Raises:
         DataError: it is not there, or holds no pictures that are read; or several fit. Lists what is there.
     """
-    if not bag.searched and not any(
-        stream.role in roles if asked is None else stream.topic.name == asked for stream in known
-    ):  # it may begin late
-        known = streams(bag, whole=True)
+    found = any(stream.role in roles if asked is None else stream.topic.name == asked for stream in known)
+    if not found and not bag.searched and (bag.silent if asked is None else asked in bag.silent):
+        known = streams(bag, whole=True)  # it may begin late; a topic that is not there does not
     listed = ", ".join(str(stream) for stream in known) or "none"
     if asked is not None:
         for stream in known:
