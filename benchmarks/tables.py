@@ -68,7 +68,7 @@ def read_row(text: str) -> Row:
 
 def command(program: str = "tables.py") -> str:
     """What was typed, without the folders that only this machine has."""
-    words = [re.sub(r"(^|=)/[^,=]*/", r"\1", word) for word in sys.argv[1:]]
+    words = [re.sub(r"(^|[=:])/[^,=]*/", r"\1", word) for word in sys.argv[1:]]
     return f"python benchmarks/{program} " + shlex.join(words)
 
 

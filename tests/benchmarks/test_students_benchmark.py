@@ -133,8 +133,11 @@ def test_the_command_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyP
         f"{tmp_path}/w.safetensors",
         "--student",
         f"resnet18={tmp_path}/own.pth,distill.lr=1e-3",
+        "--data",
+        f"rgbnir:{tmp_path}/nirscene1",
     ]
     monkeypatch.setattr(sys, "argv", words)
     assert command("students.py") == (
         "python benchmarks/students.py --weights w.safetensors --student resnet18=own.pth,distill.lr=1e-3"
+        " --data rgbnir:nirscene1"
     )
