@@ -204,7 +204,7 @@ def _positions(
     box = cv2.boundingRect(hole.view(np.uint8))
     if tuple(box) == (0, 0, side, side) and hole.all():
         raise FrameError(
-            f"{name}: every pixel is invalid ({_invalid_text(spec)}): nothing was measured. "
+            f"{name}: every pixel is invalid ({describe_invalid(spec)}): nothing was measured. "
             f"Is the lens covered, or the scene nearer or farther than the sensor can see?"
         )
     if box[2]:
@@ -212,8 +212,8 @@ def _positions(
     return mean
 
 
-def _invalid_text(spec: SensorSpec) -> str:
-    """What counts as no measurement, for a message."""
+def describe_invalid(spec: SensorSpec) -> str:
+    """What counts as no measurement for ``spec``, for a message."""
     listed = f"raw counts {list(spec.invalid)}"
     if spec.is_float:
         return f"NaN, infinite{'' if spec.kind == 'thermal' else ', 0 or less'}{f', {listed}' if spec.invalid else ''}"

@@ -15,6 +15,7 @@ from types import TracebackType
 
 from tgkt_edge.errors import SourceLostError, TgktEdgeError
 from tgkt_edge.runtime.cameras.batches import infer_together
+from tgkt_edge.runtime.cameras.names import for_camera
 from tgkt_edge.runtime.engines.base import Engine
 from tgkt_edge.runtime.engines.calibrated import uncalibrated
 from tgkt_edge.runtime.events import HealthEvent, StateEvent
@@ -143,11 +144,12 @@ class CameraGroup:
         except SourceLostError as error:
             messages += self._give_up(member, error)
         except TgktEdgeError as error:
-            error.args = (f"camera {member.name}: {error}",)
+            error.args = (f"camera {member.name}: {for_camera(str(error), member.name)}",)
             raise
         return messages
 
     def _give_up(self, member: Member, error: SourceLostError) -> list[Message]:
+        error.args = (for_camera(str(error), member.name),)
         member.error, member.done = error, True
         member.stream.give_up()
         others = any(not one.done for one in self.members)
@@ -257,7 +259,7 @@ class CameraGroup:
                 try:
                     member.stream.refuse_empty(member.source)
                 except SourceLostError as error:
-                    wrong.append(f"camera {member.name}: {error}")
+                    wrong.append(f"camera {member.name}: {for_camera(str(error), member.name)}")
         if wrong:
             raise SourceLostError(" ".join(wrong))
 

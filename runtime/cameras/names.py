@@ -97,6 +97,11 @@ def cameras_of(
     return _with_sensors([replace(one, uri=with_times(one.uri, times)) for one in found], sensor)
 
 
+def for_camera(text: str, name: str) -> str:
+    """A message about the camera ``name`` with ``sensor`` as it is given to this camera alone."""
+    return text.replace("`sensor`", f"`sensor={name}=FILE`")
+
+
 def split_name(text: str) -> tuple[str, str]:
     """("door", "rtsp://...") of ``door=rtsp://...``; ("", text) of what has no name in front.
 

@@ -24,7 +24,7 @@ from tgkt_edge.io.images import find_images, read_frame, read_rgb
 from tgkt_edge.io.parts import read_bytes, split_folder, split_part
 from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
 from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
-from tgkt_edge.runtime.recorder.write_pairs import Decoded, PairWriter
+from tgkt_edge.runtime.recorder.write_pairs import Decoded, PairWriter, note_blank
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
 from tgkt_edge.runtime.sources.base import Captured
 from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
@@ -93,9 +93,12 @@ def import_folder(
         pairs.write(matched)
     if not writer.written:
         raise DataError(_nothing(src, frames, images, pairs.bad, alone, options.max_skew_ms))
+    note_blank(writer, str(src))
     rgb_name = None if rgb_folder is None else str(rgb_folder)
     shares = None if aligner is None else aligner.shares()
-    return ImportSummary(output, str(folder), rgb_name, writer.written, pairs.bad, alone, "", shares)
+    return ImportSummary(
+        output, str(folder), rgb_name, writer.written, pairs.bad, alone, "", shares, writer.blank
+    )
 
 
 class _Keeping:

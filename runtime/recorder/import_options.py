@@ -67,6 +67,7 @@ class ImportSummary:
         problem: why the recording could not be read to its end; empty: it could.
         aligned: with ``align``: mean shares of the pixels whose own depth says their color, that are filled, and that
             lie outside the RGB image.
+        blank: of the frames written, those that hold no measurement at all.
     """
 
     output: Path
@@ -77,11 +78,13 @@ class ImportSummary:
     alone: int
     problem: str
     aligned: dict[str, float] | None = None
+    blank: int = 0
 
     def text(self) -> str:
         """For people, one line."""
         more = f", {self.bad} bad" if self.bad else ""
         more += f", {self.alone} without a partner" if self.alone else ""
+        more += f", {self.blank} without a measurement" if self.blank else ""
         what = "pairs" if self.rgb_topic is not None else "frames"
         more += f"; {describe_shares(self.aligned)}" if self.aligned is not None else ""
         return f"{self.output}: {self.frames} {what} of {self.topic}{more}"

@@ -19,7 +19,7 @@ from tgkt_edge.io.bags.poses import pose_between
 from tgkt_edge.notes import note
 from tgkt_edge.runtime.recorder.aligning import PairAligner, known_rig
 from tgkt_edge.runtime.recorder.import_options import ImportOptions, ImportSummary
-from tgkt_edge.runtime.recorder.write_pairs import Decoded, PairWriter
+from tgkt_edge.runtime.recorder.write_pairs import Decoded, PairWriter, note_blank
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
 from tgkt_edge.runtime.sources.bag import ROLES
 from tgkt_edge.runtime.sources.base import Captured
@@ -97,12 +97,21 @@ def import_recording(
         note(bag.problem)
     if not writer.written:
         raise DataError(_nothing(src, stream, color, pairs.bad, counts.alone, counts.nearest, max_skew_ms))
+    note_blank(writer, f"{src}: {stream.topic.name}")
     if apart := clocks.differ():
         note(f"{src}: {stream.topic.name}: {apart}. If the headers are wrong: `clock=received`")
     name = color.topic.name if color is not None else None
     shares = None if aligner is None else aligner.shares()
     return ImportSummary(
-        out, stream.topic.name, name, writer.written, pairs.bad, counts.alone, bag.problem, shares
+        out,
+        stream.topic.name,
+        name,
+        writer.written,
+        pairs.bad,
+        counts.alone,
+        bag.problem,
+        shares,
+        writer.blank,
     )
 
 

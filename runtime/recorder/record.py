@@ -43,6 +43,7 @@ class RecordSummary:
         lost: frames that the camera's driver took and could not deliver, by the gaps in its own numbering.
         aligned: with ``align``: mean shares of the pixels whose own depth says their color, that are filled, and that
             lie outside the color picture.
+        blank: of the frames written, those that hold no measurement at all: a covered lens, or nothing in reach.
     """
 
     output: Path
@@ -53,6 +54,7 @@ class RecordSummary:
     stopped: str
     lost: int = 0
     aligned: dict[str, float] | None = None
+    blank: int = 0
 
     def text(self) -> str:
         """For people, one line."""
@@ -62,6 +64,7 @@ class RecordSummary:
                 (self.bad, "bad"),
                 (self.alone, "without a partner"),
                 (self.lost, "lost in the driver"),
+                (self.blank, "without a measurement"),
             )
             if count
         )
@@ -168,7 +171,7 @@ def record(
             line.clear()
             summary = RecordSummary(
                 output, writer.written, tally.bad, tally.alone, tally.last - tally.first, stopped, frames.lost,
-                None if aligner is None else aligner.shares(),
+                None if aligner is None else aligner.shares(), writer.blank,
             )  # fmt: skip
             if writer.written or stopped != "failed":
                 line.inform(summary.text())

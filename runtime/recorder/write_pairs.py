@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from tgkt_edge.errors import DataError, FrameError
 from tgkt_edge.notes import note
+from tgkt_edge.preprocess import describe_invalid
 from tgkt_edge.runtime.recorder.ahead import in_order
 from tgkt_edge.runtime.recorder.aligning import PairAligner
 from tgkt_edge.runtime.recorder.writer import RecordingWriter
@@ -33,6 +34,28 @@ class _Ready:
     files: tuple[Any, Any] = (None, None)
     shares: dict[str, float] | None = None
     error: DataError | None = None
+
+
+def note_blank(writer: RecordingWriter, where: str) -> None:
+    """Say how many of the frames written hold no measurement at all; remove them if none holds any.
+
+    Raises:
+        DataError: none holds any.
+    """
+    if not writer.blank:
+        return
+    invalid = describe_invalid(writer.spec)
+    if writer.blank == writer.written:
+        writer.discard()
+        raise DataError(
+            f"{where}: none of {writer.written} frames holds a measurement: every pixel of each is invalid "
+            f"({invalid}). Nothing was kept. Was the lens covered? Or does `sensor` name the wrong 'invalid' counts, "
+            f"or `confidence` mask everything?"
+        )
+    note(
+        f"{where}: {writer.blank} of {writer.written} frames hold no measurement: every pixel is invalid ({invalid}). "
+        f"They are written as they are; adapt goes on without them with --skip-bad."
+    )
 
 
 class PairWriter(Generic[T]):

@@ -20,6 +20,7 @@ from tgkt_edge.errors import TgktEdgeError, UsageError
 from tgkt_edge.io.atomic import write_text
 from tgkt_edge.io.formats.png import SIGNATURE
 from tgkt_edge.io.recording_format import FRAMES, INDEX, PAIRS, RGB, SPEC, VIDEO
+from tgkt_edge.preprocess import sample
 from tgkt_edge.runtime.recorder.png_encoding import encode_png
 from tgkt_edge.runtime.sources.base import Captured, StreamFormat, opencv
 from tgkt_edge.sensor import Intrinsics, SensorSpec
@@ -44,6 +45,9 @@ class RecordingWriter:
         spec: the frames' SensorSpec; written with the size of the first one.
         form: "png" (a file a frame; of floating-point frames .npy) or "ffv1" (one video).
 
+    Attributes:
+        written: frames. blank: those of them that hold no measurement at all.
+
     Raises:
         UsageError: (exit 2) ``folder`` exists and holds something, or is a file.
         TgktEdgeError: (exit 1) the disk refuses.
@@ -55,6 +59,7 @@ class RecordingWriter:
         self._index: Any = None
         self._video: Any = None
         self.written = 0
+        self.blank = 0
         self._pairs: list[tuple[str, str]] = []
         self._formats: dict[str, str] = {}
         if spec.is_float and form == "ffv1":
@@ -151,6 +156,21 @@ class RecordingWriter:
         if "rgb" in line:
             self._pairs.append((line["rgb"], line["file"]))
         self.written += 1
+        self.blank += self._is_blank(frame)
+
+    def discard(self) -> None:
+        """Remove what was written, after :meth:`close`: nothing of it can be used."""
+        for name in (FRAMES, RGB):
+            shutil.rmtree(self._folder / name, ignore_errors=True)
+        for name in (SPEC, INDEX, VIDEO, PAIRS):
+            (self._folder / name).unlink(missing_ok=True)
+        if self._made:
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
+
+    def _is_blank(self, frame: NDArray[Any]) -> bool:
+        valid = self.spec.valid
+        return self.spec.has_invalid and not valid(sample(frame)).any() and not valid(frame).any()
 
     def close(self, failing: bool = False) -> None:
         """Complete the video and put the index on the disk. Harmless twice.

@@ -69,6 +69,8 @@ def _of_name(file: Path) -> float:
             return float(number)
     raise DataError(
         f"`times=name`: {file}: its name holds no time that is known: expected seconds (1305031102.175304), whole "
-        f"seconds, milli-, micro- or nanoseconds since 1970, or a date and time (20260131_235959). Or give "
-        f"mtime, or name a CSV with columns file,time."
+        f"seconds, milli-, micro- or nanoseconds since 1970, or a date and time (20260131_235959). Files "
+        f"with an order only (000001.png) need no times where a folder is read as it is: by adapt, run and predict, in "
+        f"the order of their names, and by adapt as pairs of equal names. Else give a CSV with columns file,time (a "
+        f"frame's number divided by frames a second), or mtime where the files were never copied."
     )

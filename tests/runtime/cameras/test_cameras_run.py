@@ -9,7 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import cv2
 import jsonschema
+import numpy as np
 import pytest
 
 import tgkt_edge
@@ -125,3 +127,17 @@ def test_a_camera_that_is_missing_is_named_and_the_others_are_answered(
     assert [(one["camera"], one["state"]) for one in lost] == [("two", "lost")]
     assert "two: lost: /no/folder does not exist" in done.stderr
     assert "error: camera two: /no/folder does not exist" in done.stderr
+
+
+def test_a_named_camera_s_advice_is_a_sensor_of_its_own(
+    clips: Path, depth_bundle: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "rgb").mkdir()
+    assert cv2.imwrite(str(tmp_path / "rgb/0.png"), np.zeros((24, 32, 3), np.uint8))
+    done = run_cli(
+        "run", depth_bundle.path, "--camera", f"one={clips / 'a'}", "--camera", f"two={tmp_path / 'rgb'}"
+    )
+    assert done.code == 5
+    lines = [line for line in done.stderr.splitlines() if "say how with" in line]
+    assert "error" in [line.split(":")[0] for line in lines]
+    assert all("say how with --sensor two=FILE:" in line for line in lines)

@@ -234,3 +234,36 @@ def test_pages_of_a_stack_share_its_time_and_the_command_says_what_was_written(t
     assert json.loads(done.stdout)["frames"] == 3
     assert [line["time"] for line in index(tmp_path / "out")] == [1.7e9] * 3
     assert load_sensor(str(tmp_path / "out/sensor.yaml")).kind == PRESETS["lepton"].kind
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_frames_without_any_measurement_are_counted_and_nothing_else_is_no_import(
+    made: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in").mkdir()
+    for second in range(3):
+        np.save(tmp_path / f"in/170000000{second}.npy", np.full((24, 32), np.nan, np.float32))
+    if made:
+        (tmp_path / "out").mkdir()
+    with pytest.raises(DataError, match=r"none of 3 frames holds a measurement: .*NaN, infinite, 0 or less"):
+        import_data(tmp_path / "in", tmp_path / "out", sensor="depth-m")
+    assert (tmp_path / "out").exists() == made
+    one = np.full((240, 320), np.nan, np.float32)
+    one[1, 1] = 2.5  # beside the sample of pixels that is looked at first
+    np.save(tmp_path / "in/1700000009.npy", one)
+    for file in tmp_path.glob("in/170000000[012].npy"):
+        np.save(file, np.full((240, 320), np.nan, np.float32))
+    summary = import_data(tmp_path / "in", tmp_path / "out", sensor="depth-m")
+    assert (summary.frames, summary.blank) == (4, 3)
+    assert "4 frames of " in summary.text()
+    assert "3 without a measurement" in summary.text()
+    assert "3 of 4 frames hold no measurement" in caplog.text
+
+
+def test_frames_that_only_have_an_order_need_no_import(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    assert cv2.imwrite(str(tmp_path / "in/000001.png"), frames(1)[0])
+    with pytest.raises(
+        DataError, match=r"an order only .* adapt, run and predict.*CSV with columns file,time"
+    ):
+        import_data(tmp_path / "in", tmp_path / "out", sensor="depth")
