@@ -54,7 +54,7 @@ def note_blank(writer: RecordingWriter, where: str) -> None:
         )
     note(
         f"{where}: {writer.blank} of {writer.written} frames hold no measurement: every pixel is invalid ({invalid}). "
-        f"They are written as they are; adapt goes on without them with --skip-bad."
+        f"They are written as they are; adapt goes on without them with `skip_bad`."
     )
 
 
