@@ -25,10 +25,10 @@ from tgkt_edge.train.methods.translation.evidence import belong_together
 from tgkt_edge.train.methods.translation.features import Features, Kind, extract
 from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.methods.translation.translate import Of, Translation, translate
-from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_imagenet, save_checkpoint
+from tgkt_edge.train.nn.checkpoint import Header, load_classifier, pretrained_backbone, save_checkpoint
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.imported import resnet50_in
-from tgkt_edge.train.nn.model import Classifier, SceneClassifier, frozen
+from tgkt_edge.train.nn.model import Classifier, frozen
 from tgkt_edge.train.nn.predict import refuse_diverged
 from tgkt_edge.train.report.material import LeftOut, Model
 from tgkt_edge.train.resume_state import StageState
@@ -180,10 +180,7 @@ def _backbone(source: Classifier, config: AdaptConfig, compute: Compute, log: Ru
         own = resnet50_in(source)
         assert own is not None  # refused before anything was written
         return own
-    generic = SceneClassifier(2)
-    load_imagenet(generic, config.weights)
-    found: nn.Module = frozen(compute.place(generic)).backbone
-    return found
+    return frozen(compute.place(pretrained_backbone(config.weights)))
 
 
 def notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:

@@ -22,8 +22,8 @@ from tgkt_edge.train.holdout import no_pairs, split_pairs
 from tgkt_edge.train.load_frames import load_target, refuse_fewer
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.translation.class_prior import read_prior
-from tgkt_edge.train.nn.checkpoint import Header, load_imagenet
-from tgkt_edge.train.nn.model import Classifier, SceneClassifier
+from tgkt_edge.train.nn.checkpoint import Header, pretrained_backbone
+from tgkt_edge.train.nn.model import Classifier
 from tgkt_edge.train.nn.named_network import NamedClassifier, check_student, load_student
 from tgkt_edge.train.pipeline import Loaded
 from tgkt_edge.train.run_folder.contents import DataDigests
@@ -130,16 +130,15 @@ def load_inputs(
             refuse_fewer("`paired`", len(pairs), beside)
     if source is None:
         # A trial, so that a bad --weights is refused before anything is written.
-        load_imagenet(SceneClassifier(2), config.weights)
+        pretrained_backbone(config.weights)
     elif config.by_features and not source[0].pooled:
-        generic = SceneClassifier(2)
         try:
-            load_imagenet(generic, config.weights)
+            generic = pretrained_backbone(config.weights)
         except UsageError as error:
             raise UsageError(
                 f"{error} With `source_model` these weights describe the frames; with `weights=none` the source "
                 f"model's own features do, which costs accuracy."
             ) from error
-        refuse_other_features(source[1], config, generic.backbone)
+        refuse_other_features(source[1], config, generic)
     features = None if cache is None else cache.features
     return Loaded(images, target, pairs, held, held_runs, pinned, source, prior, labelled, features, own=own)

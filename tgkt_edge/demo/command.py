@@ -115,10 +115,9 @@ def _check(out: Path, sensor: str, seed: int, weights: str, precision: str) -> N
         raise UsageError(f"`precision={precision}`: expected auto, fp32 or bf16")
     if weights == "none":
         return
-    from tgkt_edge.train.nn.checkpoint import load_imagenet
-    from tgkt_edge.train.nn.model import SceneClassifier
+    from tgkt_edge.train.nn.checkpoint import pretrained_backbone
 
-    load_imagenet(SceneClassifier(2), weights)
+    pretrained_backbone(weights)
     for part in _PARTS:
         if Path(weights).resolve().is_relative_to((out / part).resolve()):
             raise UsageError(

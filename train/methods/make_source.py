@@ -37,6 +37,7 @@ from tgkt_edge.train.methods.translation.source_features import (
 from tgkt_edge.train.nn.checkpoint import Header
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import SceneClassifier, frozen
+from tgkt_edge.train.nn.unfilled import unless_random
 from tgkt_edge.train.resume_state import StageState
 
 Ints = NDArray[np.int64]
@@ -74,7 +75,8 @@ def make_source(
         )
 
     if config.linear_source:
-        blank = SceneClassifier(classes)
+        with unless_random(config.weights):  # of the head nothing is used
+            blank = SceneClassifier(classes)
         load_pretrained(blank, config, log)
         blank = frozen(compute.place(blank))
         whole = features(blank, FRAME_LAYERS if config.source.keep else RGB_LAYERS, True)

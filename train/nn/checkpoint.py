@@ -24,6 +24,7 @@ from tgkt_edge.train.nn.architectures import versioned
 from tgkt_edge.train.nn.imported import ImportedClassifier, rebuild
 from tgkt_edge.train.nn.model import LAYER_WIDTHS, Classifier, SceneClassifier
 from tgkt_edge.train.nn.named_network import NamedClassifier
+from tgkt_edge.train.nn.unfilled import WithoutRandomWeights, unless_random
 from tgkt_edge.train.nn.weight_scale import WIDE, first_layer_spread, unit_scale
 
 FORMAT = CHECKPOINT_FORMAT
@@ -149,17 +150,22 @@ def load_classifier(path: Path, kind: str | None = None) -> tuple[Classifier, He
             f"{path}: holds a {header.kind}, expected a {kind or 'source or target'} network"
         )
     if "named" in about:
-        named = NamedClassifier(about["named"]["arch"], len(header.classes), bool(about["named"]["normals"]))
+        with WithoutRandomWeights():
+            named = NamedClassifier(
+                about["named"]["arch"], len(header.classes), bool(about["named"]["normals"])
+            )
         load_into(named, tensors, path)
         return named.eval(), header
     if "imported" in about:
-        imported = rebuild(about["imported"])
+        with WithoutRandomWeights():
+            imported = rebuild(about["imported"])
         load_into(imported, tensors, path)
         return imported.eval(), header
     pooled = tuple(about.get("pooled", ()))
     if any(number not in LAYER_WIDTHS for number in pooled):
         raise CheckpointError(f"{path}: pools layers {list(pooled)}; a ResNet-50 has 1 to 4")
-    model = SceneClassifier(len(header.classes), pooled, bool(about.get("normals", False)))
+    with WithoutRandomWeights():
+        model = SceneClassifier(len(header.classes), pooled, bool(about.get("normals", False)))
     load_into(model, tensors, path)
     return model.eval(), header
 
@@ -199,6 +205,14 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise CheckpointError(f"{path}: does not fit this network: {'; '.join(problems[:3])}{more}")
     model.load_state_dict(versioned(tensors, model))
+
+
+def pretrained_backbone(weights: str) -> nn.Module:
+    """A ResNet-50 without its head, as ``weights`` say; arguments and errors are those of :func:`load_imagenet`."""
+    with unless_random(weights):
+        network = SceneClassifier(2)
+    load_imagenet(network, weights)
+    return network.backbone  # type: ignore[no-any-return]
 
 
 def load_imagenet(model: SceneClassifier, weights: str) -> float:

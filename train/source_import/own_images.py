@@ -39,10 +39,11 @@ from tgkt_edge.train.methods.translation.source_features import (
     SPREAD,
     kind_of,
 )
-from tgkt_edge.train.nn.checkpoint import Header, digest, load_imagenet
+from tgkt_edge.train.nn.checkpoint import Header, digest, pretrained_backbone
 from tgkt_edge.train.nn.device import Compute, open_compute
 from tgkt_edge.train.nn.imported import ImportedClassifier
 from tgkt_edge.train.nn.model import Classifier, SceneClassifier, frozen
+from tgkt_edge.train.nn.unfilled import unless_random
 from tgkt_edge.train.source_import.header_keys import IMPORT, KEPT, LEFT_OUT
 from tgkt_edge.train.source_import.read_source import Imported
 from tgkt_edge.train.source_import.scale import fit_scale
@@ -150,7 +151,8 @@ def keep_images(
         The header with class shares (those of ``source_classes`` where it gave some), mean and spread of the features,
         generic features of the images, and which weights, side and images these are of.
     """
-    generic = SceneClassifier(2)
+    with unless_random(config.weights):  # of the head nothing is used
+        generic = SceneClassifier(2)
     load_pretrained(generic, config, log)
     generic = frozen(compute.place(generic))
     store, views = Store(own.images.rgb, compute.device), config.translation.views
@@ -193,7 +195,7 @@ def keep_images_of(found: Imported, source: Path, config: AdaptConfig, *, skip_b
     refuse_images(source, config)
     assert isinstance(model, ImportedClassifier)
     compute = open_compute(config)
-    load_imagenet(SceneClassifier(2), config.weights)  # refused before the images are read
+    pretrained_backbone(config.weights)  # refused before the images are read
     log = RunLog(None)
     side = resize_side(config.image_size)
     own = load_own_images(

@@ -13,6 +13,7 @@ from tgkt_edge.train.methods.translation.features import Features
 from tgkt_edge.train.methods.translation.moments import Moments
 from tgkt_edge.train.methods.translation.softmax_regression import Linear, softmax_regression
 from tgkt_edge.train.nn.model import Classifier, SceneClassifier
+from tgkt_edge.train.nn.unfilled import WithoutRandomWeights
 
 Floats = NDArray[np.float32]
 Reals = NDArray[np.float64]
@@ -55,7 +56,8 @@ def with_head(
     Args:
         normals: whether it turns depth into surface normals first, as the features were computed.
     """
-    network = SceneClassifier(head.weight.shape[1], layers, normals)
+    with WithoutRandomWeights():
+        network = SceneClassifier(head.weight.shape[1], layers, normals)
     network.backbone.load_state_dict(backbone.state_dict())
     set_head(network, moments, head)
     return network.eval().requires_grad_(False)
