@@ -103,12 +103,18 @@ def finished(
         TgktEdgeError: it is of the same network with other weights or options.
     """
     file = cell_folder(work, data, student, seed) / "cell.json"
-    cell: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-    if cell is not None and (found := {key: cell[key] for key in student.made_from}) != student.made_from:
+    cell = refuse_other(file, student) if file.is_file() else None
+    return cell if cell is not None and {*precisions} <= {*tried(cell)} else None
+
+
+def refuse_other(file: Path, student: Student) -> dict[str, Any]:
+    """What the cell in ``file`` holds; TgktEdgeError where it is of the same network with other weights or options."""
+    cell: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if (found := {key: cell[key] for key in student.made_from}) != student.made_from:
         raise TgktEdgeError(
             f"{file}: was made from {found}, and now {student.made_from} is asked for. Give the same, or another -o."
         )
-    return cell if cell is not None and {*precisions} <= {*tried(cell)} else None
+    return cell
 
 
 def tried(cell: dict[str, Any]) -> Sequence[str]:
@@ -142,8 +148,8 @@ def compute_cell(
     run, config = Run(folder / "run"), student.config(bench.config, seed)
     if not run.target.is_file():
         run.target.parent.mkdir(parents=True, exist_ok=True)
-        teacher, labels = _translation(work, data, bench, draw, seed)
-        network, seconds = _network(bench, draw, teacher, labels, student, config, run)
+        teacher, labels = translation_of(work, data, bench, draw, seed)
+        network, seconds = learn(bench, draw, teacher, labels, student, config, run.path)
         header = Header("target", tuple(bench.classes), config.image_size, load_sensor(data.sensor))
         save_checkpoint(run.target, network, header)
         write_json(run.path / "trained.json", {"seconds": round(seconds, 1)})
@@ -174,7 +180,7 @@ def compute_cell(
     return cell
 
 
-def _translation(
+def translation_of(
     work: Path, data: DataSet, bench: Bench, draw: Draw, seed: int
 ) -> tuple[SceneClassifier, Reals]:
     """The translation's network, and its (N, K) labels of the task's frames: computed once for all students."""
@@ -190,11 +196,15 @@ def _translation(
     return network, header.beside[LABELS].numpy()
 
 
-def _network(
+def learn(
     bench: Bench, draw: Draw, network: SceneClassifier, labels: Reals, student: Student, config: AdaptConfig,
-    run: Run,
+    folder: Path,
 ) -> tuple[Classifier, float]:  # fmt: skip
-    """The trained network and the seconds that training it took."""
+    """The network that learnt from ``draw.frames`` and their (N, K) labels, and the seconds that it took.
+
+    Args:
+        network: the translation's. folder: where training leaves what it goes on from after a stop.
+    """
     teacher = frozen(bench.compute.place(network))
     if student.name == REFERENCE:
         return teacher, 0.0
@@ -203,7 +213,7 @@ def _network(
     other = Frames(
         bench.pairs_store(draw.paired_frames), bench.rows("paired frames", kind, draw.paired_frames)
     )
-    state = StageState(run.path / "state.safetensors", config.save_every_s)
+    state = StageState(folder / "state.safetensors", config.save_every_s)
     began = time.monotonic()
     learnt = distill(teacher, own, other, labels, config, bench.compute, bench.log, state)
     seconds = time.monotonic() - began

@@ -239,10 +239,8 @@ def main() -> int:
     return 0
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What every benchmark of target networks takes."""
     parser.add_argument("--data", nargs="+", default=["epfl-6", "nyuv2-5"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
@@ -256,13 +254,20 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--weights", default="imagenet", help="of the ResNet-50")
     parser.add_argument("--device")
+    parser.add_argument("-o", dest="out_dir", type=Path, required=True, metavar="WORK")
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_options(parser)
     parser.add_argument("--calibration-frames", type=int, default=512)
     parser.add_argument(
         "--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS), help="to export and score"
     )
     parser.add_argument("--times-only", action="store_true", help="measure milliseconds of what WORK holds")
     parser.add_argument("--rounds", type=int, default=10, help="of --times-only")
-    parser.add_argument("-o", dest="out_dir", type=Path, required=True, metavar="WORK")
     parser.add_argument(
         "--out", type=Path, help="Markdown file; JSON goes beside it. Default: WORK/students.md"
     )

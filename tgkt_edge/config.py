@@ -100,10 +100,11 @@ class AdaptConfig:
                 f"T alone give the method tgmb."
             )
         if self.distills and not (self.method == "tgkt" and self.translator == "features"):
+            other = f"`translator={self.translator}`" if self.method == "tgkt" else f"`method={self.method}`"
             raise ConfigError(
-                f"student.arch = {self.student.arch} with method = {self.method} and translator = {self.translator}: "
-                f"the target network is a copy of the source's or the translation's there. Another network learns with "
-                f"method = tgkt and translator = features."
+                f"`student={self.student.arch}` with {'`continue_`' if self.continues else other}: the target network "
+                f"starts from a trained one there, whose architecture it keeps. Another one learns with `method=tgkt` "
+                f"and `translator=features`, the defaults."
             )
         if self.continues and self.translator != "features":
             raise ConfigError(
@@ -246,8 +247,8 @@ def build_config(
     # Of two options, which may come one by one.
     if not built.distills and built.student.weights != "imagenet":
         raise ConfigError(
-            f"student.weights = {built.student.weights} with student.arch = resnet50, which starts from the network of "
-            f"the translation. Leave it out, or name another network."
+            f"`student_weights={built.student.weights}`: a resnet50 starts from the network of the translation. Leave "
+            f"it out, or name another network by `student`."
         )
     asked = [f"`set_={text}`" for text in sets if text.partition("=")[0].strip() == "translation.prior"]
     if (flags or {}).get("translation.prior") is not None:

@@ -204,7 +204,7 @@ def refuse_few(config: AdaptConfig, loaded: Loaded, ranks: Ranks) -> None:
     alone."""
     if config.distills and not ranks.alone:
         raise UsageError(
-            f"student.arch = {config.student.arch}: another architecture is trained in one process, and "
+            f"`student={config.student.arch}`: another architecture is trained in one process, and "
             f"{ranks.count} ranks were started. Start one, or leave it out."
         )
     if config.compile and not ranks.alone:

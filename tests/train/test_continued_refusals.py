@@ -36,7 +36,11 @@ def new(tiny: Tiny) -> Path:
         (("--source-model", "x"), 2, "--source-model x: cannot be used with --continue"),
         (("--student", "resnet18"), 2, "--student resnet18: cannot be used with --continue"),
         (("--method", "translate"), 2, "--method translate: cannot be used with --continue"),
-        (("--set", "student.arch=resnet18"), 2, "student.arch = resnet18 with method = continue"),
+        (
+            ("--set", "student.arch=resnet18"),
+            2,
+            "--student resnet18 with --continue: the target network starts",
+        ),
         (("--set", "method=translate"), 2, "--method translate: cannot be used with --continue"),
         (("--old-frames", "nowhere"), 2, "nowhere: does not exist"),
         (("--old-frames", "{new}"), 2, "all 6 frames are among those of --target"),
