@@ -25,6 +25,7 @@ from tgkt_edge.config import AdaptConfig, build_config
 from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.evaluation.evaluate import evaluate
 from tgkt_edge.export.export import export
+from tgkt_edge.export_options import DEFAULTS
 from tgkt_edge.io.atomic import write_json
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.methods.distill import Frames, distill
@@ -44,6 +45,9 @@ REFERENCE = "resnet50"
 EIGHT_BITS = "int8-cpu"
 
 PRECISIONS = ("fp32", EIGHT_BITS)
+
+MAX_DROP = DEFAULTS.max_drop
+"""What the gate allows where nothing else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,19 @@ def cell_folder(work: Path, data: DataSet, student: Student, seed: int) -> Path:
 
 
 def finished(
-    work: Path, data: DataSet, student: Student, seed: int, precisions: Sequence[str] = ()
-) -> dict[str, Any] | None:
-    """What a cell holds that tried these precisions; None where it has not.
+    work: Path, data: DataSet, student: Student, seed: int, precisions: Sequence[str] = (),
+    max_drop: float = MAX_DROP,
+) -> dict[str, Any] | None:  # fmt: skip
+    """What a cell holds that tried these precisions, INT8 with this ``max_drop``; None where it has not.
 
     Raises:
         TgktEdgeError: it is of the same network with other weights or options.
     """
     file = cell_folder(work, data, student, seed) / "cell.json"
     cell = refuse_other(file, student) if file.is_file() else None
-    return cell if cell is not None and {*precisions} <= {*tried(cell)} else None
+    if cell is None or not {*precisions} <= {*tried(cell)}:
+        return None
+    return cell if EIGHT_BITS not in precisions or cell.get("max_drop", MAX_DROP) == max_drop else None
 
 
 def refuse_other(file: Path, student: Student) -> dict[str, Any]:
@@ -132,16 +139,17 @@ def compute_cell(
     seed: int,
     calibration: int,
     precisions: Sequence[str] = PRECISIONS,
+    max_drop: float = MAX_DROP,
 ) -> dict[str, Any]:
     """Train, export and score one cell, going on with what is there.
 
     Args:
-        calibration: frames that INT8 is calibrated on. precisions: to export.
+        calibration: frames that INT8 is calibrated on. precisions: to export. max_drop: that the gate allows INT8.
 
     Returns:
         ``parameters``, ``seconds`` of training since it was last resumed, ``scores``: precision to ``accuracy`` and
-        ``balanced_accuracy``, ``float_layers`` that the gate put back to float, ``tried`` precisions, and what it was
-        made from.
+        ``balanced_accuracy``, ``float_layers`` that the gate put back to float, ``tried`` precisions, ``max_drop``,
+        and what it was made from.
     """
     folder = cell_folder(work, data, student, seed)
     precisions = list(dict.fromkeys(("fp32", *precisions)))  # a bundle is verified in FP32 first
@@ -156,8 +164,8 @@ def compute_cell(
         inputs = RunInputs(str(data.target.resolve()), str(data.paired.resolve()), str(data.source.resolve()))
         write_config(run.path, inputs, load_sensor(data.sensor), config)
     bundle = export(
-        run.path, folder / "bundle", precisions=precisions, calibration_frames=calibration, overwrite=True,
-        say=bench.log.say,
+        run.path, folder / "bundle", precisions=precisions, calibration_frames=calibration, max_drop=max_drop,
+        overwrite=True, say=bench.log.say,
     )  # fmt: skip
     scores = {}
     for precision in bundle.precisions:
@@ -173,6 +181,7 @@ def compute_cell(
         **json.loads((run.path / "trained.json").read_text(encoding="utf-8")),
         "scores": scores,
         "tried": precisions,
+        "max_drop": max_drop,
         "float_layers": len(steps[-1]["float_layers"]) if steps else 0,
         "draw": hashlib.sha256(draw.source.tobytes() + draw.pairs.tobytes()).hexdigest()[:12],
     }

@@ -24,7 +24,7 @@ from datasets import DataSet, open_data
 from feature_bench import Bench
 from protocol_tables import written
 from protocols import variants
-from student_cells import PRECISIONS, REFERENCE, Student, cell_folder, compute_cell, finished, tried
+from student_cells import MAX_DROP, PRECISIONS, REFERENCE, Student, cell_folder, compute_cell, finished, tried
 from tables import command, machine
 
 from tgkt_edge.benchmark.command import benchmark
@@ -112,6 +112,9 @@ def _table(data: str, students: Sequence[Student], cells: Sequence[Cell], times:
             asked = [cell for cell in mine if precision in tried(cell)]
             got = " / ".join(spread([one[key] for one in scores]) for key in keys) if scores else "not passed"
             floats = {cell["float_layers"] for cell in asked}
+            allowed = {cell.get("max_drop", MAX_DROP) for cell in asked}
+            if precision != "fp32" and allowed - {MAX_DROP}:
+                got += f" (`--max-drop` {'/'.join(f'{value:g}' for value in sorted(allowed))})"
             if precision != "fp32" and floats != {0}:
                 got += f" ({'/'.join(map(str, sorted(floats)))} layers in float)"
             if scores and len(scores) < len(mine):
@@ -222,7 +225,7 @@ def main() -> int:
             (seed, student)
             for seed in args.seeds
             for student in args.student
-            if not finished(args.out_dir, one, student, seed, args.precision)
+            if not finished(args.out_dir, one, student, seed, args.precision, args.max_drop)
         ]
         bench = Bench(one, config, args.out_dir / "features", RunLog(None)) if missing else None
         for seed, student in missing:
@@ -230,7 +233,7 @@ def main() -> int:
             (variant,) = variants(one, bench, "a")
             cell = compute_cell(
                 args.out_dir, one, bench, variant.draw(seed), student, seed, args.calibration_frames,
-                args.precision,
+                args.precision, args.max_drop,
             )  # fmt: skip
             print(f"{one.name}, {student.name}, seed {seed}: {cell['scores']}", file=sys.stderr, flush=True)
             write()
@@ -266,6 +269,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS), help="to export and score"
     )
+    parser.add_argument("--max-drop", type=float, default=MAX_DROP, help="that the gate allows INT8")
     parser.add_argument("--times-only", action="store_true", help="measure milliseconds of what WORK holds")
     parser.add_argument("--rounds", type=int, default=10, help="of --times-only")
     parser.add_argument(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from student_cells import REFERENCE, Student
+from datasets import DataSet
+from student_cells import MAX_DROP, PRECISIONS, REFERENCE, Student, cell_folder, finished
 from students import OfSet, Times, loss, page, read_student
 from tables import command
 
@@ -103,6 +105,29 @@ def test_a_precision_that_was_not_tried_is_left_empty() -> None:
 def test_where_fewer_seeds_have_a_precision_than_stand_in_the_line_it_is_said() -> None:
     (line,) = [line for line in written([*CELLS[:3], cell(SMALL, 1, 0.9)], {}) if "own.pth" in line]
     assert "| 86.0 / 87.0 (0/4 layers in float) (1 of 2 seeds) | +3.0 / +3.0 |" in line
+
+
+def test_eight_bits_that_a_wider_gate_let_through_are_named() -> None:
+    cells = [*CELLS[:2], {**cell(SMALL, 0, 0.88, 0.87), "max_drop": 0.03}]
+    (line,) = [line for line in written(cells, {}) if "own.pth" in line]
+    assert "| 87.0 / 88.0 (`--max-drop` 0.03) | +2.0 / +2.0 |" in line
+
+
+def test_a_cell_is_made_again_where_the_gate_of_eight_bits_is_another(tmp_path: Path) -> None:
+    data, student = DataSet("epfl-6", tmp_path), Student(SMALL)
+    folder = cell_folder(tmp_path, data, student, 0)
+    folder.mkdir(parents=True)
+
+    def known(cell: dict[str, Any], *asked: Any) -> bool:
+        (folder / "cell.json").write_text(json.dumps({**student.made_from, **cell}))
+        return finished(tmp_path, data, student, 0, *asked) is not None
+
+    both = {"tried": list(PRECISIONS)}
+    assert known(both, PRECISIONS, MAX_DROP)  # of a version that had no other gate
+    assert known({**both, "max_drop": 0.03}, PRECISIONS, 0.03)
+    assert not known({**both, "max_drop": 0.03}, PRECISIONS)
+    assert known({**both, "max_drop": 0.03}, ["fp32"])
+    assert not known({"tried": ["fp32"], "max_drop": 0.03}, PRECISIONS, 0.03)
 
 
 def test_a_student_is_read_with_its_weights_and_options() -> None:
