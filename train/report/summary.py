@@ -14,7 +14,8 @@
   model's on their RGB, means over pairs; {} if no pair was held out;
 - ``correlation``: {model: of its answers on held-out frames with the source model's on their RGB, mean over classes};
 - ``translation``: of translated features (else null): ``chosen`` and all that was ``tried``, each with ``encodings``,
-  ``strength``, ``identity`` and ``correlation`` (on pairs left out); ``pairs``, ``prior`` (shares by class), whether
+  ``strength``, ``identity`` and ``correlation`` (on pairs left out); ``pairs``, ``prior`` (shares by class),
+  ``prior_doubt`` (see :mod:`tgkt_edge.train.report.prior_doubt`), whether
   the spread of features was the source model's (``own_spread``), and so on;
 - ``epochs``: one object an epoch whose answers were kept: ``stage``, ``epochs`` (done), ``changed`` (share of the
   frames that got another class than an epoch before; null for a stage's first), ``with_source_only``;
@@ -50,6 +51,7 @@ from tgkt_edge.train.report.comparison import Evidence
 from tgkt_edge.train.report.html import render
 from tgkt_edge.train.report.material import Answers, Findings, Material, Model
 from tgkt_edge.train.report.metrics import divergence, overlap
+from tgkt_edge.train.report.prior_doubt import prior_warnings
 from tgkt_edge.train.report.progress import ReportProgress
 from tgkt_edge.train.report.retention import OWN_SPACE, SHIPPED, retention, retention_warnings
 from tgkt_edge.train.report.verdict import judge
@@ -227,7 +229,11 @@ def summarise(material: Material, findings: Findings) -> dict[str, Any]:
 def verdict(material: Material, findings: Findings) -> dict[str, Any]:
     """``verdict`` of report.json."""
     found = judge(evidence(material, findings)).to_dict()
-    return {**found, "warnings": [*found["warnings"], *retention_warnings(retention(findings.old))]}
+    more = [
+        *prior_warnings(material.translation, material.classes, material.config.translation.prior),
+        *retention_warnings(retention(findings.old)),
+    ]
+    return {**found, "warnings": [*found["warnings"], *more]}
 
 
 def entropies(p: Floats) -> dict[str, float]:

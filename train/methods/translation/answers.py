@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tgkt_edge.config import TranslationConfig
-from tgkt_edge.train.methods.translation.class_prior import priors
-from tgkt_edge.train.methods.translation.estimated_prior import TRUSTED
+from tgkt_edge.train.methods.translation.class_prior import answered_shares, priors
+from tgkt_edge.train.methods.translation.estimated_prior import TRUSTED, Doubt, doubt
 from tgkt_edge.train.methods.translation.labelled import Labelled, corrected
 from tgkt_edge.train.methods.translation.prior import balance
 from tgkt_edge.train.methods.translation.reverse import mean_opinion
@@ -25,6 +25,8 @@ class Taught:
 
     Attributes:
         labels: (N, K). first: (N, K), before self-training and neighbors. prior: (K,).
+        doubt: what two translations say of a prior that was given, or named; None of one alone, or where the prior is
+            their estimate.
         trial: what these two do to the agreement of two translations; None of one alone, or where the options leave
             both out.
     """
@@ -33,6 +35,7 @@ class Taught:
     first: Reals
     prior: Reals
     trial: Trial | None = None
+    doubt: Doubt | None = None
 
 
 def teach(
@@ -59,6 +62,10 @@ def teach(
     logits = mean_opinion(opinions, cfg.scale, (1.0, cfg.reverse_weight))
     towards = priors(cfg.prior, shares, given_prior, logits.shape[1], apart, trusted)
     prior = np.sum([weight * prior for weight, prior in towards], 0)
+    said = None
+    if len(apart) == 2 and (given_prior is not None or cfg.prior != "estimated"):
+        known = answered_shares(apart[0]) if shares is None else shares
+        said = doubt(apart[0], apart[1], known, prior, trusted[1])
     smooth, seen = Smoother(components, cfg), None
     if len(apart) == 2 and not smooth.idle:
         seen = trial(apart[0], apart[1], components, prior, cfg)
@@ -72,7 +79,7 @@ def teach(
         first += weight * begun
         kept = seen is not None and seen.harms
         labels += weight * (begun if kept else smooth(started, expected, labelled))
-    return Taught(labels if labelled is None else labelled.fixed(labels), first, prior, seen)
+    return Taught(labels if labelled is None else labelled.fixed(labels), first, prior, seen, said)
 
 
 LEAST = -30.0

@@ -61,6 +61,37 @@ class Estimate:
         return float(np.clip((self.gain - low) / (high - low), 0, 1))
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """A prior that was given, beside what two translations say of the class shares.
+
+    Attributes:
+        estimate: (K,) of sum 1. nats: of mutual information that the given prior loses against it. limit: from which on
+            the estimate would count alone if none were given: the two differ beyond chance.
+    """
+
+    estimate: Reals
+    nats: float
+    limit: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether the frames speak against the given prior."""
+        return self.nats >= self.limit
+
+
+def doubt(one: Reals, other: Reals, shares: Reals, given: Reals, limit: float) -> Doubt:
+    """What two opinions, (N, K) logits about the same frames, say of a prior (K,) that a person gave.
+
+    Args:
+        shares: (K,) of the classes among the source's images, or what replaces them. limit: nats, of TRUSTED.
+    """
+    some = _evenly(len(one))
+    found = estimated_prior(one, other, shares).prior
+    lost = information(one[some], other[some], found) - information(one[some], other[some], given)
+    return Doubt(found, lost, limit)
+
+
 def information(one: Reals, other: Reals, prior: Reals) -> float:
     """Mutual information in nats of the classes that two (N, K) answers give, both balanced towards ``prior``."""
     a, b = (np.exp(balance(logits, prior, ROUNDS)[0]) for logits in (one, other))
@@ -77,7 +108,7 @@ def estimated_prior(one: Reals, other: Reals, shares: Reals) -> Estimate:
         one, other: (N, K) logits about the same frames. shares: (K,) of the classes among the source's images; a class
             that has none gets none.
     """
-    some = np.unique(np.linspace(0, len(one) - 1, min(len(one), FRAMES)).round().astype(np.int64))
+    some = _evenly(len(one))
     one, other = one[some], other[some]
     used = shares > 0
     power = 1.0 if np.ptp(shares[used]) < 1e-9 else _best_power(one, other, shares)
@@ -85,6 +116,11 @@ def estimated_prior(one: Reals, other: Reals, shares: Reals) -> Estimate:
     prior = _by_class(one, other, near)
     gain = information(one, other, prior) - information(one, other, shares)
     return Estimate(prior, power, gain)
+
+
+def _evenly(count: int) -> NDArray[np.int64]:
+    """Rows that are looked at: FRAMES at most."""
+    return np.unique(np.linspace(0, count - 1, min(count, FRAMES)).round().astype(np.int64))
 
 
 def powered(shares: Reals, power: float) -> Reals:

@@ -241,6 +241,14 @@ def translate(
         "correlation": float(correlation(rgb_answers, translated)[0]),
         "pairs": len(rows),
         "prior": taught.prior.tolist(),
+        "prior_doubt": None
+        if taught.doubt is None
+        else {
+            "estimate": taught.doubt.estimate.tolist(),
+            "nats": taught.doubt.nats,
+            "limit": taught.doubt.limit,
+            "differs": taught.doubt.differs,
+        },
         "own_spread": seen.own,
         "own_backbone": backbone is resnet50_in(source),
         "generic": source.pooled != (),
