@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tgkt_edge.config import NAMED, AdaptConfig, TgktConfig, TgmbConfig, build_config
+from tgkt_edge.config import NAMED, AdaptConfig, TgktConfig, TgmbConfig, build_config, refuse_twice
 from tgkt_edge.config_parsing import from_dict
 from tgkt_edge.errors import ConfigError
 
@@ -103,6 +103,15 @@ def test_defaults_then_file_then_flags_then_set(yaml_file: Path) -> None:
     assert (flagged.batch, flagged.tgmb.epochs, flagged.tgmb.lr) == (8, 30, 0.01)
     both = build_config(str(yaml_file), ["tgmb.epochs=20"], {"batch": 8, "tgmb.epochs": 30})
     assert (both.batch, both.tgmb.epochs) == (8, 20)
+
+
+@pytest.mark.parametrize("sets", [["translation.prior=uniform"], {"translation.prior": "uniform"}])
+def test_an_argument_and_a_set_that_disagree_are_refused(sets: list[str] | dict[str, str]) -> None:
+    """One of them would be ignored without a word. ``epochs`` is of every stage, which ``set_`` may change for one."""
+    named = {"translation.prior": "half", "tgmb.epochs": 30, "seed": None, "method": None}
+    with pytest.raises(ConfigError, match=r"`prior=half` and `set_=.*=uniform` set one option"):
+        refuse_twice(named, sets)
+    refuse_twice(named, ["translation.prior=half", "tgmb.epochs=3", "seed=4"])
 
 
 def test_the_last_set_wins_and_a_flag_not_given_changes_nothing(yaml_file: Path) -> None:

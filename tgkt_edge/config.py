@@ -25,7 +25,7 @@ Table Row                           ``--method`` and ``--set``
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -131,8 +131,8 @@ class AdaptConfig:
                 "source.mode = linear with weights = none: features of a network that learnt nothing carry no classes. "
                 "Give pretrained weights, or source.mode = finetune."
             )
-        if self.seed < 0:
-            raise ConfigError(f"seed = {self.seed}: expected 0 or more")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed = {self.seed}: expected 0 or more, below 2**63")
         if self.holdout > 0.5:
             raise ConfigError(f"holdout = {self.holdout}: expected 0 to 0.5, a share of the pairs")
 
@@ -201,8 +201,34 @@ NAMED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-_ARGUMENTS = {"student.arch": "student", "student.weights": "student_weights"}
+ARGUMENTS = {"student.arch": "student", "student.weights": "student_weights"}
 """Arguments of ``adapt`` that are not called as the last part of the key that they set."""
+
+
+def argument_of(key: str) -> str:
+    """The argument of ``adapt`` that sets a dotted key."""
+    return ARGUMENTS.get(key, key.rpartition(".")[2])
+
+
+def refuse_twice(named: Mapping[str, Any], sets: Mapping[str, Any] | Sequence[str]) -> None:
+    """Refuse options that an argument and ``set_`` give different values: one would be ignored without a word.
+
+    ``epochs`` is of every stage, and ``set_`` may well give one of them another number.
+
+    Args:
+        named: dotted keys to values of arguments; None means "not given". sets: as ``adapt`` takes them.
+
+    Raises:
+        ConfigError: names both.
+    """
+    texts = sets if not isinstance(sets, Mapping) else [f"{key}={value}" for key, value in sets.items()]
+    for text in texts:
+        key, _, value = (part.strip() for part in text.partition("="))
+        given = None if key.endswith(".epochs") else named.get(key)
+        if given is not None and str(given).lower() != value.lower():
+            raise ConfigError(
+                f"`{argument_of(key)}={given}` and `set_={text}` set one option, {key}, to two values. Give one."
+            )
 
 
 def build_config(
@@ -228,7 +254,7 @@ def build_config(
     for key, value in (flags or {}).items():
         if value is not None:
             # Checked alone first, so that the message names this flag.
-            argument = _ARGUMENTS.get(key, key.rpartition(".")[2])
+            argument = argument_of(key)
             from_dict(AdaptConfig, nested(key, value), f"`{argument}={value}`")
             merged = merge(merged, nested(key, value))
     from_dict(AdaptConfig, merged, "configuration")

@@ -287,7 +287,9 @@ def describe(report: dict[str, Any], out: Path) -> list[str]:
         )
     else:
         frames = min(60, report["target_frames"])
-        then = f"tgkt-edge export {out} -o BUNDLE; to be sure, tgkt-edge audit {out} --frames {frames}"
+        audit = f"tgkt-edge audit {out} --frames {frames}"
+        hurt = verdict["verdict"] == "hurt"
+        then = audit if hurt else f"tgkt-edge export {out} -o BUNDLE; to be sure, {audit}"
     return [
         *_translation_line(report),
         "classes given to the target frames: "

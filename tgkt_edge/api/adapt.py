@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tgkt_edge.bundle.signature import refuse_untrusted
-from tgkt_edge.config import build_config
+from tgkt_edge.config import build_config, refuse_twice
 from tgkt_edge.errors import UsageError
 from tgkt_edge.optional_deps import require
 from tgkt_edge.sensor import SensorSpec, load_sensor
@@ -120,7 +120,7 @@ def adapt(
         if paired is None or not Path(paired).is_dir():
             raise UsageError("`max_skew_ms` matches the pairs of a folder: give one with `paired`")
         paired = f"{paired}?max_skew_ms={max_skew_ms:g}"
-    given = {
+    given: dict[str, Any] = {
         "method": method,
         "translator": translator,
         "translation.prior": _absolute(prior),
@@ -137,8 +137,9 @@ def adapt(
         "student.weights": student_weights
         if student_weights in ("imagenet", "none")
         else _absolute(student_weights),
-        **(set_ if isinstance(set_, Mapping) else {}),
     }
+    refuse_twice(given, set_)
+    given |= set_ if isinstance(set_, Mapping) else {}
     if continue_ is not None:
         _refuse_beside(
             paired=paired, source_model=source_model, source_classes=source_classes, map_=map_, arch=arch, mean=mean,

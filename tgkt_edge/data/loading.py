@@ -10,7 +10,7 @@ from tgkt_edge.data.bad_files import Progress
 from tgkt_edge.data.cache.cache import Cache
 from tgkt_edge.data.digests import FileDigests
 from tgkt_edge.data.discovery import frame_places, labelled, matched, read_csv_columns
-from tgkt_edge.data.names import abbreviate, class_index
+from tgkt_edge.data.names import abbreviate, label_index
 from tgkt_edge.data.reading import Fields, Reading
 from tgkt_edge.data.recipes import Recipe
 from tgkt_edge.data.sets import Frames, Images, Pairs, class_numbers, spread
@@ -90,7 +90,7 @@ def load_labelled_frames(
         DataError: as :func:`load_frames`; or a label that is not one of ``classes``.
     """
     files, labels = labelled(path, flag, "frame")
-    index = _class_numbers(classes, labels)
+    index = label_index(classes, labels)
     unknown = sorted(set(labels) - set(index))
     if unknown:
         raise DataError(
@@ -100,19 +100,6 @@ def load_labelled_frames(
         )
     frames, _, kept = _read_frames(files, spec, side, Reading(f"{flag} {path}", skip_bad, progress))
     return replace(frames, labels=class_numbers(labels, index, kept), classes=tuple(classes))
-
-
-def _class_numbers(classes: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
-    """The class that each label means: by its name, or where only case differs by the one class that it can be."""
-    index = class_index(classes)
-    folded: dict[str, set[str]] = {}
-    for name in index:
-        folded.setdefault(name.casefold(), set()).add(name)
-    for label in set(labels) - set(index):
-        meant = folded.get(label.casefold(), set())
-        if len(meant) == 1:
-            index[label] = index[next(iter(meant))]
-    return index
 
 
 def load_images(

@@ -35,6 +35,19 @@ def class_index(classes: Iterable[str]) -> dict[str, int]:
     return {clean(name): number for number, name in enumerate(classes)}
 
 
+def label_index(classes: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
+    """The class that each label means: by its name, or where only case differs by the one class that it can be."""
+    index = class_index(classes)
+    folded: dict[str, set[str]] = {}
+    for name in index:
+        folded.setdefault(name.casefold(), set()).add(name)
+    for label in set(labels) - set(index):
+        meant = folded.get(label.casefold(), set())
+        if len(meant) == 1:
+            index[label] = index[next(iter(meant))]
+    return index
+
+
 def locate(folder: Path, text: str) -> Path:
     """The file that a field of a CSV in ``folder`` names, absolute or relative to it.
 

@@ -30,8 +30,9 @@ def prior_warnings(translation: Mapping[str, Any] | None, classes: Sequence[str]
     apart = sorted(both, key=lambda one: abs(one[1] - one[2]), reverse=True)
     listed = ", ".join(f"{one} {given:.0%} given, {found:.0%} estimated" for one, given, found in apart[:3])
     warning = (
-        f"The class shares that were given (`prior={Path(name).name}`) differ from what the frames themselves say: {listed}. The "
-        f"two translations agree better by {doubt['nats']:.2f} nats with the estimate (up to {doubt['limit']:.2f} may "
-        f"be chance). The verdict does not see that. Where the shares are not known for certain, leave `prior` out."
+        f"The class shares that were given (`prior={Path(name).name}`) differ from what the frames themselves say: "
+        f"{listed}. The two translations agree better by {doubt['nats']:.2f} nats with the estimate (up to "
+        f"{doubt['limit']:.2f} may be chance). The verdict does not see that. Where the shares are not known for "
+        f"certain, leave `prior` out."
     )
     return [warning]

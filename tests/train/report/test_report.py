@@ -148,6 +148,15 @@ def test_the_last_lines_of_adapt_hold_the_verdict(finished: Run) -> None:
     lines = describe(report, finished.path)
     assert any(report["verdict"]["sentence"] in line for line in lines)
     assert any("report.html" in line for line in lines)
+    for word, export in (
+        ("helped", True),
+        ("no evidence", True),
+        ("hurt", False),
+    ):  # nobody ships what is worse
+        last = describe({**report, "verdict": {**report["verdict"], "verdict": word}}, finished.path)[-1]
+        assert last.startswith("next: ")
+        assert ("tgkt-edge export" in last) == export
+        assert "tgkt-edge audit" in last
 
 
 # report.html

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tgkt_edge.data.names import class_index, clean
+from tgkt_edge.data.names import clean, label_index
 from tgkt_edge.data.table import Row, read_table
 from tgkt_edge.errors import ConfigError, DataError
 from tgkt_edge.train.methods.translation.estimated_prior import TRUSTED, estimated_prior
@@ -44,17 +44,18 @@ def read_prior(text: str, classes: Sequence[str]) -> Reals | None:
         rows = read_table(path, f"`prior={text}`", ("class", "share"))
     except DataError as error:
         raise ConfigError(str(error)) from error
-    known = class_index(classes)
-    given = [clean(row.fields["class"]) for row in rows]
-    unknown = [name for name in given if name not in known]
-    missing = [name for name in classes if clean(name) not in given]
+    named = [clean(row.fields["class"]) for row in rows]
+    known = label_index(classes, named)
+    given = [known[name] for name in named if name in known]
+    unknown = [name for name in named if name not in known]
+    missing = [name for number, name in enumerate(classes) if number not in given]
     if unknown or missing or len(set(given)) < len(given):
-        twice = sorted({name for name in given if given.count(name) > 1})
+        twice = sorted({classes[number] for number in given if given.count(number) > 1})
         found = [("unknown", unknown), ("missing", missing), ("given twice", twice)]
         problems = "; ".join(f"{what}: {', '.join(map(repr, some))}" for what, some in found if some)
         raise ConfigError(f"`prior={text}`: {problems}. The source model's classes are {', '.join(classes)}.")
     shares = dict(zip(given, rows, strict=True))
-    values = np.array([_share(shares[clean(name)], text) for name in classes])
+    values = np.array([_share(shares[number], text) for number in range(len(classes))])
     if not abs(values.sum() - 1) <= TOLERANCE:
         raise ConfigError(
             f"`prior={text}`: the shares sum to {values.sum():g}; expected 1. Divide each by that sum."

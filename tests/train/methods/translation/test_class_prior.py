@@ -225,6 +225,17 @@ def test_a_bad_file_is_named_with_what_is_wrong(text: str, message: str, tmp_pat
     assert str(file) in str(caught.value)
 
 
+def test_a_class_may_differ_in_case_as_in_labels(tmp_path: Path) -> None:
+    file = tmp_path / "prior.csv"
+    file.write_text("class,share\nOffice,0.2\nbedroom,0.5\nKITCHEN,0.3\n")
+    found = read_prior(str(file), CLASSES)
+    assert found is not None
+    np.testing.assert_allclose(found, [0.5, 0.3, 0.2])
+    file.write_text("class,share\nOffice,0.2\nbedroom,0.5\noffice,0.3\nkitchen,0\n")
+    with pytest.raises(ConfigError, match="given twice: 'office'"):
+        read_prior(str(file), CLASSES)
+
+
 def test_neither_a_name_nor_a_file_is_refused() -> None:
     with pytest.raises(
         ConfigError, match="`prior=halves`: neither a file nor one of estimated, between, shares"
