@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,14 +58,15 @@ def test_a_teacher_reports_what_speaks_against_its_shares_whether_a_file_or_a_na
 
 def test_the_warning_names_the_classes_that_are_furthest_apart() -> None:
     seen = Doubt(np.array([0.45, 0.35, 0.2, 0.0]), 0.2345, 0.06)
-    about = {"prior": [0.1, 0.2, 0.2, 0.5], "prior_doubt": {**asdict(seen), "differs": seen.differs}}
+    doubted = {**asdict(seen), "differs": seen.differs}
+    about: dict[str, Any] = {"prior": [0.1, 0.2, 0.2, 0.5], "prior_doubt": doubted}
     (line,) = prior_warnings(about, ("bedroom", "kitchen", "office", "attic"), "shares.csv")
     assert line.startswith(
         "The class shares that were given (`prior=shares.csv`) differ from what the frames themselves say: "
         "attic 50% given, 0% estimated, bedroom 10% given, 45% estimated, kitchen 20% given, 35% estimated. "
     )
     assert "0.23 nats" in line
-    near = {**about, "prior_doubt": {**about["prior_doubt"], "differs": False}}
+    near = {**about, "prior_doubt": {**doubted, "differs": False}}
     runs_before = {"prior": about["prior"]}
     for other in (near, {**about, "prior_doubt": None}, runs_before, None):
         assert prior_warnings(other, ("bedroom", "kitchen", "office", "attic"), "shares.csv") == []
