@@ -152,10 +152,16 @@ def _free_main_branches(graph: onnx.GraphProto) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """onnxruntime.quantization writes advice on its own options to the root logger."""
-    before = logging.root.manager.disable
+    """onnxruntime.quantization writes advice on its own options to the root logger.
+
+    ``logging.warning`` gives a root logger without handlers one, whatever is disabled, which would then print all that
+    this program logs: so it has one meanwhile.
+    """
+    before, handler = logging.root.manager.disable, logging.NullHandler()
     logging.disable(logging.WARNING)
+    logging.root.addHandler(handler)
     try:
         yield
     finally:
+        logging.root.removeHandler(handler)
         logging.disable(before)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 
 from tgkt_edge.bundle.bundle import Bundle
+from tgkt_edge.export import int8
 from tgkt_edge.export.int8 import layers, pool_before_relu, quantise
-from tgkt_edge.export.int8_calibration import Ranges
+from tgkt_edge.export.int8_calibration import Ranges, calibrate
 from tgkt_edge.export.mixed_precision import answers
 
 CLASSES = ("bedroom", "corridor", "kitchen", "office", "staircase", "warehouse")
@@ -140,3 +144,39 @@ def test_one_layer_in_8_bits_rounds_what_it_reads_and_writes_and_nothing_else(
     assert count["QuantizeLinear"] == 2
     assert count["DequantizeLinear"] == 4  # both values, the weights and the bias
     assert count["Relu"] == 48  # of 49
+
+
+def test_advice_of_the_quantizer_changes_nothing_in_a_programs_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model.onnx"
+    onnx.save(faint_layer(), file)
+    frames = np.random.default_rng(0).random((8, 1, 8, 8), np.float32)
+    found = calibrate(file, frames, "minmax").ranges
+    monkeypatch.setattr(logging.root, "handlers", [])
+    quantise(file, found, "int8-cpu")
+    assert logging.root.handlers == []
+    monkeypatch.setattr(int8, "_quiet", nullcontext)
+    quantise(file, found, "int8-cpu")
+    assert logging.root.handlers  # what it has to say of the bias would have made one
+
+
+def faint_layer() -> onnx.ModelProto:
+    """Two convolutions, the second with weights so small that its bias does not fit into an integer of their scale."""
+    make, rng = onnx.helper, np.random.default_rng(0)
+    values = {
+        "w1": rng.normal(size=(4, 1, 3, 3)), "b1": np.ones(4),
+        "w2": 1e-12 * rng.normal(size=(4, 4, 3, 3)), "b2": np.ones(4),
+    }  # fmt: skip
+    weights = [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in values.items()]
+    nodes = [
+        make.make_node("Conv", ["frame", "w1", "b1"], ["first"], "conv1"),
+        make.make_node("Conv", ["first", "w2", "b2"], ["logits"], "conv2"),
+    ]
+    shapes = {"frame": [None, 1, 8, 8], "logits": [None, 4, 4, 4]}
+    ends = {
+        name: make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+    }
+    graph = make.make_graph(nodes, "faint", [ends["frame"]], [ends["logits"]], weights)
+    return make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
