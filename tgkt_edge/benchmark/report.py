@@ -126,11 +126,13 @@ def _frames_lines(result: dict[str, Any]) -> list[str]:
     frames = result["frames"]
     if frames["kind"] == "synthetic":
         return [_NO_FRAMES.format(count=frames["count"])]
-    against = {row["agreement"]["against"] for row in result["rows"] if row["agreement"]}
+    rows = [row for row in result["rows"] if row["agreement"]]
+    against = {row["agreement"]["against"].removeprefix(f"{Path(row['bundle']).name}: ") for row in rows}
     if not against:
         return ["agreement was not measured: no fp32 row has answered the frames"]
     what = "labelled frames" if frames["kind"] == "labelled" else "frames"
-    return [f"same class: on {frames['count']} {what}, as {', '.join(sorted(against))}"]
+    whose = " of the same bundle" if any(row["shown"] for row in rows) else ""
+    return [f"same class: on {frames['count']} {what}, as {', '.join(sorted(against))}{whose}"]
 
 
 def _failures(rows: Sequence[dict[str, Any]]) -> list[str]:

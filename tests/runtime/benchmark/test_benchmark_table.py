@@ -141,6 +141,7 @@ def test_several_bundles_stand_in_one_table(
     assert second["first_agreement"] < 1
     assert second["agreement"]["top1_agreement"] == 1  # as its own fp32
     assert [one["network"] for one in done.result["bundles"]] == [None, "resnet18"]
+    assert "labelled frames, as fp32 on cpu, batch 1 of the same bundle\n" in done.stderr
     assert "smaller: resnet18; adapting: helped" in done.stderr
     assert "bundle: network not recorded" in done.stderr
 
