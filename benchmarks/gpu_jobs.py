@@ -112,7 +112,13 @@ def _adaptation(place: Place, name: str) -> list[Job]:
         data = Job("data-demo", ["-c", code, str(folder)], 60)
         inputs = {"--source": folder / "source", "--target": folder / "target", "--paired": folder / "paired"}
         sensor, labelled = "depth", folder / "target_labels.csv"
-        more = ["--method", "translate", "--set", "translation.force=true", "--set", "source.epochs=1"]
+        quick = (
+            "translation.force=true",
+            "translation.views=1",
+            "translation.encodings=plain",
+            "source.epochs=1",
+        )
+        more = ["--method", "translate", *(word for one in quick for word in ("--set", one))]
     else:
         lacks = "" if place.data.is_dir() else f"no real data at {place.data}: TGKT_EDGE_DATA names it"
         data = Job(f"data-{name}", ["benchmarks/datasets.py", name, str(folder.parent)], 60, lambda: lacks)

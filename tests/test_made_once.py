@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.shared import made_once
+from tests.support.shared import made_once, made_seldom
 
 
 def test_of_several_who_ask_at_once_one_makes_it(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -19,7 +19,7 @@ def test_of_several_who_ask_at_once_one_makes_it(tmp_path_factory: pytest.TempPa
         (folder / "text").write_text("whole")
 
     def ask(_: int) -> tuple[Path, str]:
-        together.wait(30)
+        together.wait(60)
         folder = made_once(tmp_path_factory, "asked-at-once", make)
         return folder, (folder / "text").read_text()
 
@@ -38,3 +38,25 @@ def test_what_failed_is_made_by_the_next(tmp_path_factory: pytest.TempPathFactor
         made_once(tmp_path_factory, "failed-first", fail)
     folder = made_once(tmp_path_factory, "failed-first", lambda folder: (folder / "whole").touch())
     assert [file.name for file in folder.iterdir()] == ["whole"]
+
+
+def test_of_what_is_made_seldom_the_last_used_are_kept(tmp_path_factory: pytest.TempPathFactory) -> None:
+    made: list[str] = []
+
+    def ask(name: str) -> str:
+        def make(folder: Path) -> None:
+            made.append(name)
+            (folder / "text").write_text(f"of {name}")
+
+        def read(folder: Path) -> str:
+            places.add(folder.parent)
+            return (folder / "text").read_text()
+
+        return made_seldom(tmp_path_factory, f"seldom-{name}", make, read, most=2)
+
+    places = set[Path]()
+    for name in ("a", "b", "a", "c", "a", "b"):
+        assert ask(name) == f"of {name}"
+    assert made == ["a", "b", "c", "b"]  # by "c" the one that was used least lately went, and that is "b"
+    (place,) = places
+    assert sum(folder.name.startswith("seldom-") for folder in place.iterdir()) == 2

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import venv
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
@@ -87,10 +87,10 @@ def test_the_command_line_and_the_runtime_load_nothing_heavy(layout: Layout, fir
     assert json.loads(heavy.stdout) == {"cv2": ["cv2"]}  # the report does see what is loaded
 
 
-@pytest.fixture(scope="session")
-def wheel(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def wheel(layout: Layout, module_folder: Callable[[str], Path]) -> Path:
     """A wheel of a clean copy: built in the checkout itself, an old build/ could slip into it."""
-    source, out = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("wheel")
+    source, out = module_folder("source") / "copy", module_folder("wheel")
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
@@ -163,22 +163,22 @@ def install(wheel: Path, extra: str, folder: Path) -> Path:
     return python.parent
 
 
-@pytest.fixture(scope="session")
-def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def bare(wheel: Path, module_folder: Callable[[str], Path]) -> Path:
     """bin folder of an environment with no extra."""
-    return install(wheel, "", tmp_path_factory.mktemp("bare"))
+    return install(wheel, "", module_folder("bare"))
 
 
-@pytest.fixture(scope="session")
-def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def device(wheel: Path, module_folder: Callable[[str], Path]) -> Path:
     """bin folder of an environment with the extra `cpu`, as on a device."""
-    return install(wheel, "[cpu]", tmp_path_factory.mktemp("device"))
+    return install(wheel, "[cpu]", module_folder("device"))
 
 
-@pytest.fixture(scope="session")
-def near_or_far(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def near_or_far(module_folder: Callable[[str], Path]) -> Path:
     """A folder with a bundle that tells near frames from far ones by their mean, and two frames of 1 m and 7 m."""
-    folder = tmp_path_factory.mktemp("near_or_far")
+    folder = module_folder("near_or_far")
     (folder / "bundle").mkdir()
     nodes = [
         helper.make_node("GlobalAveragePool", ["frame"], ["p"]),

@@ -24,12 +24,12 @@ def test_one_that_runs_alone_waits_for_the_others_and_they_for_it(tmp_path: Path
         with turn(lock, alone=name == "alone"):
             order.append(f"{name} begins")
             inside[name].set()
-            assert leave[name].wait(30)
+            assert leave[name].wait(60)
             order.append(f"{name} ends")
 
     threads = {name: threading.Thread(target=run, args=[name]) for name in inside}
     threads["first"].start()
-    assert inside["first"].wait(30)
+    assert inside["first"].wait(60)
     with turn(lock, alone=False):  # any number of others beside it
         pass
     threads["alone"].start()
@@ -37,7 +37,7 @@ def test_one_that_runs_alone_waits_for_the_others_and_they_for_it(tmp_path: Path
     threads["later"].start()
     for name in ("first", "alone", "later"):
         leave[name].set()
-        threads[name].join(30)
+        threads[name].join(60)
     assert order == [f"{name} {what}" for name in inside for what in ("begins", "ends")]
 
 

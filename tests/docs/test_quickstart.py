@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkout import REPOSITORY
-from tests.support.cli import cli_environment, run_cli, split_start
+from tests.support.cli import cli_environment, split_start
 from tests.support.training import write_small_data
+from tgkt_edge import adapt
 
 PAGE = (REPOSITORY / "docs" / "quickstart.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(python)?\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -22,10 +23,8 @@ BLOCKS = re.findall(r"^```(python)?\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
 def test_every_command_and_the_python_program_work(tmp_path: Path) -> None:
     demo, lines = tmp_path / "demo", []
     write_small_data(demo / "data")
-    made = run_cli("adapt", "--method", "source-only", "--target", demo / "data" / "target", "--sensor", "depth",
-                   "--source", demo / "data" / "source", "--weights", "none", "--image-size", 64, "--epochs", 1,
-                   "--batch", 4, "-o", demo / "run")  # fmt: skip
-    assert made.code == 0, made.stderr
+    adapt(demo / "data" / "target", "depth", demo / "run", source=demo / "data" / "source", method="source-only",
+          weights="none", image_size=64, epochs=1, batch=4)  # fmt: skip
     for language, text in BLOCKS:
         if language == "python":
             lines.append(f"python - <<'END'\n{text}END")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.shared import made_once
+from tests.support.shared import made_once, made_seldom
 from tests.support.training import CLASSES, SIDE, one_torch_thread, settle, write_small_data
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.config import build_config
@@ -44,10 +44,14 @@ def each_graph_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             has_maps = export_onnx(deployed, folder / "model.onnx", *rest, **options)  # type: ignore[arg-type]
             (folder / "maps").write_text("yes" if has_maps else "")
 
+        def copy(folder: Path) -> bool:
+            shutil.copyfile(folder / "model.onnx", path)
+            return bool((folder / "maps").read_text())
+
         key = repr((digest(deployed.state_dict()), str(deployed.model), rest, options))
-        folder = made_once(tmp_path_factory, f"graph-{sha256(key.encode()).hexdigest()[:16]}", make)
-        shutil.copyfile(folder / "model.onnx", path)
-        return bool((folder / "maps").read_text())
+        return made_seldom(
+            tmp_path_factory, f"graph-{sha256(key.encode()).hexdigest()[:16]}", make, copy
+        )  # of 90 MB each
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tgkt_edge.export.from_run.export_onnx", export_once)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ SIZE = 32
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "normals"])
 def exported(
-    request: pytest.FixtureRequest, inputs: Any, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, inputs: Any, module_folder: Callable[[str], Path]
 ) -> tuple[Deployed, Path]:
     """A network of random weights that knows the frames, as ``translate`` leaves one, and its ONNX file."""
     torch.manual_seed(0)
@@ -46,7 +47,7 @@ def exported(
         model.standard.mean.copy_(features.mean(0))
         model.standard.scale.copy_(features.std(0).clamp_min(1e-4))
         nn.init.normal_(model.classifier.weight, std=0.02)
-    path = tmp_path_factory.mktemp("pooled") / "model.onnx"
+    path = module_folder("pooled") / "model.onnx"
     deployed = Deployed(model)
     export_onnx(deployed, path, SIZE, CLASSES, load_sensor("depth"))
     return deployed, path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ HEIGHT, WIDTH = 30, 40
 
 
 @pytest.fixture(scope="module")
-def raw(bundle: Bundle, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def raw(bundle: Bundle, data: Path, module_folder: Callable[[str], Path]) -> Bundle:
     """The bundle with graphs of raw counts, fp32 and fp16. Tests only read it."""
     return export(
-        bundle.path, tmp_path_factory.mktemp("raw") / "bundle", precisions=["fp16"], calibrate=data / "target",
+        bundle.path, module_folder("raw") / "bundle", precisions=["fp16"], calibrate=data / "target",
         max_drop=0.5, raw=True,
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from tgkt_edge.runtime import open_engine
 
 
 @pytest.fixture(scope="module")
-def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def frames(module_folder: Callable[[str], Path]) -> Path:
     """24 frames of 16-bit depth, a quarter of each without a measurement."""
-    folder, rng = tmp_path_factory.mktemp("frames"), np.random.default_rng(0)
+    folder, rng = module_folder("frames"), np.random.default_rng(0)
     for number in range(24):
         frame = np.kron(rng.integers(500, 6000, (6, 8)), np.ones((5, 5))).astype(np.uint16)
         frame[:, :10] = 0
@@ -33,9 +34,9 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def measured(bundle: Bundle, frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def measured(bundle: Bundle, frames: Path, module_folder: Callable[[str], Path]) -> Bundle:
     """A bundle from before there were statistics, exported again with frames to measure them on."""
-    return export(bundle.path, tmp_path_factory.mktemp("measured") / "bundle", calibrate=frames)
+    return export(bundle.path, module_folder("measured") / "bundle", calibrate=frames)
 
 
 def test_an_old_bundle_is_measured_on_frames_that_are_given(measured: Bundle, inputs: Any) -> None:

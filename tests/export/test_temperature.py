@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from tgkt_edge.runtime import open_engine, run
 
 
 @pytest.fixture(scope="module")
-def labelled(data: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labelled(data: Path, bundle: Bundle, module_folder: Callable[[str], Path]) -> Path:
     """The twelve target frames three times; two thirds of the labels are those that the network gives."""
-    folder = tmp_path_factory.mktemp("labelled")
+    folder = module_folder("labelled")
     evaluate(bundle.path, data / "target_labels.csv", predictions=folder / "predictions.jsonl")
     given = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     rows = []
@@ -47,12 +48,10 @@ def messages() -> list[str]:
 
 @pytest.fixture(scope="module")
 def calibrated(
-    bundle: Bundle, labelled: Path, messages: list[str], tmp_path_factory: pytest.TempPathFactory
+    bundle: Bundle, labelled: Path, messages: list[str], module_folder: Callable[[str], Path]
 ) -> Bundle:
     """The bundle, with a temperature."""
-    return export(
-        bundle.path, tmp_path_factory.mktemp("calibrated") / "bundle", labels=labelled, say=messages.append
-    )
+    return export(bundle.path, module_folder("calibrated") / "bundle", labels=labelled, say=messages.append)
 
 
 def test_labels_give_the_bundle_a_temperature_and_say_what_it_brings(

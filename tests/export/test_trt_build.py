@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,9 @@ class BuiltPlans:
 
 
 @pytest.fixture(scope="module")
-def built(full: tuple[Bundle, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltPlans]:
+def built(full: tuple[Bundle, list[str]], module_folder: Callable[[str], Path]) -> BuiltPlans:
     """Plans of all three precisions. Tests only read it."""
-    path = tmp_path_factory.mktemp("plans") / "bundle"
+    path = module_folder("plans") / "bundle"
     shutil.copytree(full[0].path, path)
     messages: list[str] = []
     progress: list[tuple[str, int, int]] = []
@@ -49,8 +49,7 @@ def built(full: tuple[Bundle, list[str]], tmp_path_factory: pytest.TempPathFacto
     bundle = build_plans(
         path, options=options, say=messages.append, progress=lambda *step: progress.append(step)
     )
-    yield BuiltPlans(bundle, {plan.sidecar.asked: plan for plan in plans(bundle)}, messages, progress)
-    shutil.rmtree(path)
+    return BuiltPlans(bundle, {plan.sidecar.asked: plan for plan in plans(bundle)}, messages, progress)
 
 
 def copy(bundle: Bundle, path: Path) -> Bundle:

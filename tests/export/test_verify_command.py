@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ from tgkt_edge.export.export import export
 SIZE = 32
 
 
-@pytest.fixture(scope="session")
-def several(bundle: Bundle, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+@pytest.fixture(scope="module")
+def several(bundle: Bundle, data: Path, module_folder: Callable[[str], Path]) -> Bundle:
     """FP32, FP16 and INT8 for CPUs."""
-    out = tmp_path_factory.mktemp("several") / "bundle"
+    out = module_folder("several") / "bundle"
     return export(
         bundle.path, out, precisions=["fp16", "int8-cpu"], calibrate=data / "target", verify=False,
         calibration_method="minmax",

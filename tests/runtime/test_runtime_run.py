@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from tests.support.bundles import save_bundle
 from tests.support.cli import cli_command, cli_environment, run_cli, split_start
 from tests.support.images import make_frames, save_frames
+from tests.support.waiting import wait_until
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.cli.main import app
 from tgkt_edge.preprocess import preprocess
@@ -203,11 +204,9 @@ def test_signals_end_cleanly_with_the_summary(
             text=True,
             env=cli_environment(),
         )
-    deadline = time.monotonic() + 30
-    while not path.stat().st_size and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: path.stat().st_size, "the first lines")
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=60)
     start, records = split_start(path.read_text())  # every line is whole
     assert start is not None
     assert process.returncode == code

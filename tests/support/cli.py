@@ -38,8 +38,8 @@ def cli_environment(**more: str) -> dict[str, str]:
 
 
 def run_cli(*arguments: object, **env: str) -> Finished:
-    """Run tgkt-edge in a process of its own to its end, for a minute at most."""
-    return run_cli_within(60, *arguments, **env)
+    """Run tgkt-edge in a process of its own to its end, for three minutes at most."""
+    return run_cli_within(180, *arguments, **env)
 
 
 def run_cli_within(seconds: float, *arguments: object, **env: str) -> Finished:

@@ -62,7 +62,7 @@ class Broker:
     def stop(self) -> None:
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(20)
+            self.process.wait(60)
             self.process = None
 
     def __enter__(self) -> Broker:
@@ -97,7 +97,7 @@ class Subscriber:
         )
         self.client.connect("127.0.0.1" if ca is None else "localhost", port)
         self.client.loop_start()
-        assert self.subscribed.wait(20)
+        assert self.subscribed.wait(60)
 
     def wait_for_more(self, what: str, count: int = 5, seconds: float = 30) -> None:
         """Until more than so many further messages have come."""

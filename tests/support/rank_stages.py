@@ -8,8 +8,10 @@ With ``running-statistics`` batch norms use those while they train, too, so that
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +83,12 @@ def calibrate(network: nn.Module) -> None:
 
 
 def networks(weights: Path) -> tuple[SceneClassifier, Translator]:
-    """A source model and a T of random heads."""
+    """A source model and a T of random heads: the same ones each time, which a stage may change."""
+    return copy.deepcopy(_networks(weights))
+
+
+@cache
+def _networks(weights: Path) -> tuple[SceneClassifier, Translator]:
     torch.manual_seed(0)
     model, translator = SceneClassifier(CLASSES), Translator()
     load_imagenet(model, str(weights))
@@ -159,6 +166,7 @@ def main() -> None:
         if ranks.first:
             kept = {key: value.float().contiguous() for key, value in tensors.items()}
             save_tensors(folder / f"{name}.safetensors", kept, {})
+    weights.unlink()  # 100 MB
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class Kept(Sink):
 
     def write(self, message: Message) -> None:
         if self.gate is not None:
-            self.gate.wait(30)
+            self.gate.wait(60)
         if self.broken:
             raise OSError("no space left.")
         self.messages.append(message)

@@ -169,7 +169,7 @@ class WatchedRun:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.wait(20)
-        self._listener.join(20)
+        self.process.wait(60)
+        self._listener.join(60)
         assert self.process.stdout is not None
         self.process.stdout.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 120) -> None:
     """Return as soon as the condition holds; fail, naming ``what``, when it does not in time."""
     end = time.monotonic() + seconds
     while not condition():

@@ -66,7 +66,7 @@ class Watching:
 
     def __exit__(self, *error: object) -> None:
         self.out.gone = True
-        self.thread.join(20)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
     @property

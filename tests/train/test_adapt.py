@@ -135,11 +135,8 @@ def test_one_seed_gives_one_result_and_without_source_images(
     assert set(report["stages"]) == {"tgmb", "tgkt"}  # no source stage was run
 
 
-def test_a_whole_run_repeated_is_bit_identical_and_another_seed_differs(
-    finished: Run, tiny: Tiny, tmp_path: Path
-) -> None:
-    adapt(tiny.inputs, DEPTH, tmp_path / "again", tiny.config())
-    assert differing_weights(Run(tmp_path / "again").target, finished.target) == []
+def test_another_seed_gives_another_result(finished: Run, tiny: Tiny, tmp_path: Path) -> None:
+    """That the same one gives the same, source model included: test_resume.py, test_tables_cells.py."""
     adapt(tiny.inputs, DEPTH, tmp_path / "other", tiny.config("seed=1"))
     other = Run(tmp_path / "other")
     for one, another in ((other.source, finished.source), (other.translator, finished.translator)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +45,17 @@ def new(tiny: Tiny) -> Path:
 
 
 @pytest.fixture(scope="module")
-def continued(translated: Run, new: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def continued(translated: Run, new: Path, module_folder: Callable[[str], Path]) -> Run:
     """A run that went on from ``translated``. Tests only read it."""
-    out = tmp_path_factory.mktemp("continued") / "run"
+    out = module_folder("continued") / "run"
     adapt(new, None, out, continue_=translated.path, set_=SETS)
     return Run(out)
 
 
 @pytest.fixture(scope="module")
-def bundle(translated: Run, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(translated: Run, module_folder: Callable[[str], Path]) -> Bundle:
     """What was shipped of ``translated``. Tests only read it."""
-    return export(translated.path, tmp_path_factory.mktemp("bundle") / "bundle")
+    return export(translated.path, module_folder("bundle") / "bundle")
 
 
 def report_of(run: Run) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -125,18 +126,16 @@ def test_labelled_frames_keep_their_class_in_self_training(rng: np.random.Genera
 
 
 @pytest.fixture(scope="module")
-def labels(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labels(tiny: Tiny, module_folder: Callable[[str], Path]) -> Path:
     """Seven of the twelve target frames with their labels, as audit writes them."""
     truth = read_csv_columns(tiny.data / "target_labels.csv", "--data", ("frame",), ("label",))
     rows = list(zip(truth["frame"], truth["label"], strict=True))[:7]
-    return table(
-        tmp_path_factory.mktemp("labels") / "audit.csv", *((file, str(label)) for file, label in rows)
-    )
+    return table(module_folder("labels") / "audit.csv", *((file, str(label)) for file, label in rows))
 
 
 @pytest.fixture(scope="module")
-def taught(tiny: Tiny, translated: Run, labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    out = tmp_path_factory.mktemp("taught") / "run"
+def taught(tiny: Tiny, translated: Run, labels: Path, module_folder: Callable[[str], Path]) -> Run:
+    out = module_folder("taught") / "run"
     inputs = dataclasses.replace(
         tiny.inputs, source=None, source_model=str(translated.source), labels=str(labels)
     )

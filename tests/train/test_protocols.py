@@ -28,15 +28,15 @@ from tgkt_edge.train.report.verdict import judge
 
 
 @pytest.fixture(scope="module")
-def data(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+def data(tiny: Tiny, module_folder: Callable[[str], Path]) -> DataSet:
     """The tiny set as ``data prepare`` writes it; the files lie beside a labels.csv that has a split."""
-    return DataSet("rooms", write_prepared(tiny.data, tmp_path_factory.mktemp("prepared") / "rooms"))
+    return DataSet("rooms", write_prepared(tiny.data, module_folder("prepared") / "rooms"))
 
 
 @pytest.fixture(scope="module")
-def bench(data: DataSet, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def bench(data: DataSet, tiny: Tiny, module_folder: Callable[[str], Path]) -> Bench:
     config = tiny.config("translator=features", "student.epochs=1")
-    return Bench(data, config, tmp_path_factory.mktemp("features"), RunLog(None))
+    return Bench(data, config, module_folder("features"), RunLog(None))
 
 
 def test_a_seed_draws_other_images_and_the_same_again(data: DataSet, bench: Bench) -> None:

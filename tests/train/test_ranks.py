@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,21 +33,54 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
+@contextmanager
+def started(*commands: list[str]) -> Iterator[list[subprocess.Popen[str]]]:
+    """One rank a command, as a launcher would start them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    count = str(len(commands))
+    place = {
+        "WORLD_SIZE": count,
+        "LOCAL_WORLD_SIZE": count,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    running = [
+        subprocess.Popen(
+            [sys.executable, *command], env={**ENVIRONMENT, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank, command in enumerate(commands)
+    ]  # fmt: skip
+    try:
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
 # What they compute
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+def both(module_folder: Callable[[str], Path]) -> tuple[Path, Path]:
     """What STEPS steps of each stage leave: of one process, and of two ranks."""
-    folders = tuple(tmp_path_factory.mktemp(name) for name in ("one", "two"))
+    folders = module_folder("one"), module_folder("two")
     for folder, command in zip(folders, ((sys.executable,), TORCHRUN), strict=True):
         subprocess.run(
             [*command, "-m", "tests.support.rank_stages", str(folder)],
             cwd=REPOSITORY, env=ENVIRONMENT, check=True, capture_output=True,
         )  # fmt: skip
-    yield folders[0], folders[1]
-    for folder in folders:  # over a gigabyte together
-        shutil.rmtree(folder)
+    return folders
+
+
+def loaded_last(file: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a file of 100 MB that nothing else needs: it is removed."""
+    tensors, _ = load_tensors(file)
+    file.unlink()
+    return tensors
 
 
 @pytest.mark.slow
@@ -58,7 +90,7 @@ def test_two_ranks_compute_what_one_process_computes(stage: str, both: tuple[Pat
 
     Statistics of batch norms over 11 numbers, and answers of a random network to noise, blow a rounding up.
     """
-    one, two = (load_tensors(folder / f"{stage}.safetensors")[0] for folder in both)
+    one, two = (loaded_last(folder / f"{stage}.safetensors") for folder in both)
     start = load_tensors(both[0] / "start.safetensors")[0]
     assert one.keys() == two.keys()
     for name in one:
@@ -76,9 +108,9 @@ def test_two_ranks_compute_what_one_process_computes(stage: str, both: tuple[Pat
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+def parts(module_folder: Callable[[str], Path]) -> tuple[Path, Path]:
     """What two steps of each stage leave where no frame depends on its batch: in one piece, and in three parts."""
-    folders = tuple(tmp_path_factory.mktemp(name) for name in ("whole", "parts"))
+    folders = module_folder("whole"), module_folder("parts")
     few = [f"{stage}.epochs=2" for stage in STAGES]
     for folder, count in zip(folders, (1, 3), strict=True):
         subprocess.run(
@@ -87,15 +119,13 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path
             ],
             cwd=REPOSITORY, env=ENVIRONMENT, check=True, capture_output=True,
         )  # fmt: skip
-    yield folders[0], folders[1]
-    for folder in folders:  # over a gigabyte together
-        shutil.rmtree(folder)
+    return folders
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_batch_in_parts_is_the_batch_but_for_batch_norm(stage: str, parts: tuple[Path, Path]) -> None:
-    whole, apart = (load_tensors(folder / f"{stage}.safetensors")[0] for folder in parts)
+    whole, apart = (loaded_last(folder / f"{stage}.safetensors") for folder in parts)
     start = load_tensors(parts[0] / "start.safetensors")[0]
     assert whole.keys() == apart.keys()
     for name in whole:
@@ -162,14 +192,11 @@ adapting.adapt(tiny.inputs, load_sensor("depth"), out, config)
 @pytest.mark.slow
 def test_ranks_that_find_other_memory_free_agree_on_a_cache(tiny: Tiny, tmp_path: Path) -> None:
     (tmp_path / "child.py").write_text(CHILD_OF_OTHER_MEMORY)
-    out = tmp_path / "run"
-    done = subprocess.run(
-        [*TORCHRUN, str(tmp_path / "child.py"), str(tiny.data), str(tiny.weights), str(out)],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=250,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    # Rank 0 says so, which had memory enough itself.
-    assert "decoded images take" in done.stderr + done.stdout
+    child = [str(tmp_path / "child.py"), str(tiny.data), str(tiny.weights), str(tmp_path / "run")]
+    with started(child, child) as ranks:
+        texts = [process.communicate(timeout=250)[1] for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0], texts
+    assert "decoded images take" in texts[0]  # of rank 0, which had memory enough itself
 
 
 @pytest.mark.slow
@@ -182,11 +209,10 @@ def test_batch_norm_is_that_of_the_whole_batch_with_its_gradients(tmp_path: Path
         one.bias.copy_(torch.rand(4))
     torch.save(norm.state_dict(), tmp_path / "norm.pt")
     (tmp_path / "child.py").write_text(NORM)
-    done = subprocess.run(
-        [*TORCHRUN, str(tmp_path / "child.py"), str(tmp_path / "norm.pt"), str(tmp_path / "found.pt")],
-        env=ENVIRONMENT, check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    child = [str(tmp_path / name) for name in ("child.py", "norm.pt", "found.pt")]
+    with started(child, child) as ranks:
+        texts = [process.communicate(timeout=250)[1] for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0], texts
     torch.manual_seed(0)
     x = (torch.randn(7, 4, 5, 3) * 3 + 1).requires_grad_(True)
     weights = torch.randn(7, 4, 5, 3)
@@ -210,34 +236,6 @@ def words(tiny: Tiny, out: Path, *more: str) -> list[str]:
         "--source", str(inputs.source), "--sensor", "depth", "-o", str(out), "--weights", str(tiny.weights), *small,
         "--set", "source.epochs=1", *more,
     ]  # fmt: skip
-
-
-@contextmanager
-def started(*commands: list[str]) -> Iterator[list[subprocess.Popen[str]]]:
-    """One rank a command, as a launcher would start them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    count = str(len(commands))
-    place = {
-        "WORLD_SIZE": count,
-        "LOCAL_WORLD_SIZE": count,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-    running = [
-        subprocess.Popen(
-            [sys.executable, *command], env={**ENVIRONMENT, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank, command in enumerate(commands)
-    ]  # fmt: skip
-    try:
-        yield running
-    finally:
-        for process in running:
-            process.kill()
-            process.communicate()
 
 
 SHOT = ("--method", "shot", "--set", "shot.epochs=1")

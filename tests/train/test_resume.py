@@ -84,20 +84,11 @@ def seen(stage: str, **expected: object) -> Callable[[list[str]], bool]:
     return when
 
 
-# From outside, with whatever the process is doing then; test_resume_kills.py has the moments that are aimed at.
-MOMENTS = {
-    "as source ends": seen("source", event="done"),
-    "in the second epoch of TGKT": seen("tgkt", event="epoch", epoch=2),
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_run_resumes_to_bit_identical_weights(
-    moment: str, finished: Run, tiny: Tiny, tmp_path: Path
-) -> None:
-    out = tmp_path / "run"
-    run_and_kill(tiny, [*tiny.small, f"weights={tiny.weights}", "save_every_s=0"], out, MOMENTS[moment])
+def test_a_killed_run_resumes_to_bit_identical_weights(finished: Run, tiny: Tiny, tmp_path: Path) -> None:
+    """From outside, with whatever the process is doing then; test_resume_kills.py has the moments that are aimed at."""
+    out, sets = tmp_path / "run", [*tiny.small, f"weights={tiny.weights}", "save_every_s=0"]
+    run_and_kill(tiny, sets, out, seen("tgkt", event="epoch", epoch=2))
 
     adapt(tiny.inputs, DEPTH, out, tiny.config(), resume=True)
 

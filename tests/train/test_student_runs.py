@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,9 @@ def adapt_options(tiny: Tiny, translated: Run, out: Path) -> list[object]:
 
 
 @pytest.fixture(scope="module")
-def killed_and_resumed(tiny: Tiny, translated: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def killed_and_resumed(tiny: Tiny, translated: Run, module_folder: Callable[[str], Path]) -> Run:
     """A run that was killed after the first epochs of the target network, and went on to its end."""
-    out = tmp_path_factory.mktemp("student") / "run"
+    out = module_folder("student") / "run"
     options = adapt_options(tiny, translated, out)
     process = subprocess.Popen(
         cli_command(*options), env=cli_environment(), stderr=subprocess.PIPE, text=True

@@ -28,9 +28,9 @@ TGKT, NO_SELF = Row("tgkt", "tgkt"), Row("no self", "tgkt", ("tgkt.self_training
 
 
 @pytest.fixture(scope="module")
-def data(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+def data(tiny: Tiny, module_folder: Callable[[str], Path]) -> DataSet:
     """The data of ``finished`` in the form that ``data prepare`` writes, in the same order."""
-    return DataSet("rooms", write_prepared(tiny.data, tmp_path_factory.mktemp("prepared") / "rooms"))
+    return DataSet("rooms", write_prepared(tiny.data, module_folder("prepared") / "rooms"))
 
 
 def workshop(tiny: Tiny, work: Path, **more: Any) -> Workshop:
@@ -38,9 +38,9 @@ def workshop(tiny: Tiny, work: Path, **more: Any) -> Workshop:
 
 
 @pytest.fixture(scope="module")
-def work(tiny: Tiny, data: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def work(tiny: Tiny, data: DataSet, module_folder: Callable[[str], Path]) -> Path:
     """A work folder in which both rows are computed. Tests that go on with it change no option of them."""
-    path = tmp_path_factory.mktemp("work")
+    path = module_folder("work")
     for row in (TGKT, NO_SELF):
         workshop(tiny, path).cell(data, row, 0)
     return path

@@ -175,7 +175,7 @@ def test_who_comes_while_it_is_written_waits(folder: Path, cache: Cache, decoded
         late.start()
         wait_until(lambda: told, "a line that it waits")
         assert late.is_alive()
-    late.join(30)
+    late.join(60)
     assert told == [f"{path}: another process is writing it; waiting until it is done"]
     assert len(decoded) == COUNT
 

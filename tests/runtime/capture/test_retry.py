@@ -273,10 +273,10 @@ def test_a_full_box_makes_the_writer_wait_until_somebody_takes() -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    assert box.take(5.0) == 0
-    assert [box.take(5.0), box.take(5.0)] == [1, 2]
+    assert box.take(60.0) == 0
+    assert [box.take(60.0), box.take(60.0)] == [1, 2]
     with pytest.raises(SourceLostError, match="gone"):  # what came before it is taken first
-        box.take(5.0)
-    thread.join(5)
+        box.take(60.0)
+    thread.join(60)
     assert written == [0, 1, 2]
     assert not box.put(9)

@@ -95,7 +95,7 @@ def go(source: FrameSource, engine: Any, **more: Any) -> tuple[Any, list[dict[st
 
 def test_two_inferences_run_at_once() -> None:
     meeting = threading.Barrier(2)  # nobody gets on before there are two
-    engine = Pair(lambda brightness: meeting.wait(10))
+    engine = Pair(lambda brightness: meeting.wait(60))
     summary, records = go(Frames([flat(NEAR)] * 10), engine)
     assert [record["frame"] for record in records] == list(range(10))
     assert summary.frames == 10

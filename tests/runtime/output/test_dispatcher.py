@@ -114,7 +114,7 @@ def test_a_source_that_can_wait_waits_for_the_slowest_sink_but_not_for_one_that_
         wait_until(lambda: len(slow.messages) == 40, "every message")
     assert numbers(slow) == list(range(40))
     assert all(message.frame is not None for message in slow.messages)
-    assert time.monotonic() - began < 5  # it was waited for once, not for each frame
+    assert time.monotonic() - began < 12  # it was waited for once: forty waits would be twenty seconds
     assert fanout.counts()["hung"][0] > 30
     assert hung.gate is not None
     hung.gate.set()
@@ -124,12 +124,12 @@ def test_a_run_that_is_told_to_end_waits_for_no_sink() -> None:
     hung = Kept("hung", lossless=False, gate=threading.Event())
     fanout = Fanout([hung], print, stopping=lambda: True)
     fanout.open(INFO)
-    fanout.patience = 0.5
+    fanout.patience = 1.0
     began = time.monotonic()
     with fanout:
         for number in range(20):
             fanout.write(Message(Decision("a", 0.5, frame=number), FRAME), patient=True)
-    assert time.monotonic() - began < 5  # twenty waits would be ten seconds
+    assert time.monotonic() - began < 12  # twenty waits would be twenty seconds
     assert hung.gate is not None
     hung.gate.set()
 

@@ -21,9 +21,10 @@ def test_an_answer_stays_for_two_seconds_while_no_other_comes() -> None:
         line = LiveLine(terminal)
         assert line.due(waiting=True)  # nothing was answered yet
         assert line.due()
+        begin = time.monotonic()
         line.show("office 0.90")
         time.sleep(0.5)
-        assert not line.due(waiting=True)
+        assert not line.due(waiting=True) or time.monotonic() - begin >= 2
         time.sleep(1.7)
         assert line.due(waiting=True)
         assert line.due()
@@ -38,7 +39,7 @@ def test_a_camera_of_four_frames_a_second_does_not_flicker(shim: str, depth_bund
     )  # fmt: skip
     os.close(slave)
     shown = read_terminal(master)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     lines = [line for line in shown.decode().split("\r") if " fps | " in line or line.endswith("fps\x1b[K")]
     answers = [" ms | " in line for line in lines]
     assert sum(answers) >= 5

@@ -89,6 +89,7 @@ def test_killed_again_and_again_it_ends_with_every_frame_once(
         assert tables[0].equals(tables[1])
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_sigterm_ends_within_two_seconds_and_a_second_process_is_refused(
     tmp_path: Path, depth_bundle: Bundle, many: Path
@@ -100,7 +101,7 @@ def test_sigterm_ends_within_two_seconds_and_a_second_process_is_refused(
         tgkt_edge.predict(depth_bundle.path, str(many), out, live=False)
     process.terminate()
     asked = time.monotonic()
-    text = process.communicate(timeout=20)[1]
+    text = process.communicate(timeout=60)[1]
     assert time.monotonic() - asked < 2
     assert process.returncode == 130
     rows = [json.loads(line) for line in (tmp_path / "t.jsonl.partial").read_text().splitlines()]

@@ -41,7 +41,7 @@ def test_a_signal_is_heard_while_a_silent_camera_is_opened(
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert (
-        time.monotonic() - begin < 8
+        time.monotonic() - begin < 20
     )  # a silent camera alone takes 25 s; 2 s is the promise on a quiet machine
     assert process.returncode == (130 if number == signal.SIGINT else 0), errors
     assert (

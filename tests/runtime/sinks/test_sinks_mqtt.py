@@ -100,7 +100,7 @@ def test_a_killed_process_leaves_its_last_will(broker: Any) -> None:
         )
         wait_until(lambda: reader.last("t/status") == "online" and reader.frames() == [1], "its first words")
         process.kill()
-        process.wait(20)
+        process.wait(60)
         wait_until(lambda: reader.last("t/status") == "offline", "the last will")
 
 

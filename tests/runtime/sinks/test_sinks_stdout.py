@@ -30,7 +30,7 @@ def read_late(reader: TextIO, out: StdoutSink, writer: TextIO) -> list[int]:
     taking.start()
     out.finish(30)
     writer.close()
-    taking.join(30)
+    taking.join(60)
     return got
 
 
@@ -131,7 +131,7 @@ def test_a_terminal_that_nobody_drains_holds_up_no_camera() -> None:
         taking = threading.Thread(target=read)
         taking.start()
         out.finish(30)
-        taking.join(30)
+        taking.join(60)
     os.close(main)
     assert [json.loads(text)["frame"] for text in bytes(got).splitlines()] == list(range(300))
 
@@ -147,7 +147,7 @@ def test_what_is_said_at_the_end_waits_for_a_slow_reader(pipe: tuple[TextIO, Tex
     taking.start()
     line.finish(30)
     writer.close()
-    taking.join(30)
+    taking.join(60)
     assert len(got) == 101
     assert got[-1] == "the summary\n"
 

@@ -62,7 +62,7 @@ def test_another_sink_gets_every_decision_on_a_camera_while_the_reader_of_stdout
         drop="none", sinks=[JsonlSink(log)], out=writer, log=io.StringIO(), live=False,
     )  # fmt: skip
     writer.close()
-    late.join(30)
+    late.join(60)
     assert frames() == list(range(500))
     shown = [json.loads(line) for line in got]
     assert sum(map(len, got)) > PIPE
@@ -93,7 +93,7 @@ def test_a_camera_that_is_given_up_loses_no_line_to_a_slow_reader(pipe: tuple[Te
             drop="none", out=writer, log=io.StringIO(), live=False,
         )  # fmt: skip
     writer.close()
-    taking.join(30)
+    taking.join(60)
     frames = [json.loads(line).get("frame") for line in got]
     assert [number for number in frames if number is not None] == list(range(500))
 
@@ -114,7 +114,7 @@ def test_a_run_whose_reader_hangs_ends_on_sigterm_with_every_line_of_its_log(
         wait_until(lambda: unchanged(log), "the frames to wait")
         begin = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert time.monotonic() - begin < 2
         stdout, stderr = process.communicate()
     finally:

@@ -37,7 +37,7 @@ def test_sighup_looks_at_the_bundle_where_it_is_watched_and_ends_the_run_where_n
                 wait_until(lambda: b'"refused"' in out.read_bytes(), "a refusal")
                 assert process.poll() is None
                 process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
     text = (tmp_path / "log").read_text()
@@ -65,8 +65,8 @@ def test_a_run_that_ends_while_a_bundle_is_loaded_ends_in_time_and_without_a_cra
                 time.sleep(delay)
                 process.send_signal(stop)
                 begin = time.monotonic()
-                assert process.wait(20) == (0 if stop == signal.SIGTERM else 130), delay
-                assert time.monotonic() - begin < 2 + 2  # a busy machine
+                assert process.wait(60) == (0 if stop == signal.SIGTERM else 130), delay
+                assert time.monotonic() - begin < 15  # two on a quiet machine
             finally:
                 process.kill()
         lines = out.read_text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +38,10 @@ def teacher(untrained: Classifier) -> Classifier:
 
 @pytest.fixture(scope="module")
 def seen(
-    teacher: Classifier, four: tuple[Store, Store, Store], tmp_path_factory: pytest.TempPathFactory
+    teacher: Classifier, four: tuple[Store, Store, Store], module_folder: Callable[[str], Path]
 ) -> tuple[Frames, Frames]:
     """The task's four frames and the pairs', with their features; the teacher is standardised by the former."""
-    folder = tmp_path_factory.mktemp("features")
+    folder = module_folder("features")
     kind = Kind(teacher.pooled, True)
 
     def features(store: Store) -> Features:

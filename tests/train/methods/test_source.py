@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,11 @@ from tgkt_edge.train.resume_state import StageState
 
 
 @pytest.fixture(scope="module")
-def large(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def large(tiny: Tiny, module_folder: Callable[[str], Path]) -> Path:
     """The same network as for pixels of 0 to 255: the first convolution 1024 times larger."""
     state = {name: value.float() for name, value in load_file(tiny.weights).items()}
     factors = {"conv1.weight": 1024, "bn1.running_mean": 1024, "bn1.running_var": 1024**2}
-    path = tmp_path_factory.mktemp("large") / "large.safetensors"
+    path = module_folder("large") / "large.safetensors"
     save_file({name: value * factors.get(name, 1) for name, value in state.items()}, path)
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,9 @@ def model() -> SceneClassifier:
 
 
 @pytest.fixture(scope="module")
-def saved(model: SceneClassifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved(model: SceneClassifier, module_folder: Callable[[str], Path]) -> Path:
     """A checkpoint of a target network. Tests only read it."""
-    path = tmp_path_factory.mktemp("checkpoint") / "target.safetensors"
+    path = module_folder("checkpoint") / "target.safetensors"
     save_checkpoint(path, model, Header("target", CLASSES, 96, PRESETS["depth"]))
     return path
 
@@ -183,10 +184,10 @@ def test_plain_weights_are_refused_with_advice(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def resnet_fp16(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def resnet_fp16(module_folder: Callable[[str], Path]) -> Path:
     """torchvision's names with random weights in fp16, last layer included, counters left out."""
     torch.manual_seed(1)
-    path = tmp_path_factory.mktemp("weights") / "resnet50.safetensors"
+    path = module_folder("weights") / "resnet50.safetensors"
     state = torchvision.models.resnet50(weights=None).state_dict()
     save_file({name: value.half() for name, value in state.items() if "num_batches" not in name}, path)
     return path

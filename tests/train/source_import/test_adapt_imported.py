@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
-def files(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def files(tiny: Tiny, module_folder: Callable[[str], Path]) -> Path:
     """model.pth, a ResNet-50 with an fc for CLASSES; small.pth, a ResNet-18; their names; places.pth.tar with 365."""
-    folder = tmp_path_factory.mktemp("models")
+    folder = module_folder("models")
     body = {k: v.float() if v.is_floating_point() else v for k, v in load_file(tiny.weights).items()}
     torch.manual_seed(0)
     fc = torch.nn.Linear(2048, len(CLASSES))

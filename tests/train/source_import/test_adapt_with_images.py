@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +44,9 @@ Reals = NDArray[np.float64]
 
 
 @pytest.fixture(scope="module")
-def model(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(tiny: Tiny, module_folder: Callable[[str], Path]) -> Path:
     """model.pth, a ResNet-50 with an fc for CLASSES, and classes.txt beside it."""
-    folder = tmp_path_factory.mktemp("models")
+    folder = module_folder("models")
     body = {k: v.float() if v.is_floating_point() else v for k, v in load_file(tiny.weights).items()}
     torch.manual_seed(0)
     fc = torch.nn.Linear(2048, len(CLASSES))
@@ -68,15 +71,36 @@ def run(
     return adapt(inputs, load_sensor("depth"), out, tiny.config(*sets), source_options=about, **others)
 
 
-def test_at_the_run_or_before_it_is_the_same(
-    model: Path, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@dataclass(frozen=True)
+class Finished:
+    """A run at which the images were given; tests copy it.
+
+    Attributes:
+        images: a folder that no other run reads. out: its folder. report, said: what came of it.
+    """
+
+    images: Path
+    out: Path
+    report: dict[str, Any]
+    said: str
+
+
+@pytest.fixture(scope="module")
+def at(model: Path, tiny: Tiny, module_folder: Callable[[str], Path]) -> Finished:
+    folder = module_folder("at")
+    shutil.copytree(str(tiny.inputs.source), folder / "rgb")
+    inputs = dataclasses.replace(beside(tiny, model), source=str(folder / "rgb"))
+    with redirect_stderr(io.StringIO()) as said:
+        report = run(tiny, inputs, folder / "run", options(model), *TRANSLATE)
+    return Finished(folder / "rgb", folder / "run", report, said.getvalue())
+
+
+def test_at_the_run_or_before_it_is_the_same(at: Finished, model: Path, tiny: Tiny, tmp_path: Path) -> None:
     """``adapt --source-model model.pth --source rgb/``, or what ``source import --source rgb/`` wrote."""
-    report = run(tiny, beside(tiny, model), tmp_path / "at", options(model), *TRANSLATE)
-    found = report["translation"]
+    found = at.report["translation"]
     assert (found["opinions"], found["way_back"], found["known_shares"]) == (2, 12, True)
     assert found["own_spread"]
-    assert "learns from generic features of 12 labelled images" in capsys.readouterr().err
+    assert "learns from generic features of 12 labelled images" in at.said
     file = tmp_path / "source.safetensors"
     import_source(
         model, file, options(model), source=Path(str(tiny.inputs.source)), weights=str(tiny.weights),
@@ -84,8 +108,8 @@ def test_at_the_run_or_before_it_is_the_same(
     )  # fmt: skip
     before = dataclasses.replace(tiny.inputs, source=None, source_model=str(file))
     run(tiny, before, tmp_path / "before", None, *TRANSLATE)
-    assert differing_tensors(Run(tmp_path / "before").target, Run(tmp_path / "at").target) == []
-    kept = load_classifier(Run(tmp_path / "at").target)[1].extra["source"]["images"]
+    assert differing_tensors(Run(tmp_path / "before").target, Run(at.out).target) == []
+    kept = load_classifier(Run(at.out).target)[1].extra["source"]["images"]
     assert (kept["listed"], kept["kept"]) == (12, 12)  # the provenance of all that comes of it
 
 
@@ -122,16 +146,12 @@ def test_the_way_back_is_that_of_a_source_model_made_of_the_same_images(
 
 
 def test_a_run_that_was_killed_goes_on_with_the_same_images(
-    model: Path, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    at: Finished, model: Path, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before their features were stored they are computed; afterwards they are there."""
-    images = tmp_path / "rgb"
-    shutil.copytree(str(tiny.inputs.source), images)
+    images, out, whole = at.images, tmp_path / "run", Run(at.out).source
     inputs = dataclasses.replace(beside(tiny, model), source=str(images))
-    out = tmp_path / "run"
-    run(tiny, inputs, out, options(model), *TRANSLATE)
-    whole = shutil.copyfile(Run(out).source, tmp_path / "whole.safetensors")
-    capsys.readouterr()
+    shutil.copytree(at.out, out)
     (out / "report.json").unlink()
     Run(out).target.unlink()
     run(tiny, inputs, out, options(model), *TRANSLATE, resume=True)
@@ -145,9 +165,13 @@ def test_a_run_that_was_killed_goes_on_with_the_same_images(
     run(tiny, inputs, out, options(model), *TRANSLATE, resume=True)
     assert "features of 12 of 12 labelled images are kept" in capsys.readouterr().err
     assert differing_tensors(Run(out).source, whole) == []
-    next(images.rglob("*.png")).unlink()
-    with pytest.raises(ConfigError, match=r"`source`: then 12 with sha256 .*, now 11 with"):
-        run(tiny, inputs, out, options(model), *TRANSLATE, resume=True)
+    first = next(images.rglob("*.png"))
+    first.rename(tmp_path / first.name)
+    try:
+        with pytest.raises(ConfigError, match=r"`source`: then 12 with sha256 .*, now 11 with"):
+            run(tiny, inputs, out, options(model), *TRANSLATE, resume=True)
+    finally:
+        (tmp_path / first.name).rename(first)
 
 
 def test_features_of_other_weights_or_another_size_are_refused(

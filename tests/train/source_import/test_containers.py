@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,9 @@ def imported(content: object, names: Path, folder: Path, suffix: str = ".pth") -
     return str(found.header.extra[IMPORT][DIGEST])
 
 
-@pytest.fixture(scope="session")
-def expected(state: State, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("plain")
+@pytest.fixture(scope="module")
+def expected(state: State, module_folder: Callable[[str], Path]) -> str:
+    folder = module_folder("plain")
     names = folder / "classes.txt"
     names.write_text("\n".join(NAMES))
     return imported(state, names, folder)
