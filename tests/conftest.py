@@ -77,6 +77,14 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_power_cuts() -> Iterator[None]:
+    """Files of hundreds of megabytes need not reach the disk before a test goes on; most are gone a second later."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which refuses the same descriptors
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def command_line_built_once() -> Iterator[None]:
     """``CliRunner`` builds all commands at every call, which takes longer than most tests of one need."""
     with pytest.MonkeyPatch.context() as patch:

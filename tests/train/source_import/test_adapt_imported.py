@@ -154,8 +154,9 @@ def test_methods_that_copy_the_source(method: str, files: Path, tiny: Tiny, tmp_
     model, _ = load_classifier(Run(tmp_path / "run").target, "target")
     assert isinstance(model, ImportedClassifier)
     assert model.classifier.groups == ((0,), (1,), (2, 3), (4,), (5,))
-    export(tmp_path / "run", tmp_path / "bundle", precisions=["fp32"])
-    assert Bundle.open(tmp_path / "bundle").verification["fp32"]["top1_agreement"] == 1.0
+    if method == "tgkt":  # the graph of the others is that of the same network
+        export(tmp_path / "run", tmp_path / "bundle", precisions=["fp32"])
+        assert Bundle.open(tmp_path / "bundle").verification["fp32"]["top1_agreement"] == 1.0
 
 
 def test_a_program_teaches(files: Path, tiny: Tiny, tmp_path: Path) -> None:

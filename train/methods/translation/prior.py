@@ -65,6 +65,10 @@ def _log_sum(logs: Reals) -> tuple[Reals, Reals]:
 
 def _log_mean(parts: Sequence[tuple[Reals, Reals]], count: int) -> Reals:
     """(K,) log of the mean of the exponentials of ``count`` rows, from :func:`_log_sum` of parts of them."""
+    if len(parts) == 1:  # nearly always, and thousands of times for a class prior: bit for bit what follows
+        ((top, total),) = parts
+        alone: Reals = top + np.log(total / count)
+        return alone
     top = np.max([one for one, _ in parts], 0)
     total = np.sum([sums * np.exp(one - top) for one, sums in parts], 0)
     result: Reals = top + np.log(total / count)

@@ -151,6 +151,17 @@ def test_balance_by_hand() -> None:
     np.testing.assert_allclose(np.exp(answers), [[0.25, 0.75]] * 2, rtol=1e-9)
 
 
+def test_frames_in_many_blocks_are_balanced_as_in_one(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits, prior = 9 * rng.normal(size=(50, 4)), np.array([0.1, 0.2, 0.3, 0.4])
+    one, offsets = balance(logits, prior)
+    monkeypatch.setattr("tgkt_edge.train.methods.translation.prior.BLOCK", 7)
+    many, others = balance(logits, prior)
+    np.testing.assert_allclose(many, one, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(others, offsets, rtol=1e-9, atol=1e-9)
+
+
 def test_extreme_logits_neither_overflow_nor_vanish() -> None:
     logits = np.array([[2000.0, 0.0], [1990.0, 0.0], [0.0, 2000.0]])
     answers, _ = balance(logits, np.array([1 / 3, 2 / 3]), 2000)
