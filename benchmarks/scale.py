@@ -246,7 +246,7 @@ def main() -> None:
         elif args.only == "translation":
             print(json.dumps(measure_translation(args.one, args.o / f"features-{args.one}")))
         else:
-            print(json.dumps(measure(args.o / f"frames-{args.one}", args.one, args.o / "cache")))
+            print(json.dumps(measure(args.o / f"frames-{args.one}", args.one, args.o / f"cache-{args.one}")))
         return
     folder = args.o or Path(tempfile.mkdtemp(prefix="scale-"))
     results: dict[int, dict[str, tuple[float, float]]] = {}
@@ -259,7 +259,7 @@ def main() -> None:
                 command = [sys.executable, __file__, "--one", str(count), "--only", part, "-o", str(folder)]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 results[count] |= json.loads(done.stdout)
-                for name in ("files", "frames"):
+                for name in ("files", "frames", "cache"):
                     shutil.rmtree(folder / f"{name}-{count}", ignore_errors=True)
             print(table(results), file=sys.stderr)
     finally:

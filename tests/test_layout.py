@@ -79,7 +79,7 @@ def test_runtime_and_train_use_only_what_all_share(
 # stand above both.
 LAYERS = (
     ("__version__", "callable_package", "config_removed", "errors", "notes", "system.cpu"),
-    ("library_defaults", "config_parsing", "optional_deps", "sensor"),
+    ("area_averages", "library_defaults", "config_parsing", "optional_deps", "sensor"),
     ("config_sections",),
     ("alignment", "config", "preprocess", "trt.library"),
     ("io", "system"),

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tgkt_edge.area_averages import Averages, Box, area
 from tgkt_edge.errors import FrameError
 from tgkt_edge.sensor import RawFrame, SensorSpec, paired_table, positions, unit_table
 
@@ -63,7 +64,7 @@ def encode(frame: RawFrame, spec: SensorSpec, side: int, name: str = "frame") ->
     Raises:
         FrameError: the frame contradicts ``spec``, or none of its pixels is valid.
     """
-    return _whole(_positions(frame, spec, side, name)).astype(np.uint16)
+    return _whole(_positions(frame, spec, side, side, name)).astype(np.uint16)
 
 
 def center_crop(image: NDArray[Any], size: int) -> NDArray[Any]:
@@ -93,8 +94,7 @@ def preprocess(
     Raises:
         FrameError: see :func:`encode`.
     """
-    codes = _whole(center_crop(_positions(frame, spec, resize_side(size), name, checked), size))
-    return _divided(codes)[np.newaxis]
+    return _divided(_whole(_positions(frame, spec, resize_side(size), size, name, checked)))[np.newaxis]
 
 
 def make_ready(spec: SensorSpec, size: int) -> None:
@@ -144,7 +144,7 @@ def encode_rgb(image: NDArray[np.uint8], side: int, name: str = "image") -> NDAr
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise FrameError(f"{name}: shape {image.shape}, {image.dtype}: expected (height, width, 3) uint8 RGB")
-    return _area(image, side)
+    return area(image, side, side)
 
 
 def look_up(table: NDArray[Any], frame: NDArray[Any]) -> NDArray[Any]:
@@ -157,7 +157,12 @@ def look_up(table: NDArray[Any], frame: NDArray[Any]) -> NDArray[Any]:
     if frame.dtype == np.uint8 or _opencv_looks_up_16_bits():
         import cv2
 
-        return cv2.LUT(np.ascontiguousarray(frame), table)
+        return cv2.LUT(
+            frame
+            if frame.strides[0] > 0 and frame.strides[1] == frame.itemsize
+            else np.ascontiguousarray(frame),
+            table,
+        )
     found = np.empty(frame.shape, table.dtype)
     # Some rows at a time: numpy makes each index 8 bytes long, and few of them stay in the cache.
     for top in range(0, len(frame), _ROWS):
@@ -179,37 +184,77 @@ def _opencv_looks_up_16_bits() -> bool:
 
 
 def _positions(
-    frame: RawFrame, spec: SensorSpec, side: int, name: str, checked: bool = False
+    frame: RawFrame, spec: SensorSpec, side: int, size: int, name: str, checked: bool = False
 ) -> NDArray[np.float32]:
-    """Steps 1 to 4 of :func:`encode`: (side, side) float32, 0 to 65535 within the noise of float32."""
+    """Steps 1 to 4 of :func:`encode`: of the (side, side) result the central (size, size) float32, 0 to 65535 within
+    the noise of float32."""
     if not checked:
         spec.check(frame, name)
     import cv2
 
+    margin = (side - size) // 2
+    center = Box(margin, margin, margin + size, margin + size)
     # Positions, whole numbers, and 1 where there is one: looked up and averaged together, in half the time.
     if spec.is_float:
         values, valid = positions(frame, spec)
-        if valid.all():
-            return _area(values, side)
-        both = cv2.merge([values, valid.astype(np.float32)])
+        whole = bool(valid.all())
+
+        def read(part: tuple[slice, slice]) -> NDArray[np.float32]:
+            return values[part] if whole else cv2.merge([values[part], valid[part].astype(np.float32)])
+
     else:
-        values, valid = unit_table(spec)
-        if not _any_invalid(frame, valid):
-            return _area(look_up(values, frame), side)
-        both = look_up(paired_table(spec), frame).view(np.float32).reshape(*frame.shape, 2)
-    total, cover = cv2.split(_area(both, side))  # each (side, side)
-    hole = cover < _MIN_COVER
+        whole = not _any_invalid(frame, spec)
+        table = unit_table(spec)[0] if whole else paired_table(spec)
+
+        def read(part: tuple[slice, slice]) -> NDArray[np.float32]:
+            found = look_up(table, frame[part])
+            return found if whole else found.view(np.float32).reshape(*found.shape, 2)
+
+    averages = Averages(read, frame.shape if whole else (*frame.shape, 2), side)
+    box = averages.around(center)
+    if whole:
+        return averages.of(box)[_within(center, box)]
+    while True:
+        both = averages.of(box)
+        cover = cv2.extractChannel(both, 1)
+        hole = cover < _MIN_COVER
+        found = cv2.boundingRect(hole.view(np.uint8))
+        wider = averages.around(_reached(box, found, side)) if found[2] else box
+        if wider == box:
+            break
+        box = wider
     # Invalid pixels are 0 in the table, so the plain average is already the masked sum over the same area.
+    total = cv2.extractChannel(both, 0)
     mean = np.divide(total, np.maximum(cover, _MIN_COVER, out=cover), out=total)
-    box = cv2.boundingRect(hole.view(np.uint8))
-    if tuple(box) == (0, 0, side, side) and hole.all():
+    if tuple(found) == (0, 0, side, side) and hole.all():
         raise FrameError(
             f"{name}: every pixel is invalid ({describe_invalid(spec)}): nothing was measured. "
             f"Is the lens covered, or the scene nearer or farther than the sensor can see?"
         )
-    if box[2]:
-        _fill_nearest(mean, hole, box)
-    return mean
+    if found[2]:
+        _fill_nearest(mean, hole, found)
+    return mean[_within(center, box)]
+
+
+def _within(inner: Box, outer: Box) -> tuple[slice, slice]:
+    """Where ``inner`` lies in an image of ``outer``."""
+    rows, columns = inner.part
+    return (
+        slice(rows.start - outer.top, rows.stop - outer.top),
+        slice(columns.start - outer.left, columns.stop - outer.left),
+    )
+
+
+def _reached(box: Box, holes: Sequence[int], side: int) -> Box:
+    """``box``, to the edge of the image wherever ``holes`` in it (left, top, width, height) come so near to its own
+    that the nearest pixel that is none may lie beyond."""
+    left, top, width, height = holes
+    return Box(
+        0 if top < _REACH else box.top,
+        0 if left < _REACH else box.left,
+        side if box.top + top + height + _REACH > box.bottom else box.bottom,
+        side if box.left + left + width + _REACH > box.right else box.right,
+    )
 
 
 def describe_invalid(spec: SensorSpec) -> str:
@@ -220,23 +265,18 @@ def describe_invalid(spec: SensorSpec) -> str:
     return listed
 
 
-def _any_invalid(frame: RawFrame, valid: NDArray[np.bool_]) -> bool:
-    """Whether any pixel of ``frame`` is no measurement by the table ``valid``. A sample of the rows mostly knows."""
-    counts = np.flatnonzero(~valid)
+def _any_invalid(frame: RawFrame, spec: SensorSpec) -> bool:
+    """Whether any pixel of ``frame`` is no measurement. A sample of the rows mostly knows."""
+    counts = _invalid_counts(spec)
     if len(counts) > _FEW:
-        return not look_up(valid.view(np.uint8), frame).all()
+        return not look_up(unit_table(spec)[1].view(np.uint8), frame).all()
     return any((rows == count).any() for rows in (frame[::64], frame[::8], frame) for count in counts)
 
 
-def _area(image: NDArray[Any], side: int) -> NDArray[Any]:
-    """(H, W) or (H, W, C) to ``side`` by ``side``: area-averaged where it shrinks, linear where it grows."""
-    import cv2
-
-    height, width = image.shape[:2]
-    if (height < side) != (width < side):
-        # OpenCV averages areas only when neither axis grows, else it skips pixels: shrink first, then grow.
-        image = cv2.resize(image, (min(width, side), min(height, side)), interpolation=cv2.INTER_AREA)
-    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+@lru_cache(maxsize=8)
+def _invalid_counts(spec: SensorSpec) -> NDArray[np.intp]:
+    """The raw counts of a sensor of integers that are no measurements."""
+    return np.flatnonzero(~unit_table(spec)[1])
 
 
 def _whole(position: NDArray[np.float32]) -> NDArray[np.float32]:

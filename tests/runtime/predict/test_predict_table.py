@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.support.pipeline import InstantEngine
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import MissingDependency, SourceLostError, UsageError
 from tgkt_edge.runtime import open_engine
+from tgkt_edge.runtime.predict import answers
 from tgkt_edge.runtime.predict.predict import batch_size
 from tgkt_edge.runtime.sinks import STDOUT
 
@@ -66,6 +68,41 @@ def test_rows_are_what_run_answers(
                 assert row["probabilities"] == given
             assert row["probabilities"] == pytest.approx(given, abs=1e-6)
             assert row["probability"] == max(row["probabilities"].values())
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_rows_do_not_depend_on_how_threads_share_the_work(
+    tmp_path: Path, depth_bundle: Bundle, mixed: Path, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With as many calls at once as processors each thread decodes what it has inferred; else others decode."""
+    listed = tmp_path / "many.csv"
+    names = [f"{mixed.name}/frame_{number % 12}.png" for number in range(30)]
+    listed.write_text("\n".join(["frame", *names]), encoding="utf-8")
+    threads = set()
+    prepare = answers.prepare
+
+    def watched(*given: Any) -> Any:
+        threads.add(threading.current_thread().name.rpartition("_")[0])
+        return prepare(*given)
+
+    monkeypatch.setattr(answers, "prepare", watched)
+    tables = {}
+    for processors, decode in ((1, "tgkt-edge lane"), (64, "tgkt-edge decode")):
+        monkeypatch.setattr(answers, "usable_cpus", lambda count=processors: count)
+        threads.clear()
+        tgkt_edge.predict(
+            depth_bundle.path, str(listed), tmp_path / f"{decode}.jsonl", batch=batch, live=False
+        )
+        assert threads == {decode}
+        tables[decode] = rows_of(tmp_path / f"{decode}.jsonl")
+    one, other = tables.values()
+    assert len(one) == len(other) == 30
+    bad = [number for number in range(30) if number % 12 in (0, 3, 7)]
+    for mine, its in zip(one, other, strict=True):
+        assert ("error" in mine) == (mine["frame"] in bad)
+        for key in ("frame", "path", "label", "error", "health"):
+            assert mine.get(key) == its.get(key)
+        assert mine.get("probabilities", {}) == pytest.approx(its.get("probabilities", {}), abs=1e-6)
 
 
 def test_csv_and_parquet_hold_the_same_bit_for_bit(tmp_path: Path, depth_bundle: Bundle, mixed: Path) -> None:

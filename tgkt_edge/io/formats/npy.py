@@ -7,6 +7,7 @@ import math
 import tokenize
 import zipfile
 import zlib
+from functools import lru_cache
 from typing import IO, Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from tgkt_edge.io.formats.picture import MAX_PIXELS, Picture, check_page, check_
 
 MAGIC = b"\x93NUMPY"
 
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
+_LENGTHS = {(1, 0): 2, (2, 0): 4}
+"""By version, how many bytes say how long the header is."""
+
+_MOST_HEADER = 1 << 16
+"""Bytes; NumPy itself refuses more than 10,000 characters."""
+
 _HEADER_ERRORS = (
     ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError, tokenize.TokenError
 )  # fmt: skip
@@ -93,16 +96,27 @@ def _whole_pages(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> int
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran's order, and dtype; ``file`` stands at the numbers then."""
     try:
         version = np.lib.format.read_magic(file)
-        if version not in _HEADERS:
+        if version not in _LENGTHS:
             raise DataError(f"is a NumPy file of version {version[0]}.{version[1]}, which is not read")
-        shape, transposed, dtype = _HEADERS[version](file)
+        length = file.read(_LENGTHS[version])
+        text = file.read(min(int.from_bytes(length, "little"), _MOST_HEADER))
+        shape, transposed, dtype = _parsed(version, length + text)
     except _HEADER_ERRORS as error:
         raise DataError("is damaged: its NumPy header cannot be read") from error
     if any(not 0 <= length < 1 << 40 for length in shape) or math.prod(shape) > 1 << 44:
         raise DataError(f"is damaged: its shape is {shape}")
     return shape, bool(transposed), dtype
+
+
+@lru_cache(maxsize=64)
+def _parsed(version: tuple[int, int], header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """What a header says, with its length before it: the frames of one camera have the same, and to parse it takes as
+    long as to read a small frame. Raises one of _HEADER_ERRORS."""
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(io.BytesIO(header))
 
 
 def _pages(shape: tuple[int, ...]) -> tuple[int, int, int]:
