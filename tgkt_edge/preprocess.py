@@ -200,7 +200,10 @@ def _positions(
         whole = bool(valid.all())
 
         def read(part: tuple[slice, slice]) -> NDArray[np.float32]:
-            return values[part] if whole else cv2.merge([values[part], valid[part].astype(np.float32)])
+            if whole:
+                return values[part]
+            both: NDArray[Any] = cv2.merge([values[part], valid[part].astype(np.float32)])
+            return both
 
     else:
         whole = not _any_invalid(frame, spec)

@@ -20,6 +20,7 @@ from tests.support.pipeline import InstantEngine
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.errors import MissingDependency, SourceLostError, UsageError
 from tgkt_edge.runtime import open_engine
+from tgkt_edge.runtime.infer.preprocess_stage import prepare
 from tgkt_edge.runtime.predict import answers
 from tgkt_edge.runtime.predict.predict import batch_size
 from tgkt_edge.runtime.sinks import STDOUT
@@ -79,7 +80,6 @@ def test_rows_do_not_depend_on_how_threads_share_the_work(
     names = [f"{mixed.name}/frame_{number % 12}.png" for number in range(30)]
     listed.write_text("\n".join(["frame", *names]), encoding="utf-8")
     threads = set()
-    prepare = answers.prepare
 
     def watched(*given: Any) -> Any:
         threads.add(threading.current_thread().name.rpartition("_")[0])
