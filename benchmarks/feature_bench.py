@@ -38,8 +38,9 @@ from tgkt_edge.train.methods.translation.features import (
 )
 from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.methods.translation.prior import class_shares, log_softmax
+from tgkt_edge.train.methods.translation.setting import Of
 from tgkt_edge.train.methods.translation.source_features import SHARES
-from tgkt_edge.train.methods.translation.translate import Of, Translation, translate
+from tgkt_edge.train.methods.translation.translate import Translation, translate
 from tgkt_edge.train.nn.checkpoint import digest, load_imagenet
 from tgkt_edge.train.nn.device import Compute, open_compute
 from tgkt_edge.train.nn.model import Classifier, SceneClassifier, frozen

@@ -24,7 +24,8 @@ from tgkt_edge.train.methods.student import train_student
 from tgkt_edge.train.methods.translation.evidence import belong_together
 from tgkt_edge.train.methods.translation.features import Features, Kind, extract
 from tgkt_edge.train.methods.translation.labelled import Labelled
-from tgkt_edge.train.methods.translation.translate import Of, Translation, translate
+from tgkt_edge.train.methods.translation.setting import Of
+from tgkt_edge.train.methods.translation.translate import Translation, translate
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, pretrained_backbone, save_checkpoint
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.imported import resnet50_in

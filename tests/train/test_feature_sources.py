@@ -12,6 +12,7 @@ from tgkt_edge.config import build_config
 from tgkt_edge.errors import ConfigError, UsageError
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
+from tgkt_edge.train.methods.translation.setting import encodings_of
 from tgkt_edge.train.methods.translation.source_features import (
     EARLY,
     FEATURES,
@@ -20,7 +21,6 @@ from tgkt_edge.train.methods.translation.source_features import (
     SHARES,
     SPREAD,
 )
-from tgkt_edge.train.methods.translation.translate import encodings_of
 from tgkt_edge.train.nn.checkpoint import load_classifier, save_checkpoint
 from tgkt_edge.train.run_folder.folder import Run
 

@@ -19,33 +19,26 @@ Reals = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FrameFeatures:
-    """One encoding of the frames of pairs and task, standardised over both together.
-
-    Attributes:
-        width: how many of the last columns are used; None: all.
-    """
+    """One encoding of the frames of pairs and task, standardised over both together."""
 
     pairs: Features
     task: Features
     mean: Reals
     scale: Reals
-    width: int | None = None
 
     def standard(self, block: Floats) -> Floats:
         """(n, V, D) of either set, with mean 0 and spread 1 over both."""
-        cut = block if self.width is None else block[..., -self.width :]
-        result: Floats = ((cut - self.mean) / self.scale).astype(np.float32)
+        result: Floats = ((block - self.mean) / self.scale).astype(np.float32)
         return result
 
 
-def together(pairs: Features, task: Features, width: int | None = None) -> FrameFeatures:
+def together(pairs: Features, task: Features) -> FrameFeatures:
     """Mean and standard deviation over all views of the frames of pairs and task together."""
     moments = Moments()
     for features in (pairs, task):
         for _, block in features.blocks():
-            cut = block if width is None else block[..., -width:]
-            moments.add(cut.reshape(-1, cut.shape[-1]))
-    return FrameFeatures(pairs, task, moments.mean, moments.scale, width)
+            moments.add(block.reshape(-1, block.shape[-1]))
+    return FrameFeatures(pairs, task, moments.mean, moments.scale)
 
 
 def fit(

@@ -54,7 +54,7 @@ def test_fitted_and_applied_in_blocks(
     rgb = drawn(rng, 8, 2, 2)
     plain = together(on_disk(pairs, tmp_path, "p"), on_disk(task, tmp_path, "t"))
     other = together(on_disk(normals[0], tmp_path, "pn"), on_disk(normals[1], tmp_path, "tn"))
-    last = together(plain.pairs, plain.task, width=2) if identity else None
+    last = together(plain.pairs.last(2), plain.task.last(2)) if identity else None
 
     weights = fit([plain, other], last, on_disk(rgb, tmp_path, "r"), lambda rows: rows - 0.5, 2.0)
 

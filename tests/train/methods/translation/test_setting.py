@@ -1,0 +1,123 @@
+"""Which features a translation takes: none that this source model, sensor and options have no use for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tgkt_edge.config import TranslationConfig
+from tgkt_edge.train.methods.translation.features import Features, Kind
+from tgkt_edge.train.methods.translation.setting import Of, PairInputs, Setting, look_at_pairs
+from tgkt_edge.train.methods.translation.source_features import EARLY, FEATURES, LABELS
+from tgkt_edge.train.nn.imported import ImportedClassifier, Pixels, Trunk
+from tgkt_edge.train.nn.model import Classifier, SceneClassifier
+
+ONE = torch.zeros(1)
+IMAGES = {FEATURES: ONE, LABELS: ONE}
+LAST, ALL = (4,), (2, 3, 4)
+
+
+@pytest.fixture(scope="module")
+def linear() -> Classifier:
+    """A head on generic features, as ``source.mode=linear`` makes it."""
+    return SceneClassifier(3, LAST)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Classifier:
+    """With a bottleneck, and a backbone of its own."""
+    return SceneClassifier(3)
+
+
+@pytest.fixture(scope="module")
+def imported() -> Classifier:
+    return ImportedClassifier(Trunk(nn.Identity(), Pixels()), 512, [[0], [1], [2]], {})
+
+
+def setting(
+    source: Classifier,
+    beside: dict[str, Tensor],
+    depth: bool,
+    backbone: nn.Module | None = None,
+    **options: object,
+) -> Setting:
+    cfg = TranslationConfig(**options)  # type: ignore[arg-type]
+    return Setting.of(source, beside, source.backbone if backbone is None else backbone, depth, cfg)
+
+
+def looked_at(chosen: Setting) -> tuple[PairInputs, list[tuple[Of, str, tuple[int, ...], str]]]:
+    """What of the pairs is asked for, as (images, whose features, layers, encoding)."""
+    calls: list[tuple[Of, str, tuple[int, ...], str]] = []
+
+    def features(name: str, network: nn.Module, images: Of, kind: Kind) -> Features:
+        whose = "source" if network is chosen.source.backbone else "generic"
+        calls.append((images, whose, kind.layers, kind.encoding))
+        return Features([], 4)
+
+    return look_at_pairs(chosen, features), calls
+
+
+def test_depth_is_translated_from_zero_and_tries_normals(linear: Classifier) -> None:
+    chosen = setting(linear, {}, True)
+    assert chosen.starts == (False,)
+    assert chosen.encodings == (("plain",), ("normals",), ("plain", "normals"))
+    pairs, calls = looked_at(chosen)
+    assert calls == [
+        ("paired RGB", "source", LAST, "plain"),
+        ("paired frames", "source", ALL, "plain"),
+        ("paired frames", "source", ALL, "normals"),
+    ]
+    assert pairs.seen is not None  # the plain frame's last layer: the source model un-adapted costs nothing
+
+
+def test_normals_alone_do_not_show_what_the_source_model_sees(linear: Classifier) -> None:
+    pairs, calls = looked_at(setting(linear, {}, True, encodings="normals"))
+    assert [call[3] for call in calls[1:]] == ["normals"]
+    assert pairs.seen is None
+
+
+def test_frames_that_look_like_rgb_try_the_identity_too(linear: Classifier) -> None:
+    chosen = setting(linear, {}, False)
+    assert chosen.starts == (False, True)
+    assert chosen.encodings == (("plain",),)
+    pairs, calls = looked_at(chosen)
+    assert calls == [("paired RGB", "source", LAST, "plain"), ("paired frames", "source", ALL, "plain")]
+    assert pairs.rgb is pairs.rgb_as_kept
+
+
+def test_the_way_back_corrects_the_identity_where_all_layers_of_the_images_are_kept(
+    linear: Classifier,
+) -> None:
+    assert not setting(linear, IMAGES, False).corrects_back
+    assert not setting(linear, IMAGES | {EARLY: ONE}, True).corrects_back  # depth does not look like RGB
+    assert not setting(linear, IMAGES | {EARLY: ONE}, False, reverse=0.0).corrects_back
+    chosen = setting(linear, IMAGES | {EARLY: ONE}, False)
+    assert chosen.corrects_back
+    pairs, calls = looked_at(chosen)
+    assert calls[0] == ("paired RGB", "source", ALL, "plain")
+    assert pairs.rgb is not pairs.rgb_as_kept  # its last layer
+
+
+def test_a_trained_source_sees_frames_by_features_of_its_own(trained: Classifier, linear: Classifier) -> None:
+    """Generic ones describe the frame; the source's own are what is corrected, if the identity is tried."""
+    depth, nir = (setting(trained, {}, kind, linear.backbone) for kind in (True, False))
+    assert not depth.shared
+    assert ("paired frames", "source", LAST, "plain") not in looked_at(depth)[1]
+    assert looked_at(nir)[1] == [
+        ("paired RGB", "source", LAST, "plain"),
+        ("paired frames", "generic", ALL, "plain"),
+        ("paired frames", "source", LAST, "plain"),
+    ]
+
+
+def test_an_imported_model_needs_generic_features_of_the_rgb_for_the_way_back_alone(
+    imported: Classifier, linear: Classifier
+) -> None:
+    without, kept = (setting(imported, beside, True, linear.backbone) for beside in ({}, IMAGES))
+    pairs, calls = looked_at(without)
+    assert calls[:2] == [("paired RGB", "source", (), "plain"), ("paired frames", "generic", ALL, "plain")]
+    assert pairs.rgb is pairs.rgb_as_kept
+    pairs, calls = looked_at(kept)
+    assert calls[:2] == [("paired RGB", "source", (), "plain"), ("paired RGB", "generic", LAST, "plain")]
+    assert pairs.rgb is not pairs.rgb_as_kept

@@ -1,0 +1,233 @@
+"""What the source model, the sensor and the options leave to choose, and the features that this takes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tgkt_edge.config import TranslationConfig
+from tgkt_edge.train.methods.translation.choice import MOST, Candidate, PairFeatures
+from tgkt_edge.train.methods.translation.features import (
+    FRAME_LAYERS,
+    RGB_LAYERS,
+    WIDTH,
+    Encoding,
+    Features,
+    Kind,
+)
+from tgkt_edge.train.methods.translation.fit import FrameFeatures, TaskFrames, together
+from tgkt_edge.train.methods.translation.moments import Moments
+from tgkt_edge.train.methods.translation.source_features import (
+    EARLY,
+    FEATURES,
+    LABELS,
+    SourceFeatures,
+    kind_of,
+)
+from tgkt_edge.train.nn.imported import ImportedClassifier
+from tgkt_edge.train.nn.model import Classifier
+from tgkt_edge.train.time_left import WAY_BACK
+
+Floats = NDArray[np.float32]
+
+STARTS = {"zero": (False,), "identity": (True,)}
+
+Of = Literal["paired RGB", "paired frames", "target"]
+"""Images that have features."""
+
+
+class Look(Protocol):
+    """Gives features of images; they are computed when they are asked for."""
+
+    def __call__(self, name: str, network: nn.Module, images: Of, kind: Kind) -> Features:
+        """``name`` is for the person who waits."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One source model, one network that describes frames, one kind of sensor.
+
+    Attributes:
+        source: frozen. backbone: whose features describe the frames: ImageNet's, or the source's own.
+        imported: the source model was trained by another program.
+        shared: what the source model sees of a frame is among the features that describe it.
+        kept: features of labelled images lie beside the source model, and the way back is wanted.
+        corrects_back: the way back corrects the identity, which takes all layers of both: frames look like RGB, and all
+            layers of the source's images are there.
+        encodings: groups to choose among. starts: whether W corrects the identity: values to choose among.
+        views: of each image.
+    """
+
+    source: Classifier
+    backbone: nn.Module
+    imported: bool
+    shared: bool
+    kept: bool
+    corrects_back: bool
+    encodings: tuple[tuple[Encoding, ...], ...]
+    starts: tuple[bool, ...]
+    views: int
+
+    @classmethod
+    def of(
+        cls,
+        source: Classifier,
+        beside: Mapping[str, Tensor],
+        backbone: nn.Module,
+        depth: bool,
+        cfg: TranslationConfig,
+    ) -> Setting:
+        """See :func:`tgkt_edge.train.methods.translation.translate.translate`."""
+        imported = isinstance(source, ImportedClassifier)
+        shared = backbone is source.backbone and source.pooled != ()
+        kept = bool(cfg.reverse) and {FEATURES, LABELS} <= beside.keys()
+        return cls(
+            source=source,
+            backbone=backbone,
+            imported=imported,
+            shared=shared,
+            kept=kept,
+            corrects_back=kept and (shared or imported) and not depth and EARLY in beside,
+            encodings=encodings_of(cfg.encodings, depth),
+            starts=STARTS.get(cfg.start, (False,) if depth else (False, True)),
+            views=cfg.views,
+        )
+
+    @property
+    def identity(self) -> bool:
+        """Whether correcting the identity is tried."""
+        return True in self.starts
+
+    def frame_kind(self, encoding: Encoding) -> Kind:
+        """How features are computed that describe a frame."""
+        return Kind(FRAME_LAYERS, True, encoding, self.views)
+
+    @property
+    def source_kind(self) -> Kind:
+        """How features are computed that the source model sees."""
+        return kind_of(self.source, self.views)
+
+
+@dataclass(frozen=True)
+class PairInputs:
+    """Features of all pairs.
+
+    Attributes:
+        rgb: what the source model sees of the RGB.
+        rgb_as_kept: of the RGB, by the network and layers that the stored features of the source's images are of.
+        frames: by encoding.
+        seen: what the source model sees of the frames as they are; None where that is neither tried nor at hand.
+    """
+
+    rgb: Features
+    rgb_as_kept: Features
+    frames: Mapping[Encoding, Features]
+    seen: Features | None
+
+    def rows(self) -> NDArray[np.int64]:
+        """(M,) numbers of the pairs that the choice is made on, evenly spread over all."""
+        count = len(self.rgb)
+        return np.unique(np.linspace(0, count - 1, min(count, MOST)).round().astype(np.int64))
+
+    def for_choice(self, rows: NDArray[np.int64], setting: Setting, standard: SourceFeatures) -> PairFeatures:
+        """In memory and standardised; ``standard`` knows how for the RGB."""
+        names = dict.fromkeys(name for group in setting.encodings for name in group)
+        return PairFeatures(
+            {name: _standardised(self.frames[name].rows(rows)) for name in names},
+            _standardised(self.seen.rows(rows)) if setting.identity and self.seen is not None else None,
+            standard.standard(self.rgb.rows(rows)),
+        )
+
+
+def look_at_pairs(setting: Setting, features: Look) -> PairInputs:
+    """Features of the pairs that this setting takes."""
+    source, backbone = setting.source, setting.backbone
+    layers = FRAME_LAYERS if setting.corrects_back else RGB_LAYERS
+    if setting.imported:  # what is stored of its images was computed by the network that describes the frames
+        rgb = features("RGB of pairs", source.backbone, "paired RGB", setting.source_kind)
+        generic = Kind(layers, True, "plain", setting.views)
+        as_kept = features(WAY_BACK, backbone, "paired RGB", generic) if setting.kept else rgb
+    else:
+        kind = dataclasses.replace(setting.source_kind, layers=layers)
+        as_kept = features("RGB of pairs", source.backbone, "paired RGB", kind)
+        rgb = as_kept.last(WIDTH) if setting.corrects_back else as_kept
+    needed: list[Encoding] = ["plain"] if setting.identity and setting.shared else []
+    needed += [name for group in setting.encodings for name in group]
+    frames = {
+        name: features(f"{name} frames of pairs", backbone, "paired frames", setting.frame_kind(name))
+        for name in dict.fromkeys(needed)
+    }
+    seen = None
+    if setting.shared:
+        seen = frames["plain"].last(WIDTH) if "plain" in frames else None
+    elif setting.identity:
+        seen = features(
+            "frames of pairs to the source model", source.backbone, "paired frames", setting.source_kind
+        )
+    return PairInputs(rgb, as_kept, frames, seen)
+
+
+@dataclass(frozen=True)
+class TaskInputs:
+    """Features of the task's frames, as the chosen translation takes them.
+
+    Attributes:
+        by_encoding: what is used of them, and the plain frame where the identity is corrected by its last layer.
+        frames: those that are translated, and what the translation corrects.
+        own: the plain frame's last layer, where the identity is corrected and the plain frame is at hand; of a source
+            model of ours only where that is what it sees.
+    """
+
+    by_encoding: Mapping[Encoding, FrameFeatures]
+    frames: TaskFrames
+    own: FrameFeatures | None
+
+
+def look_at_frames(setting: Setting, chosen: Candidate, pairs: PairInputs, features: Look) -> TaskInputs:
+    """Features of the task's frames that the chosen translation takes, and no others."""
+    needed: list[Encoding] = ["plain"] if chosen.identity and setting.shared else []
+    found = {
+        name: together(
+            pairs.frames[name],
+            features(f"{name} frames of the task", setting.backbone, "target", setting.frame_kind(name)),
+        )
+        for name in dict.fromkeys((*needed, *chosen.encodings))
+    }
+    own = start = None
+    if chosen.identity:
+        if "plain" in found and (setting.shared or setting.imported):
+            own = together(pairs.frames["plain"].last(WIDTH), found["plain"].task.last(WIDTH))
+        assert pairs.seen is not None  # it was tried
+        start = own if setting.shared else together(pairs.seen, _seen_of_task(setting, features))
+    return TaskInputs(found, TaskFrames([found[name] for name in chosen.encodings], start), own)
+
+
+def _seen_of_task(setting: Setting, features: Look) -> Features:
+    network, kind = setting.source.backbone, setting.source_kind
+    return features("frames of the task to the source model", network, "target", kind)
+
+
+def encodings_of(name: str, depth: bool) -> tuple[tuple[Encoding, ...], ...]:
+    """Groups of encodings to choose among; only depth maps have surface normals."""
+    if not depth:
+        return (("plain",),)
+    by_name: dict[str, tuple[tuple[Encoding, ...], ...]] = {
+        "plain": (("plain",),),
+        "normals": (("normals",),),
+        "both": (("plain", "normals"),),
+    }
+    return by_name.get(name) or (("plain",), ("normals",), ("plain", "normals"))
+
+
+def _standardised(rows: Floats) -> Floats:
+    """(M, V, D) with mean 0 and spread 1 over pairs and views."""
+    moments = Moments()
+    moments.add(rows.reshape(-1, rows.shape[-1]))
+    result: Floats = ((rows - moments.mean) / moments.scale).astype(np.float32)
+    return result
