@@ -52,6 +52,7 @@ def test_memory_stays_flat_however_many_frames_come(monkeypatch: pytest.MonkeyPa
     """With a hung sink of each kind, which is where what nobody takes could pile up."""
     queue = 300
     monkeypatch.setattr("tgkt_edge.runtime.output.dispatcher.QUEUE", queue)
+    monkeypatch.setattr("tgkt_edge.runtime.output.dispatcher._GRACE", 0.1)
     gate = threading.Event()
     sinks = [Kept("log", gate=gate), Kept("page", lossless=False, gate=gate)]
 
