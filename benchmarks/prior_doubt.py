@@ -3,7 +3,7 @@
     python benchmarks/prior_doubt.py --data nyuv2-5 epfl-6 --seeds 0 1 --size 112 --weights FILE -o WORK
 
 Each protocol's draw of tables.py is translated with the frames' true class shares as ``--prior``, with equal ones, and
-with shares from 1 to 50 dealt out at random; printed is what ``prior_doubt`` of report.json holds: the nats that the
+with shares from 1 to 50 dealt out at random (the "wrong prior" of verdict.py); printed is what ``prior_doubt`` of report.json holds: the nats that the
 given shares lose against the estimate of two translations, and whether that is beyond the limit (then `adapt` warns).
 Features are computed once and kept in WORK. Labels only give the true shares.
 """
@@ -43,7 +43,7 @@ def main() -> None:
             for seed in args.seeds:
                 draw = line.draw(seed)
                 source, beside = bench.source(draw.source)
-                random = np.random.default_rng([seed, *b"prior"]).permutation(np.geomspace(1, 50, classes))
+                random = np.random.default_rng([seed, *b"verdict"]).permutation(np.geomspace(1, 50, classes))
                 true = class_shares(bench.labels[draw.frames], classes)
                 cells, limit = [], ""
                 for prior in (true, np.full(classes, 1 / classes), random / random.sum()):

@@ -23,6 +23,9 @@ IMAGES = 8
 TOLERANCE = 1e-4
 """Largest difference of logits over the largest logit: some ten times float32's rounding through a deep network."""
 
+CONSTANT = 1e-9
+"""Largest difference of logits between images, over the largest logit, of a network that does not look at them."""
+
 
 def generated_images(size: int) -> NDArray[np.uint8]:
     """(IMAGES, size, size, 3) colored blobs and noise, always the same."""
@@ -55,9 +58,11 @@ def prove(
         whole: the model as it was. rgb: (N, R, R, 3). size: of the central crop, pixels. what: kind of images.
 
     Raises:
-        CheckpointError: they differ by more than rounding: the import is not that model.
+        CheckpointError: they differ by more than rounding: the import is not that model. Or the model answers all
+            images alike: it knows nothing.
     """
     logits = probabilities = largest = 0.0
+    answered: list[Tensor] = []
     for x in batches_of(rgb[:IMAGES], size):
         expected = reference_logits(whole(own_pixels(x, pixels)), classes)
         found = network(x).double()
@@ -67,6 +72,7 @@ def prove(
                     f"{of} answers to {what} images are non-finite: weights that overflow, or pixels of another scale "
                     f"than it was trained on (`mean`, `std`)."
                 )
+        answered.append(expected)
         logits = max(logits, float((found - expected).abs().max()))
         probabilities = max(probabilities, float((found.softmax(1) - expected.softmax(1)).abs().max()))
         largest = max(largest, float(expected.abs().max()))
@@ -75,6 +81,14 @@ def prove(
             f"the imported network's logits differ from the model's by up to {logits:.2g} where the largest is "
             f"{largest:.3g}: its last linear layer is not all that comes after the features. Export it to ONNX: "
             f"it can be a teacher."
+        )
+    seen = torch.cat(answered)
+    if len(seen) > 1 and float((seen - seen[0]).abs().max()) <= CONSTANT * (1 + largest):
+        shown = ", ".join(f"{logit:.3g}" for logit in seen[0][:6].tolist())
+        raise CheckpointError(
+            f"gives the same logits ({shown}{', ...' if seen.shape[1] > 6 else ''}) to each of {len(seen)} {what} "
+            f"images: its last layer was never trained, or its features died. Expected a classifier that was trained; "
+            f"take another epoch or a whole copy."
         )
     return {
         "images": min(IMAGES, len(rgb)),

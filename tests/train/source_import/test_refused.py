@@ -237,3 +237,10 @@ def test_a_checkpoint_of_this_program_needs_nothing_said(state: State, names: Pa
         UsageError, match=r"`source_classes`, `bgr=True`: .* is a source checkpoint of tgkt-edge"
     ):
         read_source(out, ImportOptions(names, bgr=True))
+
+
+def test_a_model_that_answers_every_image_alike(names: Path, tmp_path: Path) -> None:
+    state = dict(small_resnet().state_dict())
+    state["fc.weight"] = torch.zeros_like(state["fc.weight"])
+    text = refused(state, "gives the same logits .* to each of 8 generated images", names, tmp_path)
+    assert "never trained" in text
