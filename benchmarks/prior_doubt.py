@@ -3,9 +3,9 @@
     python benchmarks/prior_doubt.py --data nyuv2-5 epfl-6 --seeds 0 1 --size 112 --weights FILE -o WORK
 
 Each protocol's draw of tables.py is translated with the frames' true class shares as ``--prior``, with equal ones, and
-with shares from 1 to 50 dealt out at random (the "wrong prior" of verdict.py); printed is what ``prior_doubt`` of report.json holds: the nats that the
-given shares lose against the estimate of two translations, and whether that is beyond the limit (then `adapt` warns).
-Features are computed once and kept in WORK. Labels only give the true shares.
+with shares from 1 to 50 dealt out at random (the "wrong prior" of verdict.py). Printed is what ``prior_doubt`` of
+report.json holds: the nats that the given shares lose against the estimate of two translations, and whether that is
+beyond the limit (then `adapt` warns). Features are computed once and kept in WORK. Labels only give the true shares.
 """
 
 from __future__ import annotations

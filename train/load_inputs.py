@@ -21,7 +21,7 @@ from tgkt_edge.train.given_source import refuse_unfit, source_model
 from tgkt_edge.train.holdout import no_pairs, split_pairs
 from tgkt_edge.train.load_frames import load_target, refuse_fewer
 from tgkt_edge.train.logger import RunLog
-from tgkt_edge.train.methods.translation.class_prior import read_prior
+from tgkt_edge.train.methods.translation.class_prior import read_prior, refuse_labels_of_no_share
 from tgkt_edge.train.nn.checkpoint import Header, pretrained_backbone
 from tgkt_edge.train.nn.model import Classifier
 from tgkt_edge.train.nn.named_network import NamedClassifier, check_student, load_student
@@ -96,12 +96,13 @@ def load_inputs(
             skip_bad=skip_bad, progress=progress, digests=digests.source, cache=cache,
         )  # fmt: skip
         refuse_fewer("`source`", len(images))
-    target, pinned = load_target(inputs.target, sensor, side, skip_bad, progress, digests, cache)
     classes = source[1].classes if source is not None else cast(Images, images).classes
     prior = read_prior(config.translation.prior, classes) if config.by_features else None
+    target, pinned = load_target(inputs.target, sensor, side, skip_bad, progress, digests, cache)
     labelled = None
     if inputs.labels is not None:
         labelled = load_labels(Path(inputs.labels), target.names, classes)
+        refuse_labels_of_no_share(labelled, prior, classes, config.translation.prior)
     pairs, held = no_pairs(side), no_pairs(side)
     held_runs: list[int] = []
     if inputs.paired is not None:

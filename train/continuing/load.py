@@ -21,7 +21,7 @@ from tgkt_edge.train.continuing.shipped import earlier_frames, old_frames_of, re
 from tgkt_edge.train.few_labels import load_labels
 from tgkt_edge.train.holdout import held_out, no_pairs
 from tgkt_edge.train.load_frames import load_target
-from tgkt_edge.train.methods.translation.class_prior import read_prior
+from tgkt_edge.train.methods.translation.class_prior import read_prior, refuse_labels_of_no_share
 from tgkt_edge.train.pipeline import Loaded
 from tgkt_edge.train.run_folder.contents import DataDigests
 from tgkt_edge.train.run_folder.folder import RunInputs
@@ -54,11 +54,12 @@ def load_continued(
     network, header = shipped_network(place, kept)
     refuse_other(place, header, sensor, config.image_size)
     side = resize_side(config.image_size)
-    target, pinned = load_target(inputs.target, sensor, side, skip_bad, progress, digests, cache)
     prior = read_prior(config.translation.prior, header.classes)
+    target, pinned = load_target(inputs.target, sensor, side, skip_bad, progress, digests, cache)
     labelled = None
     if inputs.labels is not None:
         labelled = load_labels(Path(inputs.labels), target.names, header.classes)
+        refuse_labels_of_no_share(labelled, prior, header.classes, config.translation.prior)
     old, held = _old_frames(inputs, pinned, target, config, skip_bad, progress, digests, cache)
     features = None if cache is None else cache.features
     pairs = no_pairs(side)

@@ -13,6 +13,7 @@ from tgkt_edge.data.names import clean, label_index
 from tgkt_edge.data.table import Row, read_table
 from tgkt_edge.errors import ConfigError, DataError
 from tgkt_edge.train.methods.translation.estimated_prior import TRUSTED, estimated_prior
+from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.methods.translation.prior import log_softmax, mixed
 
 Reals = NDArray[np.float64]
@@ -62,6 +63,32 @@ def read_prior(text: str, classes: Sequence[str]) -> Reals | None:
         )
     result: Reals = values / values.sum()
     return result
+
+
+def refuse_labels_of_no_share(
+    labelled: Labelled, prior: Reals | None, classes: Sequence[str], text: str
+) -> None:
+    """Refuse labels of a class that a given prior says no frame is of: one of the two is wrong.
+
+    Args:
+        prior: (K,) of :func:`read_prior`. text: what ``prior`` was.
+
+    Raises:
+        ConfigError: names the classes, and how many labels each has.
+    """
+    if prior is None:
+        return
+    counts = np.bincount(labelled.classes, minlength=len(classes))
+    both = [
+        f"{name} ({count})"
+        for name, count, share in zip(classes, counts, prior, strict=True)
+        if count and not share
+    ]
+    if both:
+        raise ConfigError(
+            f"`prior={text}` gives the share 0 to classes that `labels` has frames of: {', '.join(both)}. Expected a "
+            f"share above 0 for each class that occurs."
+        )
 
 
 Towards = tuple[float, Reals]

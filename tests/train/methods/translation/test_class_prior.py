@@ -9,7 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from tgkt_edge.errors import ConfigError
-from tgkt_edge.train.methods.translation.class_prior import NAMED, answered_shares, priors, read_prior
+from tgkt_edge.train.methods.translation.class_prior import (
+    NAMED,
+    answered_shares,
+    priors,
+    read_prior,
+    refuse_labels_of_no_share,
+)
 from tgkt_edge.train.methods.translation.estimated_prior import (
     FRAMES,
     TRUSTED,
@@ -17,6 +23,7 @@ from tgkt_edge.train.methods.translation.estimated_prior import (
     Estimate,
     estimated_prior,
 )
+from tgkt_edge.train.methods.translation.labelled import Labelled
 from tgkt_edge.train.methods.translation.prior import balance
 
 Reals = NDArray[np.float64]
@@ -234,6 +241,14 @@ def test_a_class_may_differ_in_case_as_in_labels(tmp_path: Path) -> None:
     file.write_text("class,share\nOffice,0.2\nbedroom,0.5\noffice,0.3\nkitchen,0\n")
     with pytest.raises(ConfigError, match="given twice: 'office'"):
         read_prior(str(file), CLASSES)
+
+
+def test_labels_of_a_class_that_the_prior_excludes_are_refused() -> None:
+    labelled = Labelled(np.array([3, 4, 9]), np.array([2, 2, 0]))
+    with pytest.raises(ConfigError, match=r"`prior=p.csv` gives the share 0 to .*`labels`.*: office \(2\)"):
+        refuse_labels_of_no_share(labelled, np.array([0.6, 0.4, 0.0]), CLASSES, "p.csv")
+    for fine in (None, np.array([0.6, 0.0, 0.4])):
+        refuse_labels_of_no_share(labelled, fine, CLASSES, "p.csv")
 
 
 def test_neither_a_name_nor_a_file_is_refused() -> None:
