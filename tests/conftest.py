@@ -15,6 +15,7 @@ import typer
 import typer.testing
 
 from tests.support.checkout import REPOSITORY, Layout, find_layout
+from tests.support.leftovers import folder_of_runs, remove_leftovers
 from tests.support.scheduling import FilesThenAlone, list_of_alone, order_for_workers
 from tests.support.turns import lock_of, turn
 from tgkt_edge.errors import MissingDependency
@@ -22,6 +23,11 @@ from tgkt_edge.trt import library as trt
 
 TRAINED = {"finished", "translated", "run", "work"}
 """Fixtures that train a network. Whatever asks for one is slow, because it may be the first."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if run_of_workers(session.config) is None:
+        remove_leftovers(folder_of_runs())
 
 
 @pytest.hookimpl(tryfirst=True)  # before the tests of ``-m`` are chosen

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.support.cli import cli_environment
 from tests.support.shared import made_once, made_seldom
 
 
@@ -60,3 +63,41 @@ def test_of_what_is_made_seldom_the_last_used_are_kept(tmp_path_factory: pytest.
     assert made == ["a", "b", "c", "b"]  # by "c" the one that was used least lately went, and that is "b"
     (place,) = places
     assert sum(folder.name.startswith("seldom-") for folder in place.iterdir()) == 2
+
+
+MODULE = """
+from pathlib import Path
+import pytest
+
+@pytest.fixture(scope="module")
+def shared(module_folder):
+    folder = module_folder("shared")
+    (folder / "large").touch()
+    Path(__file__).with_suffix(".folder").write_text(str(folder))
+    return folder
+
+def test_first(shared):
+    assert (shared / "large").exists()
+
+def test_second(shared):
+    assert (shared / "large").exists() and RIGHT
+
+def test_gone():
+    earlier = Path(__file__).with_name("test_a.folder")
+    assert "test_a" in __file__ or not Path(earlier.read_text()).exists()
+"""
+
+
+@pytest.mark.slow
+def test_what_a_module_shares_goes_with_its_last_test_and_stays_for_one_that_failed(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.conftest import module_folder\n")
+    for name, right in (("test_a", "True"), ("test_b", "False")):
+        (tmp_path / f"{name}.py").write_text(MODULE.replace("RIGHT", right))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--basetemp", "base"],
+        cwd=tmp_path, env=cli_environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "1 failed, 5 passed" in done.stdout
+    passed, failed = (Path((tmp_path / f"{name}.folder").read_text()) for name in ("test_a", "test_b"))
+    assert not passed.exists()
+    assert [file.name for file in failed.iterdir()] == ["large"]
