@@ -63,7 +63,8 @@ def load_inputs(
     own: OwnImages | None = None
     if inputs.source_model is None and inputs.source is None:
         raise UsageError(
-            "give either `source_model=FILE` (a source checkpoint) or `source=SRC` (labelled RGB)"
+            "give either `source_model=FILE` (a source checkpoint, or a classifier of another program with "
+            "`source_classes`) or `source=SRC` (labelled RGB)"
         )
     if config.distills:
         check_student(config.student.arch, config.image_size)

@@ -101,7 +101,9 @@ def _folder(path: Path) -> FileKind:
         (path / "checkpoints").is_dir() or (path / "metrics.jsonl").is_file()
     ):
         return FileKind(
-            "run", "a run folder of 'adapt'", f"Make a bundle of it: tgkt-edge export {path} -o BUNDLE"
+            "run",
+            "a run folder of 'adapt'",
+            f"Make a bundle of it: tgkt-edge export {path} -o BUNDLE; 'adapt' takes its source model.",
         )
     for name, what in (("checkpoints", "run folder"), ("engines", "bundle")):
         if path.name == name and file_kind(path.parent).name in ("run", "bundle"):

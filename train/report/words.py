@@ -23,8 +23,8 @@ HEADLINES = {
     "no evidence": (
         "Cannot tell without labels",
         (
-            "The adapted network may well be better: the checks that need no labels do not settle it. About 60 frames "
-            "that you label yourself do."
+            "The adapted network may be better or worse: the checks that need no labels do not settle it. About 60 "
+            "frames that you label yourself do."
         ),
     ),
 }
