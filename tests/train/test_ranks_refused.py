@@ -63,6 +63,32 @@ def test_a_launchers_variables_that_make_no_sense_are_named(monkeypatch: pytest.
         open_ranks(torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("size", "rank", "local"),
+    [
+        ("2", None, None),
+        ("2", "2", None),
+        ("2", "-1", "1"),
+        ("0", "0", None),
+        ("2", "1", "0"),
+        ("2", "1", "3"),
+    ],
+)
+def test_a_rank_that_there_cannot_be_is_refused_at_once(
+    size: str, rank: str | None, local: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait a day for others that never come."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in {"WORLD_SIZE": size, "RANK": rank, "LOCAL_WORLD_SIZE": local, **place}.items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(
+        UsageError, match=f"^WORLD_SIZE={size}, RANK={rank or 'not set'}, LOCAL.* RANK from 0 to"
+    ):
+        open_ranks(torch.device("cpu"))
+
+
 ALONE_OF_TWO = """
 import logging, torch
 from tgkt_edge.train.nn import ranks

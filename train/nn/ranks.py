@@ -214,6 +214,14 @@ def open_ranks(device: torch.device) -> Ranks:
         raise UsageError(f"WORLD_SIZE, RANK and LOCAL_WORLD_SIZE: expected whole numbers: {error}") from error
     if count == 1:
         return ALONE
+    if "RANK" not in os.environ or not 0 <= rank < count or not 1 <= on_machine <= count:
+        words = ", ".join(
+            f"{name}={os.environ.get(name, 'not set')}" for name in ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE")
+        )
+        raise UsageError(
+            f"{words}: expected WORLD_SIZE of at least 1, RANK from 0 to WORLD_SIZE - 1, and LOCAL_WORLD_SIZE, if "
+            f"set, from 1 to WORLD_SIZE. torchrun sets all three; without them one process trains alone."
+        )
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"`device={device}`: several ranks train on CPUs or CUDA GPUs")
     if not dist.is_available():

@@ -173,6 +173,11 @@ def extract(
                 advance(stop - start, known=True)
             files.append(file)
     compute.ranks.wait()
+    if not all(file.exists() for file in files):
+        raise TgktEdgeError(
+            f"{folder}: rank {compute.ranks.rank} does not see there what another rank computed: `cache`, or "
+            f"without one the run folder, must lie on a file system that all machines share, and be the same everywhere"
+        )
     return Features(files, len(images))
 
 

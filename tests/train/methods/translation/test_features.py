@@ -27,6 +27,7 @@ from tgkt_edge.train.nn.checkpoint import load_tensors
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import SceneClassifier, normalise
 from tgkt_edge.train.nn.normals import surface_normals
+from tgkt_edge.train.nn.ranks import Ranks
 
 CPU = Compute(torch.device("cpu"), "fp32")
 SIZE = 32
@@ -147,6 +148,22 @@ def test_rows_are_found_across_files(
     found = features(untrained, frames, tmp_path)
     np.testing.assert_array_equal(found.rows(np.array([1, 2, 6])), found.rows(np.arange(7))[[1, 2, 6]])
     assert len(found) == 7
+
+
+def test_a_rank_that_does_not_see_what_another_computed_says_so(
+    untrained: SceneClassifier, frames: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as with a cache on each machine's own disk. The one file of seven frames is rank 0's to compute."""
+    monkeypatch.setattr(Ranks, "wait", lambda ranks: None)  # rank 0 has come, with a folder of its own
+    second = Compute(CPU.device, CPU.precision, ranks=Ranks(1, 2))
+    kind = Kind(FRAME_LAYERS, True, views=2)
+    words = (untrained.backbone, frames, kind, SIZE, 4)
+    with pytest.raises(
+        TgktEdgeError, match=f"{tmp_path}: rank 1 does not see there what another rank computed: `cache`"
+    ):
+        extract("frames", *words, second, RunLog(None), tmp_path)
+    features(untrained, frames, tmp_path)
+    assert len(extract("frames", *words, second, RunLog(None), tmp_path)) == 7
 
 
 def test_one_more_view_than_there_are_is_refused() -> None:
