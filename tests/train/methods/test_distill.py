@@ -97,7 +97,7 @@ def test_it_learns_the_labels_and_the_teacher_stays(
     )
     labels: Reals = np.eye(3)[np.arange(24) % 3] * 0.7 + 0.1
     student = train(
-        teacher, (Frames(store, phi), seen[1]), labels, 28, arch="resnet18", epochs=30, features=0.1
+        teacher, (Frames(store, phi), seen[1]), labels, 28, arch="resnet18", epochs=16, features=0.1
     )
     assert isinstance(student, NamedClassifier)
     assert not student.training
