@@ -286,8 +286,13 @@ def describe(report: dict[str, Any], out: Path) -> list[str]:
             f"tgkt-edge evaluate {out} --data LABELLED; only a target network can be exported (--method tgkt)"
         )
     else:
-        frames = min(60, report["target_frames"])
-        audit = f"tgkt-edge audit {out} --frames {frames}"
+        learnt = (report["translation"] or {}).get("labelled", 0)
+        frames = min(60, report["target_frames"] - learnt)
+        audit = (
+            f"tgkt-edge audit {out} --frames {frames}"
+            if frames
+            else f"tgkt-edge evaluate {out} --data LABELLED, on other frames than the labelled ones"
+        )
         hurt = verdict["verdict"] == "hurt"
         then = audit if hurt else f"tgkt-edge export {out} -o BUNDLE; to be sure, {audit}"
     return [

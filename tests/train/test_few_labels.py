@@ -26,6 +26,7 @@ from tgkt_edge.preprocess import resize_side
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.audit.audit import describe, pick, score
+from tgkt_edge.train.audit.frames import target_frames
 from tgkt_edge.train.audit.labels import frame_name
 from tgkt_edge.train.few_labels import label_remarks, load_labels, write_labels
 from tgkt_edge.train.methods.translation.labelled import TRUST, Labelled, corrected
@@ -178,6 +179,15 @@ def test_audit_draws_none_of_them_and_scores_none_of_them(taught: Run, labels: P
     found = score(taught.path, both, "cpu")
     assert (found["labelled"], found["trained_on"]) == (1, 7)
     assert "left out, the run was trained with their labels: 7 frames" in describe(found)
+
+
+def test_audit_says_where_no_frame_is_left_to_draw(
+    taught: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = {frame.name for frame in target_frames(taught.path)}
+    monkeypatch.setattr("tgkt_edge.train.audit.audit.trained_on", lambda _: every)
+    with pytest.raises(UsageError, match="labels of all its 12 target frames, so none is left to draw"):
+        pick(taught.path, 5, tmp_path / "none.csv")
 
 
 def test_audit_says_how_many_it_does_not_draw_from(taught: Run, tmp_path: Path) -> None:

@@ -74,6 +74,11 @@ def pick(
             )
     every, taught = target_frames(path), trained_on(path)
     there = [frame for frame in every if frame.name not in taught]
+    if not there:
+        raise UsageError(
+            f"{path}: the run was trained with the labels of all its {len(every)} target frames, so none is left to "
+            f"draw. Label other frames of the sensor, and measure on them: tgkt-edge evaluate {path} --data LABELLED"
+        )
     if not 0 < frames <= len(there):
         but = f" beside the {len(taught)} that it was trained on with `labels`" if taught else ""
         raise UsageError(f"`frames={frames}`: expected 1 to {len(there)}, the target frames of the run{but}")

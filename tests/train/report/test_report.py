@@ -157,6 +157,13 @@ def test_the_last_lines_of_adapt_hold_the_verdict(finished: Run) -> None:
         assert last.startswith("next: ")
         assert ("tgkt-edge export" in last) == export
         assert "tgkt-edge audit" in last
+    frames = report["target_frames"]
+    for learnt, words in (
+        (frames - 3, "--frames 3"),
+        (frames, "evaluate"),
+    ):  # those that were learnt prove nothing
+        taught = {"labelled": learnt, "pairs": 10, "correlation": 0.5}
+        assert words in describe({**report, "translation": taught}, finished.path)[-1]
 
 
 # report.html
