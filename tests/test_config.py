@@ -111,7 +111,7 @@ def test_an_argument_and_a_set_that_disagree_are_refused(sets: list[str] | dict[
     named = {"translation.prior": "half", "tgmb.epochs": 30, "seed": None, "method": None}
     with pytest.raises(ConfigError, match=r"`prior=half` and `set_=.*=uniform` set one option"):
         refuse_twice(named, sets)
-    refuse_twice(named, ["translation.prior=half", "tgmb.epochs=3", "seed=4"])
+    refuse_twice(named, ["translation.prior=half", "tgmb.epochs=3", "seed=4", "translation.prior"])
 
 
 def test_the_last_set_wins_and_a_flag_not_given_changes_nothing(yaml_file: Path) -> None:

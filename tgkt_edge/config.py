@@ -223,8 +223,8 @@ def refuse_twice(named: Mapping[str, Any], sets: Mapping[str, Any] | Sequence[st
     """
     texts = sets if not isinstance(sets, Mapping) else [f"{key}={value}" for key, value in sets.items()]
     for text in texts:
-        key, _, value = (part.strip() for part in text.partition("="))
-        given = None if key.endswith(".epochs") else named.get(key)
+        key, equals, value = (part.strip() for part in text.partition("="))
+        given = None if key.endswith(".epochs") or not equals else named.get(key)
         if given is not None and str(given).lower() != value.lower():
             raise ConfigError(
                 f"`{argument_of(key)}={given}` and `set_={text}` set one option, {key}, to two values. Give one."
