@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import DataSet, open_data
+from ending import run_and_exit
 from feature_bench import Bench
 from protocol_tables import written
 from protocols import variants
@@ -29,7 +30,6 @@ from tables import command, machine
 
 from tgkt_edge.benchmark.command import benchmark
 from tgkt_edge.config import build_config
-from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.io.atomic import write_json, write_text
 from tgkt_edge.train.logger import RunLog
 
@@ -286,10 +286,4 @@ def _parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except TgktEdgeError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("interrupted: what is finished is kept, the same command goes on", file=sys.stderr)
-        sys.exit(130)
+    run_and_exit(main)

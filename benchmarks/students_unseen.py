@@ -12,7 +12,6 @@ without labels. What WORK holds already is not computed again, and training goes
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from datasets import DataSet, open_data
+from ending import run_and_exit
 from feature_bench import Bench, Draw, scores
 from numpy.typing import NDArray
 from protocols import variants
@@ -27,7 +27,6 @@ from student_cells import Student, learn, refuse_other, translation_of
 from students import add_options, spread
 
 from tgkt_edge.config import build_config
-from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.io.atomic import write_json
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.nn.model import Classifier, frozen
@@ -124,10 +123,4 @@ def _parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except TgktEdgeError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("interrupted: what is finished is kept, the same command goes on", file=sys.stderr)
-        sys.exit(130)
+    run_and_exit(main)

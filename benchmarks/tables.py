@@ -37,6 +37,7 @@ from typing import Any
 
 from cells import Workshop
 from datasets import DataSet, open_data
+from ending import run_and_exit
 from paper_figures import RUNNABLE, TABLES, Row
 from protocol_tables import compute, written
 from protocols import ROWS
@@ -236,7 +237,4 @@ def _parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except TgktEdgeError as error:
-        sys.exit(f"error: {error}")
+    run_and_exit(main)
