@@ -65,6 +65,11 @@ class MapsEngine(Engine, Protocol):
         """
 
 
+def on_cpu(engine: Engine) -> bool:
+    """Whether the processors that decode frames are also those that infer, as its name says."""
+    return "CPU" in engine.name
+
+
 def with_maps(engine: Engine) -> MapsEngine | None:
     """The engine, if it gives maps."""
     return engine if getattr(engine, "grid", None) is not None else None  # type: ignore[return-value]

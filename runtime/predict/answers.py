@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.errors import FrameError
 from tgkt_edge.notes import phrase
-from tgkt_edge.runtime.engines.base import Engine
+from tgkt_edge.runtime.engines.base import Engine, on_cpu
 from tgkt_edge.runtime.health.sensor_flags import flags_of
 from tgkt_edge.runtime.infer.preprocess_stage import FormatCheck, prepare
 from tgkt_edge.runtime.predict.frames import Job
@@ -74,7 +74,7 @@ class Answers:
         self._engine, self._spec, self._size, self._batch, self._check = engine, spec, size, batch, check
         processors = usable_cpus()
         decoders = min(processors, MOST_DECODERS)
-        self._together = "CPU" in engine.name and engine.lanes >= processors
+        self._together = on_cpu(engine) and engine.lanes >= processors
         self._ended = False
         self._decoders = ThreadPoolExecutor(decoders, "tgkt-edge decode")
         self._lanes = ThreadPoolExecutor(engine.lanes, "tgkt-edge lane")

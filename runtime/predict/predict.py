@@ -15,7 +15,7 @@ from tgkt_edge import __version__
 from tgkt_edge.bundle.signature import open_trusted
 from tgkt_edge.errors import SourceLostError, TgktEdgeError, UsageError
 from tgkt_edge.io.addresses import redacted
-from tgkt_edge.runtime.engines.base import Engine
+from tgkt_edge.runtime.engines.base import Engine, on_cpu
 from tgkt_edge.runtime.engines.onnxruntime import lanes_for_files
 from tgkt_edge.runtime.infer.preprocess_stage import FormatCheck, sensor_hint
 from tgkt_edge.runtime.model import Model, load
@@ -168,7 +168,7 @@ def batch_size(engine: Engine, asked: int | None) -> int:
     inner: Any = getattr(engine, "engine", engine)  # without its calibration
     most: int | None = getattr(inner, "max_batch", None)
     if asked is None:
-        return most or (1 if "CPU" in engine.name else GPU_BATCH)
+        return most or (1 if on_cpu(engine) else GPU_BATCH)
     if most is not None and asked > most:
         raise UsageError(
             f"`batch={asked}`: this plan takes at most {most}. Build one with 'tgkt-edge export BUNDLE --trt "
