@@ -97,7 +97,6 @@ def translate(
         given_prior: (K,) of a file; None: as ``cfg.prior`` names it.
         labelled: frames of the task whose classes a person gave.
     """
-
     setting = Setting.of(source, beside, backbone, depth, cfg)
     pairs = look_at_pairs(setting, features)
     seen = source_features(source, beside, pairs.rgb if needs_spread(source, beside) else None)
