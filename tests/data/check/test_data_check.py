@@ -29,7 +29,8 @@ def test_good_pairs_are_good(write: Callable[..., Path]) -> None:
     report = check_data(write(scenes(12)), "depth")
     assert set(states(report).values()) == {"ok"}, report.text()
     assert states(report).keys() == {
-        "files", "sizes", "alignment", "belonging", "copies (pairs)", "holes (pairs)", "range (pairs)", "exposure",
+        "files", "sizes", "alignment", "belonging", "gray", "copies (pairs)", "holes (pairs)", "range (pairs)",
+        "exposure",
     }  # fmt: skip
     assert report.alignment is not None
     assert report.alignment.score > 0.5

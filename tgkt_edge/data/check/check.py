@@ -16,6 +16,7 @@ from tgkt_edge.data.check.copies import nearly_equal, thumbnails
 from tgkt_edge.data.check.edges import SIDE, Floats, compressed, luminance
 from tgkt_edge.data.check.findings import Finding
 from tgkt_edge.data.check.gather import PairFiles, read_target
+from tgkt_edge.data.check.gray import explained_by_rgb, share_of_gray
 from tgkt_edge.data.check.page import chosen, write_page
 from tgkt_edge.data.check.survey import survey_pairs
 from tgkt_edge.data.loading import Frames, Pairs, spread
@@ -90,6 +91,7 @@ def check_data(
     if skews := _skews(paired):
         found.append(on.on_times(skews))
     found += [
+        on.on_gray(pairs),
         on.on_copies(halves, names, "pairs"),
         on.on_holes(halves, names, "pairs"),
         on.on_range(halves, names, spec, "pairs"),
@@ -116,7 +118,8 @@ def check_data(
 
 
 def note_quickly(pairs: Pairs, target: Frames, paired: str) -> None:
-    """Note what is plainly wrong with pairs that are in memory anyway: displaced RGB images, scenes of the task.
+    """Note what is plainly wrong with pairs that are in memory anyway: displaced RGB images, frames that are these in
+    gray, scenes of the task.
 
     Args:
         paired: what an error calls the pairs.
@@ -131,6 +134,16 @@ def note_quickly(pairs: Pairs, target: Frames, paired: str) -> None:
                 f"`paired={paired}`: RGB images fit their frames when enlarged by {found.across - 1:+.0%}, then moved "
                 f"by {found.right:+.0%} of the width and {found.below:+.0%} of the height: pairs should show the same "
                 f"pixels. It is measured by: tgkt-edge data check {shlex.quote(str(paired))} --sensor SENSOR"
+            )
+    if len(pairs):
+        gray = share_of_gray(
+            explained_by_rgb(pairs.rgb[i], pairs.codes[i]) for i in spread(len(pairs), QUICKLY)
+        )
+        if gray > 0.5:
+            note(
+                f"`paired={paired}`: frames are their RGB images in gray: no sensor took them. What is learnt from "
+                f"such pairs tells nothing of the sensor, and pairs left out praise it all the same: believe neither "
+                f"the verdict nor the network. Bring pairs of which the sensor saw one half."
             )
     if len(pairs) and len(target):
         some = [spread(len(one), MOST_COMPARED) for one in (pairs, target)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.data.check.copies import thumbnail
 from tgkt_edge.data.check.edges import SIDE
+from tgkt_edge.data.check.gray import explained_by_rgb
 from tgkt_edge.data.discovery import frame_places, matched, read_csv_columns
 from tgkt_edge.data.levels import Levels, measure_levels
 from tgkt_edge.errors import DataError
@@ -43,7 +44,8 @@ class Half:
 
 @dataclass(frozen=True)
 class Pair:
-    """A frame and its RGB image: (SIDE, SIDE, 3) uint8, (width, height), shares that are too dark and too bright."""
+    """A frame and its RGB image: (SIDE, SIDE, 3) uint8, (width, height), shares that are too dark and too bright, and
+    how much of the frame the RGB image explains (:func:`~tgkt_edge.data.check.gray.explained_by_rgb`)."""
 
     name: str
     half: Half
@@ -51,6 +53,7 @@ class Pair:
     rgb_size: tuple[int, int]
     dark: float
     bright: float
+    explained: float
 
     @property
     def figures(self) -> Pair:
@@ -107,8 +110,9 @@ class PairFiles:
         grey = rgb.mean(-1)
         size = (image.shape[1], image.shape[0])
         return Pair(
-            str(frame_file), half, rgb, size, float((grey <= DARK).mean()), float((grey > BRIGHT).mean())
-        )
+            str(frame_file), half, rgb, size, float((grey <= DARK).mean()), float((grey > BRIGHT).mean()),
+            explained_by_rgb(rgb, half.codes),
+        )  # fmt: skip
 
 
 def read_target(
