@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,20 +24,17 @@ from tgkt_edge.train.methods.student import train_student
 from tgkt_edge.train.methods.translation.evidence import belong_together
 from tgkt_edge.train.methods.translation.features import Features, Kind, extract
 from tgkt_edge.train.methods.translation.labelled import Labelled
-from tgkt_edge.train.methods.translation.setting import Of
+from tgkt_edge.train.methods.translation.setting import Look, Of
 from tgkt_edge.train.methods.translation.translate import Translation, translate
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, pretrained_backbone, save_checkpoint
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.imported import resnet50_in
 from tgkt_edge.train.nn.model import Classifier, frozen
-from tgkt_edge.train.nn.predict import refuse_diverged
 from tgkt_edge.train.report.material import LeftOut, Model
 from tgkt_edge.train.resume_state import StageState
-from tgkt_edge.train.run_folder.folder import Run
+from tgkt_edge.train.stages import Stages
 
 Reals = NDArray[np.float64]
-Timed = Callable[[str, Callable[[], Any]], Any]
-"""Runs a stage and records what it cost."""
 
 
 @dataclass(frozen=True)
@@ -59,108 +56,120 @@ class Translated:
 
 
 def train_by_features(
-    run: Run,
-    folder: Path,
-    source: Classifier,
-    header: Header,
-    about: Header,
-    target: Store,
+    stages: Stages,
     paired_rgb: Store,
     paired_frames: Store,
     depth: bool,
     given_prior: Reals | None,
     labelled: Labelled | None,
-    config: AdaptConfig,
-    compute: Compute,
-    log: RunLog,
-    timed: Timed,
-    train: Callable[[str, Callable[..., Classifier]], Classifier],
 ) -> Translated:
     """Translate, and unless that is all that was asked for, train the target network; take what is there already.
-
-    Args:
-        folder: of features: the run's own, which is deleted in the end, or one that runs share.
-        source: frozen, on the device; ``header`` has what is stored beside it. about: for the checkpoints.
-        train: the network of a stage, trained or from its checkpoint.
 
     Raises:
         TgktEdgeError: pairs left out show that nothing was translated, and a target network was to be trained on it.
     """
+    run, config, log = stages.run, stages.config, stages.log
+    stores: dict[Of, Store] = {
+        "target": stages.target,
+        "paired RGB": paired_rgb,
+        "paired frames": paired_frames,
+    }
+    look = _looks(stages, stores)
     file = run.stages(config)["translate"]
-    stores = {"target": target, "paired RGB": paired_rgb, "paired frames": paired_frames}
-
-    def look(name: str, network: nn.Module, images: Of, kind: Kind) -> Features:
-        return extract(
-            name, network, stores[images], kind, config.image_size, config.batch, compute, log, folder
-        )
-
-    checked: Classifier | None = None
+    made: Classifier | None = None
     if not file.is_file():
-        found = timed(
-            "translate",
-            lambda: translate(
-                source, header.beside, _backbone(source, config, compute, log), look, depth, given_prior,
-                config.translation, log, labelled,
-            ),
-        )  # fmt: skip
-        checked = compute.place(found.network)
-        compute.ranks.copy_from_first(checked.state_dict().values())
-        refuse_diverged("translate", checked, source, target, config.image_size, config.batch, compute)
-        beside = {
-            name: torch.from_numpy(np.ascontiguousarray(getattr(found, name)))
-            for name in ("labels", "first", "prior", "rgb", "translated", "unadapted", "rows")
-            if getattr(found, name) is not None
-        }
-        whole = dataclasses.replace(
-            about, kind="target", beside=beside, extra={**about.extra, "translation": found.about}
-        )
-        if compute.ranks.first:
-            save_checkpoint(file, checked, whole)
-        compute.ranks.wait()
+        made = _translate(stages, file, look, depth, given_prior, labelled)
     loaded, kept = load_classifier(file, "target")
     # Made now, it is the very network that was checked, whose answers to all target frames are known.
-    network = frozen(checked if checked is not None else compute.place(loaded))
-    if compute.ranks.first and not config.distills:
+    network = frozen(made if made is not None else stages.compute.place(loaded))
+    if stages.compute.ranks.first and not config.distills:
         # Of no more use, and larger than all else; a shared folder stays.
         shutil.rmtree(run.features, ignore_errors=True)
     known = kept_translation(network, kept)
     doubt = belong_together(known)
-    for line in [*notes(known.about, about.classes), *([doubt] if doubt else [])]:
+    for line in [*notes(known.about, stages.about.classes), *([doubt] if doubt else [])]:
         log.say(line)
-    rows = known.rows
-    runs = neighbour_runs(len(rows))
-    story = {**known.about, "belong_together": doubt is None}
-    left_out = left_out_pairs(known)
+    translated = Translated(
+        {"target": Model(network)},
+        known.rows,
+        neighbour_runs(len(known.rows)),
+        {**known.about, "belong_together": doubt is None},
+        left_out_pairs(known),
+    )
     if config.method == "translate":
-        return Translated({"target": Model(network)}, rows, runs, story, left_out)
+        return translated
     if doubt and not config.translation.force:
         raise TgktEdgeError(
             f"{doubt} No target network was trained on that. The translation is kept in {file}: with other pairs begin "
             f"again; to go on all the same, `resume=True` with `set_=translation.force=true`."
         )
-
-    def learn(state: StageState) -> Classifier:
-        if not config.distills:
-            return train_student(
-                network, target, known.labels, known.first, known.prior, config, compute, log, state
-            )
-        kind = Kind(network.pooled, True, "normals" if network.normals else "plain", config.translation.views)
-        own = look("frames of the task", network.backbone, "target", kind)
-        other = look("frames of pairs", network.backbone, "paired frames", kind)
-        return distill(
-            network,
-            Frames(target, own),
-            Frames(paired_frames, other),
-            known.labels,
-            config,
-            compute,
-            log,
-            state,
-        )
-
-    student = train("tgkt", learn)
+    student = stages.student("tgkt", lambda state: _student(stages, known, paired_frames, look, state))
     shutil.rmtree(run.features, ignore_errors=True)
-    return Translated({"translate": Model(network), "target": Model(student)}, rows, runs, story, left_out)
+    return dataclasses.replace(translated, models={"translate": Model(network), "target": Model(student)})
+
+
+def _looks(stages: Stages, stores: Mapping[Of, Store]) -> Look:
+    """What extracts features of the run's images, or takes those that were extracted before."""
+    config = stages.config
+
+    def look(name: str, network: nn.Module, images: Of, kind: Kind) -> Features:
+        return extract(
+            name, network, stores[images], kind, config.image_size, config.batch, stages.compute, stages.log,
+            stages.features,
+        )  # fmt: skip
+
+    return look
+
+
+def _translate(
+    stages: Stages,
+    file: Path,
+    look: Look,
+    depth: bool,
+    given_prior: Reals | None,
+    labelled: Labelled | None,
+) -> Classifier:
+    """The network of the translation, on the device, which is also in ``file`` with all that the translation found."""
+    source, config, compute, log = stages.source, stages.config, stages.compute, stages.log
+    found = stages.timed(
+        "translate",
+        lambda: translate(
+            source, stages.header.beside, _backbone(source, config, compute, log), look, depth, given_prior,
+            config.translation, log, labelled,
+        ),
+    )  # fmt: skip
+    network = compute.place(found.network)
+    compute.ranks.copy_from_first(network.state_dict().values())
+    stages.refuse_diverged("translate", network)
+    beside = {
+        name: torch.from_numpy(np.ascontiguousarray(getattr(found, name)))
+        for name in ("labels", "first", "prior", "rgb", "translated", "unadapted", "rows")
+        if getattr(found, name) is not None
+    }
+    extra = {**stages.about.extra, "translation": found.about}
+    if compute.ranks.first:
+        save_checkpoint(
+            file, network, dataclasses.replace(stages.about, kind="target", beside=beside, extra=extra)
+        )
+    compute.ranks.wait()
+    return network
+
+
+def _student(
+    stages: Stages, known: Translation, paired_frames: Store, look: Look, state: StageState
+) -> Classifier:
+    """The target network: a copy of the translation's that is trained on, or another architecture."""
+    network, config, compute, log = known.network, stages.config, stages.compute, stages.log
+    if not config.distills:
+        return train_student(
+            network, stages.target, known.labels, known.first, known.prior, config, compute, log, state
+        )
+    kind = Kind(network.pooled, True, "normals" if network.normals else "plain", config.translation.views)
+    own = look("frames of the task", network.backbone, "target", kind)
+    other = look("frames of pairs", network.backbone, "paired frames", kind)
+    return distill(
+        network, Frames(stages.target, own), Frames(paired_frames, other), known.labels, config, compute, log, state
+    )  # fmt: skip
 
 
 def kept_translation(network: Classifier, kept: Header) -> Translation:

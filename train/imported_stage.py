@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from pathlib import Path
 
-from tgkt_edge.config import AdaptConfig
 from tgkt_edge.train.batches import Store
-from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.translation.features import extract
 from tgkt_edge.train.methods.translation.source_features import kind_of
 from tgkt_edge.train.nn.checkpoint import Header, save_checkpoint
-from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.imported import ImportedClassifier
-from tgkt_edge.train.run_folder.folder import Run
 from tgkt_edge.train.source_import.header_keys import FITTED, IMPORT, KEPT
 from tgkt_edge.train.source_import.own_images import OwnImages, keep_images, kept_lines
 from tgkt_edge.train.source_import.scale import fit_scale, is_fitted
+from tgkt_edge.train.stages import RunContext
 
 
 def prepare_imported(
-    run: Run,
-    source: ImportedClassifier,
-    header: Header,
-    own: OwnImages | None,
-    images: Store,
-    config: AdaptConfig,
-    compute: Compute,
-    log: RunLog,
-    folder: Path,
-    timed: Callable[[str, Callable[[], Header]], Header],
+    context: RunContext, source: ImportedClassifier, header: Header, own: OwnImages | None, images: Store
 ) -> Header:
     """Bring an imported source model to the scale of all others, and keep it so; nothing where that was done before.
 
     Args:
         source: frozen, on the device; changed in place. own: its labelled images, where the run was given some.
-        images: RGB of the pairs; without pairs the task's frames. folder: of features. timed: runs a stage.
+        images: RGB of the pairs; without pairs the task's frames.
 
     Returns:
         The header that is stored with it.
     """
+    run, folder, config, compute, log = (
+        context.run, context.features, context.config, context.compute, context.log,
+    )  # fmt: skip
     if own is not None and KEPT not in header.extra[IMPORT]:
         some = own
 
@@ -51,7 +40,7 @@ def prepare_imported(
             compute.ranks.wait()
             return found
 
-        found = timed("source", with_images)
+        found = context.timed("source", with_images)
         for line in kept_lines(found):
             log.say(f"source: {line.strip()}")
         return found

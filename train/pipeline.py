@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,15 +34,12 @@ from tgkt_edge.train.nn.model import Classifier, Translator, frozen
 from tgkt_edge.train.nn.predict import refuse_diverged
 from tgkt_edge.train.report.material import Material, Model
 from tgkt_edge.train.report.summary import write_report
-from tgkt_edge.train.resume_state import StageState
 from tgkt_edge.train.run_folder.folder import Run
 from tgkt_edge.train.source_import.header_keys import IMPORT, KEPT
 from tgkt_edge.train.source_import.own_images import OwnImages
 from tgkt_edge.train.speed import expectation, measure_speed
+from tgkt_edge.train.stages import RunContext, Stages
 from tgkt_edge.train.time_left import TimeLeft, parts_of_run
-
-N = TypeVar("N", Classifier, Translator)
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -81,105 +75,88 @@ def train_stages(
     log.time_left = _time_left(run, loaded, config)
     factor = measure_speed(config, compute) / compute.ranks.count
     log.say(expectation(log.time_left.expected(factor)))
+    context = RunContext(run, loaded.features or run.features, config, compute, log)
     target = Store(loaded.target.codes, compute.device)
-    source, header = _source(run, loaded, target, config, compute, log)
+    source, header = _source(context, loaded, target)
     source = frozen(compute.place(source))
     rgb, frames = Store(loaded.pairs.rgb, compute.device), Store(loaded.pairs.codes, compute.device)
     if isinstance(source, ImportedClassifier) and not config.continues:
-        header = prepare_imported(
-            run, source, header, loaded.own, rgb if len(rgb) else target, config, compute, log,
-            loaded.features or run.features, partial(_timed, compute=compute, log=log),
-        )  # fmt: skip
-    folder = loaded.features or run.features
-    extra = {key: header.extra[key] for key in (IMPORT, CONTINUED) if key in header.extra}
-    extra = {"source" if key == IMPORT else key: value for key, value in extra.items()}
-    about = dataclasses.replace(
-        header, image_size=config.image_size, sensor=loaded.sensor, extra=extra, beside={}
-    )
-    files = run.stages(config)
+        header = prepare_imported(context, source, header, loaded.own, rgb if len(rgb) else target)
+    about = _about(header, loaded, config)
+    stages = Stages(run, context.features, config, compute, log, source, header, about, target)
     models = {config.baseline: Model(source)}
-
-    def stage(name: str, kind: str, load: Callable[[Path], N], train: Callable[..., N]) -> N:
-        """The network of one stage, frozen, on the device."""
-        if files[name].is_file():
-            return frozen(compute.place(load(files[name])))
-        state = _state(run, name, config, compute)
-        network = _timed(name, lambda: train(state=state), compute, log)
-        refuse_diverged(name, network, source, target, config.image_size, config.batch, compute)
-        if compute.ranks.first:
-            save_checkpoint(files[name], network, dataclasses.replace(about, kind=kind))
-        state.clear()
-        return frozen(compute.place(network))
-
-    read: dict[str, Any] = {
-        "paired_rgb": rgb,
-        "paired_frames": frames,
-        "config": config,
-        "compute": compute,
-        "log": log,
-    }
-    student: Classifier | None = None
-    translator: Translator | None = None
     by_features: Translated | None = None
     if config.by_features:
-        by_features = train_by_features(
-            run, folder, source, header, about, target, rgb, frames, loaded.sensor.kind == "depth", loaded.prior,
-            loaded.labelled, config, compute, log, partial(_timed, compute=compute, log=log),
-            lambda name, train: stage(name, "target", _load_target, train),
-        )  # fmt: skip
+        depth = loaded.sensor.kind == "depth"
+        by_features = train_by_features(stages, rgb, frames, depth, loaded.prior, loaded.labelled)
         models |= by_features.models
     elif config.continues:
-        student = train_continued(
-            run, folder, source, header, about, target, loaded.old, loaded.prior, loaded.labelled, config, compute,
-            log, partial(_timed, compute=compute, log=log),
-            lambda name, train: stage(name, "target", _load_target, train),
-        )  # fmt: skip
-    elif config.method in ("tgmb", "tgkt"):
-        learn = partial(train_tgmb, source, target, **read)
-        translator = stage("tgmb", "translator", _load_translator, learn)
-        if config.method == "tgkt":
-            transfer = partial(train_tgkt, source, translator, target, **read)
-            student = stage("tgkt", "target", _load_target, transfer)
-    if config.method in ("shot", "socket"):
-        student = stage(config.method, "target", _load_target, partial(train_shot, source, target, **read))
-    elif config.method == "source-only" and compute.ranks.first and not run.target.is_file():
-        save_checkpoint(
-            run.target, source, dataclasses.replace(about, kind="target")
-        )  # can be exported as it is
-
-    if translator is not None:
-        models["tgmb"] = Model(source, translator)
-    if by_features is None:
-        models["target"] = (
-            Model(student) if student is not None else models.get("tgmb", models[config.baseline])
-        )
-    held, held_runs = loaded.held, loaded.held_runs
-    if by_features is not None:  # the target network learnt from none of the pairs
-        held, held_runs = take_pairs(loaded.pairs, by_features.rows), by_features.runs
+        models["target"] = Model(train_continued(stages, loaded.old, loaded.prior, loaded.labelled))
+    else:
+        models |= _train_others(stages, rgb, frames, models[config.baseline])
     if not compute.ranks.first:
         compute.ranks.wait()  # for the report
         found: dict[str, Any] = json.loads((run.path / "report.json").read_text(encoding="utf-8"))
         return found
-    report = write_report(
-        Material(
-            run=run,
-            config=config,
-            sensor=loaded.sensor,
-            classes=header.classes,
-            target=loaded.target,
-            pairs=len(loaded.pairs) + len(loaded.held),
-            held=held,
-            held_runs=held_runs,
-            models=models,
-            device=compute.device,
-            translation=by_features.about if by_features is not None else None,
-            left_out=by_features.left_out if by_features is not None else None,
-            store=target,
-            old=loaded.old_held,
-        )
-    )
+    report = write_report(_material(stages, loaded, models, by_features))
     compute.ranks.wait()
     return report
+
+
+def _about(header: Header, loaded: Loaded, config: AdaptConfig) -> Header:
+    """What the header of a network that learns from the source model says, but for its kind."""
+    extra = {key: header.extra[key] for key in (IMPORT, CONTINUED) if key in header.extra}
+    extra = {"source" if key == IMPORT else key: value for key, value in extra.items()}
+    return dataclasses.replace(
+        header, image_size=config.image_size, sensor=loaded.sensor, extra=extra, beside={}
+    )
+
+
+def _train_others(stages: Stages, rgb: Store, frames: Store, source_only: Model) -> dict[str, Model]:
+    """The models of the methods that translate pixels, or nothing: the paper's, SHOT, SOCKET, source-only."""
+    source, target, method = stages.source, stages.target, stages.config.method
+    rest = (rgb, frames, stages.config, stages.compute, stages.log)
+    if method in ("shot", "socket"):
+        student = stages.student(method, lambda state: train_shot(source, target, *rest, state))
+        return {"target": Model(student)}
+    if method in ("tgmb", "tgkt"):
+        translator = stages.network(
+            "tgmb", "translator", _load_translator, lambda state: train_tgmb(source, target, *rest, state)
+        )
+        translated = Model(source, translator)
+        if method == "tgmb":
+            return {"tgmb": translated, "target": translated}
+        student = stages.student("tgkt", lambda state: train_tgkt(source, translator, target, *rest, state))
+        return {"tgmb": translated, "target": Model(student)}
+    if stages.compute.ranks.first and not stages.run.target.is_file():
+        # source-only: can be exported as it is
+        save_checkpoint(stages.run.target, source, dataclasses.replace(stages.about, kind="target"))
+    return {"target": source_only}
+
+
+def _material(
+    stages: Stages, loaded: Loaded, models: dict[str, Model], by_features: Translated | None
+) -> Material:
+    """What the report is made of."""
+    held, held_runs = loaded.held, loaded.held_runs
+    if by_features is not None:  # the target network learnt from none of the pairs
+        held, held_runs = take_pairs(loaded.pairs, by_features.rows), by_features.runs
+    return Material(
+        run=stages.run,
+        config=stages.config,
+        sensor=loaded.sensor,
+        classes=stages.header.classes,
+        target=loaded.target,
+        pairs=len(loaded.pairs) + len(loaded.held),
+        held=held,
+        held_runs=held_runs,
+        models=models,
+        device=stages.compute.device,
+        translation=by_features.about if by_features is not None else None,
+        left_out=by_features.left_out if by_features is not None else None,
+        store=stages.target,
+        old=loaded.old_held,
+    )
 
 
 def _time_left(run: Run, loaded: Loaded, config: AdaptConfig) -> TimeLeft:
@@ -203,10 +180,9 @@ def _time_left(run: Run, loaded: Loaded, config: AdaptConfig) -> TimeLeft:
     return TimeLeft({name: parts for name, parts in stages.items() if name not in there})
 
 
-def _source(
-    run: Run, loaded: Loaded, target: Store, config: AdaptConfig, compute: Compute, log: RunLog
-) -> tuple[Classifier, Header]:
+def _source(context: RunContext, loaded: Loaded, target: Store) -> tuple[Classifier, Header]:
     """The source model: the user's, that of the run, or one trained now."""
+    run, config, compute = context.run, context.config, context.compute
     if loaded.source is not None:
         if compute.ranks.first and not run.first(config).is_file():
             save_checkpoint(run.first(config), *loaded.source)
@@ -215,11 +191,10 @@ def _source(
         return load_classifier(run.source)
     images = loaded.images
     assert images is not None
-    state = _state(run, "source", config, compute)
-    model, header = _timed(
-        "source", lambda: make_source(images, config, compute, log, state, loaded.features or run.features),
-        compute, log,
-    )  # fmt: skip
+    state = context.state("source")
+    model, header = context.timed(
+        "source", lambda: make_source(images, config, compute, context.log, state, context.features)
+    )
     model = compute.place(model)
     refuse_diverged("source", model, model, target, config.image_size, config.batch, compute)
     if compute.ranks.first:
@@ -234,26 +209,3 @@ def _load_translator(path: Path) -> Translator:
     translator = Translator()
     load_into(translator, load_tensors(path)[0], path)
     return translator
-
-
-def _load_target(path: Path) -> Classifier:
-    return load_classifier(path, "target")[0]
-
-
-def _state(run: Run, stage: str, config: AdaptConfig, compute: Compute) -> StageState:
-    file = run.path / "state" / f"{stage}.safetensors"
-    return StageState(file, config.save_every_s, compute.ranks.first)
-
-
-def _timed(stage: str, train: Callable[[], R], compute: Compute, log: RunLog) -> R:
-    compute.reset_memory()
-    start = time.monotonic()
-    log.begin(stage)
-    model = train()
-    log.end(stage)
-    seconds = time.monotonic() - start
-    log.record(
-        {"stage": stage, "event": "done", "seconds": round(seconds, 3), "peak_bytes": compute.peak_memory()}
-    )
-    log.say(f"{stage}: done in {seconds:.0f} s")
-    return model

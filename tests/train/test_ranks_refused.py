@@ -17,7 +17,7 @@ from tests.support.training import Tiny
 from tgkt_edge.data.loading import load_frames
 from tgkt_edge.errors import UsageError
 from tgkt_edge.sensor import load_sensor
-from tgkt_edge.train.adapt import refuse_few
+from tgkt_edge.train.fitting_batch import refuse_few
 from tgkt_edge.train.holdout import no_pairs
 from tgkt_edge.train.nn.ranks import ALONE, Ranks, open_ranks
 from tgkt_edge.train.pipeline import Loaded
