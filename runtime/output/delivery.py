@@ -21,7 +21,7 @@ from tgkt_edge.runtime.output.metrics import Statistics
 from tgkt_edge.runtime.output.nonblocking import PATIENCE
 from tgkt_edge.runtime.output.shutdown import StopRequest
 from tgkt_edge.runtime.output.summary import RunSummary, Stopped
-from tgkt_edge.runtime.records import BadFrame, Decision
+from tgkt_edge.runtime.records import BadFrame, Decision, Record
 from tgkt_edge.runtime.sinks import Message, RunInfo, Sink
 from tgkt_edge.runtime.sinks.base import ReaderGoneError
 from tgkt_edge.runtime.stream import RecordStream
@@ -122,14 +122,9 @@ def _consume(
 
     The start event goes before the first, or when the source is open: one that cannot be opened is an error and no run.
     """
-    stats, started = stream.stats, False
-    boards: dict[str, str] = {}  # by name of a camera, what it shows
-
-    def waiting() -> str:
-        return f"{stream.state or 'waiting for a frame'} | {stats.rate.rate(time.perf_counter()):.1f} fps"
-
+    display, started = _Display(stream, line, notifier), False
     while stop.reason is None:
-        if max_frames is not None and stats.frames >= max_frames:
+        if max_frames is not None and stream.stats.frames >= max_frames:
             return "max-frames"
         messages = stream.take(_POLL)
         if not started and (messages or stream.opened):
@@ -138,10 +133,9 @@ def _consume(
         if not messages:
             if stream.ended:
                 return "end"
-            notifier.waiting(waiting)
+            notifier.waiting(display.waiting)
             fanout.flush()
-            if line.due(waiting=True):
-                line.show(waiting())
+            display.wait()
             _update(updater if started else None, messages, stream, fanout, line)
             continue
         if fanout.on_terminal:
@@ -151,30 +145,57 @@ def _consume(
             fanout.write(message, patient=not stream.live)
         _update(updater, messages, stream, fanout, line)
         for message in messages:
-            record = message.record
-            if isinstance(record, Decision | BadFrame):
-                if record.camera:
-                    boards[record.camera] = _board(record)
-                state = partial(_state, record, stats, stream.dropped, boards)
-                notifier.answered(state)
-                if line.due():
-                    line.show(state())
-            elif isinstance(record, HealthEvent):
-                why = f": {record.text}" if record.text else ""
-                line.say(
-                    f"{_who(record)}{record.flag}: {'on' if record.active else 'off'} "
-                    f"({round(record.value, 4):g}){why}"
-                )
-            elif isinstance(record, StateEvent):
-                notifier.trying(waiting)
-                if record.camera:
-                    boards[record.camera] = record.state
-                if record.state in ("stalled", "lost"):
-                    line.say(f"{_who(record)}{record.state}: {record.detail}")
-                elif record.format:
-                    say = line.say if stream.reconnects else line.inform
-                    say(f"{_who(record)}live: {record.detail} delivers {record.format}")
+            display.show(message.record)
     return stop.reason
+
+
+class _Display:
+    """What people, and systemd, are told of the records: the live line, and lines about faults that come and go."""
+
+    def __init__(self, stream: RecordStream | CameraGroup, line: LiveLine, notifier: Notifier) -> None:
+        self._stream, self._line, self._notifier = stream, line, notifier
+        self._boards: dict[str, str] = {}  # by name of a camera, what it shows
+
+    def waiting(self) -> str:
+        """The text while no frame comes."""
+        rate = self._stream.stats.rate.rate(time.perf_counter())
+        return f"{self._stream.state or 'waiting for a frame'} | {rate:.1f} fps"
+
+    def wait(self) -> None:
+        """No frame has come."""
+        if self._line.due(waiting=True):
+            self._line.show(self.waiting())
+
+    def show(self, record: Record) -> None:
+        """A record has gone to the sinks."""
+        if isinstance(record, Decision | BadFrame):
+            self._answered(record)
+        elif isinstance(record, HealthEvent):
+            why = f": {record.text}" if record.text else ""
+            self._line.say(
+                f"{_who(record)}{record.flag}: {'on' if record.active else 'off'} "
+                f"({round(record.value, 4):g}){why}"
+            )
+        elif isinstance(record, StateEvent):
+            self._changed(record)
+
+    def _answered(self, record: Decision | BadFrame) -> None:
+        if record.camera:
+            self._boards[record.camera] = _board(record)
+        state = partial(_state, record, self._stream.stats, self._stream.dropped, self._boards)
+        self._notifier.answered(state)
+        if self._line.due():
+            self._line.show(state())
+
+    def _changed(self, record: StateEvent) -> None:
+        self._notifier.trying(self.waiting)
+        if record.camera:
+            self._boards[record.camera] = record.state
+        if record.state in ("stalled", "lost"):
+            self._line.say(f"{_who(record)}{record.state}: {record.detail}")
+        elif record.format:
+            say = self._line.say if self._stream.reconnects else self._line.inform
+            say(f"{_who(record)}live: {record.detail} delivers {record.format}")
 
 
 def _update(
