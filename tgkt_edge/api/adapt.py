@@ -76,7 +76,8 @@ def adapt(
         source: labelled RGB to train one: a folder of class folders, or a CSV ``image,label``. Beside a
             ``source_model`` of another program: the images that it was trained on, of which class shares and features
             are taken.
-        weights: where training the source starts: "imagenet", "none", or a safetensors file.
+        weights: ImageNet's, which describe the frames, and which a source model starts from: "imagenet", "none", or a
+            safetensors file.
         student: the target network: "resnet50" (a copy of the translation's network), another name of torchvision's,
             such as "resnet18" or "mobilenet_v3_large", or "timm:NAME".
         student_weights: where another network than "resnet50" starts: "imagenet", "none", or a file.

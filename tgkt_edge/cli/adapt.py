@@ -67,7 +67,10 @@ def adapt_command(
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Where training the source starts: imagenet, none, or a safetensors file."),
+        typer.Option(
+            help="ImageNet's weights, which describe the frames, and which a source model starts from: imagenet, none, "
+            "or a safetensors file."
+        ),
     ] = None,
     student: Annotated[
         str | None,
