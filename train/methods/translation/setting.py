@@ -38,6 +38,10 @@ Floats = NDArray[np.float32]
 
 STARTS = {"zero": (False,), "identity": (True,)}
 
+FEW_PAIRS = 100
+"""Below which a depth map is also tried as a correction of the identity, which asks less of the pairs: a head on
+generic features half understands a depth map as it is. With more, zero and the way back beside it are better."""
+
 Of = Literal["paired RGB", "paired frames", "target"]
 """Images that have features."""
 
@@ -61,7 +65,7 @@ class Setting:
         corrects_back: the way back corrects the identity, which takes all layers of both: frames look like RGB, and all
             layers of the source's images are there.
         encodings: groups to choose among. starts: whether W corrects the identity: values to choose among.
-        views: of each image.
+        depth: frames are depth maps. views: of each image.
     """
 
     source: Classifier
@@ -72,6 +76,7 @@ class Setting:
     corrects_back: bool
     encodings: tuple[tuple[Encoding, ...], ...]
     starts: tuple[bool, ...]
+    depth: bool
     views: int
 
     @classmethod
@@ -95,9 +100,16 @@ class Setting:
             kept=kept,
             corrects_back=kept and (shared or imported) and not depth and EARLY in beside,
             encodings=encodings_of(cfg.encodings, depth),
-            starts=STARTS.get(cfg.start, (False,) if depth else (False, True)),
+            starts=STARTS.get(cfg.start, (False, True) if shared or not depth else (False,)),
+            depth=depth,
             views=cfg.views,
         )
+
+    def with_pairs(self, count: int) -> Setting:
+        """What is left to choose with so many pairs: see :data:`FEW_PAIRS`."""
+        if self.depth and len(self.starts) > 1 and count >= FEW_PAIRS:
+            return dataclasses.replace(self, starts=(False,))
+        return self
 
     @property
     def identity(self) -> bool:
@@ -157,6 +169,7 @@ def look_at_pairs(setting: Setting, features: Look) -> PairInputs:
         kind = dataclasses.replace(setting.source_kind, layers=layers)
         as_kept = features("RGB of pairs", source.backbone, "paired RGB", kind)
         rgb = as_kept.last(WIDTH) if setting.corrects_back else as_kept
+    setting = setting.with_pairs(len(rgb))
     needed: list[Encoding] = ["plain"] if setting.identity and setting.shared else []
     needed += [name for group in setting.encodings for name in group]
     frames = {

@@ -99,6 +99,7 @@ def translate(
     """
     setting = Setting.of(source, beside, backbone, depth, cfg)
     pairs = look_at_pairs(setting, features)
+    setting = setting.with_pairs(len(pairs.rgb))
     seen = source_features(source, beside, pairs.rgb if needs_spread(source, beside) else None)
     choice = _choice(setting, pairs, seen, cfg, log)
     task = look_at_frames(setting, choice.best, pairs, features)

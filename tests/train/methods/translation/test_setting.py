@@ -8,7 +8,13 @@ from torch import Tensor, nn
 
 from tgkt_edge.config import TranslationConfig
 from tgkt_edge.train.methods.translation.features import Features, Kind
-from tgkt_edge.train.methods.translation.setting import Of, PairInputs, Setting, look_at_pairs
+from tgkt_edge.train.methods.translation.setting import (
+    FEW_PAIRS,
+    Of,
+    PairInputs,
+    Setting,
+    look_at_pairs,
+)
 from tgkt_edge.train.methods.translation.source_features import EARLY, FEATURES, LABELS
 from tgkt_edge.train.nn.imported import ImportedClassifier, Pixels, Trunk
 from tgkt_edge.train.nn.model import Classifier, SceneClassifier
@@ -46,21 +52,37 @@ def setting(
     return Setting.of(source, beside, source.backbone if backbone is None else backbone, depth, cfg)
 
 
-def looked_at(chosen: Setting) -> tuple[PairInputs, list[tuple[Of, str, tuple[int, ...], str]]]:
-    """What of the pairs is asked for, as (images, whose features, layers, encoding)."""
+class Counted(Features):
+    """Features of so many images, none of which is looked at."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__([], 4)
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def last(self, width: int) -> Features:
+        return Counted(self.count)
+
+
+def looked_at(
+    chosen: Setting, count: int = FEW_PAIRS
+) -> tuple[PairInputs, list[tuple[Of, str, tuple[int, ...], str]]]:
+    """What of so many pairs is asked for, as (images, whose features, layers, encoding)."""
     calls: list[tuple[Of, str, tuple[int, ...], str]] = []
 
     def features(name: str, network: nn.Module, images: Of, kind: Kind) -> Features:
         whose = "source" if network is chosen.source.backbone else "generic"
         calls.append((images, whose, kind.layers, kind.encoding))
-        return Features([], 4)
+        return Counted(count)
 
     return look_at_pairs(chosen, features), calls
 
 
 def test_depth_is_translated_from_zero_and_tries_normals(linear: Classifier) -> None:
     chosen = setting(linear, {}, True)
-    assert chosen.starts == (False,)
+    assert chosen.with_pairs(FEW_PAIRS).starts == (False,)
     assert chosen.encodings == (("plain",), ("normals",), ("plain", "normals"))
     pairs, calls = looked_at(chosen)
     assert calls == [
@@ -71,10 +93,23 @@ def test_depth_is_translated_from_zero_and_tries_normals(linear: Classifier) -> 
     assert pairs.seen is not None  # the plain frame's last layer: the source model un-adapted costs nothing
 
 
+def test_with_few_pairs_depth_may_also_correct_the_identity(linear: Classifier, trained: Classifier) -> None:
+    few = FEW_PAIRS - 1
+    assert setting(linear, {}, True).with_pairs(few).starts == (False, True)
+    assert setting(linear, {}, True, start="zero").with_pairs(few).starts == (False,)
+    assert setting(linear, {}, True, start="identity").with_pairs(10 * few).starts == (True,)
+    assert setting(linear, {}, False).with_pairs(10 * few).starts == (False, True)  # other frames always
+    # Of a source model that sees frames by other features than describe them it was not measured.
+    assert setting(trained, {}, True, linear.backbone).with_pairs(few).starts == (False,)
+
+
 def test_normals_alone_do_not_show_what_the_source_model_sees(linear: Classifier) -> None:
     pairs, calls = looked_at(setting(linear, {}, True, encodings="normals"))
     assert [call[3] for call in calls[1:]] == ["normals"]
     assert pairs.seen is None
+    pairs, calls = looked_at(setting(linear, {}, True, encodings="normals"), FEW_PAIRS - 1)
+    assert [call[3] for call in calls[1:]] == ["plain", "normals"]  # the identity is tried
+    assert pairs.seen is not None
 
 
 def test_frames_that_look_like_rgb_try_the_identity_too(linear: Classifier) -> None:
