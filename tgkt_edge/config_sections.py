@@ -77,8 +77,8 @@ class TranslationConfig:
         "auto"
     )
     start: Literal["auto", "zero", "identity"] = (
-        # what the ridge draws the translation to; "auto": as above, but of depth zero where there are 100 pairs or
-        # more, or where the source model sees other features than those that describe the frames
+        # what the ridge draws the translation to; "auto": as above; of depth zero, and the identity of fewer than 100
+        # pairs where the source model sees what describes the frames
         "auto"
     )
     strength: float = 0.0  # of the ridge, for one view of a pair; 0: as above

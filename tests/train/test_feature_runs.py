@@ -52,8 +52,10 @@ def test_a_run_leaves_source_translation_and_target(translated: Run, tiny: Tiny)
     assert report["held_out_pairs"] == 10  # every pair was left out once
     told = report["translation"]
     assert set(told["chosen"]) == {"encodings", "strength", "identity"}
-    assert len(told["tried"]) == 3 * 3  # encodings, strengths
-    assert {one["identity"] for one in told["tried"]} == {False}  # depth maps are no images: from zero
+    assert (
+        len(told["tried"]) == 3 * 3 * 2
+    )  # encodings, strengths, starts: of few pairs the identity is tried, too
+    assert {one["identity"] for one in told["tried"]} == {False, True}
     # Of nested left-out pairs: not flattered by the choice.
     assert told["correlation"] <= max(one["correlation"] for one in told["tried"]) + 0.05
     assert sum(told["prior"]) == pytest.approx(1)

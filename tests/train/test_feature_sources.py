@@ -80,9 +80,23 @@ def test_frames_that_look_like_rgb_are_translated_both_ways_where_the_source_has
 def test_depth_does_not_depend_on_the_early_layers(tiny: Tiny, translated: Run, tmp_path: Path) -> None:
     older = without_early(translated.source, tmp_path / "older.safetensors")
     inputs = replace(tiny.inputs, source=None, source_model=older)
-    report = adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))
+    again, zero = tiny.config(*TRANSLATE), tiny.config(*TRANSLATE, "translation.start=zero")
+    adapt(inputs, DEPTH, tmp_path / "again", again)
+    assert differing_tensors(Run(tmp_path / "again").target, translated.translated) == []
+    inputs = replace(inputs, source_model=str(translated.source))
+    report = adapt(inputs, DEPTH, tmp_path / "zero", zero)
     assert report["translation"]["opinions"] == 2
-    assert differing_tensors(Run(tmp_path / "run").target, translated.translated) == []
+    adapt(replace(inputs, source_model=older), DEPTH, tmp_path / "older", zero)
+    assert differing_tensors(Run(tmp_path / "older").target, Run(tmp_path / "zero").target) == []
+
+
+def test_of_few_pairs_of_depth_the_identity_corrected_is_the_only_translation(
+    tiny: Tiny, translated: Run, tmp_path: Path
+) -> None:
+    inputs = replace(tiny.inputs, source=None, source_model=str(translated.source))
+    report = adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))
+    assert report["translation"]["chosen"]["identity"]
+    assert report["translation"]["opinions"] == 1
 
 
 @pytest.mark.slow

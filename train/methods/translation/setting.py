@@ -39,8 +39,9 @@ Floats = NDArray[np.float32]
 STARTS = {"zero": (False,), "identity": (True,)}
 
 FEW_PAIRS = 100
-"""Below which a depth map is also tried as a correction of the identity, which asks less of the pairs: a head on
-generic features half understands a depth map as it is. With more, zero and the way back beside it are better."""
+"""Below which the identity is corrected of depth maps, too, which asks less of the pairs: a head on generic features
+half understands a depth map as it is. With more, zero and the way back beside it are better. Pairs left out are too few
+then to say which."""
 
 Of = Literal["paired RGB", "paired frames", "target"]
 """Images that have features."""
@@ -106,9 +107,9 @@ class Setting:
         )
 
     def with_pairs(self, count: int) -> Setting:
-        """What is left to choose with so many pairs: see :data:`FEW_PAIRS`."""
-        if self.depth and len(self.starts) > 1 and count >= FEW_PAIRS:
-            return dataclasses.replace(self, starts=(False,))
+        """What so many pairs leave to choose: of depth the start is not chosen, see :data:`FEW_PAIRS`."""
+        if self.depth and len(self.starts) > 1:
+            return dataclasses.replace(self, starts=(count < FEW_PAIRS,))
         return self
 
     @property
