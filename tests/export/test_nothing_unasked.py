@@ -179,9 +179,10 @@ def test_neither_do_tables_pages_keys_recordings_and_sinks(watch: Watch, tmp_pat
     save_near_or_far(out / "other", ("near", "far"))
     save_frames(frames, make_frames(6))
     save_frames(pairs / "frame", make_frames(6, seed=1))
+    texture = np.random.default_rng(0).integers(0, 128, (*make_frames(1)[0].shape, 3))  # no frame in gray
     save_frames(
         pairs / "rgb",
-        [np.repeat(one[..., None] // 16, 3, 2).astype(np.uint8) for one in make_frames(6, seed=1)],
+        [(one[..., None] // 32 + texture).astype(np.uint8) for one in make_frames(6, seed=1)],
     )
     signed = "--trust {out}/key.pub"
     sinks = "http://127.0.0.1:0 csv:{out}/a.csv video:{out}/film.mkv frames:{out}/kept"
@@ -245,7 +246,7 @@ def test_a_cameras_library_does_no_more_than_look_for_the_camera(watch: Watch, l
     assert seen.done.returncode == 0, seen.done.stderr
     assert seen.done.stdout  # there is no such camera here
     assert [line for line in seen.asked if not DISCOVERY.search(line)] == []
-    assert watch.left() == left
+    assert watch.left() <= left
     own = tuple(f"{watch.folder}/{name}" for name in left)
     foreign = {path for path in seen.written if not HARMLESS.fullmatch(path)}
     assert {path for path in foreign if not path.startswith(own or "-")} == set()
