@@ -34,7 +34,9 @@ from tgkt_edge.errors import DataError, UsageError
 from tgkt_edge.runtime.sources import open_with_colour, realsense_streams
 from tgkt_edge.sensor import PRESETS, load_sensor
 
-rs = pytest.importorskip("pyrealsense2", reason="needs pyrealsense2 (the extra 'realsense')")
+rs = pytest.importorskip(
+    "pyrealsense2", reason="needs pyrealsense2 (the extra 'realsense') and libusb", exc_type=ImportError
+)
 
 HITS = look(DEPTH_CAMERA, DEPTH_SIZE)
 FRAME = millimetres(HITS, DEPTH_SIZE)

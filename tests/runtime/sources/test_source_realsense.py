@@ -21,7 +21,9 @@ from tgkt_edge.runtime.sources.base import StreamFormat
 from tgkt_edge.runtime.sources.realsense import RealSenseSource
 from tgkt_edge.sensor import PRESETS, SensorSpec, load_sensor
 
-pytest.importorskip("pyrealsense2", reason="needs pyrealsense2 (the extra 'realsense')")
+pytest.importorskip(
+    "pyrealsense2", reason="needs pyrealsense2 (the extra 'realsense') and libusb", exc_type=ImportError
+)
 
 WIDTH, HEIGHT, COUNT = 64, 48, 8
 UNIT = 0.00025
