@@ -191,7 +191,7 @@ class Bench:
 
         def compute() -> Translation:
             found = translate(
-                source, beside, self.backbone, features, self.depth, prior, cfg, self.log,
+                source, beside, self.backbone, features, self.depth, len(draw.pairs), prior, cfg, self.log,
                 labelled=given if len(given) else None,
             )  # fmt: skip
             found.network.backbone = self.backbone  # the copy is the same, and large

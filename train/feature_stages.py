@@ -65,6 +65,10 @@ def train_by_features(
 ) -> Translated:
     """Translate, and unless that is all that was asked for, train the target network; take what is there already.
 
+    Args:
+        paired_rgb, paired_frames: M pairs of other scenes, row by row. depth: whether a frame is a depth map.
+        given_prior: (K,) expected class shares of a file. labelled: frames of the task whose classes a person gave.
+
     Raises:
         TgktEdgeError: pairs left out show that nothing was translated, and a target network was to be trained on it.
     """
@@ -78,7 +82,7 @@ def train_by_features(
     file = run.stages(config)["translate"]
     made: Classifier | None = None
     if not file.is_file():
-        made = _translate(stages, file, look, depth, given_prior, labelled)
+        made = _translate(stages, file, look, depth, len(paired_rgb), given_prior, labelled)
     loaded, kept = load_classifier(file, "target")
     # Made now, it is the very network that was checked, whose answers to all target frames are known.
     network = frozen(made if made is not None else stages.compute.place(loaded))
@@ -126,6 +130,7 @@ def _translate(
     file: Path,
     look: Look,
     depth: bool,
+    pair_count: int,
     given_prior: Reals | None,
     labelled: Labelled | None,
 ) -> Classifier:
@@ -134,7 +139,7 @@ def _translate(
     found = stages.timed(
         "translate",
         lambda: translate(
-            source, stages.header.beside, _backbone(source, config, compute, log), look, depth, given_prior,
+            source, stages.header.beside, _backbone(source, config, compute, log), look, depth, pair_count, given_prior,
             config.translation, log, labelled,
         ),
     )  # fmt: skip

@@ -28,7 +28,8 @@ def train_continued(
 
     Args:
         stages: whose source is the shipped network, and whose target are the new frames.
-        old: frames that the shipped network knew, or None.
+        old: frames that the shipped network knew, or None. given_prior: (K,) expected class shares of a file.
+        labelled: new frames whose classes a person gave.
     """
     run, config, compute, log, target = stages.run, stages.config, stages.compute, stages.log, stages.target
     file = run.stages(config)["continue"]

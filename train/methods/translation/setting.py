@@ -66,7 +66,7 @@ class Setting:
         corrects_back: the way back corrects the identity, which takes all layers of both: frames look like RGB, and all
             layers of the source's images are there.
         encodings: groups to choose among. starts: whether W corrects the identity: values to choose among.
-        depth: frames are depth maps. views: of each image.
+        views: of each image.
     """
 
     source: Classifier
@@ -77,7 +77,6 @@ class Setting:
     corrects_back: bool
     encodings: tuple[tuple[Encoding, ...], ...]
     starts: tuple[bool, ...]
-    depth: bool
     views: int
 
     @classmethod
@@ -87,6 +86,7 @@ class Setting:
         beside: Mapping[str, Tensor],
         backbone: nn.Module,
         depth: bool,
+        pairs: int,
         cfg: TranslationConfig,
     ) -> Setting:
         """See :func:`tgkt_edge.train.methods.translation.translate.translate`."""
@@ -101,16 +101,9 @@ class Setting:
             kept=kept,
             corrects_back=kept and (shared or imported) and not depth and EARLY in beside,
             encodings=encodings_of(cfg.encodings, depth),
-            starts=STARTS.get(cfg.start, (False, True) if shared or not depth else (False,)),
-            depth=depth,
+            starts=STARTS.get(cfg.start, (shared and pairs < FEW_PAIRS,) if depth else (False, True)),
             views=cfg.views,
         )
-
-    def with_pairs(self, count: int) -> Setting:
-        """What so many pairs leave to choose: of depth the start is not chosen, see :data:`FEW_PAIRS`."""
-        if self.depth and len(self.starts) > 1:
-            return dataclasses.replace(self, starts=(count < FEW_PAIRS,))
-        return self
 
     @property
     def identity(self) -> bool:
@@ -170,7 +163,6 @@ def look_at_pairs(setting: Setting, features: Look) -> PairInputs:
         kind = dataclasses.replace(setting.source_kind, layers=layers)
         as_kept = features("RGB of pairs", source.backbone, "paired RGB", kind)
         rgb = as_kept.last(WIDTH) if setting.corrects_back else as_kept
-    setting = setting.with_pairs(len(rgb))
     needed: list[Encoding] = ["plain"] if setting.identity and setting.shared else []
     needed += [name for group in setting.encodings for name in group]
     frames = {

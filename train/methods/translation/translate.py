@@ -82,6 +82,7 @@ def translate(
     backbone: nn.Module,
     features: Look,
     depth: bool,
+    pair_count: int,
     given_prior: Reals | None,
     cfg: TranslationConfig,
     log: RunLog,
@@ -93,13 +94,12 @@ def translate(
         source: frozen, in evaluation mode, on the device. beside: tensors stored with it.
         backbone: frozen ResNet-50 whose features describe the frames: ImageNet's, or the source's own.
         features: of the task's frames ("target") and of other scenes, row by row.
-        depth: whether a frame is a depth map, which has surface normals.
+        depth: whether a frame is a depth map, which has surface normals. pair_count: M, rows of what is paired.
         given_prior: (K,) of a file; None: as ``cfg.prior`` names it.
         labelled: frames of the task whose classes a person gave.
     """
-    setting = Setting.of(source, beside, backbone, depth, cfg)
+    setting = Setting.of(source, beside, backbone, depth, pair_count, cfg)
     pairs = look_at_pairs(setting, features)
-    setting = setting.with_pairs(len(pairs.rgb))
     seen = source_features(source, beside, pairs.rgb if needs_spread(source, beside) else None)
     choice = _choice(setting, pairs, seen, cfg, log)
     task = look_at_frames(setting, choice.best, pairs, features)

@@ -46,43 +46,28 @@ def setting(
     beside: dict[str, Tensor],
     depth: bool,
     backbone: nn.Module | None = None,
+    pairs: int = FEW_PAIRS,
     **options: object,
 ) -> Setting:
     cfg = TranslationConfig(**options)  # type: ignore[arg-type]
-    return Setting.of(source, beside, source.backbone if backbone is None else backbone, depth, cfg)
+    return Setting.of(source, beside, source.backbone if backbone is None else backbone, depth, pairs, cfg)
 
 
-class Counted(Features):
-    """Features of so many images, none of which is looked at."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__([], 4)
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def last(self, width: int) -> Features:
-        return Counted(self.count)
-
-
-def looked_at(
-    chosen: Setting, count: int = FEW_PAIRS
-) -> tuple[PairInputs, list[tuple[Of, str, tuple[int, ...], str]]]:
-    """What of so many pairs is asked for, as (images, whose features, layers, encoding)."""
+def looked_at(chosen: Setting) -> tuple[PairInputs, list[tuple[Of, str, tuple[int, ...], str]]]:
+    """What of the pairs is asked for, as (images, whose features, layers, encoding)."""
     calls: list[tuple[Of, str, tuple[int, ...], str]] = []
 
     def features(name: str, network: nn.Module, images: Of, kind: Kind) -> Features:
         whose = "source" if network is chosen.source.backbone else "generic"
         calls.append((images, whose, kind.layers, kind.encoding))
-        return Counted(count)
+        return Features([], 4)
 
     return look_at_pairs(chosen, features), calls
 
 
 def test_depth_is_translated_from_zero_and_tries_normals(linear: Classifier) -> None:
     chosen = setting(linear, {}, True)
-    assert chosen.with_pairs(FEW_PAIRS).starts == (False,)
+    assert chosen.starts == (False,)
     assert chosen.encodings == (("plain",), ("normals",), ("plain", "normals"))
     pairs, calls = looked_at(chosen)
     assert calls == [
@@ -94,20 +79,20 @@ def test_depth_is_translated_from_zero_and_tries_normals(linear: Classifier) -> 
 
 
 def test_with_few_pairs_depth_corrects_the_identity(linear: Classifier, trained: Classifier) -> None:
-    few = FEW_PAIRS - 1
-    assert setting(linear, {}, True).with_pairs(few).starts == (True,)
-    assert setting(linear, {}, True, start="zero").with_pairs(few).starts == (False,)
-    assert setting(linear, {}, True, start="identity").with_pairs(10 * few).starts == (True,)
-    assert setting(linear, {}, False).with_pairs(10 * few).starts == (False, True)  # other frames always
+    few, many = FEW_PAIRS - 1, 10 * FEW_PAIRS
+    assert setting(linear, {}, True, pairs=few).starts == (True,)
+    assert setting(linear, {}, True, pairs=few, start="zero").starts == (False,)
+    assert setting(linear, {}, True, pairs=many, start="identity").starts == (True,)
+    assert setting(linear, {}, False, pairs=many).starts == (False, True)  # of other frames both are tried
     # Of a source model that sees frames by other features than describe them it was not measured.
-    assert setting(trained, {}, True, linear.backbone).with_pairs(few).starts == (False,)
+    assert setting(trained, {}, True, linear.backbone, pairs=few).starts == (False,)
 
 
 def test_normals_alone_do_not_show_what_the_source_model_sees(linear: Classifier) -> None:
     pairs, calls = looked_at(setting(linear, {}, True, encodings="normals"))
     assert [call[3] for call in calls[1:]] == ["normals"]
     assert pairs.seen is None
-    pairs, calls = looked_at(setting(linear, {}, True, encodings="normals"), FEW_PAIRS - 1)
+    pairs, calls = looked_at(setting(linear, {}, True, encodings="normals", pairs=FEW_PAIRS - 1))
     assert [call[3] for call in calls[1:]] == ["plain", "normals"]  # plain ones are corrected
     assert pairs.seen is not None
 
