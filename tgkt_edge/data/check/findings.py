@@ -13,7 +13,7 @@ from tgkt_edge.data.check.alignment import MIN_PAIRS, VISIBLE, Alignment
 from tgkt_edge.data.check.belonging import Belonging
 from tgkt_edge.data.check.copies import nearly_equal
 from tgkt_edge.data.check.gather import Bad, Half, Pair
-from tgkt_edge.data.check.gray import GRAY, share_of_gray
+from tgkt_edge.data.check.gray import GRAY
 from tgkt_edge.data.names import abbreviate
 from tgkt_edge.data.value_checks import check_values
 from tgkt_edge.errors import DataError
@@ -148,7 +148,6 @@ def on_belonging(found: Belonging, pairs: Sequence[Pair]) -> Finding:
 def on_gray(pairs: Sequence[Pair]) -> Finding:
     """Are frames their RGB images in gray?"""
     names = tuple(pair.name for pair in pairs if pair.explained >= GRAY)
-    share = share_of_gray(pair.explained for pair in pairs)
     middle = float(np.median([pair.explained for pair in pairs]))
     figures = {"copies": len(names), "explained": round(middle, 4)}
     if not names:
@@ -157,7 +156,7 @@ def on_gray(pairs: Sequence[Pair]) -> Finding:
         )
     return Finding(
         "gray",
-        "fix" if share > FEW_STRANGERS else "note",
+        "fix" if len(names) > FEW_STRANGERS * len(pairs) else "note",
         f"{len(names)} of {len(pairs)} frames are their RGB image in gray ({GRAY:.1%} and more explained by red, green "
         f"and blue): no sensor took them, and they teach nothing of it. Bring what the sensor saw: {abbreviate(names)}",
         figures,
