@@ -105,7 +105,7 @@ def adapt(
                 save_checkpoint(run.first(config), *loaded.source)  # it may have lain here
             if loaded.labelled is not None:
                 write_labels(run.labels, loaded.labelled, loaded.target.names, loaded.classes)
-            run.source.parent.mkdir(exist_ok=True)
+        run.source.parent.mkdir(exist_ok=True)
     wait_for_folder(out, ranks)
     # config.yaml keeps the batch that was asked for: --resume compares with that
     fitted = dataclasses.replace(config, batch=batch)

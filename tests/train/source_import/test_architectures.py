@@ -80,7 +80,7 @@ def test_the_import_answers_as_the_model_did(
     assert found.model.width == width
     assert found.header.classes == NAMES
     assert found.lines[0].startswith(f"{file}: {name}, 5 classes, ")
-    assert found.header.extra["import"]["proof"]["largest_logit_difference"] < 1e-5
+    assert found.header.extra["import"]["proof"]["largest_logit_difference"] < 1e-4
     # What a checkpoint keeps is the same network.
     kept = tmp_path / "source.safetensors"
     save_checkpoint(kept, found.model, found.header)
@@ -134,7 +134,7 @@ def test_timm_by_name(name: str, names: Path, tmp_path: Path) -> None:
     file = saved(timm_state(name), tmp_path / "model.pth")
     found = read_source(file, ImportOptions(names, arch=f"timm:{name}", size=64))
     assert found.header.extra["import"]["arch"] == f"timm:{name}"
-    assert found.header.extra["import"]["proof"]["largest_logit_difference"] < 1e-5
+    assert found.header.extra["import"]["proof"]["largest_logit_difference"] < 1e-4
 
 
 @pytest.mark.slow
