@@ -77,8 +77,8 @@ class TranslationConfig:
         "auto"
     )
     start: Literal["auto", "zero", "identity"] = (
-        # what the ridge draws the translation to; "auto": as above; of depth zero, and the identity of fewer than 100
-        # pairs where the source model sees what describes the frames
+        # what the ridge draws the translation to; "auto": as above; of depth the identity where the source model sees
+        # what describes the frames, else zero
         "auto"
     )
     strength: float = 0.0  # of the ridge, for one view of a pair; 0: as above

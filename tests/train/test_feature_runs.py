@@ -53,7 +53,7 @@ def test_a_run_leaves_source_translation_and_target(translated: Run, tiny: Tiny)
     told = report["translation"]
     assert set(told["chosen"]) == {"encodings", "strength", "identity"}
     assert len(told["tried"]) == 3 * 3  # encodings, strengths
-    assert {one["identity"] for one in told["tried"]} == {True}  # of few pairs of depth it is corrected
+    assert {one["identity"] for one in told["tried"]} == {True}  # of depth it is corrected
     # Of nested left-out pairs: not flattered by the choice.
     assert told["correlation"] <= max(one["correlation"] for one in told["tried"]) + 0.05
     assert sum(told["prior"]) == pytest.approx(1)

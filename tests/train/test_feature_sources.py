@@ -12,6 +12,7 @@ from tgkt_edge.config import build_config
 from tgkt_edge.errors import ConfigError, UsageError
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
+from tgkt_edge.train.methods.translation import setting
 from tgkt_edge.train.methods.translation.setting import encodings_of
 from tgkt_edge.train.methods.translation.source_features import (
     EARLY,
@@ -97,6 +98,18 @@ def test_of_few_pairs_of_depth_the_identity_corrected_is_the_only_translation(
     report = adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))
     assert report["translation"]["chosen"]["identity"]
     assert report["translation"]["opinions"] == 1
+
+
+def test_with_enough_pairs_of_depth_there_is_a_way_back_beside_the_corrected_identity(
+    tiny: Tiny, translated: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setting, "FEW_PAIRS", 2)
+    inputs = replace(tiny.inputs, source=None, source_model=str(translated.source))
+    report = adapt(inputs, DEPTH, tmp_path / "run", tiny.config(*TRANSLATE))["translation"]
+    assert report["chosen"]["identity"]
+    assert report["opinions"] == 2
+    assert report["reverse"]["head"] in ("regression", "means")  # from zero
+    assert differing_tensors(Run(tmp_path / "run").target, translated.translated)  # of one opinion
 
 
 @pytest.mark.slow

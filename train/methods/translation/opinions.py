@@ -60,8 +60,7 @@ def opinions_of(
     weights = fit(task.frames.frames, task.frames.last, pairs.rgb, seen.standard, chosen.strength * cfg.views)
     fitted()
     forth = translated_logits(task.frames, weights, seen.head)
-    # A model of ours that corrects the identity has a way back only of the same kind.
-    if not setting.kept or not (setting.corrects_back or setting.imported or not chosen.identity):
+    if not setting.goes_back(chosen):
         return Opinions([forth], None, 0, TRUSTED)
     standard = None if setting.imported else seen.standard
     images = SourceImages(beside, pairs.rgb_as_kept, standard, setting.source.num_classes, cfg)
@@ -70,7 +69,7 @@ def opinions_of(
         forth = mean_opinion([forth, generic], cfg.scale)
     # Of an imported model the class means were not measured yet.
     heads = "regression" if setting.imported and cfg.reverse_head == "auto" else cfg.reverse_head
-    back = images.back(task.frames, setting.corrects_back and chosen.identity, HEADS[heads])
+    back = images.back(task.back, setting.corrects_back and chosen.identity, HEADS[heads])
     name, information = favored(forth, back, prior, cfg.scale)
     return Opinions(
         [forth, back[name]],

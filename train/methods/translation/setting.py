@@ -39,9 +39,7 @@ Floats = NDArray[np.float32]
 STARTS = {"zero": (False,), "identity": (True,)}
 
 FEW_PAIRS = 100
-"""Below which the identity is corrected of depth maps, too, which asks less of the pairs: a head on generic features
-half understands a depth map as it is. With more, zero and the way back beside it are better. Pairs left out are too few
-then to say which."""
+"""Of depth, below which there is no way back: from zero, it asks too much of so few and does more harm than good."""
 
 Of = Literal["paired RGB", "paired frames", "target"]
 """Images that have features."""
@@ -60,7 +58,7 @@ class Setting:
 
     Attributes:
         source: frozen. backbone: whose features describe the frames: ImageNet's, or the source's own.
-        imported: the source model was trained by another program.
+        depth: frames are depth maps. imported: the source model was trained by another program.
         shared: what the source model sees of a frame is among the features that describe it.
         kept: features of labelled images lie beside the source model, and the way back is wanted.
         corrects_back: the way back corrects the identity, which takes all layers of both: frames look like RGB, and all
@@ -71,6 +69,7 @@ class Setting:
 
     source: Classifier
     backbone: nn.Module
+    depth: bool
     imported: bool
     shared: bool
     kept: bool
@@ -92,16 +91,20 @@ class Setting:
         """See :func:`tgkt_edge.train.methods.translation.translate.translate`."""
         imported = isinstance(source, ImportedClassifier)
         shared = backbone is source.backbone and source.pooled != ()
-        kept = bool(cfg.reverse) and {FEATURES, LABELS} <= beside.keys()
+        # A head on generic features half understands a depth map as it is; from other features it starts from zero.
+        starts = STARTS.get(cfg.start, (shared,) if depth else (False, True))
+        enough = pairs >= FEW_PAIRS or starts == (False,) or not (depth and shared)
+        kept = bool(cfg.reverse) and {FEATURES, LABELS} <= beside.keys() and enough
         return cls(
             source=source,
             backbone=backbone,
+            depth=depth,
             imported=imported,
             shared=shared,
             kept=kept,
             corrects_back=kept and (shared or imported) and not depth and EARLY in beside,
             encodings=encodings_of(cfg.encodings, depth),
-            starts=STARTS.get(cfg.start, (shared and pairs < FEW_PAIRS,) if depth else (False, True)),
+            starts=starts,
             views=cfg.views,
         )
 
@@ -109,6 +112,22 @@ class Setting:
     def identity(self) -> bool:
         """Whether correcting the identity is tried."""
         return True in self.starts
+
+    def goes_back(self, chosen: Candidate) -> bool:
+        """Whether a way back is a second opinion beside this translation.
+
+        Beside a corrected identity it is one of the same kind; of depth, which looks too little like RGB for that, and
+        of imported models it starts from zero.
+        """
+        from_zero = self.imported or (self.depth and self.shared)
+        return self.kept and (not chosen.identity or self.corrects_back or from_zero)
+
+    def back_to(self, chosen: Candidate) -> tuple[Encoding, ...]:
+        """Encodings of the frame that the way back leads to: those of the translation; of depth whose identity is
+        corrected all, since pairs chose for a map that starts with the plain frame."""
+        if self.depth and self.shared and chosen.identity:
+            return tuple(dict.fromkeys(name for group in self.encodings for name in group))
+        return chosen.encodings
 
     def frame_kind(self, encoding: Encoding) -> Kind:
         """How features are computed that describe a frame."""
@@ -185,25 +204,27 @@ class TaskInputs:
 
     Attributes:
         by_encoding: what is used of them, and the plain frame where the identity is corrected by its last layer.
-        frames: those that are translated, and what the translation corrects.
+        frames: those that are translated, and what the translation corrects. back: those that the way back leads to.
         own: the plain frame's last layer, where the identity is corrected and the plain frame is at hand; of a source
             model of ours only where that is what it sees.
     """
 
     by_encoding: Mapping[Encoding, FrameFeatures]
     frames: TaskFrames
+    back: TaskFrames
     own: FrameFeatures | None
 
 
 def look_at_frames(setting: Setting, chosen: Candidate, pairs: PairInputs, features: Look) -> TaskInputs:
     """Features of the task's frames that the chosen translation takes, and no others."""
     needed: list[Encoding] = ["plain"] if chosen.identity and setting.shared else []
+    back_to = setting.back_to(chosen) if setting.goes_back(chosen) else chosen.encodings
     found = {
         name: together(
             pairs.frames[name],
             features(f"{name} frames of the task", setting.backbone, "target", setting.frame_kind(name)),
         )
-        for name in dict.fromkeys((*needed, *chosen.encodings))
+        for name in dict.fromkeys((*needed, *chosen.encodings, *back_to))
     }
     own = start = None
     if chosen.identity:
@@ -211,7 +232,11 @@ def look_at_frames(setting: Setting, chosen: Candidate, pairs: PairInputs, featu
             own = together(pairs.frames["plain"].last(WIDTH), found["plain"].task.last(WIDTH))
         assert pairs.seen is not None  # it was tried
         start = own if setting.shared else together(pairs.seen, _seen_of_task(setting, features))
-    return TaskInputs(found, TaskFrames([found[name] for name in chosen.encodings], start), own)
+    frames, back = (
+        TaskFrames([found[name] for name in names], first)
+        for names, first in ((chosen.encodings, start), (back_to, None))
+    )
+    return TaskInputs(found, frames, back, own)
 
 
 def _seen_of_task(setting: Setting, features: Look) -> Features:

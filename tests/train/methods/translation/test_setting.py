@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from tgkt_edge.config import TranslationConfig
-from tgkt_edge.train.methods.translation.features import Features, Kind
+from tgkt_edge.train.methods.translation.choice import Candidate
+from tgkt_edge.train.methods.translation.features import Encoding, Features, Kind
 from tgkt_edge.train.methods.translation.setting import (
     FEW_PAIRS,
     Of,
@@ -22,6 +23,7 @@ from tgkt_edge.train.nn.model import Classifier, SceneClassifier
 ONE = torch.zeros(1)
 IMAGES = {FEATURES: ONE, LABELS: ONE}
 LAST, ALL = (4,), (2, 3, 4)
+NORMALS: Encoding = "normals"
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +67,9 @@ def looked_at(chosen: Setting) -> tuple[PairInputs, list[tuple[Of, str, tuple[in
     return look_at_pairs(chosen, features), calls
 
 
-def test_depth_is_translated_from_zero_and_tries_normals(linear: Classifier) -> None:
+def test_depth_corrects_the_identity_and_tries_normals(linear: Classifier) -> None:
     chosen = setting(linear, {}, True)
-    assert chosen.starts == (False,)
+    assert chosen.starts == (True,)
     assert chosen.encodings == (("plain",), ("normals",), ("plain", "normals"))
     pairs, calls = looked_at(chosen)
     assert calls == [
@@ -75,26 +77,51 @@ def test_depth_is_translated_from_zero_and_tries_normals(linear: Classifier) -> 
         ("paired frames", "source", ALL, "plain"),
         ("paired frames", "source", ALL, "normals"),
     ]
-    assert pairs.seen is not None  # the plain frame's last layer: the source model un-adapted costs nothing
+    assert pairs.seen is not None  # the plain frame's last layer
 
 
-def test_with_few_pairs_depth_corrects_the_identity(linear: Classifier, trained: Classifier) -> None:
-    few, many = FEW_PAIRS - 1, 10 * FEW_PAIRS
-    assert setting(linear, {}, True, pairs=few).starts == (True,)
-    assert setting(linear, {}, True, pairs=few, start="zero").starts == (False,)
-    assert setting(linear, {}, True, pairs=many, start="identity").starts == (True,)
-    assert setting(linear, {}, False, pairs=many).starts == (False, True)  # of other frames both are tried
-    # Of a source model that sees frames by other features than describe them it was not measured.
-    assert setting(trained, {}, True, linear.backbone, pairs=few).starts == (False,)
+def test_what_is_tried_can_be_set(linear: Classifier, trained: Classifier) -> None:
+    assert setting(linear, {}, True, start="zero").starts == (False,)
+    assert setting(linear, {}, False).starts == (False, True)  # of other frames both are tried
+    # A source model that sees frames by other features than describe them understands no depth map.
+    assert setting(trained, {}, True, linear.backbone).starts == (False,)
+    assert setting(trained, {}, True, linear.backbone, start="identity").starts == (True,)
 
 
 def test_normals_alone_do_not_show_what_the_source_model_sees(linear: Classifier) -> None:
-    pairs, calls = looked_at(setting(linear, {}, True, encodings="normals"))
+    pairs, calls = looked_at(setting(linear, {}, True, encodings="normals", start="zero"))
     assert [call[3] for call in calls[1:]] == ["normals"]
     assert pairs.seen is None
-    pairs, calls = looked_at(setting(linear, {}, True, encodings="normals", pairs=FEW_PAIRS - 1))
+    pairs, calls = looked_at(setting(linear, {}, True, encodings="normals"))
     assert [call[3] for call in calls[1:]] == ["plain", "normals"]  # plain ones are corrected
     assert pairs.seen is not None
+
+
+CORRECTED, FROM_ZERO = (Candidate((NORMALS,), 300.0, identity) for identity in (True, False))
+
+
+def test_the_way_back_of_depth_leads_to_all_encodings(linear: Classifier) -> None:
+    chosen = setting(linear, IMAGES, True)
+    assert chosen.goes_back(CORRECTED)
+    assert chosen.back_to(CORRECTED) == ("plain", "normals")
+    assert setting(linear, IMAGES, True, encodings="normals").back_to(CORRECTED) == ("normals",)
+    # Pairs that chose an encoding for a map from zero chose for the way back, too.
+    assert setting(linear, IMAGES, True, start="zero").back_to(FROM_ZERO) == ("normals",)
+
+
+def test_the_way_back_of_depth_takes_a_hundred_pairs(linear: Classifier) -> None:
+    few, enough = FEW_PAIRS - 1, FEW_PAIRS
+    assert not setting(linear, IMAGES, True, pairs=few).goes_back(CORRECTED)
+    assert setting(linear, IMAGES, True, pairs=enough).goes_back(CORRECTED)
+    assert not setting(linear, IMAGES, True, pairs=enough, reverse=0.0).goes_back(CORRECTED)
+    assert not setting(linear, {}, True, pairs=enough).goes_back(CORRECTED)  # there are no images
+    # What is set by hand to start from zero has nothing else to begin with.
+    assert setting(linear, IMAGES, True, pairs=few, start="zero").goes_back(FROM_ZERO)
+    # Other frames have one of whichever kind the translation is.
+    near = setting(linear, IMAGES | {EARLY: ONE}, False, pairs=few)
+    assert near.goes_back(CORRECTED)
+    assert near.goes_back(FROM_ZERO)
+    assert not setting(linear, IMAGES, False, pairs=few).goes_back(CORRECTED)  # layers 2 and 3 are missing
 
 
 def test_frames_that_look_like_rgb_try_the_identity_too(linear: Classifier) -> None:
