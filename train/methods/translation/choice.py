@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.methods.translation.features import Encoding
+from tgkt_edge.train.methods.translation.matching import match_by_chance
 from tgkt_edge.train.methods.translation.moments import Moments
 
 Floats = NDArray[np.float32]
@@ -123,6 +124,25 @@ def unit_spread(z: Reals) -> Reals:
     return result
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The translation that pairs left out favor.
+
+    Attributes:
+        best: of ``tried``, which has the correlation of each.
+        rgb, translated: (M, K) answers about the RGB and about its translated frames, of nested left-out pairs: for
+            each fold by the candidate that is best on all others, so that their correlation is not flattered by the
+            choice.
+        chance: see :func:`match_by_chance`, of the best.
+    """
+
+    best: Candidate
+    tried: dict[Candidate, float]
+    rgb: Reals
+    translated: Reals
+    chance: float
+
+
 def choose(
     pairs: PairFeatures,
     head: Callable[[Reals], Reals],
@@ -130,31 +150,37 @@ def choose(
     strengths: Sequence[float],
     starts: Sequence[bool],
     watch: Callable[[], None] = lambda: None,
-) -> tuple[Candidate, dict[Candidate, float], Reals, Reals]:
+) -> Choice:
     """Try every candidate; of equals the first.
 
     Args:
         head: (M, 2048) features of the source model, mean over views, to (M, K) probabilities.
         watch: called after each set of encodings.
 
-    Returns:
-        The best, the correlation of each, and the (M, K) answers about the RGB and about its translated frames. These
-        are of nested left-out pairs: for each fold by the candidate that is best on all others, so that their
-        correlation is not flattered by the choice.
+    Raises:
+        ValueError: there is nothing to try.
     """
-    rgb = head(pairs.rgb.mean(1, dtype=np.float64))
+    seen = pairs.rgb.mean(1, dtype=np.float64)
+    rgb = head(seen)
     found: dict[Candidate, Reals] = {}
+    tried: dict[Candidate, float] = {}
+    features = np.empty(0)  # of the best so far
     for names in encodings:
         for (strength, identity), z in left_out(pairs, names, strengths).items():
-            if identity in starts:
-                found[Candidate(names, strength, identity)] = head(unit_spread(z))
+            if identity not in starts:
+                continue
+            candidate, answers = Candidate(names, strength, identity), head(unit_spread(z))
+            value = float(correlation(rgb, answers)[0])
+            if value > max(tried.values(), default=-np.inf):
+                features = z
+            found[candidate], tried[candidate] = answers, value
         watch()
     if not found:
         raise ValueError("no candidate: at least one encoding, strength and start is expected")
-    tried = {candidate: float(correlation(rgb, answers)[0]) for candidate, answers in found.items()}
     fold, nested = folds_of(len(rgb)), np.empty_like(rgb)
     for number in range(fold.max() + 1):
         others, out = fold != number, fold == number
         best = max(found, key=lambda one: float(correlation(rgb[others], found[one][others])[0]))
         nested[out] = found[best][out]
-    return max(tried, key=tried.__getitem__), tried, rgb, nested
+    chance = match_by_chance(seen, features, fold)
+    return Choice(max(tried, key=tried.__getitem__), tried, rgb, nested, chance)

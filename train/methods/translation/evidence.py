@@ -10,16 +10,21 @@ from tgkt_edge.train.methods.translation.translate import Translation
 LEAST = 0.1
 """Correlation below which nothing was translated, however many pairs say so. Seen on real sets: 0.55 and 0.86."""
 
+BY_CHANCE = 0.01
+"""How often shuffled pairs may match as well (see :mod:`matching`) while the pairs are believed to belong together."""
+
 SHUFFLES = 2000
 
 
 def belong_together(found: Translation) -> str | None:
-    """None; or, for a person, that the answers on pairs left out do not correlate with those on their RGB.
+    """None; or, for a person, that pairs left out do not show it.
 
-    They have to correlate better than in 95 % of the cases in which pairs are shuffled; where the best of several
-    candidates was taken on these very pairs, each of these has its share of the 5 % (Bonferroni).
+    Either the features show it, or the answers do. These then correlate better than in 95 % of the cases in which pairs
+    are shuffled; where the best of several candidates was taken, each of these has its share of the 5 % (Bonferroni).
+    Of few pairs the features tell more. Whatever they tell, answers that hardly correlate teach nothing.
     """
     tried = max(1, len(found.about.get("tried", ())))
+    chance = float(found.about.get("chance", 1.0))  # translations of before do not tell
     value = float(correlation(found.rgb, found.translated)[0])
     rng = np.random.default_rng([0, *b"shuffle"])
     by_chance = [
@@ -27,11 +32,20 @@ def belong_together(found: Translation) -> str | None:
         for _ in range(SHUFFLES)
     ]
     limit = max(LEAST, float(np.quantile(by_chance, 1 - 0.05 / tried)))
-    if value >= limit:
+    if value >= limit or (value >= LEAST and chance <= BY_CHANCE):
         return None
-    return (
+    start = (
         f"`paired`: of {len(found.rgb)} pairs left out, answers on translated frames correlate with those on their RGB "
-        f"by {value:.2f}, no more than {limit:.2f}, which shuffled or unrelated pairs reach: the frames do not show "
-        f"what the source model looks at. Check that each frame shows the scene of its RGB at the same moment, that "
-        f"`sensor` describes it correctly, and that the pairs show scenes like those of the task."
+        f"by {value:.2f}, "
+    )
+    if chance <= BY_CHANCE:
+        return (
+            f"{start}which is too little to learn from, though frames and RGB do match: what the source model looks at "
+            f"does not show on them, or the pairs are too few. Pairs of scenes like those of the task, and more of "
+            f"them, may help."
+        )
+    return (
+        f"{start}no more than {limit:.2f}, which shuffled or unrelated pairs reach: the frames do not show what the "
+        f"source model looks at. Check that each frame shows the scene of its RGB at the same moment, that `sensor` "
+        f"describes it correctly, and that the pairs show scenes like those of the task."
     )

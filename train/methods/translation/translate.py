@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tgkt_edge.config import TranslationConfig
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.translation.answers import Taught, teach
-from tgkt_edge.train.methods.translation.choice import Candidate, choose
+from tgkt_edge.train.methods.translation.choice import Candidate, Choice, PairFeatures, choose
 from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.methods.translation.features import FRAME_LAYERS, Encoding
 from tgkt_edge.train.methods.translation.fit import main_directions
@@ -101,7 +101,8 @@ def translate(
     setting = Setting.of(source, beside, backbone, depth, pair_count, cfg)
     pairs = look_at_pairs(setting, features)
     seen = source_features(source, beside, pairs.rgb if needs_spread(source, beside) else None)
-    choice = _choice(setting, pairs, seen, cfg, log)
+    rows = pairs.rows()
+    choice = _choice(setting, pairs.for_choice(rows, setting, seen), seen, cfg, log)
     task = look_at_frames(setting, choice.best, pairs, features)
     shares = beside.get(SHARES)
     known = None if shares is None else shares.double().numpy()
@@ -136,40 +137,23 @@ def translate(
     }
     return Translation(
         network, taught.labels, taught.first, taught.prior, choice.rgb, choice.translated,
-        _unadapted(pairs, choice.rows, seen), choice.rows, about,
+        _unadapted(pairs, rows, seen), rows, about,
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """The translation that pairs left out choose.
-
-    Attributes:
-        rows: (M,) the pairs. tried: the correlation of each. rgb, translated: (M, K) answers, see :func:`choose`.
-    """
-
-    rows: Ints
-    best: Candidate
-    tried: dict[Candidate, float]
-    rgb: Reals
-    translated: Reals
-
-
 def _choice(
-    setting: Setting, pairs: PairInputs, seen: SourceFeatures, cfg: TranslationConfig, log: RunLog
-) -> _Choice:
-    rows = pairs.rows()
+    setting: Setting, pairs: PairFeatures, seen: SourceFeatures, cfg: TranslationConfig, log: RunLog
+) -> Choice:
     strengths = (cfg.strength,) if cfg.strength else STRENGTHS
     with log.progress("choice on pairs left out", len(setting.encodings)) as advance:
-        found = choose(
-            pairs.for_choice(rows, setting, seen),
+        return choose(
+            pairs,
             seen.probabilities,
             setting.encodings,
             strengths,
             setting.starts,
             lambda: advance(1),
         )
-    return _Choice(rows, *found)
 
 
 def _unadapted(pairs: PairInputs, rows: Ints, seen: SourceFeatures) -> Reals | None:
@@ -189,16 +173,17 @@ def _network(
     return with_head(backbone, FRAME_LAYERS, *head, encoding == "normals")
 
 
-def _about_choice(choice: _Choice) -> dict[str, Any]:
+def _about_choice(choice: Choice) -> dict[str, Any]:
     return {
         "chosen": dataclasses.asdict(choice.best),
         "tried": [{**dataclasses.asdict(one), "correlation": value} for one, value in choice.tried.items()],
         "correlation": float(correlation(choice.rgb, choice.translated)[0]),
-        "pairs": len(choice.rows),
+        "pairs": len(choice.rgb),
+        "chance": choice.chance,
     }
 
 
-def _about_source(setting: Setting, seen: SourceFeatures, choice: _Choice) -> dict[str, Any]:
+def _about_source(setting: Setting, seen: SourceFeatures, choice: Choice) -> dict[str, Any]:
     answered = {*choice.rgb.argmax(1).tolist()}
     return {
         "own_spread": seen.own,

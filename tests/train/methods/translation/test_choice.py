@@ -17,6 +17,7 @@ from tgkt_edge.train.methods.translation.choice import (
     unit_spread,
 )
 from tgkt_edge.train.methods.translation.correlation import correlation
+from tgkt_edge.train.methods.translation.matching import SHUFFLES
 from tgkt_edge.train.methods.translation.ridge import ridge
 
 Reals = NDArray[np.float64]
@@ -106,12 +107,12 @@ def test_the_encoding_that_tells_of_the_rgb_is_chosen(rng: np.random.Generator) 
         return p
 
     seen: list[int] = []
-    best, tried, rgb, answers = choose(
-        pairs, head, (("normals",), ("plain",)), (1.0, 100.0), (False,), lambda: seen.append(1)
-    )
+    found = choose(pairs, head, (("normals",), ("plain",)), (1.0, 100.0), (False,), lambda: seen.append(1))
+    best, tried = found.best, found.tried
     assert best == Candidate(("plain",), 1.0, False)
     assert len(tried) == 4
-    assert tried[best] == pytest.approx(correlation(rgb, answers)[0])
+    assert tried[best] == pytest.approx(correlation(found.rgb, found.translated)[0])
+    assert found.chance == 1 / (1 + SHUFFLES)  # no shuffle matches as well
     assert tried[best] > 0.9
     assert max(value for candidate, value in tried.items() if candidate.encodings == ("normals",)) < 0.5
     assert len(seen) == 2
@@ -129,11 +130,9 @@ def test_the_answers_are_not_flattered_by_the_choice(rng: np.random.Generator) -
         pairs = pairs_of(rng, 40, 2, 6)
         unrelated = PairFeatures(pairs.frames, pairs.last, rng.normal(size=(40, 2, 3)).astype(np.float32))
         strengths = (0.1, 1.0, 10.0, 100.0, 1000.0)
-        best, tried, rgb, nested = choose(
-            unrelated, softmaxed, (("plain",), ("normals",)), strengths, (False,)
-        )
-        best_of.append(tried[best])
-        nested_of.append(correlation(rgb, nested)[0])
+        found = choose(unrelated, softmaxed, (("plain",), ("normals",)), strengths, (False,))
+        best_of.append(found.tried[found.best])
+        nested_of.append(correlation(found.rgb, found.translated)[0])
     assert np.mean(best_of) > np.mean(nested_of) + 0.02
     assert np.mean(nested_of) < 0.02
 
