@@ -182,9 +182,11 @@ def judge_translation(
 
     A ridge that is fitted on other pairs answers less sharply than the source model on frames that it knows, whatever
     it does for the task, so a lower correlation says nothing; and pairs of the wrong frames can be learnt, too, where
-    the mistake is the same throughout. So structure comes first here. Features that learnt nothing but the task's RGB,
-    of a model that does not recognize frames, tell its own classes apart and not the scenes: there only answers that
-    go with those on RGB far more than source-only's (SURE) speak against it. Pairs on whose frames the source model
+    the mistake is the same throughout. So structure comes first here, unless the source model does not recognize
+    frames. Then its classes follow its features, whatever these show, and a target network that is right cannot follow
+    them as closely: structure says nothing against it, and something for it only where pairs belong together. Features
+    that learnt nothing but the task's RGB tell its own classes apart and not the scenes: there only answers that go
+    with those on RGB far more than source-only's (SURE) outweigh structure. Pairs on whose frames the source model
     answers against its answers on their RGB prove nothing: where whole kinds of scenes changed places between the
     halves, a translation learns to exchange them, and pairs left out rate that as good.
 
@@ -196,7 +198,7 @@ def judge_translation(
         named: gain of the agreement beyond chance between the classes on pairs left out and those on their RGB.
     """
     better = belong and not opposed and gain is not None and gain.low > 0
-    if structure.high < 0 and not (blind and scratch):
+    if structure.high < 0 and not blind:
         return Verdict("hurt", _sentence(structure, "worse than source-only's"), over="frames")
     if lost and spread < NARROWED:
         names = ", ".join(classes[k] for k in lost)
@@ -213,18 +215,25 @@ def judge_translation(
         return Verdict("no evidence", sentence)
     if structure.low > 0 and not blind:
         return Verdict("helped", _sentence(structure, "better than source-only's"), over="frames")
-    if better and (structure.high >= 0 or (gain is not None and gain.low > SURE)):
+    if better and (structure.high >= 0 or not scratch or (gain is not None and gain.low > SURE)):
         assert gain is not None
         sentence = (
             f"On pairs left out the translation's answers are more like those on their RGB than source-only's "
             f"({_figures(gain)}). This is about accuracy over classes."
         )
         return Verdict("helped", sentence, over="classes")
-    fair = belong and blind and not opposed and structure.high >= 0 and (gain is None or gain.high >= 0)
-    if fair and named is not None and named.low > 0:
+    fair = belong and blind and not opposed and (gain is None or gain.high >= 0)
+    if fair and (structure.high >= 0 or not scratch) and named is not None and named.low > 0:
         sentence = (
             f"The source model hardly recognizes the frames of the pairs; on pairs left out the translation names the "
             f"classes of their RGB more often, beyond chance ({_figures(named)}). This is about accuracy over classes."
+        )
+        return Verdict("helped", sentence, over="classes")
+    if fair and not scratch and structure.low > 0:
+        sentence = (
+            f"The source model hardly recognizes the frames of the pairs, which belong to their RGB; the translation's "
+            f"classes fit the neighborhoods of the frames better than source-only's ({_figures(structure)}). This is "
+            f"about accuracy over classes."
         )
         return Verdict("helped", sentence, over="classes")
     if opposed:
