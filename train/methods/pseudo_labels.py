@@ -82,9 +82,10 @@ def _nearest(
         found = [w.T @ rows(start), w.sum(0)]
         sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
     centroids = sums[0] / (sums[1][:, None] + 1e-8)  # (K, D)
-    nearest = []
+    # One tensor: small results that stay, between large blocks that come and go, leave holes in memory.
+    nearest = torch.empty(count, dtype=torch.int64, device=centroids.device)
     for start in range(0, count, BLOCK):
         f = rows(start)
         cost = 1 - f @ F.normalize(centroids, dim=1).T if distance == "cosine" else torch.cdist(f, centroids)
-        nearest.append(cost.masked_fill(~kept, torch.inf).argmin(1))
-    return torch.cat(nearest)
+        nearest[start : start + BLOCK] = cost.masked_fill(~kept, torch.inf).argmin(1)
+    return nearest
