@@ -14,8 +14,8 @@
   model's on their RGB, means over pairs; {} if no pair was held out;
 - ``correlation``: {model: of its answers on held-out frames with the source model's on their RGB, mean over classes};
 - ``translation``: of translated features (else null): ``chosen`` and all that was ``tried``, each with ``encodings``,
-  ``strength``, ``identity`` and ``correlation`` (on pairs left out); ``pairs``, ``chance`` (how often shuffled pairs
-  match as well as these do, 0.001 to 1), ``prior`` (shares by class),
+  ``strength``, ``identity`` and ``correlation`` (on pairs left out); ``pairs``, ``match_p_value`` (how often shuffled
+  pairs match as well as these do, 0.001 to 1), ``prior`` (shares by class),
   ``prior_doubt`` (see :mod:`tgkt_edge.train.report.prior_doubt`), whether
   the spread of features was the source model's (``own_spread``), and so on;
 - ``epochs``: one object an epoch whose answers were kept: ``stage``, ``epochs`` (done), ``changed`` (share of the

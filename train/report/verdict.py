@@ -16,7 +16,7 @@ What decides, in this order:
    the source model does not recognise frames at all (RECOGNISES), its space is no yardstick: then structure counts
    only if they say the same, and a network that does recognise them has helped.
    There a translation whose classes on pairs left out are more often those of their RGB, beyond chance (Cohen's kappa),
-   has helped as well, unless correlation or structure contradicts.
+   has helped as well, unless the correlation contradicts.
 
 Structure is about accuracy over frames, pairs about accuracy over classes; a sentence says which.
 
@@ -215,7 +215,8 @@ def judge_translation(
         return Verdict("no evidence", sentence)
     if structure.low > 0 and not blind:
         return Verdict("helped", _sentence(structure, "better than source-only's"), over="frames")
-    if better and (structure.high >= 0 or not scratch or (gain is not None and gain.low > SURE)):
+    contradicted = scratch and structure.high < 0
+    if better and (not contradicted or (gain is not None and gain.low > SURE)):
         assert gain is not None
         sentence = (
             f"On pairs left out the translation's answers are more like those on their RGB than source-only's "
@@ -223,7 +224,7 @@ def judge_translation(
         )
         return Verdict("helped", sentence, over="classes")
     fair = belong and blind and not opposed and (gain is None or gain.high >= 0)
-    if fair and (structure.high >= 0 or not scratch) and named is not None and named.low > 0:
+    if fair and not contradicted and named is not None and named.low > 0:
         sentence = (
             f"The source model hardly recognizes the frames of the pairs; on pairs left out the translation names the "
             f"classes of their RGB more often, beyond chance ({_figures(named)}). This is about accuracy over classes."

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.methods.translation.features import Encoding
-from tgkt_edge.train.methods.translation.matching import match_by_chance
+from tgkt_edge.train.methods.translation.matching import match_p_value
 from tgkt_edge.train.methods.translation.moments import Moments
 
 Floats = NDArray[np.float32]
@@ -133,14 +133,14 @@ class Choice:
         rgb, translated: (M, K) answers about the RGB and about its translated frames, of nested left-out pairs: for
             each fold by the candidate that is best on all others, so that their correlation is not flattered by the
             choice.
-        chance: see :func:`match_by_chance`, of the best.
+        p_value: of the match of both halves, by the best; see :func:`match_p_value`.
     """
 
     best: Candidate
     tried: dict[Candidate, float]
     rgb: Reals
     translated: Reals
-    chance: float
+    p_value: float
 
 
 def choose(
@@ -164,23 +164,22 @@ def choose(
     rgb = head(seen)
     found: dict[Candidate, Reals] = {}
     tried: dict[Candidate, float] = {}
-    features = np.empty(0)  # of the best so far
+    best, features = None, np.empty(0)  # the best so far, and what it makes of the frames
     for names in encodings:
         for (strength, identity), z in left_out(pairs, names, strengths).items():
             if identity not in starts:
                 continue
             candidate, answers = Candidate(names, strength, identity), head(unit_spread(z))
             value = float(correlation(rgb, answers)[0])
-            if value > max(tried.values(), default=-np.inf):
-                features = z
+            if best is None or value > tried[best]:
+                best, features = candidate, z
             found[candidate], tried[candidate] = answers, value
         watch()
-    if not found:
+    if best is None:
         raise ValueError("no candidate: at least one encoding, strength and start is expected")
     fold, nested = folds_of(len(rgb)), np.empty_like(rgb)
     for number in range(fold.max() + 1):
         others, out = fold != number, fold == number
-        best = max(found, key=lambda one: float(correlation(rgb[others], found[one][others])[0]))
-        nested[out] = found[best][out]
-    chance = match_by_chance(seen, features, fold)
-    return Choice(max(tried, key=tried.__getitem__), tried, rgb, nested, chance)
+        without = max(found, key=lambda one: float(correlation(rgb[others], found[one][others])[0]))
+        nested[out] = found[without][out]
+    return Choice(best, tried, rgb, nested, match_p_value(seen, features, fold))

@@ -10,8 +10,8 @@ from tgkt_edge.train.methods.translation.translate import Translation
 LEAST = 0.1
 """Correlation below which nothing was translated, however many pairs say so. Seen on real sets: 0.55 and 0.86."""
 
-BY_CHANCE = 0.01
-"""How often shuffled pairs may match as well (see :mod:`matching`) while the pairs are believed to belong together."""
+SIGNIFICANCE = 0.01
+"""Level of the permutation test of :mod:`matching` up to which pairs are believed to belong together."""
 
 SHUFFLES = 2000
 
@@ -24,7 +24,7 @@ def belong_together(found: Translation) -> str | None:
     Of few pairs the features tell more. Whatever they tell, answers that hardly correlate teach nothing.
     """
     tried = max(1, len(found.about.get("tried", ())))
-    chance = float(found.about.get("chance", 1.0))  # translations of before do not tell
+    p_value = float(found.about.get("match_p_value", 1.0))  # translations of before do not tell
     value = float(correlation(found.rgb, found.translated)[0])
     rng = np.random.default_rng([0, *b"shuffle"])
     by_chance = [
@@ -32,13 +32,13 @@ def belong_together(found: Translation) -> str | None:
         for _ in range(SHUFFLES)
     ]
     limit = max(LEAST, float(np.quantile(by_chance, 1 - 0.05 / tried)))
-    if value >= limit or (value >= LEAST and chance <= BY_CHANCE):
+    if value >= limit or (value >= LEAST and p_value <= SIGNIFICANCE):
         return None
     start = (
         f"`paired`: of {len(found.rgb)} pairs left out, answers on translated frames correlate with those on their RGB "
         f"by {value:.2f}, "
     )
-    if chance <= BY_CHANCE:
+    if p_value <= SIGNIFICANCE:
         return (
             f"{start}which is too little to learn from, though frames and RGB do match: what the source model looks at "
             f"does not show on them, or the pairs are too few. Pairs of scenes like those of the task, and more of "

@@ -15,8 +15,8 @@ Ints = NDArray[np.int64]
 SHUFFLES = 999
 
 
-def match_by_chance(rgb: Reals, translated: Reals, folds: Ints) -> float:
-    """How often shuffled pairs match as well as they do as they are: a permutation test.
+def match_p_value(rgb: Reals, translated: Reals, folds: Ints) -> float:
+    """Of a permutation test: how often shuffled pairs match as well as they do as they are.
 
     Pairs change places within their fold alone: the translation of a fold has seen all others, and what it makes of a
     frame is like, or unlike, their RGB for that alone.

@@ -179,7 +179,7 @@ def _about_choice(choice: Choice) -> dict[str, Any]:
         "tried": [{**dataclasses.asdict(one), "correlation": value} for one, value in choice.tried.items()],
         "correlation": float(correlation(choice.rgb, choice.translated)[0]),
         "pairs": len(choice.rgb),
-        "chance": choice.chance,
+        "match_p_value": choice.p_value,
     }
 
 

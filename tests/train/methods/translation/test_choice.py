@@ -112,7 +112,7 @@ def test_the_encoding_that_tells_of_the_rgb_is_chosen(rng: np.random.Generator) 
     assert best == Candidate(("plain",), 1.0, False)
     assert len(tried) == 4
     assert tried[best] == pytest.approx(correlation(found.rgb, found.translated)[0])
-    assert found.chance == 1 / (1 + SHUFFLES)  # no shuffle matches as well
+    assert found.p_value == 1 / (1 + SHUFFLES)  # no shuffle matches as well
     assert tried[best] > 0.9
     assert max(value for candidate, value in tried.items() if candidate.encodings == ("normals",)) < 0.5
     assert len(seen) == 2

@@ -48,13 +48,13 @@ def test_a_correlation_that_shuffled_pairs_reach_is_none(untrained: SceneClassif
 @pytest.mark.slow
 def test_features_that_match_say_it_of_few_pairs_whose_answers_do_not(untrained: SceneClassifier) -> None:
     few = world(3.0, 6, untrained)
-    assert belong_together(replace(few, about={"chance": 0.011})) is not None
-    assert belong_together(replace(few, about={"chance": 0.01})) is None
+    assert belong_together(replace(few, about={"match_p_value": 0.011})) is not None
+    assert belong_together(replace(few, about={"match_p_value": 0.01})) is None
 
 
 @pytest.mark.slow
 def test_answers_that_hardly_correlate_teach_nothing_whatever_matches(untrained: SceneClassifier) -> None:
-    doubt = belong_together(replace(world(30.0, 400, untrained), about={"chance": 0.001}))
+    doubt = belong_together(replace(world(30.0, 400, untrained), about={"match_p_value": 0.001}))
     assert doubt is not None
     assert "which is too little to learn from, though frames and RGB do match" in doubt
     assert "at the same moment" not in doubt

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tgkt_edge.train.methods.translation.choice import PairFeatures, folds_of, left_out
-from tgkt_edge.train.methods.translation.matching import SHUFFLES, match_by_chance
+from tgkt_edge.train.methods.translation.matching import SHUFFLES, match_p_value
 
 Reals = NDArray[np.float64]
 
@@ -25,13 +25,13 @@ def test_against_every_order_there_is(rng: np.random.Generator) -> None:
     orders = [cosines[range(6), order].sum() for order in itertools.permutations(range(6))]
     exact = np.mean(np.array(orders) >= cosines.trace() - 1e-9)
     assert 0.01 < exact < 0.5
-    assert match_by_chance(rgb, frames, np.zeros(6, np.int64)) == pytest.approx(exact, abs=0.04)
+    assert match_p_value(rgb, frames, np.zeros(6, np.int64)) == pytest.approx(exact, abs=0.04)
 
 
 def test_one_pair_a_fold_tells_nothing(rng: np.random.Generator) -> None:
     rows = rng.normal(size=(5, 8))
-    assert match_by_chance(rows, rows, np.arange(5)) == 1
-    assert match_by_chance(np.ones((4, 3)), np.ones((4, 3)), np.zeros(4, np.int64)) == 1
+    assert match_p_value(rows, rows, np.arange(5)) == 1
+    assert match_p_value(np.ones((4, 3)), np.ones((4, 3)), np.zeros(4, np.int64)) == 1
 
 
 def test_places_of_folds_tell_nothing(rng: np.random.Generator) -> None:
@@ -39,7 +39,7 @@ def test_places_of_folds_tell_nothing(rng: np.random.Generator) -> None:
     folds = folds_of(40)
     places = rng.normal(size=(5, 12))[folds]
     found = [
-        match_by_chance(
+        match_p_value(
             places + 0.1 * rng.normal(size=(40, 12)), places + 0.1 * rng.normal(size=(40, 12)), folds
         )
         for _ in range(60)
@@ -58,7 +58,7 @@ def test_of_left_out_fits_shuffled_pairs_are_no_match_and_true_ones_are(rng: np.
         order = rng.permutation(20) if shuffle else np.arange(20)
         pairs = PairFeatures({"plain": x.astype(np.float32)}, None, y[order].astype(np.float32))
         z = left_out(pairs, ("plain",), (3.0,))[3.0, False]
-        return match_by_chance(pairs.rgb.mean(1, dtype=np.float64), z, folds_of(20))
+        return match_p_value(pairs.rgb.mean(1, dtype=np.float64), z, folds_of(20))
 
     true, shuffled = (np.array([chance(shuffle) for _ in range(60)]) for shuffle in (False, True))
     assert np.mean(true <= 0.01) > 0.5
