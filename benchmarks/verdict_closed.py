@@ -93,6 +93,7 @@ def evidence_of(bench: Bench, one: Made) -> tuple[Evidence, dict[str, dict[str, 
         held_target=found.translated.astype(np.float32),
         held_runs=neighbour_runs(len(found.rows)),
         belong=belong_together(found) is None,
+        standardized=True,
     )
     return evidence, models
 

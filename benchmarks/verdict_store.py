@@ -41,7 +41,8 @@ def load_evidence(file: Path) -> Evidence:
         values["last_churn"] = float(values["last_churn"])
     if "belong" in values:
         values["belong"] = bool(values["belong"])
-    values["scratch"] = bool(values.get("scratch", False))
+    for name in ("scratch", "standardized"):
+        values[name] = bool(values.get(name, False))
     return Evidence(**values)
 
 

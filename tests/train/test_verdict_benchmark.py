@@ -20,7 +20,8 @@ from datasets import DataSet
 from tests.support.training import Tiny
 from tgkt_edge.data.discovery import matched, read_csv_columns
 from tgkt_edge.evaluation.evaluate import evaluate
-from tgkt_edge.train.report.verdict import Verdict, judge
+from tgkt_edge.train.report.judgement import Verdict
+from tgkt_edge.train.report.verdict import judge
 from tgkt_edge.train.run_folder.folder import Run
 
 

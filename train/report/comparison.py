@@ -46,6 +46,8 @@ class Evidence:
             than shuffled ones; held_target is then the translation's, fitted and chosen without the pair.
         scratch: whether ``features`` are of a network that was trained on the task's RGB alone, without pretrained
             weights.
+        standardized: whether ``features`` have mean 0 and spread 1 over the source's RGB, and are of a pretrained
+            network.
         baseline: name of the network that ``features``, ``source`` and ``held_source`` are of. handicap: share of its
             neighbour agreement that the target network may fall short of.
     """
@@ -62,6 +64,7 @@ class Evidence:
     last_churn: float | None = None
     belong: bool | None = None
     scratch: bool = False
+    standardized: bool = False
     baseline: str = "source-only"
     handicap: float = HANDICAP
 

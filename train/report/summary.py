@@ -309,6 +309,9 @@ def evidence(material: Material, findings: Findings) -> Evidence:
         last_churn=churn[-1] if churn else None,
         belong=None if pairs is None else pairs.belong,
         scratch=material.config.weights == "none" and not isinstance(source_network, ImportedClassifier),
+        standardized=baseline != SHIPPED
+        and source_network.pooled != ()
+        and material.config.weights != "none",
         baseline="the shipped network" if baseline == SHIPPED else baseline,
         **({"handicap": OWN_SPACE} if baseline == SHIPPED else {}),
     )

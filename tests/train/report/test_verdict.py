@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from tests.support.verdicts import CLASSES, make_world, softmax_of, wrong_at
 from tgkt_edge.train.report.comparison import HANDICAP, PAIRS, Evidence, Item
+from tgkt_edge.train.report.judgement import Verdict
 from tgkt_edge.train.report.metrics import agreement_beyond_chance, neighbour_agreement, neighbours
-from tgkt_edge.train.report.verdict import Verdict, judge
+from tgkt_edge.train.report.verdict import judge
 
 
 def item(found: Verdict, name: str) -> Item:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.support.verdicts import CLASSES, make_world, softmax_of
+from tests.support.verdicts import CLASSES, make_world, softmax_of, wrong_at
 from tgkt_edge.train.report.comparison import Item
-from tgkt_edge.train.report.verdict import Verdict, judge, judge_translation
+from tgkt_edge.train.report.judgement import Verdict
+from tgkt_edge.train.report.translation_verdict import judge_translation, modality_gap
+from tgkt_edge.train.report.verdict import judge
 
 
 def interval(low: float, high: float) -> Item:
@@ -160,3 +162,91 @@ def test_pairs_whose_classes_changed_places_praise_nothing() -> None:
     # A source model that is merely blind is another case: there the pairs speak.
     blind = softmax_of(np.where(np.arange(40) < 30, 0, held))
     assert found(blind).verdict == "helped"
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "helped"),
+        ({"near": None}, "no evidence"),  # nothing but the pairs says that the source model reads no frames
+        ({"gain": (-0.1, 0.3)}, "helped"),
+        ({"gain": (-0.3, 0.1), "named": (-0.2, 0.1)}, "no evidence"),  # both rather less
+        ({"named": (-0.2, -0.01)}, "no evidence"),
+        ({"belong": False}, "no evidence"),
+        ({"blind": False}, "hurt"),
+        ({"opposed": True}, "no evidence"),
+        ({"lost": [1]}, "no evidence"),
+    ],
+)
+def test_pairs_that_match_speak_for_a_translation_of_frames_that_look_nothing_like_rgb(
+    changes: dict[str, Any], verdict: str
+) -> None:
+    given: dict[str, Any] = {
+        "belong": True, "blind": True, "structure": (-0.2, -0.1), "gain": (-0.1, 0.05), "named": (-0.05, 0.2),
+        "lost": [], "opposed": False, "near": False, **changes,
+    }  # fmt: skip
+    found = judge_translation(
+        CLASSES, given["belong"], given["blind"], interval(*given["structure"]), interval(*given["gain"]),
+        given["lost"], 1.0, opposed=given["opposed"], named=interval(*given["named"]), near=given["near"],
+    )  # fmt: skip
+    assert found.verdict == verdict
+    if verdict == "helped":
+        assert found.over == "classes"
+        assert "nothing like RGB" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("near", "opposed", "spread", "verdict"),
+    [
+        (True, False, 0.55, "hurt"),
+        (True, False, 0.65, "helped"),
+        (True, True, 0.55, "helped"),  # the source model may be what is wrong
+        (False, False, 0.55, "helped"),  # its own answers may be spread over classes at random
+        (None, False, 0.55, "helped"),
+    ],
+)
+def test_answers_that_narrow_hurt_where_the_source_model_reads_frames(
+    near: bool | None, opposed: bool, spread: float, verdict: str
+) -> None:
+    found = judge_translation(
+        CLASSES, True, False, interval(0.02, 0.2), interval(-0.1, 0.1), (), spread, opposed=opposed, near=near
+    )
+    assert found.verdict == verdict
+    if verdict == "hurt":
+        assert found.over == "classes"
+        assert "55% of the classes" in found.sentence
+
+
+@pytest.mark.parametrize(("shift", "gap"), [(0.0, 0.0), (0.5, 0.25), (-2.0, 4.0)])
+def test_the_modality_gap_is_the_mean_squared_shift_in_standard_deviations(shift: float, gap: float) -> None:
+    features = np.array([[-1, 3], [1, -3]], np.float32) + np.float32(shift)
+    world = dataclasses.replace(make_world(), features=features)
+    assert modality_gap(world) is None  # nobody knows where RGB lies
+    assert modality_gap(dataclasses.replace(world, standardized=True)) == pytest.approx(gap)
+
+
+def test_pairs_contradict_a_source_model_in_vain_whose_frames_look_like_rgb() -> None:
+    """Scenes that changed places on near infrared: the source model is right about frames, and the pairs are wrong."""
+    world = make_world()
+    truth = np.random.default_rng(0).integers(0, 4, 400)
+    rng = np.random.default_rng(4)
+    held = rng.integers(0, 4, 60)
+    on_frames = softmax_of(wrong_at(rng.integers(0, 4, 60), 0.1, rng))  # kappa 0, correlation a little above
+    on_frames = (0.9 * on_frames + 0.1 * softmax_of(held)).astype(np.float32)
+    exchanged = dataclasses.replace(
+        world, source=softmax_of(wrong_at(truth, 0.2, rng)), target=softmax_of(wrong_at(truth, 0.7, rng)),
+        rgb=softmax_of(held), held_source=on_frames, held_target=softmax_of(held), held_runs=[4] * 15, belong=True,
+    )  # fmt: skip
+    assert (judge(exchanged).verdict, judge(exchanged).over) == (
+        "helped",
+        "classes",
+    )  # pairs alone are believed
+    assert modality_gap(dataclasses.replace(exchanged, standardized=True)) < 0.5  # type: ignore[operator]
+    near = judge(dataclasses.replace(exchanged, standardized=True))
+    assert (near.verdict, near.over) == ("hurt", "frames")
+    noise = rng.normal(size=(400, 16)).astype(np.float32)  # neighborhoods say nothing
+    silent = judge(dataclasses.replace(exchanged, standardized=True, features=noise))
+    assert silent.verdict == "no evidence"
+    assert "exchanged among the pairs" in silent.sentence
+    far = judge(dataclasses.replace(exchanged, standardized=True, features=noise + 1))
+    assert (far.verdict, far.over) == ("helped", "classes")

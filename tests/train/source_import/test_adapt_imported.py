@@ -27,7 +27,8 @@ from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.nn.checkpoint import load_classifier
 from tgkt_edge.train.nn.imported import ImportedClassifier
 from tgkt_edge.train.report.comparison import Evidence
-from tgkt_edge.train.report.verdict import Verdict, judge
+from tgkt_edge.train.report.judgement import Verdict
+from tgkt_edge.train.report.verdict import judge
 from tgkt_edge.train.run_folder.folder import Run, RunInputs
 from tgkt_edge.train.source_import.options import ImportOptions
 
