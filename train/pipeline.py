@@ -87,8 +87,9 @@ def train_stages(
     models = {config.baseline: Model(source)}
     by_features: Translated | None = None
     if config.by_features:
-        depth = loaded.sensor.kind == "depth"
-        by_features = train_by_features(stages, rgb, frames, depth, loaded.prior, loaded.labelled)
+        by_features = train_by_features(
+            stages, rgb, frames, loaded.sensor.near_ranges, loaded.prior, loaded.labelled
+        )
         models |= by_features.models
     elif config.continues:
         models["target"] = Model(train_continued(stages, loaded.old, loaded.prior, loaded.labelled))

@@ -153,12 +153,16 @@ def parts_of_run(
         stages["translate"] = {
             "RGB of pairs": pairs * views,
             "plain frames of pairs": pairs * views,
-            **({"normals frames of pairs": pairs * views} if encodings > 1 else {}),
+            **({"relative normals frames of pairs": pairs * views} if encodings > 1 else {}),
             **({WAY_BACK: pairs * views} if back else {}),
             **({"frames of pairs to the source model": pairs * views} if corrects and not own else {}),
             _CHOICE: 10.0 * (3 if encodings > 1 else 1),
             "plain frames of the task": likely if encodings > 1 else target * views,
-            **({"normals frames of the task": likely} if encodings > 1 else {}),
+            **(
+                {f"{name} frames of the task": likely for name in ("relative normals", "normals")}
+                if encodings > 1
+                else {}
+            ),
             **({} if own or not corrects else {"frames of the task to the source model": likely}),
             _ANSWERS: 12.0,
         }

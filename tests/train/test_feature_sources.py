@@ -157,6 +157,6 @@ def test_other_methods_take_a_linear_source_too(
 
 
 def test_only_depth_maps_have_normals() -> None:
-    assert encodings_of("auto", True) == (("plain",), ("normals",), ("plain", "normals"))
-    assert encodings_of("both", True) == (("plain", "normals"),)
+    assert encodings_of("auto", True) == (("plain",), ("relative normals",), ("plain", "relative normals"))
+    assert encodings_of("both", True) == (("plain", "relative normals"),)
     assert encodings_of("auto", False) == encodings_of("both", False) == (("plain",),)

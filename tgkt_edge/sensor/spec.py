@@ -92,6 +92,13 @@ class SensorSpec:
         return QUANTITIES[self.kind]
 
     @property
+    def near_ranges(self) -> float | None:
+        """Of depth, the distance of code 0 in code ranges, near_m / (far_m - near_m); None for other kinds."""
+        if self.near_m is None or self.far_m is None:
+            return None
+        return self.near_m / (self.far_m - self.near_m)
+
+    @property
     def range(self) -> tuple[float, float]:
         """The values mapped to 0 and 1: metres for depth, raw counts for NIR, degrees Celsius for thermal."""
         low, high = getattr(self, self.quantity.low), getattr(self, self.quantity.high)

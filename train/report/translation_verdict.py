@@ -175,4 +175,4 @@ def is_opposed(e: Evidence) -> bool:
     if e.rgb is None or e.held_source is None or len(e.rgb) < PAIRS:
         return False
     rgb, frames = (p.astype(np.float64) for p in (e.rgb, e.held_source))
-    return float(correlation(rgb, frames)[0]) < 0 or (at_chance(e) and is_near(e))
+    return float(correlation(rgb, frames)[0]) < 0 or (at_chance(e) and is_near(e) is True)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from tgkt_edge.errors import CheckpointError, TgktEdgeError
 from tgkt_edge.train.batches import Store, Views, center_views
@@ -22,11 +22,11 @@ from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.nn.checkpoint import digest, load_tensors, save_tensors
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import normalise, pooled_layers, unit_rows
-from tgkt_edge.train.nn.normals import GAIN, surface_normals
+from tgkt_edge.train.nn.normals import GAIN, NEAREST, RELATIVE_GAIN, relative_normals, surface_normals
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Encoding = Literal["plain", "normals"]
+Encoding = Literal["plain", "normals", "relative normals"]
 
 BLOCK = 512
 """Images a file, and in memory at once."""
@@ -67,14 +67,16 @@ class Kind:
     Attributes:
         layers: of the ResNet-50, pooled and concatenated; none: what another network gives itself.
         unit: whether each layer's vector is brought to length 1.
-        encoding: of a sensor frame: as it is, three times, or as surface normals.
+        encoding: of a sensor frame: as it is, three times, or as surface normals, of the code or relative to distances.
         views: how many of :func:`fixed_views`.
+        near: of relative normals, the distance of code 0 in code ranges.
     """
 
     layers: tuple[int, ...]
     unit: bool
     encoding: Encoding = "plain"
     views: int = MOST_VIEWS
+    near: float = field(default=0.0, repr=False)
 
 
 class Features:
@@ -158,6 +160,8 @@ def extract(
     what = f"{digest(backbone.state_dict())} {kind} {size} {compute.device.type} {compute.precision}"
     if kind.encoding == "normals":
         what += f" {GAIN}"
+    elif kind.encoding == "relative normals":
+        what += f" {RELATIVE_GAIN} {NEAREST} {kind.near}"
     files = []
     with log.progress(name, len(images)) as advance:
         for number, start in enumerate(range(0, len(images), BLOCK)):
@@ -198,7 +202,7 @@ def _block(
         views = []
         for view in fixed_views(index, images.side, size, kind.views):
             unit = images.take(view, size)
-            x = normalise(surface_normals(unit) if kind.encoding == "normals" else unit)
+            x = normalise(_encoded(unit, kind))
             with compute.autocast():
                 layers = pooled_layers(backbone, x, kind.layers) if kind.layers else [backbone(x)]
             rows = [unit_rows(layer) if kind.unit else layer.float() for layer in layers]
@@ -210,6 +214,12 @@ def _block(
         advance(len(index))
     block: NDArray[np.floating] = torch.cat(found).numpy()
     return block
+
+
+def _encoded(unit: Tensor, kind: Kind) -> Tensor:
+    if kind.encoding == "normals":
+        return surface_normals(unit)
+    return relative_normals(unit, kind.near) if kind.encoding == "relative normals" else unit
 
 
 def _is_whole(file: Path) -> bool:

@@ -38,6 +38,8 @@ Floats = NDArray[np.float32]
 
 STARTS = {"zero": (False,), "identity": (True,)}
 
+RELATIVE: Encoding = "relative normals"
+
 FEW_PAIRS = 100
 """Of depth, below which there is no way back: from zero, it asks too much of so few and does more harm than good."""
 
@@ -64,7 +66,7 @@ class Setting:
         corrects_back: the way back corrects the identity, which takes all layers of both: frames look like RGB, and all
             layers of the source's images are there.
         encodings: groups to choose among. starts: whether W corrects the identity: values to choose among.
-        views: of each image.
+        views: of each image. near: of depth, the distance of code 0 in code ranges.
     """
 
     source: Classifier
@@ -77,6 +79,7 @@ class Setting:
     encodings: tuple[tuple[Encoding, ...], ...]
     starts: tuple[bool, ...]
     views: int
+    near: float
 
     @classmethod
     def of(
@@ -84,12 +87,12 @@ class Setting:
         source: Classifier,
         beside: Mapping[str, Tensor],
         backbone: nn.Module,
-        depth: bool,
+        near: float | None,
         pairs: int,
         cfg: TranslationConfig,
     ) -> Setting:
         """See :func:`tgkt_edge.train.methods.translation.translate.translate`."""
-        imported = isinstance(source, ImportedClassifier)
+        imported, depth = isinstance(source, ImportedClassifier), near is not None
         shared = backbone is source.backbone and source.pooled != ()
         # A head on generic features half understands a depth map as it is; from other features it starts from zero.
         starts = STARTS.get(cfg.start, (shared,) if depth else (False, True))
@@ -106,6 +109,7 @@ class Setting:
             encodings=encodings_of(cfg.encodings, depth),
             starts=starts,
             views=cfg.views,
+            near=near or 0.0,
         )
 
     @property
@@ -131,7 +135,7 @@ class Setting:
 
     def frame_kind(self, encoding: Encoding) -> Kind:
         """How features are computed that describe a frame."""
-        return Kind(FRAME_LAYERS, True, encoding, self.views)
+        return Kind(FRAME_LAYERS, True, encoding, self.views, self.near)
 
     @property
     def source_kind(self) -> Kind:
@@ -203,13 +207,14 @@ class TaskInputs:
     """Features of the task's frames, as the chosen translation takes them.
 
     Attributes:
-        by_encoding: what is used of them, and the plain frame where the identity is corrected by its last layer.
+        network: what the network is fitted on that is exported. normals: whether these are surface normals.
         frames: those that are translated, and what the translation corrects. back: those that the way back leads to.
         own: the plain frame's last layer, where the identity is corrected and the plain frame is at hand; of a source
             model of ours only where that is what it sees.
     """
 
-    by_encoding: Mapping[Encoding, FrameFeatures]
+    network: Features
+    normals: bool
     frames: TaskFrames
     back: TaskFrames
     own: FrameFeatures | None
@@ -222,7 +227,7 @@ def look_at_frames(setting: Setting, chosen: Candidate, pairs: PairInputs, featu
     found = {
         name: together(
             pairs.frames[name],
-            features(f"{name} frames of the task", setting.backbone, "target", setting.frame_kind(name)),
+            _of_task(setting, name, features),
         )
         for name in dict.fromkeys((*needed, *chosen.encodings, *back_to))
     }
@@ -236,7 +241,15 @@ def look_at_frames(setting: Setting, chosen: Candidate, pairs: PairInputs, featu
         TaskFrames([found[name] for name in names], first)
         for names, first in ((chosen.encodings, start), (back_to, None))
     )
-    return TaskInputs(found, frames, back, own)
+    normals = RELATIVE in chosen.encodings
+    network = found["plain"].task if not normals else _of_task(setting, "normals", features)
+    return TaskInputs(network, normals, frames, back, own)
+
+
+def _of_task(setting: Setting, encoding: Encoding, features: Look) -> Features:
+    return features(
+        f"{encoding} frames of the task", setting.backbone, "target", setting.frame_kind(encoding)
+    )
 
 
 def _seen_of_task(setting: Setting, features: Look) -> Features:
@@ -250,10 +263,10 @@ def encodings_of(name: str, depth: bool) -> tuple[tuple[Encoding, ...], ...]:
         return (("plain",),)
     by_name: dict[str, tuple[tuple[Encoding, ...], ...]] = {
         "plain": (("plain",),),
-        "normals": (("normals",),),
-        "both": (("plain", "normals"),),
+        "normals": ((RELATIVE,),),
+        "both": (("plain", RELATIVE),),
     }
-    return by_name.get(name) or (("plain",), ("normals",), ("plain", "normals"))
+    return by_name.get(name) or (("plain",), (RELATIVE,), ("plain", RELATIVE))
 
 
 def _standardised(rows: Floats) -> Floats:

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from tgkt_edge.config import TranslationConfig
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.translation.answers import Taught, teach
-from tgkt_edge.train.methods.translation.choice import Candidate, Choice, PairFeatures, choose
+from tgkt_edge.train.methods.translation.choice import Choice, PairFeatures, choose
 from tgkt_edge.train.methods.translation.correlation import correlation
-from tgkt_edge.train.methods.translation.features import FRAME_LAYERS, Encoding
+from tgkt_edge.train.methods.translation.features import FRAME_LAYERS
 from tgkt_edge.train.methods.translation.fit import main_directions
 from tgkt_edge.train.methods.translation.head import fit_head, with_head
 from tgkt_edge.train.methods.translation.labelled import Labelled
@@ -81,7 +81,7 @@ def translate(
     beside: Mapping[str, Tensor],
     backbone: nn.Module,
     features: Look,
-    depth: bool,
+    near: float | None,
     pair_count: int,
     given_prior: Reals | None,
     cfg: TranslationConfig,
@@ -94,11 +94,12 @@ def translate(
         source: frozen, in evaluation mode, on the device. beside: tensors stored with it.
         backbone: frozen ResNet-50 whose features describe the frames: ImageNet's, or the source's own.
         features: of the task's frames ("target") and of other scenes, row by row.
-        depth: whether a frame is a depth map, which has surface normals. pair_count: M, rows of what is paired.
+        near: of depth maps, which have surface normals, the distance of code 0 in code ranges
+            (:attr:`SensorSpec.near_ranges`); None: frames are something else. pair_count: M, rows of what is paired.
         given_prior: (K,) of a file; None: as ``cfg.prior`` names it.
         labelled: frames of the task whose classes a person gave.
     """
-    setting = Setting.of(source, beside, backbone, depth, pair_count, cfg)
+    setting = Setting.of(source, beside, backbone, near, pair_count, cfg)
     pairs = look_at_pairs(setting, features)
     seen = source_features(source, beside, pairs.rgb if needs_spread(source, beside) else None)
     rows = pairs.rows()
@@ -126,7 +127,7 @@ def translate(
         step()
         taught = teach(opinions.logits, components, known, given_prior, cfg, labelled, opinions.trusted_prior)
         step()
-        network = _network(backbone, task, choice.best, taught, cfg)
+        network = _network(backbone, task, taught, cfg)
         step()
     about = {
         **_about_choice(choice),
@@ -163,14 +164,10 @@ def _unadapted(pairs: PairInputs, rows: Ints, seen: SourceFeatures) -> Reals | N
     return seen.probabilities(seen.standard(pairs.seen.rows(rows)).mean(1, dtype=np.float64))
 
 
-def _network(
-    backbone: nn.Module, task: TaskInputs, chosen: Candidate, taught: Taught, cfg: TranslationConfig
-) -> Classifier:
+def _network(backbone: nn.Module, task: TaskInputs, taught: Taught, cfg: TranslationConfig) -> Classifier:
     """One frame, one view: a head on what describes the frames, which learns the teacher's labels."""
-    encoding: Encoding = "normals" if "normals" in chosen.encodings else "plain"
-    features = task.by_encoding[encoding].task
-    head = fit_head(features, taught.labels, cfg.head_c / (len(features) * cfg.views))
-    return with_head(backbone, FRAME_LAYERS, *head, encoding == "normals")
+    head = fit_head(task.network, taught.labels, cfg.head_c / (len(task.network) * cfg.views))
+    return with_head(backbone, FRAME_LAYERS, *head, task.normals)
 
 
 def _about_choice(choice: Choice) -> dict[str, Any]:

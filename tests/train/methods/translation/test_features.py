@@ -94,6 +94,16 @@ def test_normals_and_plain_frames_are_told_apart(
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
     plain = features(untrained, frames, tmp_path, Kind((4,), False, "plain", 1)).rows(np.array([2]))[0, 0]
     assert np.abs(plain - found).max() > 0.01
+    files = set(tmp_path.iterdir())
+    at = [
+        features(untrained, frames, tmp_path, Kind((4,), False, "relative normals", 1, near)).rows(
+            np.array([2])
+        )
+        for near in (0.0, 0.5)
+    ]
+    assert len(set(tmp_path.iterdir()) - files) == 2  # where code 0 is, counts
+    assert np.abs(at[0] - found).max() > 0.01
+    assert np.abs(at[0] - at[1]).max() > 0.01
 
 
 @pytest.mark.slow

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tgkt_edge.config import TranslationConfig
@@ -11,9 +15,11 @@ from tgkt_edge.train.methods.translation.choice import Candidate
 from tgkt_edge.train.methods.translation.features import Encoding, Features, Kind
 from tgkt_edge.train.methods.translation.setting import (
     FEW_PAIRS,
+    RELATIVE,
     Of,
     PairInputs,
     Setting,
+    look_at_frames,
     look_at_pairs,
 )
 from tgkt_edge.train.methods.translation.source_features import EARLY, FEATURES, LABELS
@@ -23,7 +29,7 @@ from tgkt_edge.train.nn.model import Classifier, SceneClassifier
 ONE = torch.zeros(1)
 IMAGES = {FEATURES: ONE, LABELS: ONE}
 LAST, ALL = (4,), (2, 3, 4)
-NORMALS: Encoding = "normals"
+NORMALS: Encoding = RELATIVE
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,8 @@ def setting(
     **options: object,
 ) -> Setting:
     cfg = TranslationConfig(**options)  # type: ignore[arg-type]
-    return Setting.of(source, beside, source.backbone if backbone is None else backbone, depth, pairs, cfg)
+    near = 0.1 if depth else None
+    return Setting.of(source, beside, source.backbone if backbone is None else backbone, near, pairs, cfg)
 
 
 def looked_at(chosen: Setting) -> tuple[PairInputs, list[tuple[Of, str, tuple[int, ...], str]]]:
@@ -70,12 +77,12 @@ def looked_at(chosen: Setting) -> tuple[PairInputs, list[tuple[Of, str, tuple[in
 def test_depth_corrects_the_identity_and_tries_normals(linear: Classifier) -> None:
     chosen = setting(linear, {}, True)
     assert chosen.starts == (True,)
-    assert chosen.encodings == (("plain",), ("normals",), ("plain", "normals"))
+    assert chosen.encodings == (("plain",), (NORMALS,), ("plain", NORMALS))
     pairs, calls = looked_at(chosen)
     assert calls == [
         ("paired RGB", "source", LAST, "plain"),
         ("paired frames", "source", ALL, "plain"),
-        ("paired frames", "source", ALL, "normals"),
+        ("paired frames", "source", ALL, NORMALS),
     ]
     assert pairs.seen is not None  # the plain frame's last layer
 
@@ -90,10 +97,10 @@ def test_what_is_tried_can_be_set(linear: Classifier, trained: Classifier) -> No
 
 def test_normals_alone_do_not_show_what_the_source_model_sees(linear: Classifier) -> None:
     pairs, calls = looked_at(setting(linear, {}, True, encodings="normals", start="zero"))
-    assert [call[3] for call in calls[1:]] == ["normals"]
+    assert [call[3] for call in calls[1:]] == [NORMALS]
     assert pairs.seen is None
     pairs, calls = looked_at(setting(linear, {}, True, encodings="normals"))
-    assert [call[3] for call in calls[1:]] == ["plain", "normals"]  # plain ones are corrected
+    assert [call[3] for call in calls[1:]] == ["plain", NORMALS]  # plain ones are corrected
     assert pairs.seen is not None
 
 
@@ -103,10 +110,45 @@ CORRECTED, FROM_ZERO = (Candidate((NORMALS,), 300.0, identity) for identity in (
 def test_the_way_back_of_depth_leads_to_all_encodings(linear: Classifier) -> None:
     chosen = setting(linear, IMAGES, True)
     assert chosen.goes_back(CORRECTED)
-    assert chosen.back_to(CORRECTED) == ("plain", "normals")
-    assert setting(linear, IMAGES, True, encodings="normals").back_to(CORRECTED) == ("normals",)
+    assert chosen.back_to(CORRECTED) == ("plain", NORMALS)
+    assert setting(linear, IMAGES, True, encodings="normals").back_to(CORRECTED) == (NORMALS,)
     # Pairs that chose an encoding for a map from zero chose for the way back, too.
-    assert setting(linear, IMAGES, True, start="zero").back_to(FROM_ZERO) == ("normals",)
+    assert setting(linear, IMAGES, True, start="zero").back_to(FROM_ZERO) == (NORMALS,)
+
+
+class Rows(Features):
+    """Four images of random features, in one view."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__([], 4, width)
+
+    def last(self, width: int) -> Features:
+        return Rows(width)
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        assert self._width is not None
+        yield 0, np.random.default_rng(0).normal(size=(4, 1, self._width)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("encodings", "network"),
+    [(("plain",), "plain"), ((NORMALS,), "normals"), (("plain", NORMALS), "normals")],
+)
+def test_the_network_is_fitted_on_normals_of_the_code_where_relative_ones_were_chosen(
+    linear: Classifier, encodings: tuple[Encoding, ...], network: Encoding
+) -> None:
+    chosen, made = setting(linear, {}, True), dict[str, Rows]()
+
+    def features(name: str, network: nn.Module, images: Of, kind: Kind) -> Features:
+        made[f"{images} {kind.encoding}"] = Rows(3584)
+        return made[f"{images} {kind.encoding}"]
+
+    found = look_at_frames(
+        chosen, Candidate(encodings, 300.0, True), look_at_pairs(chosen, features), features
+    )
+    assert found.network is made[f"target {network}"]
+    assert found.normals == (network == "normals")
+    assert "paired frames normals" not in made  # of the pairs nobody needs these
 
 
 def test_the_way_back_of_depth_takes_a_hundred_pairs(linear: Classifier) -> None:
