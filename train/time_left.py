@@ -170,7 +170,13 @@ def parts_of_run(
             stages["tgkt"] = {"tgkt": config.student.epochs * target * (step + answer)}
             if config.distills:
                 smaller = SMALLER * (step * (target + min(target, pairs)) + answer * target)
-                stages["tgkt"] = {"tgkt": config.distill.epochs * smaller}
+                # Of the task they are kept; of the pairs the translation saw other normals than the network does.
+                again = pairs * views if encodings > 1 else 1e-3 * pairs
+                stages["tgkt"] = {
+                    "frames of the task": 1e-3 * target,
+                    "frames of pairs": again,
+                    "tgkt": config.distill.epochs * smaller,
+                }
             networks = 3
     elif config.continues:
         stages["continue"] = {"frames": target * views, _ANSWERS: 12.0}

@@ -57,6 +57,8 @@ def test_a_run_leaves_source_translation_and_target(translated: Run, tiny: Tiny)
     # Of nested left-out pairs: not flattered by the choice.
     assert told["correlation"] <= max(one["correlation"] for one in told["tried"]) + 0.05
     assert sum(told["prior"]) == pytest.approx(1)
+    # The source model's features are standardized by its RGB, so that is known of its frames.
+    assert report["verdict"]["modality_gap"] > 0
 
 
 def test_the_source_is_a_linear_head_on_the_frozen_backbone(translated: Run, tiny: Tiny) -> None:

@@ -137,7 +137,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "sets", [("source.mode=finetune", "source.epochs=2"), ("translator=pixels",), ("method=socket",)]
+    "sets",
+    [
+        ("source.mode=finetune", "source.epochs=2"),
+        ("translator=pixels",),
+        ("method=socket",),
+        ("student.arch=resnet18", "student.weights=none", "distill.epochs=1", "translation.encodings=both"),
+    ],
 )
 def test_every_part_that_is_shown_was_expected(
     sets: tuple[str, ...], asked: set[tuple[str, str]], tiny: Tiny, tmp_path: Path

@@ -3,7 +3,7 @@
 Two kinds. Of the code as it is they are what an exported network computes of a frame. Of slopes relative to the
 distance they are those that surfaces have, damped: a pixel spans more of a surface the further away that is. The
 translation learns from these, whose answers are better; a network on them knows new scenes less well (both measured:
-docs/results/ablations-features.md).
+benchmarks/results/ablations-features.md).
 """
 
 from __future__ import annotations

@@ -10,12 +10,18 @@ from tgkt_edge.train.report.comparison import Item
 
 Word = Literal["helped", "no evidence", "hurt"]
 
+EXCHANGED = (
+    "On the frames of the pairs the source model answers something else than on their RGB, as if the halves had been "
+    "exchanged among the pairs; check that they belong together, or label some frames to know."
+)
+
 
 @dataclass(frozen=True)
 class Verdict:
     """``verdict``, one ``sentence`` saying why, the ``evidence``, and ``warnings`` that a person should read.
 
     ``over``: whether it is about accuracy over frames or over classes (balanced); empty where there is no evidence.
+    ``modality_gap``: how far frames lie from RGB (:func:`translation_verdict.modality_gap`); None: not known.
     """
 
     verdict: Word
@@ -23,6 +29,7 @@ class Verdict:
     evidence: list[Item] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     over: Literal["frames", "classes", ""] = ""
+    modality_gap: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As report.json has it."""

@@ -36,9 +36,15 @@ import dataclasses
 import numpy as np
 
 from tgkt_edge.train.report.comparison import PAIRS, Evidence, compare
-from tgkt_edge.train.report.judgement import Verdict, figures, structure_sentence
+from tgkt_edge.train.report.judgement import EXCHANGED, Verdict, figures, structure_sentence
 from tgkt_edge.train.report.metrics import Ints, effective_classes, lost_classes
-from tgkt_edge.train.report.translation_verdict import is_blind, is_near, is_opposed, judge_translation
+from tgkt_edge.train.report.translation_verdict import (
+    is_blind,
+    is_near,
+    is_opposed,
+    judge_translation,
+    modality_gap,
+)
 
 SAME = 0.02
 """Share of changed answers up to which there is nothing to judge."""
@@ -47,19 +53,16 @@ FEWEST = 10
 """Changed answers from which on they are judged. Fewer can all fit their neighbourhoods better and be wrong: frames of
 one class that look like another's (three scenes of RGB-NIR Scene in runs of benchmarks/verdict.py)."""
 
-SURE = 0.5
-"""Gain of the correlation on pairs left out that outweighs neighbourhoods in features trained from scratch: shuffled
-pairs of few scenes, which can be learnt, reached 0.47 (lower end of the interval) in runs of benchmarks/verdict.py."""
-
 COLLAPSED = 0.5
 """Hurt if the target network uses fewer than this share of source-only's effective number of classes."""
-
-NARROWED = 0.6
-"""The same for a translation of features that also lost a class; chosen on development runs with a wrong prior."""
 
 
 def judge(e: Evidence, seed: int = 0) -> Verdict:
     """The verdict; the same evidence and seed give the same one."""
+    return dataclasses.replace(_judge(e, seed), modality_gap=modality_gap(e))
+
+
+def _judge(e: Evidence, seed: int) -> Verdict:
     source, target = e.source.argmax(1), e.target.argmax(1)
     classes = len(e.classes)
     changed = float((source != target).mean())
@@ -105,6 +108,9 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
             is_near(e),
         )
         return dataclasses.replace(found, evidence=items, warnings=warnings)
+    exchanged = is_near(e) is True and is_opposed(e)  # it is the pairs that are wrong
+    if exchanged:
+        gain, better, worse = None, False, False
     if (structure.low > 0 and worse) or (structure.high < 0 and better):
         assert gain is not None
         sentence = (
@@ -136,6 +142,8 @@ def judge(e: Evidence, seed: int = 0) -> Verdict:
         sentence = (
             f"Whatever else improved, no frame is classified as {names} any more; label some frames to know."
         )
+    elif exchanged:
+        sentence = EXCHANGED
     elif blind:
         sentence = (
             "The source model hardly knows these frames (on held-out pairs it answers as on their RGB no more than by "

@@ -221,7 +221,7 @@ def test_a_verdict_is_repeatable_and_json(world: Evidence) -> None:
     found = judge(with_errors(world, 0.4, 0.1))
     assert found == judge(with_errors(world, 0.4, 0.1))
     plain = found.to_dict()
-    assert set(plain) == {"verdict", "sentence", "evidence", "warnings", "over"}
+    assert set(plain) == {"verdict", "sentence", "evidence", "warnings", "over", "modality_gap"}
     for item in plain["evidence"]:
         assert item["low"] <= item["value"] <= item["high"]
 

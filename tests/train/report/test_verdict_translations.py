@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.support.verdicts import CLASSES, make_world, softmax_of, wrong_at
 from tgkt_edge.train.report.comparison import Item
 from tgkt_edge.train.report.judgement import Verdict
-from tgkt_edge.train.report.translation_verdict import judge_translation, modality_gap
+from tgkt_edge.train.report.translation_verdict import NEAR, judge_translation, modality_gap
 from tgkt_edge.train.report.verdict import judge
 
 
@@ -196,20 +196,35 @@ def test_pairs_that_match_speak_for_a_translation_of_frames_that_look_nothing_li
 
 
 @pytest.mark.parametrize(
-    ("near", "opposed", "spread", "verdict"),
+    ("near", "opposed", "spread", "structure", "verdict"),
     [
-        (True, False, 0.55, "hurt"),
-        (True, False, 0.65, "helped"),
-        (True, True, 0.55, "helped"),  # the source model may be what is wrong
-        (False, False, 0.55, "helped"),  # its own answers may be spread over classes at random
-        (None, False, 0.55, "helped"),
+        (True, False, 0.55, (-0.1, 0.1), "hurt"),
+        (True, False, 0.55, (0.02, 0.2), "helped"),  # frames of few classes, sorted neatly
+        (True, False, 0.65, (-0.1, 0.1), "no evidence"),
+        (True, True, 0.55, (-0.1, 0.1), "no evidence"),  # the source model may be what is wrong
+        (
+            False,
+            False,
+            0.55,
+            (-0.1, 0.1),
+            "no evidence",
+        ),  # its own answers may be spread over classes at random
+        (None, False, 0.55, (-0.1, 0.1), "no evidence"),
     ],
 )
 def test_answers_that_narrow_hurt_where_the_source_model_reads_frames(
-    near: bool | None, opposed: bool, spread: float, verdict: str
+    near: bool | None, opposed: bool, spread: float, structure: tuple[float, float], verdict: str
 ) -> None:
     found = judge_translation(
-        CLASSES, True, False, interval(0.02, 0.2), interval(-0.1, 0.1), (), spread, opposed=opposed, near=near
+        CLASSES,
+        True,
+        False,
+        interval(*structure),
+        interval(-0.1, 0.1),
+        (),
+        spread,
+        opposed=opposed,
+        near=near,
     )
     assert found.verdict == verdict
     if verdict == "hurt":
@@ -218,8 +233,11 @@ def test_answers_that_narrow_hurt_where_the_source_model_reads_frames(
 
 
 @pytest.mark.parametrize(("shift", "gap"), [(0.0, 0.0), (0.5, 0.25), (-2.0, 4.0)])
-def test_the_modality_gap_is_the_mean_squared_shift_in_standard_deviations(shift: float, gap: float) -> None:
-    features = np.array([[-1, 3], [1, -3]], np.float32) + np.float32(shift)
+def test_the_modality_gap_is_the_median_squared_shift_in_standard_deviations(
+    shift: float, gap: float
+) -> None:
+    features = np.array([[-1, 3, 100], [1, -3, 100]], np.float32) + np.float32(shift)
+    features[:, 2] += 1000  # a feature whose spread on RGB nobody knew
     world = dataclasses.replace(make_world(), features=features)
     assert modality_gap(world) is None  # nobody knows where RGB lies
     assert modality_gap(dataclasses.replace(world, standardized=True)) == pytest.approx(gap)
@@ -241,12 +259,45 @@ def test_pairs_contradict_a_source_model_in_vain_whose_frames_look_like_rgb() ->
         "helped",
         "classes",
     )  # pairs alone are believed
-    assert modality_gap(dataclasses.replace(exchanged, standardized=True)) < 0.5  # type: ignore[operator]
     near = judge(dataclasses.replace(exchanged, standardized=True))
     assert (near.verdict, near.over) == ("hurt", "frames")
+    assert near.modality_gap is not None
+    assert near.modality_gap < NEAR
+    assert near.to_dict()["modality_gap"] == near.modality_gap
     noise = rng.normal(size=(400, 16)).astype(np.float32)  # neighborhoods say nothing
     silent = judge(dataclasses.replace(exchanged, standardized=True, features=noise))
     assert silent.verdict == "no evidence"
     assert "exchanged among the pairs" in silent.sentence
     far = judge(dataclasses.replace(exchanged, standardized=True, features=noise + 1))
     assert (far.verdict, far.over) == ("helped", "classes")
+
+
+def test_wrong_pairs_do_not_decide_about_other_methods_whose_frames_look_like_rgb() -> None:
+    world, rng = make_world(), np.random.default_rng(7)
+    held = rng.integers(0, 4, 60)
+    noise = rng.normal(size=(400, 16)).astype(np.float32)  # neighborhoods say nothing
+    wrong = dataclasses.replace(
+        world, features=noise, rgb=softmax_of(held), held_source=softmax_of((held + 1) % 4),
+        held_target=softmax_of(held), held_runs=[4] * 15,
+    )  # fmt: skip
+    assert judge(wrong).verdict == "helped"  # a source model at chance, as far as anybody knows
+    near = judge(dataclasses.replace(wrong, standardized=True))
+    assert near.verdict == "no evidence"
+    assert "exchanged among the pairs" in near.sentence
+    # The target network's answers on wrong pairs are not held against it either.
+    less = dataclasses.replace(wrong, held_source=softmax_of(rng.integers(0, 4, 60)), standardized=True)
+    worse = dataclasses.replace(less, held_target=softmax_of((held + 1) % 4))
+    assert judge(worse).verdict == "no evidence"
+
+
+def test_one_class_for_all_pairs_is_not_another_answer_than_on_their_rgb() -> None:
+    """Kappa is 0 where one class has nearly all answers, however many of them agree; the correlation is not."""
+    world, rng = make_world(), np.random.default_rng(8)
+    sure = 0.9 - 0.2 * rng.random(60)
+    rgb = np.stack([sure, *[(1 - sure) / 3] * 3], 1).astype(np.float32)
+    noise = rng.normal(size=(400, 16)).astype(np.float32)
+    e = dataclasses.replace(
+        world, features=noise, rgb=rgb, held_source=rgb, held_target=rgb, held_runs=[4] * 15, belong=True,
+        standardized=True,
+    )  # fmt: skip
+    assert "exchanged among the pairs" not in judge(e).sentence

@@ -135,7 +135,8 @@ class Setting:
 
     def frame_kind(self, encoding: Encoding) -> Kind:
         """How features are computed that describe a frame."""
-        return Kind(FRAME_LAYERS, True, encoding, self.views, self.near)
+        near = self.near if encoding == RELATIVE else 0.0
+        return Kind(FRAME_LAYERS, True, encoding, self.views, near)
 
     @property
     def source_kind(self) -> Kind:

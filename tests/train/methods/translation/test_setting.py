@@ -87,6 +87,12 @@ def test_depth_corrects_the_identity_and_tries_normals(linear: Classifier) -> No
     assert pairs.seen is not None  # the plain frame's last layer
 
 
+def test_relative_normals_know_where_the_range_begins(linear: Classifier) -> None:
+    chosen = setting(linear, {}, True)
+    assert chosen.frame_kind(NORMALS).near == 0.1
+    assert chosen.frame_kind("plain") == Kind(ALL, True, "plain", chosen.views)  # of no use to others
+
+
 def test_what_is_tried_can_be_set(linear: Classifier, trained: Classifier) -> None:
     assert setting(linear, {}, True, start="zero").starts == (False,)
     assert setting(linear, {}, False).starts == (False, True)  # of other frames both are tried
