@@ -32,7 +32,8 @@ STUDENT = (*FEATURES, f"student.arch={ARCH}", "student.weights=none", "distill.e
 
 def adapt_options(tiny: Tiny, translated: Run, out: Path) -> list[object]:
     """As typed by a person; what has no flag of its own is given by ``--set``."""
-    sets = [word for text in (*FEATURES, "save_every_s=0") for word in ("--set", text)]
+    small = [text for text in tiny.small if text.startswith("translation.")]
+    sets = [word for text in (*small, *FEATURES, "save_every_s=0") for word in ("--set", text)]
     return [
         "adapt", "--source-model", translated.source, "--target", tiny.data / "target",
         "--paired", tiny.data / "paired", "--sensor", "depth", "--weights", tiny.weights, "--image-size", SIDE,
