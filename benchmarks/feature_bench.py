@@ -92,8 +92,8 @@ class Bench:
         self.config, self.log, self._folder = config, log, folder
         self.compute: Compute = open_compute(config)
         side, sensor = resize_side(config.image_size), load_sensor(data.sensor)
-        self.near = sensor.near_ranges
-        self.depth = self.near is not None
+        self.offset = sensor.near_offset
+        self.depth = self.offset is not None
         images = load_images(data.source, side)
         self.images, self.classes, self.source_labels = images, images.classes, images.labels
         self.frames, _ = load_frames(data.target, sensor, side)
@@ -192,7 +192,7 @@ class Bench:
 
         def compute() -> Translation:
             found = translate(
-                source, beside, self.backbone, features, self.near, len(draw.pairs), prior, cfg, self.log,
+                source, beside, self.backbone, features, self.offset, len(draw.pairs), prior, cfg, self.log,
                 labelled=given if len(given) else None,
             )  # fmt: skip
             found.network.backbone = self.backbone  # the copy is the same, and large

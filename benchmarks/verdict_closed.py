@@ -24,7 +24,7 @@ from tgkt_edge.io.atomic import write_json
 from tgkt_edge.train.holdout import neighbour_runs
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.methods.translation.evidence import belong_together
-from tgkt_edge.train.nn.normals import GAIN, NEAREST, RELATIVE_GAIN
+from tgkt_edge.train.nn.normals import DISTANCE_FLOOR, GAIN, RELATIVE_GAIN
 from tgkt_edge.train.report.comparison import Evidence
 
 Ints = NDArray[np.int64]
@@ -101,7 +101,7 @@ def evidence_of(bench: Bench, one: Made) -> tuple[Evidence, dict[str, dict[str, 
 
 def kept_in(out: Path, config: AdaptConfig) -> Path:
     """Where runs with these options are kept: others in the same OUT are not taken for them."""
-    options = f"{config!r} {GAIN} {RELATIVE_GAIN} {NEAREST}"
+    options = f"{config!r} {GAIN} {RELATIVE_GAIN} {DISTANCE_FLOOR}"
     return out / "closed" / hashlib.sha256(options.encode()).hexdigest()[:12]
 
 

@@ -40,8 +40,8 @@ def test_each_preset_decodes_hand_computed_counts(
 
 @pytest.mark.parametrize(("near", "far", "expected"), [(0.0, 8.0, 0.0), (0.5, 4.5, 0.125), (6.0, 9.0, 2.0)])
 def test_code_0_of_depth_lies_so_many_code_ranges_away(near: float, far: float, expected: float) -> None:
-    assert dataclasses.replace(PRESETS["depth"], near_m=near, far_m=far).near_ranges == expected
-    assert PRESETS["nir"].near_ranges is None
+    assert dataclasses.replace(PRESETS["depth"], near_m=near, far_m=far).near_offset == expected
+    assert PRESETS["nir"].near_offset is None
 
 
 def test_rotated_bits_are_a_permutation_of_all_counts() -> None:

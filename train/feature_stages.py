@@ -59,7 +59,7 @@ def train_by_features(
     stages: Stages,
     paired_rgb: Store,
     paired_frames: Store,
-    near: float | None,
+    offset: float | None,
     given_prior: Reals | None,
     labelled: Labelled | None,
 ) -> Translated:
@@ -67,7 +67,7 @@ def train_by_features(
 
     Args:
         paired_rgb, paired_frames: M pairs of other scenes, row by row.
-        near: of depth maps, the distance of code 0 (:attr:`SensorSpec.near_ranges`); None: frames are something else.
+        offset: of depth maps, the distance of code 0 (:attr:`SensorSpec.near_offset`); None: frames are something else.
         given_prior: (K,) expected class shares of a file. labelled: frames of the task whose classes a person gave.
 
     Raises:
@@ -83,7 +83,7 @@ def train_by_features(
     file = run.stages(config)["translate"]
     made: Classifier | None = None
     if not file.is_file():
-        made = _translate(stages, file, look, near, len(paired_rgb), given_prior, labelled)
+        made = _translate(stages, file, look, offset, len(paired_rgb), given_prior, labelled)
     loaded, kept = load_classifier(file, "target")
     # Made now, it is the very network that was checked, whose answers to all target frames are known.
     network = frozen(made if made is not None else stages.compute.place(loaded))
@@ -130,7 +130,7 @@ def _translate(
     stages: Stages,
     file: Path,
     look: Look,
-    near: float | None,
+    offset: float | None,
     pair_count: int,
     given_prior: Reals | None,
     labelled: Labelled | None,
@@ -140,8 +140,8 @@ def _translate(
     found = stages.timed(
         "translate",
         lambda: translate(
-            source, stages.header.beside, _backbone(source, config, compute, log), look, near, pair_count, given_prior,
-            config.translation, log, labelled,
+            source, stages.header.beside, _backbone(source, config, compute, log), look, offset, pair_count,
+            given_prior, config.translation, log, labelled,
         ),
     )  # fmt: skip
     network = compute.place(found.network)

@@ -88,7 +88,7 @@ def train_stages(
     by_features: Translated | None = None
     if config.by_features:
         by_features = train_by_features(
-            stages, rgb, frames, loaded.sensor.near_ranges, loaded.prior, loaded.labelled
+            stages, rgb, frames, loaded.sensor.near_offset, loaded.prior, loaded.labelled
         )
         models |= by_features.models
     elif config.continues:

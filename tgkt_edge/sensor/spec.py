@@ -92,7 +92,7 @@ class SensorSpec:
         return QUANTITIES[self.kind]
 
     @property
-    def near_ranges(self) -> float | None:
+    def near_offset(self) -> float | None:
         """Of depth, the distance of code 0 in code ranges, near_m / (far_m - near_m); None for other kinds."""
         if self.near_m is None or self.far_m is None:
             return None

@@ -18,7 +18,7 @@ RELATIVE_GAIN = 24 / 112
 """A slope of 1 / RELATIVE_GAIN of the distance over the whole width leans a normal by 45 degrees: about a fifth of what
 a depth camera's field of view makes of it. Steeper ones drown in the sensor's noise."""
 
-NEAREST = 0.01
+DISTANCE_FLOOR = 0.01
 """Added to distances, in code ranges: the slope of what is at 0 is not infinitely steep."""
 
 
@@ -37,17 +37,17 @@ def surface_normals(unit: Tensor) -> Tensor:
     return _leaning(GAIN * _slope(unit, 3), GAIN * _slope(unit, 2))
 
 
-def relative_normals(unit: Tensor, near: float) -> Tensor:
+def relative_normals(unit: Tensor, offset: float) -> Tensor:
     """The same of slopes relative to the distance, for the whole width: of the depth's logarithm.
 
     Args:
         unit: (B, 1, H, W) float in [0, 1], near to far; H and W at least 2.
-        near: distance of code 0 in code ranges, near_m / (far_m - near_m).
+        offset: distance of code 0 in code ranges, near_m / (far_m - near_m).
 
     Returns:
         (B, 3, H, W) as :func:`surface_normals`.
     """
-    gain = RELATIVE_GAIN * unit.shape[3] / (unit + (near + NEAREST))
+    gain = RELATIVE_GAIN * unit.shape[3] / (unit + (offset + DISTANCE_FLOOR))
     return _leaning(gain * _slope(unit, 3), gain * _slope(unit, 2))
 
 

@@ -21,7 +21,7 @@ class Verdict:
     """``verdict``, one ``sentence`` saying why, the ``evidence``, and ``warnings`` that a person should read.
 
     ``over``: whether it is about accuracy over frames or over classes (balanced); empty where there is no evidence.
-    ``modality_gap``: how far frames lie from RGB (:func:`translation_verdict.modality_gap`); None: not known.
+    ``modality_gap``: how far frames lie from RGB (:func:`reading.modality_gap`); None: not known.
     """
 
     verdict: Word

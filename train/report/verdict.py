@@ -13,11 +13,12 @@ What decides, in this order:
    with the source model's on their RGB? What counts is the correlation, class by class, which offsets between classes
    do not move: the scenes are others, and so are their shares. They decide where structure says nothing; where they
    contradict it, there is no evidence: a network can sort frames neatly into the wrong classes. Where they show that
-   the source model does not recognise frames at all (RECOGNISES), its space is no yardstick: then structure counts
+   the source model does not recognise frames at all, its space is no yardstick: then structure counts
    only if they say the same, and a network that does recognise them has helped. But if frames look like RGB to the
-   source model (NEAR), it is the pairs that are wrong, and not the model.
+   source model, it is the pairs that are wrong, and not the model.
 
-A translation of features is judged by its pairs differently: :mod:`tgkt_edge.train.report.translation_verdict`.
+Whether it recognizes frames: :mod:`tgkt_edge.train.report.reading`. A translation of features is judged by its pairs
+differently: :mod:`tgkt_edge.train.report.translation_verdict`.
 
 Structure is about accuracy over frames, pairs about accuracy over classes; a sentence says which.
 
@@ -38,13 +39,8 @@ import numpy as np
 from tgkt_edge.train.report.comparison import PAIRS, Evidence, compare
 from tgkt_edge.train.report.judgement import EXCHANGED, Verdict, figures, structure_sentence
 from tgkt_edge.train.report.metrics import Ints, effective_classes, lost_classes
-from tgkt_edge.train.report.translation_verdict import (
-    is_blind,
-    is_near,
-    is_opposed,
-    judge_translation,
-    modality_gap,
-)
+from tgkt_edge.train.report.reading import Reading
+from tgkt_edge.train.report.translation_verdict import judge_translation
 
 SAME = 0.02
 """Share of changed answers up to which there is nothing to judge."""
@@ -59,10 +55,11 @@ COLLAPSED = 0.5
 
 def judge(e: Evidence, seed: int = 0) -> Verdict:
     """The verdict; the same evidence and seed give the same one."""
-    return dataclasses.replace(_judge(e, seed), modality_gap=modality_gap(e))
+    reading = Reading.of(e)
+    return dataclasses.replace(_judge(e, reading, seed), modality_gap=reading.modality_gap)
 
 
-def _judge(e: Evidence, seed: int) -> Verdict:
+def _judge(e: Evidence, reading: Reading, seed: int) -> Verdict:
     source, target = e.source.argmax(1), e.target.argmax(1)
     classes = len(e.classes)
     changed = float((source != target).mean())
@@ -91,24 +88,22 @@ def _judge(e: Evidence, seed: int) -> Verdict:
     lost = lost_classes(source, target, classes)
     gain = next((item for item in pairs if item.decides), None)
     better, worse = gain is not None and gain.low > 0, gain is not None and gain.high < 0
-    blind = is_blind(e)
+    blind = reading.blind
     if e.belong is not None:
         named = next((item for item in pairs if item.decides and item is not gain), None)
         found = judge_translation(
             e.classes,
             e.belong,
-            blind,
+            reading,
             structure,
             gain,
             lost,
             after / before,
-            e.scratch,
-            is_opposed(e),
-            named,
-            is_near(e),
+            named=named,
+            scratch=e.scratch,
         )
         return dataclasses.replace(found, evidence=items, warnings=warnings)
-    exchanged = is_near(e) is True and is_opposed(e)  # it is the pairs that are wrong
+    exchanged = reading.rgb_like is True and reading.opposed  # it is the pairs that are wrong
     if exchanged:
         gain, better, worse = None, False, False
     if (structure.low > 0 and worse) or (structure.high < 0 and better):

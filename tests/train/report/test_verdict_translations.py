@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tests.support.verdicts import CLASSES, make_world, softmax_of, wrong_at
 from tgkt_edge.train.report.comparison import Item
 from tgkt_edge.train.report.judgement import Verdict
-from tgkt_edge.train.report.translation_verdict import NEAR, judge_translation, modality_gap
+from tgkt_edge.train.report.reading import NEAR, Reading, modality_gap
+from tgkt_edge.train.report.translation_verdict import judge_translation
 from tgkt_edge.train.report.verdict import judge
 
 
@@ -52,7 +53,9 @@ def test_a_translation_of_features_is_judged_by_what_can_speak(
     verdict: str,
     over: str,
 ) -> None:
-    found = judge_translation(CLASSES, belong, blind, interval(*structure), interval(*gain), lost, spread)
+    found = judge_translation(
+        CLASSES, belong, Reading(blind), interval(*structure), interval(*gain), lost, spread
+    )
     assert (found.verdict, found.over) == (verdict, over)
     assert ("This is about accuracy over" in found.sentence) == bool(over)
     assert over in found.sentence
@@ -85,8 +88,8 @@ def test_classes_named_beyond_chance_speak_where_the_source_model_is_at_chance(
         "named": (0.02, 0.3), "lost": [], **changes,
     }  # fmt: skip
     found = judge_translation(
-        CLASSES, given["belong"], given["blind"], interval(*given["structure"]), interval(*given["gain"]),
-        given["lost"], 1.0, opposed=given["opposed"], named=interval(*given["named"]),
+        CLASSES, given["belong"], Reading(given["blind"], given["opposed"]), interval(*given["structure"]),
+        interval(*given["gain"]), given["lost"], 1.0, named=interval(*given["named"]),
     )  # fmt: skip
     assert found.verdict == verdict
     if verdict == "helped":
@@ -134,7 +137,7 @@ def test_neighbours_in_features_trained_from_scratch_count_where_they_know_the_f
     blind: bool, scratch: bool, gain: tuple[float, float], verdict: str
 ) -> None:
     found = judge_translation(
-        CLASSES, True, blind, interval(-0.2, -0.1), interval(*gain), (), 1.0, scratch=scratch
+        CLASSES, True, Reading(blind), interval(-0.2, -0.1), interval(*gain), (), 1.0, scratch=scratch
     )
     assert found.verdict == verdict
 
@@ -168,7 +171,10 @@ def test_pairs_whose_classes_changed_places_praise_nothing() -> None:
     ("changes", "verdict"),
     [
         ({}, "helped"),
-        ({"near": None}, "no evidence"),  # nothing but the pairs says that the source model reads no frames
+        (
+            {"rgb_like": None},
+            "no evidence",
+        ),  # nothing but the pairs says that the source model reads no frames
         ({"gain": (-0.1, 0.3)}, "helped"),
         ({"gain": (-0.3, 0.1), "named": (-0.2, 0.1)}, "no evidence"),  # both rather less
         ({"named": (-0.2, -0.01)}, "no evidence"),
@@ -183,11 +189,11 @@ def test_pairs_that_match_speak_for_a_translation_of_frames_that_look_nothing_li
 ) -> None:
     given: dict[str, Any] = {
         "belong": True, "blind": True, "structure": (-0.2, -0.1), "gain": (-0.1, 0.05), "named": (-0.05, 0.2),
-        "lost": [], "opposed": False, "near": False, **changes,
+        "lost": [], "opposed": False, "rgb_like": False, **changes,
     }  # fmt: skip
     found = judge_translation(
-        CLASSES, given["belong"], given["blind"], interval(*given["structure"]), interval(*given["gain"]),
-        given["lost"], 1.0, opposed=given["opposed"], named=interval(*given["named"]), near=given["near"],
+        CLASSES, given["belong"], Reading(given["blind"], given["opposed"], given["rgb_like"]),
+        interval(*given["structure"]), interval(*given["gain"]), given["lost"], 1.0, named=interval(*given["named"]),
     )  # fmt: skip
     assert found.verdict == verdict
     if verdict == "helped":
@@ -196,7 +202,7 @@ def test_pairs_that_match_speak_for_a_translation_of_frames_that_look_nothing_li
 
 
 @pytest.mark.parametrize(
-    ("near", "opposed", "spread", "structure", "verdict"),
+    ("rgb_like", "opposed", "spread", "structure", "verdict"),
     [
         (True, False, 0.55, (-0.1, 0.1), "hurt"),
         (True, False, 0.55, (0.02, 0.2), "helped"),  # frames of few classes, sorted neatly
@@ -213,18 +219,16 @@ def test_pairs_that_match_speak_for_a_translation_of_frames_that_look_nothing_li
     ],
 )
 def test_answers_that_narrow_hurt_where_the_source_model_reads_frames(
-    near: bool | None, opposed: bool, spread: float, structure: tuple[float, float], verdict: str
+    rgb_like: bool | None, opposed: bool, spread: float, structure: tuple[float, float], verdict: str
 ) -> None:
     found = judge_translation(
         CLASSES,
         True,
-        False,
+        Reading(False, opposed, rgb_like),
         interval(*structure),
         interval(-0.1, 0.1),
         (),
         spread,
-        opposed=opposed,
-        near=near,
     )
     assert found.verdict == verdict
     if verdict == "hurt":

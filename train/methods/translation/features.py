@@ -22,7 +22,7 @@ from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.nn.checkpoint import digest, load_tensors, save_tensors
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.model import normalise, pooled_layers, unit_rows
-from tgkt_edge.train.nn.normals import GAIN, NEAREST, RELATIVE_GAIN, relative_normals, surface_normals
+from tgkt_edge.train.nn.normals import DISTANCE_FLOOR, GAIN, RELATIVE_GAIN, relative_normals, surface_normals
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -69,14 +69,16 @@ class Kind:
         unit: whether each layer's vector is brought to length 1.
         encoding: of a sensor frame: as it is, three times, or as surface normals, of the code or relative to distances.
         views: how many of :func:`fixed_views`.
-        near: of relative normals, the distance of code 0 in code ranges.
+        offset: of relative normals, the distance of code 0 in code ranges.
     """
 
     layers: tuple[int, ...]
     unit: bool
     encoding: Encoding = "plain"
     views: int = MOST_VIEWS
-    near: float = field(default=0.0, repr=False)
+    offset: float = field(
+        default=0.0, repr=False
+    )  # repr names kept features of other encodings, which have none
 
 
 class Features:
@@ -161,7 +163,7 @@ def extract(
     if kind.encoding == "normals":
         what += f" {GAIN}"
     elif kind.encoding == "relative normals":
-        what += f" {RELATIVE_GAIN} {NEAREST} {kind.near}"
+        what += f" {RELATIVE_GAIN} {DISTANCE_FLOOR} {kind.offset}"
     files = []
     with log.progress(name, len(images)) as advance:
         for number, start in enumerate(range(0, len(images), BLOCK)):
@@ -219,7 +221,7 @@ def _block(
 def _encoded(unit: Tensor, kind: Kind) -> Tensor:
     if kind.encoding == "normals":
         return surface_normals(unit)
-    return relative_normals(unit, kind.near) if kind.encoding == "relative normals" else unit
+    return relative_normals(unit, kind.offset) if kind.encoding == "relative normals" else unit
 
 
 def _is_whole(file: Path) -> bool:

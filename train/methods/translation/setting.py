@@ -66,7 +66,7 @@ class Setting:
         corrects_back: the way back corrects the identity, which takes all layers of both: frames look like RGB, and all
             layers of the source's images are there.
         encodings: groups to choose among. starts: whether W corrects the identity: values to choose among.
-        views: of each image. near: of depth, the distance of code 0 in code ranges.
+        views: of each image. offset: of depth, the distance of code 0 in code ranges.
     """
 
     source: Classifier
@@ -79,7 +79,7 @@ class Setting:
     encodings: tuple[tuple[Encoding, ...], ...]
     starts: tuple[bool, ...]
     views: int
-    near: float
+    offset: float
 
     @classmethod
     def of(
@@ -87,12 +87,12 @@ class Setting:
         source: Classifier,
         beside: Mapping[str, Tensor],
         backbone: nn.Module,
-        near: float | None,
+        offset: float | None,
         pairs: int,
         cfg: TranslationConfig,
     ) -> Setting:
         """See :func:`tgkt_edge.train.methods.translation.translate.translate`."""
-        imported, depth = isinstance(source, ImportedClassifier), near is not None
+        imported, depth = isinstance(source, ImportedClassifier), offset is not None
         shared = backbone is source.backbone and source.pooled != ()
         # A head on generic features half understands a depth map as it is; from other features it starts from zero.
         starts = STARTS.get(cfg.start, (shared,) if depth else (False, True))
@@ -109,7 +109,7 @@ class Setting:
             encodings=encodings_of(cfg.encodings, depth),
             starts=starts,
             views=cfg.views,
-            near=near or 0.0,
+            offset=offset or 0.0,
         )
 
     @property
@@ -135,8 +135,8 @@ class Setting:
 
     def frame_kind(self, encoding: Encoding) -> Kind:
         """How features are computed that describe a frame."""
-        near = self.near if encoding == RELATIVE else 0.0
-        return Kind(FRAME_LAYERS, True, encoding, self.views, near)
+        offset = self.offset if encoding == RELATIVE else 0.0
+        return Kind(FRAME_LAYERS, True, encoding, self.views, offset)
 
     @property
     def source_kind(self) -> Kind:

@@ -81,7 +81,7 @@ def translate(
     beside: Mapping[str, Tensor],
     backbone: nn.Module,
     features: Look,
-    near: float | None,
+    offset: float | None,
     pair_count: int,
     given_prior: Reals | None,
     cfg: TranslationConfig,
@@ -94,12 +94,12 @@ def translate(
         source: frozen, in evaluation mode, on the device. beside: tensors stored with it.
         backbone: frozen ResNet-50 whose features describe the frames: ImageNet's, or the source's own.
         features: of the task's frames ("target") and of other scenes, row by row.
-        near: of depth maps, which have surface normals, the distance of code 0 in code ranges
-            (:attr:`SensorSpec.near_ranges`); None: frames are something else. pair_count: M, rows of what is paired.
+        offset: of depth maps, which have surface normals, the distance of code 0 in code ranges
+            (:attr:`SensorSpec.near_offset`); None: frames are something else. pair_count: M, rows of what is paired.
         given_prior: (K,) of a file; None: as ``cfg.prior`` names it.
         labelled: frames of the task whose classes a person gave.
     """
-    setting = Setting.of(source, beside, backbone, near, pair_count, cfg)
+    setting = Setting.of(source, beside, backbone, offset, pair_count, cfg)
     pairs = look_at_pairs(setting, features)
     seen = source_features(source, beside, pairs.rgb if needs_spread(source, beside) else None)
     rows = pairs.rows()

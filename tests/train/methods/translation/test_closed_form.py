@@ -16,7 +16,7 @@ from tgkt_edge.train.methods.translation.softmax_regression import (
     one_hot,
     softmax_regression,
 )
-from tgkt_edge.train.nn.normals import GAIN, NEAREST, RELATIVE_GAIN, relative_normals, surface_normals
+from tgkt_edge.train.nn.normals import DISTANCE_FLOOR, GAIN, RELATIVE_GAIN, relative_normals, surface_normals
 
 # Surface normals
 
@@ -50,7 +50,7 @@ def test_relative_normals_lean_by_the_slope_over_the_distance_by_hand() -> None:
     depth[..., 4:] += 0.4  # one step between columns 3 and 4, of which each column beside it sees half
     normals = relative_normals(depth, 1.0)
     gain = RELATIVE_GAIN * 8
-    for column, distance in ((3, 0.19 + 1 + NEAREST), (4, 0.59 + 1 + NEAREST)):
+    for column, distance in ((3, 0.19 + 1 + DISTANCE_FLOOR), (4, 0.59 + 1 + DISTANCE_FLOOR)):
         lean = gain * 0.2 / distance
         expected = torch.tensor(
             [0.5 - lean / 2 / (1 + lean**2) ** 0.5, 0.5, 0.5 + 0.5 / (1 + lean**2) ** 0.5]
@@ -63,11 +63,13 @@ def test_relative_normals_lean_by_the_slope_over_the_distance_by_hand() -> None:
 
 def test_relative_normals_are_the_same_twice_as_far_away_and_in_twice_the_pixels() -> None:
     """A slope is what it is whatever the unit of length, and whatever the number of pixels it is seen in."""
-    depth = torch.linspace(0.2, 0.4, 16).expand(1, 1, 16, 16) - NEAREST
-    far = relative_normals(2 * (depth + NEAREST) - NEAREST, 0.0)
+    depth = torch.linspace(0.2, 0.4, 16).expand(1, 1, 16, 16) - DISTANCE_FLOOR
+    far = relative_normals(2 * (depth + DISTANCE_FLOOR) - DISTANCE_FLOOR, 0.0)
     torch.testing.assert_close(relative_normals(depth, 0.0), far)
     torch.testing.assert_close(relative_normals(depth - 0.1, 0.1), far)  # the range begins at 0.1
-    wider = torch.linspace(0.2, 0.4, 31).expand(1, 1, 31, 31)[..., :30] - NEAREST  # half the slope a pixel
+    wider = (
+        torch.linspace(0.2, 0.4, 31).expand(1, 1, 31, 31)[..., :30] - DISTANCE_FLOOR
+    )  # half the slope a pixel
     at = slice(2, 14)
     found = relative_normals(wider, 0.0)[..., 2, 4:28:2]
     torch.testing.assert_close(found, relative_normals(depth, 0.0)[..., 2, at], atol=0.01, rtol=0)

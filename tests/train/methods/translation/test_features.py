@@ -96,10 +96,10 @@ def test_normals_and_plain_frames_are_told_apart(
     assert np.abs(plain - found).max() > 0.01
     files = set(tmp_path.iterdir())
     at = [
-        features(untrained, frames, tmp_path, Kind((4,), False, "relative normals", 1, near)).rows(
+        features(untrained, frames, tmp_path, Kind((4,), False, "relative normals", 1, offset)).rows(
             np.array([2])
         )
-        for near in (0.0, 0.5)
+        for offset in (0.0, 0.5)
     ]
     assert len(set(tmp_path.iterdir()) - files) == 2  # where code 0 is, counts
     assert np.abs(at[0] - found).max() > 0.01

@@ -58,8 +58,8 @@ def setting(
     **options: object,
 ) -> Setting:
     cfg = TranslationConfig(**options)  # type: ignore[arg-type]
-    near = 0.1 if depth else None
-    return Setting.of(source, beside, source.backbone if backbone is None else backbone, near, pairs, cfg)
+    offset = 0.1 if depth else None
+    return Setting.of(source, beside, source.backbone if backbone is None else backbone, offset, pairs, cfg)
 
 
 def looked_at(chosen: Setting) -> tuple[PairInputs, list[tuple[Of, str, tuple[int, ...], str]]]:
@@ -89,7 +89,7 @@ def test_depth_corrects_the_identity_and_tries_normals(linear: Classifier) -> No
 
 def test_relative_normals_know_where_the_range_begins(linear: Classifier) -> None:
     chosen = setting(linear, {}, True)
-    assert chosen.frame_kind(NORMALS).near == 0.1
+    assert chosen.frame_kind(NORMALS).offset == 0.1
     assert chosen.frame_kind("plain") == Kind(ALL, True, "plain", chosen.views)  # of no use to others
 
 
