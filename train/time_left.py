@@ -147,22 +147,20 @@ def parts_of_run(
     networks = 2
     if config.by_features:
         encodings = 2 if depth and config.translation.encodings != "plain" else 1
+        # Translated from, and what the network sees: the same where no generic features describe the frames.
+        names = ("normals",) if config.weights == "none" else ("relative normals", "normals")
         start = config.translation.start  # whether the ridge may correct the identity
         corrects = start == "identity" or (start == "auto" and not depth)
         likely = 0.75 * target * views  # each encoding of the task's frames: not all of them are chosen
         stages["translate"] = {
             "RGB of pairs": pairs * views,
             "plain frames of pairs": pairs * views,
-            **({"relative normals frames of pairs": pairs * views} if encodings > 1 else {}),
+            **({f"{names[0]} frames of pairs": pairs * views} if encodings > 1 else {}),
             **({WAY_BACK: pairs * views} if back else {}),
             **({"frames of pairs to the source model": pairs * views} if corrects and not own else {}),
             _CHOICE: 10.0 * (3 if encodings > 1 else 1),
             "plain frames of the task": likely if encodings > 1 else target * views,
-            **(
-                {f"{name} frames of the task": likely for name in ("relative normals", "normals")}
-                if encodings > 1
-                else {}
-            ),
+            **({f"{name} frames of the task": likely for name in names} if encodings > 1 else {}),
             **({} if own or not corrects else {"frames of the task to the source model": likely}),
             _ANSWERS: 12.0,
         }
@@ -171,7 +169,7 @@ def parts_of_run(
             if config.distills:
                 smaller = SMALLER * (step * (target + min(target, pairs)) + answer * target)
                 # Of the task they are kept; of the pairs the translation saw other normals than the network does.
-                again = pairs * views if encodings > 1 else 1e-3 * pairs
+                again = pairs * views if encodings > 1 and len(names) > 1 else 1e-3 * pairs
                 stages["tgkt"] = {
                     "frames of the task": 1e-3 * target,
                     "frames of pairs": again,

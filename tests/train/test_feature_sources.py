@@ -13,7 +13,7 @@ from tgkt_edge.errors import ConfigError, UsageError
 from tgkt_edge.sensor import load_sensor
 from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.methods.translation import setting
-from tgkt_edge.train.methods.translation.setting import encodings_of
+from tgkt_edge.train.methods.translation.setting import RELATIVE, encodings_of
 from tgkt_edge.train.methods.translation.source_features import (
     EARLY,
     FEATURES,
@@ -157,6 +157,6 @@ def test_other_methods_take_a_linear_source_too(
 
 
 def test_only_depth_maps_have_normals() -> None:
-    assert encodings_of("auto", True) == (("plain",), ("relative normals",), ("plain", "relative normals"))
-    assert encodings_of("both", True) == (("plain", "relative normals"),)
-    assert encodings_of("auto", False) == encodings_of("both", False) == (("plain",),)
+    assert encodings_of("auto", RELATIVE) == (("plain",), (RELATIVE,), ("plain", RELATIVE))
+    assert encodings_of("both", "normals") == (("plain", "normals"),)
+    assert encodings_of("auto", None) == encodings_of("both", None) == (("plain",),)

@@ -30,7 +30,7 @@ from tgkt_edge.train.methods.translation.source_features import (
     SourceFeatures,
     kind_of,
 )
-from tgkt_edge.train.nn.imported import ImportedClassifier
+from tgkt_edge.train.nn.imported import ImportedClassifier, resnet50_in
 from tgkt_edge.train.nn.model import Classifier
 from tgkt_edge.train.time_left import WAY_BACK
 
@@ -39,6 +39,8 @@ Floats = NDArray[np.float32]
 STARTS = {"zero": (False,), "identity": (True,)}
 
 RELATIVE: Encoding = "relative normals"
+"""Of depth, where generic features describe the frames. A backbone that learnt nothing but the task's RGB reads normals
+of the code better (benchmarks/results/demo.md)."""
 
 FEW_PAIRS = 100
 """Of depth, below which there is no way back: from zero, it asks too much of so few and does more harm than good."""
@@ -93,6 +95,7 @@ class Setting:
     ) -> Setting:
         """See :func:`tgkt_edge.train.methods.translation.translate.translate`."""
         imported, depth = isinstance(source, ImportedClassifier), offset is not None
+        generic = source.pooled != () or backbone is not resnet50_in(source)
         shared = backbone is source.backbone and source.pooled != ()
         # A head on generic features half understands a depth map as it is; from other features it starts from zero.
         starts = STARTS.get(cfg.start, (shared,) if depth else (False, True))
@@ -106,7 +109,7 @@ class Setting:
             shared=shared,
             kept=kept,
             corrects_back=kept and (shared or imported) and not depth and EARLY in beside,
-            encodings=encodings_of(cfg.encodings, depth),
+            encodings=encodings_of(cfg.encodings, (RELATIVE if generic else "normals") if depth else None),
             starts=starts,
             views=cfg.views,
             offset=offset or 0.0,
@@ -242,8 +245,9 @@ def look_at_frames(setting: Setting, chosen: Candidate, pairs: PairInputs, featu
         TaskFrames([found[name] for name in names], first)
         for names, first in ((chosen.encodings, start), (back_to, None))
     )
-    normals = RELATIVE in chosen.encodings
-    network = found["plain"].task if not normals else _of_task(setting, "normals", features)
+    normals = chosen.encodings != ("plain",)
+    known = found.get("normals" if normals else "plain")
+    network = _of_task(setting, "normals", features) if known is None else known.task
     return TaskInputs(network, normals, frames, back, own)
 
 
@@ -258,16 +262,16 @@ def _seen_of_task(setting: Setting, features: Look) -> Features:
     return features("frames of the task to the source model", network, "target", kind)
 
 
-def encodings_of(name: str, depth: bool) -> tuple[tuple[Encoding, ...], ...]:
-    """Groups of encodings to choose among; only depth maps have surface normals."""
-    if not depth:
+def encodings_of(name: str, normals: Encoding | None) -> tuple[tuple[Encoding, ...], ...]:
+    """Groups of encodings to choose among. ``normals``: which kind; None: frames are no depth maps and have none."""
+    if normals is None:
         return (("plain",),)
     by_name: dict[str, tuple[tuple[Encoding, ...], ...]] = {
         "plain": (("plain",),),
-        "normals": ((RELATIVE,),),
-        "both": (("plain", RELATIVE),),
+        "normals": ((normals,),),
+        "both": (("plain", normals),),
     }
-    return by_name.get(name) or (("plain",), (RELATIVE,), ("plain", RELATIVE))
+    return by_name.get(name) or (("plain",), (normals,), ("plain", normals))
 
 
 def _standardised(rows: Floats) -> Floats:

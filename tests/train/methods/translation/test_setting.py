@@ -87,6 +87,29 @@ def test_depth_corrects_the_identity_and_tries_normals(linear: Classifier) -> No
     assert pairs.seen is not None  # the plain frame's last layer
 
 
+def test_normals_are_of_the_code_where_no_generic_features_describe_the_frames(
+    linear: Classifier, trained: Classifier
+) -> None:
+    own = setting(trained, {}, True)
+    assert own.encodings == (("plain",), ("normals",), ("plain", "normals"))
+    assert setting(trained, {}, True, linear.backbone).encodings == (
+        ("plain",),
+        (NORMALS,),
+        ("plain", NORMALS),
+    )
+    made = dict[str, Rows]()
+
+    def features(name: str, network: nn.Module, images: Of, kind: Kind) -> Features:
+        made[f"{images} {kind.encoding}"] = Rows(3584)
+        return made[f"{images} {kind.encoding}"]
+
+    chosen = Candidate(("plain", "normals"), 300.0, False)
+    found = look_at_frames(own, chosen, look_at_pairs(own, features), features)
+    assert found.normals
+    assert found.network is made["target normals"]
+    assert not any(NORMALS in name for name in made)
+
+
 def test_relative_normals_know_where_the_range_begins(linear: Classifier) -> None:
     chosen = setting(linear, {}, True)
     assert chosen.frame_kind(NORMALS).offset == 0.1
