@@ -16,7 +16,7 @@ from tgkt_edge.train.report.material import Findings, Material
 from tgkt_edge.train.report.pages import render_page
 from tgkt_edge.train.report.retention import retention_lines
 from tgkt_edge.train.report.strips import held_strip, target_strip
-from tgkt_edge.train.report.words import compared_with, headline, measure, spread
+from tgkt_edge.train.report.words import compared_with, headline, look_of_frames, measure, spread
 
 MODEL_NAMES = {
     "source-only": "source-only",
@@ -85,6 +85,7 @@ def _verdict(verdict: Mapping[str, Any], method: str) -> dict[str, Any]:
         "meaning": meaning,
         "warnings": verdict["warnings"],
         "sentence": verdict["sentence"],
+        "look": look_of_frames(verdict["modality_gap"]),
         "evidence": rows,
     }
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tgkt_edge.train.report.reading import NEAR
+
 HEADLINES = {
     "helped": (
         "Adapting helped",
@@ -105,6 +107,17 @@ def compared_with(method: str) -> str:
 def measure(item: Mapping[str, Any]) -> tuple[str, str]:
     """Question that a piece of evidence answers, and what it is; its own words where there are no others."""
     return _MEASURES.get(item["name"], (item["name"], item["about"]))
+
+
+def look_of_frames(gap: float | None) -> str:
+    """How RGB-like frames look to the source model, as a sentence; nothing where that is not known."""
+    if gap is None:
+        return ""
+    alike = "much like RGB" if gap < NEAR else "little like RGB"
+    return (
+        f"To the source model these frames look {alike}: their mean features lie {gap**0.5:.2f} standard deviations "
+        f"from those of its RGB (like RGB: under {NEAR**0.5:.2f}). Pairs take no part in this figure."
+    )
 
 
 def spread(entropy: float) -> float:

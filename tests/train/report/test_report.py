@@ -196,6 +196,9 @@ def test_the_page_shows_everything_it_should(finished: Run) -> None:
     text = (finished.path / "report.html").read_text()
     report = read(finished)
     assert report["verdict"]["sentence"] in unescape(text)
+    assert (
+        "standard deviations from those of its RGB" not in text
+    )  # of this source model nobody knows where RGB lies
     for heading in ("Classes given to the target frames", "Held-out pairs", "Target frames", "Epoch by epoch",
                     "Losses", "Features", "Costs", "Configuration"):  # fmt: skip
         assert f"<h2>{heading}</h2>" in text

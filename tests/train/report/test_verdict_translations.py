@@ -15,6 +15,7 @@ from tgkt_edge.train.report.judgement import Verdict
 from tgkt_edge.train.report.reading import NEAR, Reading, modality_gap
 from tgkt_edge.train.report.translation_verdict import judge_translation
 from tgkt_edge.train.report.verdict import judge
+from tgkt_edge.train.report.words import look_of_frames
 
 
 def interval(low: float, high: float) -> Item:
@@ -305,3 +306,11 @@ def test_one_class_for_all_pairs_is_not_another_answer_than_on_their_rgb() -> No
         standardized=True,
     )  # fmt: skip
     assert "exchanged among the pairs" not in judge(e).sentence
+
+
+def test_the_page_says_how_rgb_like_frames_look() -> None:
+    assert look_of_frames(None) == ""
+    near, far = look_of_frames(0.04), look_of_frames(0.16)
+    assert "much like RGB: their mean features lie 0.20 standard deviations" in near
+    assert "little like RGB: their mean features lie 0.40 standard deviations" in far
+    assert "little" in look_of_frames(NEAR)
