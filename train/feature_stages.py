@@ -226,6 +226,11 @@ def notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
                 else "Give `prior=CSV` if they are known."
             )
         )
+    if about.get("own_look"):
+        lines.append(
+            "translate: beside it the pairs correct what the imported model itself sees of the frames' surface "
+            "normals; the mean of both answers counts"
+        )
     if about["imported"] and about.get("way_back"):  # a run that an older version began has none
         lines.append(
             f"translate: a second translation, from RGB to frames, learns from generic features of "

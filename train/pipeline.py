@@ -174,6 +174,7 @@ def _time_left(run: Run, loaded: Loaded, config: AdaptConfig) -> TimeLeft:
         or config.weights == "none",
         0 if loaded.own is None or known else len(loaded.own.images),
         known or loaded.own is not None,
+        loaded.source is not None and isinstance(loaded.source[0], ImportedClassifier),
     )
     there = [name for name, file in run.stages(config).items() if file.is_file()]
     if loaded.own is not None and not known:

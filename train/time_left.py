@@ -26,6 +26,12 @@ OF_MODEL, GENERIC = "RGB of the source", "RGB of the source, generic"
 
 WAY_BACK = "RGB of pairs for the way back"
 
+OWN_LOOK = {
+    "paired frames": "normals of pairs to the source model",
+    "target": "normals of the task to the source model",
+}
+"""Features of frames by an imported model, which are corrected beside the generic ones that are translated."""
+
 _KNOWN = 0.02  # share of a part, or of the run, from which its own rate counts
 
 
@@ -125,6 +131,7 @@ def parts_of_run(
     own: bool,
     kept: int = 0,
     back: bool = False,
+    imported: bool = False,
 ) -> dict[str, dict[str, float]]:
     """What :class:`TimeLeft` expects of a run.
 
@@ -133,7 +140,7 @@ def parts_of_run(
             train on, pairs kept for the report. depth: frames have surface normals.
         own: the source model's own features describe the frames.
         kept: labelled images of a model of another program whose features are to be stored; back: there are such
-            features, from which a translation the other way learns.
+            features, from which a translation the other way learns. imported: the source model is another program's.
     """
     answer = ANSWER_S * (config.image_size / 224) ** 2
     views = answer * config.translation.views
@@ -151,17 +158,20 @@ def parts_of_run(
         names = ("normals",) if config.weights == "none" else ("relative normals", "normals")
         start = config.translation.start  # whether the ridge may correct the identity
         corrects = start == "identity" or (start == "auto" and not depth)
+        looks = imported and depth and not back and start == "auto" and encodings > 1
         likely = 0.75 * target * views  # each encoding of the task's frames: not all of them are chosen
         stages["translate"] = {
             "RGB of pairs": pairs * views,
             "plain frames of pairs": pairs * views,
             **({f"{names[0]} frames of pairs": pairs * views} if encodings > 1 else {}),
             **({WAY_BACK: pairs * views} if back else {}),
+            **({OWN_LOOK["paired frames"]: pairs * views} if looks else {}),
             **({"frames of pairs to the source model": pairs * views} if corrects and not own else {}),
             _CHOICE: 10.0 * (3 if encodings > 1 else 1),
             "plain frames of the task": likely if encodings > 1 else target * views,
             **({f"{name} frames of the task": likely for name in names} if encodings > 1 else {}),
             **({} if own or not corrects else {"frames of the task to the source model": likely}),
+            **({OWN_LOOK["target"]: target * views} if looks else {}),
             _ANSWERS: 12.0,
         }
         if config.method == "tgkt":

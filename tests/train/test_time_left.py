@@ -6,20 +6,26 @@ import os
 import pty
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from tests.support.cli import cli_command, read_terminal
-from tests.support.training import Tiny
+from tests.support.training import CLASSES, SIDE, Tiny
 from tgkt_edge.cli.main import app
 from tgkt_edge.config import AdaptConfig, build_config
+from tgkt_edge.sensor import load_sensor
+from tgkt_edge.train.adapt import adapt
 from tgkt_edge.train.logger import RunLog
 from tgkt_edge.train.run_folder.folder import Run
+from tgkt_edge.train.source_import.options import ImportOptions
 from tgkt_edge.train.speed import expectation
-from tgkt_edge.train.time_left import TimeLeft, in_words, parts_of_run
+from tgkt_edge.train.time_left import OWN_LOOK, TimeLeft, in_words, parts_of_run
 
 
 class Clock:
@@ -148,9 +154,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
 def test_every_part_that_is_shown_was_expected(
     sets: tuple[str, ...], asked: set[tuple[str, str]], tiny: Tiny, tmp_path: Path
 ) -> None:
-    from tgkt_edge.sensor import load_sensor
-    from tgkt_edge.train.adapt import adapt
-
     usual = (
         "translator=features",
         "translation.force=true",
@@ -164,10 +167,28 @@ def test_every_part_that_is_shown_was_expected(
     assert asked <= expected_parts(config)
 
 
-def expected_parts(config: AdaptConfig) -> set[tuple[str, str]]:
+@pytest.mark.slow
+def test_every_part_of_an_imported_model_was_expected(
+    asked: set[tuple[str, str]], tiny: Tiny, tmp_path: Path
+) -> None:
+    body = {k: v.float() if v.is_floating_point() else v for k, v in load_file(tiny.weights).items()}
+    torch.manual_seed(0)
+    fc = torch.nn.Linear(2048, len(CLASSES))
+    torch.save({**body, "fc.weight": fc.weight * 20, "fc.bias": fc.bias}, tmp_path / "model.pth")
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
+    config = tiny.config("translator=features", "method=translate", "translation.encodings=both")
+    inputs = replace(tiny.inputs, source=None, source_model=str(tmp_path / "model.pth"))
+    options = ImportOptions(tmp_path / "classes.txt", size=SIDE)
+    adapt(inputs, load_sensor("depth"), tmp_path / "run", config, source_options=options)
+    assert {name for _, name in asked} > {*OWN_LOOK.values()}
+    before = {("", "RGB of pairs")}  # on which its scale is fitted
+    assert asked - before <= expected_parts(config, imported=True)
+
+
+def expected_parts(config: AdaptConfig, imported: bool = False) -> set[tuple[str, str]]:
     """(stage, part) of a run of the small data."""
-    own = config.linear_source or config.weights == "none"
-    parts = parts_of_run(config, 12, 12, 10, 10, True, own)
+    own = (config.linear_source and not imported) or config.weights == "none"
+    parts = parts_of_run(config, 0 if imported else 12, 12, 10, 10, True, own, imported=imported)
     return {(stage, name) for stage, names in parts.items() for name in names}
 
 

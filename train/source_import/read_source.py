@@ -198,7 +198,7 @@ def _shares_line(shares: tuple[float, ...] | None) -> str:
     if shares is not None:
         return f"class shares of its training images: {min(shares):.1%} to {max(shares):.1%}"
     return (
-        "class shares of its training images: not known, which costs accuracy where they are unequal (6 and 8 points "
+        "class shares of its training images: not known, which costs accuracy where they are unequal (6 and 2 points "
         "on two tasks). Give the labelled images it was trained on as `source`, of which features alone are kept; or "
         "`source_classes` as a CSV class,images: how many images each class was trained on"
     )

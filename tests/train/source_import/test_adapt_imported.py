@@ -78,11 +78,15 @@ def run(
     )  # fmt: skip
 
 
-def test_the_default_way(files: Path, tiny: Tiny, tmp_path: Path) -> None:
+def test_the_default_way(files: Path, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Source, translation and target network; provenance in all of them; the bundle is verified against torch."""
     options = ImportOptions(files / "classes.txt", size=SIDE, origin="CC BY 4.0, somebody")
-    report = run(tiny, files / "model.pth", tmp_path / "run", options, *FEATURES)
+    report = run(
+        tiny, files / "model.pth", tmp_path / "run", options, *FEATURES, "translation.encodings=both"
+    )
     assert tuple(report["classes"]) == CLASSES
+    assert report["translation"]["own_look"]
+    assert "what the imported model itself sees of the frames' surface normals" in capsys.readouterr().err
     source, header = load_classifier(tmp_path / "run" / "checkpoints" / "source.safetensors", "source")
     assert isinstance(source, ImportedClassifier)
     fitted = header.extra["import"]["fitted"]

@@ -24,6 +24,10 @@ DOUBT = 0.5
 """Of the class shares that the translation's own answers show, where the source model does not know any: the frequent
 classes are answered too often, the rare ones too seldom."""
 
+DOUBTS = (0.0, 0.5, 1.0)
+"""Degrees of it whose teachers are averaged where nothing else tells the shares: on one task each of them is far from
+the best, and another one on each."""
+
 TOLERANCE = 1e-3
 """Shares in a file may miss a sum of 1 by this much, as rounded ones do."""
 
@@ -111,11 +115,14 @@ def priors(
             ``opinions``.
         given: (K,) the user's own; taken as it is. classes: K.
         opinions: logits (N, K) of each translation. With two, "estimated" is the prior on which they agree best, as
-            far as it can be trusted; the rest, and all of it with one, is "between".
+            far as it can be trusted; the rest, and all of it with one, is "between"; with one and without ``shares``,
+            DOUBTS of those that it answers.
         trusted: nats gained from which on it counts, and from which on it counts alone.
     """
     if given is not None:
         return [(1.0, given)]
+    if shares is None and name == "estimated" and len(opinions) == 1:
+        return [(1 / len(DOUBTS), answered_shares(opinions[0], doubt)) for doubt in DOUBTS]
     known = shares
     if known is None:
         known = answered_shares(opinions[0]) if len(opinions) else np.full(classes, 1 / classes)
@@ -131,9 +138,9 @@ def priors(
     return [(weight, prior) for weight, prior in found if weight > 0]
 
 
-def answered_shares(logits: Reals) -> Reals:
-    """(K,) mean of the answers (N, K) before they are balanced, DOUBT of its weight spread over all classes alike."""
-    result: Reals = mixed(np.exp(log_softmax(logits)).mean(0), DOUBT)
+def answered_shares(logits: Reals, doubt: float = DOUBT) -> Reals:
+    """(K,) mean of the answers (N, K) before they are balanced, ``doubt`` of its weight spread over all classes."""
+    result: Reals = mixed(np.exp(log_softmax(logits)).mean(0), doubt)
     return result
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tgkt_edge.config import TranslationConfig
 from tgkt_edge.train.methods.translation.choice import Candidate
 from tgkt_edge.train.methods.translation.estimated_prior import TRUSTED, TRUSTED_OF_MEANS
-from tgkt_edge.train.methods.translation.fit import fit, translated_logits
+from tgkt_edge.train.methods.translation.fit import TaskFrames, fit, translated_logits
 from tgkt_edge.train.methods.translation.reverse import HEADS, mean_opinion
 from tgkt_edge.train.methods.translation.second_opinion import favored
 from tgkt_edge.train.methods.translation.setting import PairInputs, Setting, TaskInputs
@@ -57,9 +57,11 @@ def opinions_of(
         beside: stored with the source model. prior: (K,) class shares that are known.
         fitted: called after the first fit.
     """
-    weights = fit(task.frames.frames, task.frames.last, pairs.rgb, seen.standard, chosen.strength * cfg.views)
+    forth = _translated(task.frames, pairs, seen, chosen, cfg)
     fitted()
-    forth = translated_logits(task.frames, weights, seen.head)
+    if task.own_look is not None:
+        corrected = TaskFrames(task.frames.frames, task.own_look)
+        forth = mean_opinion([forth, _translated(corrected, pairs, seen, chosen, cfg)], cfg.scale)
     if not setting.goes_back(chosen):
         return Opinions([forth], None, 0, TRUSTED)
     standard = None if setting.imported else seen.standard
@@ -77,3 +79,11 @@ def opinions_of(
         len(images),
         TRUSTED_OF_MEANS if name == "means" else TRUSTED,
     )
+
+
+def _translated(
+    task: TaskFrames, pairs: PairInputs, seen: SourceFeatures, chosen: Candidate, cfg: TranslationConfig
+) -> Reals:
+    """(N, K) logits: fitted on all pairs, then the frames through the source's head."""
+    weights = fit(task.frames, task.last, pairs.rgb, seen.standard, chosen.strength * cfg.views)
+    return translated_logits(task, weights, seen.head)

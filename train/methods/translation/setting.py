@@ -32,7 +32,7 @@ from tgkt_edge.train.methods.translation.source_features import (
 )
 from tgkt_edge.train.nn.imported import ImportedClassifier, resnet50_in
 from tgkt_edge.train.nn.model import Classifier
-from tgkt_edge.train.time_left import WAY_BACK
+from tgkt_edge.train.time_left import OWN_LOOK, WAY_BACK
 
 Floats = NDArray[np.float32]
 
@@ -67,6 +67,8 @@ class Setting:
         kept: features of labelled images lie beside the source model, and the way back is wanted.
         corrects_back: the way back corrects the identity, which takes all layers of both: frames look like RGB, and all
             layers of the source's images are there.
+        own_look: how an imported source model is itself shown depth, for a second reading of the pairs that corrects
+            what it sees; None: there is none. With its labelled images their generic features bring as much.
         encodings: groups to choose among. starts: whether W corrects the identity: values to choose among.
         views: of each image. offset: of depth, the distance of code 0 in code ranges.
     """
@@ -78,6 +80,7 @@ class Setting:
     shared: bool
     kept: bool
     corrects_back: bool
+    own_look: Encoding | None
     encodings: tuple[tuple[Encoding, ...], ...]
     starts: tuple[bool, ...]
     views: int
@@ -101,6 +104,8 @@ class Setting:
         starts = STARTS.get(cfg.start, (shared,) if depth else (False, True))
         enough = pairs >= FEW_PAIRS or starts == (False,) or not (depth and shared)
         kept = bool(cfg.reverse) and {FEATURES, LABELS} <= beside.keys() and enough
+        encodings = encodings_of(cfg.encodings, (RELATIVE if generic else "normals") if depth else None)
+        looks = imported and not source.teacher_only and depth and not kept and cfg.start == "auto"
         return cls(
             source=source,
             backbone=backbone,
@@ -109,7 +114,8 @@ class Setting:
             shared=shared,
             kept=kept,
             corrects_back=kept and (shared or imported) and not depth and EARLY in beside,
-            encodings=encodings_of(cfg.encodings, (RELATIVE if generic else "normals") if depth else None),
+            own_look="normals" if looks and encodings != (("plain",),) else None,
+            encodings=encodings,
             starts=starts,
             views=cfg.views,
             offset=offset or 0.0,
@@ -156,12 +162,14 @@ class PairInputs:
         rgb_as_kept: of the RGB, by the network and layers that the stored features of the source's images are of.
         frames: by encoding.
         seen: what the source model sees of the frames as they are; None where that is neither tried nor at hand.
+        own: what it sees of them in the setting's ``own_look``; None without one.
     """
 
     rgb: Features
     rgb_as_kept: Features
     frames: Mapping[Encoding, Features]
     seen: Features | None
+    own: Features | None
 
     def rows(self) -> NDArray[np.int64]:
         """(M,) numbers of the pairs that the choice is made on, evenly spread over all."""
@@ -203,7 +211,7 @@ def look_at_pairs(setting: Setting, features: Look) -> PairInputs:
         seen = features(
             "frames of pairs to the source model", source.backbone, "paired frames", setting.source_kind
         )
-    return PairInputs(rgb, as_kept, frames, seen)
+    return PairInputs(rgb, as_kept, frames, seen, _own_look(setting, "paired frames", features))
 
 
 @dataclass(frozen=True)
@@ -215,6 +223,7 @@ class TaskInputs:
         frames: those that are translated, and what the translation corrects. back: those that the way back leads to.
         own: the plain frame's last layer, where the identity is corrected and the plain frame is at hand; of a source
             model of ours only where that is what it sees.
+        own_look: what an imported model sees of the frames in the setting's ``own_look``; None without one.
     """
 
     network: Features
@@ -222,6 +231,7 @@ class TaskInputs:
     frames: TaskFrames
     back: TaskFrames
     own: FrameFeatures | None
+    own_look: FrameFeatures | None
 
 
 def look_at_frames(setting: Setting, chosen: Candidate, pairs: PairInputs, features: Look) -> TaskInputs:
@@ -248,7 +258,9 @@ def look_at_frames(setting: Setting, chosen: Candidate, pairs: PairInputs, featu
     normals = chosen.encodings != ("plain",)
     known = found.get("normals" if normals else "plain")
     network = _of_task(setting, "normals", features) if known is None else known.task
-    return TaskInputs(network, normals, frames, back, own)
+    look = _own_look(setting, "target", features)
+    own_look = None if pairs.own is None or look is None else together(pairs.own, look)
+    return TaskInputs(network, normals, frames, back, own, own_look)
 
 
 def _of_task(setting: Setting, encoding: Encoding, features: Look) -> Features:
@@ -260,6 +272,13 @@ def _of_task(setting: Setting, encoding: Encoding, features: Look) -> Features:
 def _seen_of_task(setting: Setting, features: Look) -> Features:
     network, kind = setting.source.backbone, setting.source_kind
     return features("frames of the task to the source model", network, "target", kind)
+
+
+def _own_look(setting: Setting, images: Of, features: Look) -> Features | None:
+    if setting.own_look is None:
+        return None
+    kind = dataclasses.replace(setting.source_kind, encoding=setting.own_look)
+    return features(OWN_LOOK[images], setting.source.backbone, images, kind)
 
 
 def encodings_of(name: str, normals: Encoding | None) -> tuple[tuple[Encoding, ...], ...]:

@@ -187,6 +187,7 @@ def _about_source(setting: Setting, seen: SourceFeatures, choice: Choice) -> dic
         "own_backbone": setting.backbone is resnet50_in(setting.source),
         "generic": setting.source.pooled != (),
         "imported": setting.imported,
+        "own_look": setting.own_look is not None,
         "unanswered": [k for k in range(choice.rgb.shape[1]) if k not in answered],
     }
 

@@ -181,9 +181,19 @@ def test_unknown_shares_lie_between_the_mean_answer_and_equal_ones() -> None:
     ((weight, prior),) = priors("shares", None, None, 3, [logits])
     assert weight == 1
     np.testing.assert_allclose(prior, answered_shares(logits))
-    between = priors("estimated", None, None, 3, [logits])  # one opinion alone: between shares and half
-    expected = [answered_shares(logits), (answered_shares(logits) + 1 / 3) / 2]
-    np.testing.assert_allclose([prior for _, prior in between], expected)
+
+
+def test_how_far_the_answers_tell_unknown_shares_is_averaged_over() -> None:
+    """One opinion alone: teachers of the mean answer as it is, of half of it, and of equal shares count alike."""
+    logits = 50 * np.eye(3)[[0, 0, 0, 1]]
+    found = priors("estimated", None, None, 3, [logits])
+    assert [weight for weight, _ in found] == [1 / 3] * 3
+    expected = [[3 / 4, 1 / 4, 0], [13 / 24, 7 / 24, 1 / 6], [1 / 3] * 3]
+    np.testing.assert_allclose([prior for _, prior in found], expected, atol=1e-12)
+    known = np.array(
+        [0.2, 0.3, 0.5]
+    )  # where they are known nothing is averaged but the shares and half of them
+    assert len(priors("estimated", known, None, 3, [logits])) == 2
 
 
 def test_shares_that_are_known_or_given_are_not_taken_from_answers() -> None:

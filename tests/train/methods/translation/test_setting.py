@@ -239,3 +239,31 @@ def test_an_imported_model_needs_generic_features_of_the_rgb_for_the_way_back_al
     pairs, calls = looked_at(kept)
     assert calls[:2] == [("paired RGB", "source", (), "plain"), ("paired RGB", "generic", LAST, "plain")]
     assert pairs.rgb is not pairs.rgb_as_kept
+
+
+def test_an_imported_model_looks_at_depth_itself(imported: Classifier, linear: Classifier) -> None:
+    """At normals of the code, beside the generic features that are translated from zero."""
+    chosen = setting(imported, {}, True, linear.backbone)
+    assert chosen.own_look == "normals"
+    assert chosen.starts == (False,)
+    pairs, calls = looked_at(chosen)
+    assert calls[-1] == ("paired frames", "source", (), "normals")
+    assert pairs.own is not None
+    assert pairs.seen is None
+    other = [
+        setting(linear, {}, True),  # it sees what describes the frames
+        setting(imported, {}, False, linear.backbone),  # has tried to correct what it sees of the frame
+        setting(imported, IMAGES, True, linear.backbone),  # generic features of its images tell as much
+        setting(imported, {}, True, linear.backbone, start="zero"),
+        setting(imported, {}, True, linear.backbone, encodings="plain"),
+    ]
+    for one in other:
+        assert one.own_look is None
+        pairs, calls = looked_at(one)
+        assert pairs.own is None
+        assert ("paired frames", "source", (), "normals") not in calls
+
+
+def test_a_program_of_which_nothing_but_answers_is_known_does_not(linear: Classifier) -> None:
+    program = ImportedClassifier(Trunk(nn.Identity(), Pixels()), 512, [[0], [1], [2]], {"program": "onnx"})
+    assert setting(program, {}, True, linear.backbone).own_look is None
