@@ -228,8 +228,8 @@ def notes(about: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
         )
     if about.get("own_look"):
         lines.append(
-            "translate: beside it the pairs correct what the imported model itself sees of the frames' surface "
-            "normals; the mean of both answers counts"
+            "translate: beside the translation of generic features the pairs correct what the imported model itself "
+            "sees of the frames' surface normals; the mean of both answers counts"
         )
     if about["imported"] and about.get("way_back"):  # a run that an older version began has none
         lines.append(

@@ -27,6 +27,7 @@ from tgkt_edge.train.methods.tgkt import train_tgkt
 from tgkt_edge.train.methods.tgmb import train_tgmb
 from tgkt_edge.train.methods.translation.choice import MOST
 from tgkt_edge.train.methods.translation.labelled import Labelled
+from tgkt_edge.train.methods.translation.setting import looks_itself
 from tgkt_edge.train.nn.checkpoint import Header, load_classifier, load_into, load_tensors, save_checkpoint
 from tgkt_edge.train.nn.device import Compute
 from tgkt_edge.train.nn.imported import ImportedClassifier
@@ -173,8 +174,8 @@ def _time_left(run: Run, loaded: Loaded, config: AdaptConfig) -> TimeLeft:
         (config.linear_source if loaded.source is None else loaded.source[0].pooled != ())
         or config.weights == "none",
         0 if loaded.own is None or known else len(loaded.own.images),
-        known or loaded.own is not None,
-        loaded.source is not None and isinstance(loaded.source[0], ImportedClassifier),
+        (known or loaded.own is not None) and bool(config.translation.reverse),
+        loaded.source is not None and looks_itself(loaded.source[0]),
     )
     there = [name for name, file in run.stages(config).items() if file.is_file()]
     if loaded.own is not None and not known:

@@ -131,7 +131,7 @@ def parts_of_run(
     own: bool,
     kept: int = 0,
     back: bool = False,
-    imported: bool = False,
+    looks: bool = False,
 ) -> dict[str, dict[str, float]]:
     """What :class:`TimeLeft` expects of a run.
 
@@ -140,7 +140,8 @@ def parts_of_run(
             train on, pairs kept for the report. depth: frames have surface normals.
         own: the source model's own features describe the frames.
         kept: labelled images of a model of another program whose features are to be stored; back: there are such
-            features, from which a translation the other way learns. imported: the source model is another program's.
+            features, from which a translation the other way learns. looks: the source model is one that may
+            look at depth itself.
     """
     answer = ANSWER_S * (config.image_size / 224) ** 2
     views = answer * config.translation.views
@@ -158,7 +159,7 @@ def parts_of_run(
         names = ("normals",) if config.weights == "none" else ("relative normals", "normals")
         start = config.translation.start  # whether the ridge may correct the identity
         corrects = start == "identity" or (start == "auto" and not depth)
-        looks = imported and depth and not back and start == "auto" and encodings > 1
+        looks = looks and depth and not back and start == "auto" and encodings > 1
         likely = 0.75 * target * views  # each encoding of the task's frames: not all of them are chosen
         stages["translate"] = {
             "RGB of pairs": pairs * views,

@@ -106,7 +106,7 @@ def test_the_first_line_is_what_the_translation_gave(translated: Run) -> None:
     page = (translated.path / "report.html").read_text()
     assert "Translation" in page
     shift = report["verdict"]["modality_gap"] ** 0.5
-    assert f"their mean features lie {shift:.2f} standard deviations from those of its RGB" in page
+    assert f"their mean features lie {shift:.3f} standard deviations from those of its RGB" in page
 
 
 def test_translate_stops_before_any_training(tiny: Tiny, translated: Run, tmp_path: Path) -> None:

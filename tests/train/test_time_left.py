@@ -169,8 +169,16 @@ def test_every_part_that_is_shown_was_expected(
 
 @pytest.mark.slow
 def test_every_part_of_an_imported_model_was_expected(
-    asked: set[tuple[str, str]], tiny: Tiny, tmp_path: Path
+    asked: set[tuple[str, str]], tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: set[tuple[str, str]] = set()
+
+    def parts(*args: Any) -> Any:
+        found = parts_of_run(*args)
+        told.update((stage, name) for stage, names in found.items() for name in names)
+        return found
+
+    monkeypatch.setattr("tgkt_edge.train.pipeline.parts_of_run", parts)
     body = {k: v.float() if v.is_floating_point() else v for k, v in load_file(tiny.weights).items()}
     torch.manual_seed(0)
     fc = torch.nn.Linear(2048, len(CLASSES))
@@ -182,13 +190,37 @@ def test_every_part_of_an_imported_model_was_expected(
     adapt(inputs, load_sensor("depth"), tmp_path / "run", config, source_options=options)
     assert {name for _, name in asked} > {*OWN_LOOK.values()}
     before = {("", "RGB of pairs")}  # on which its scale is fitted
-    assert asked - before <= expected_parts(config, imported=True)
+    assert asked - before <= told
+    assert {part for part in told if part[1] in OWN_LOOK.values()} <= asked
 
 
-def expected_parts(config: AdaptConfig, imported: bool = False) -> set[tuple[str, str]]:
+@pytest.mark.parametrize(
+    ("sets", "depth", "back", "looks"),
+    [
+        ((), True, False, True),
+        ((), False, False, False),
+        ((), True, True, False),
+        (("translation.start=zero",), True, False, False),
+        (("translation.encodings=plain",), True, False, False),
+    ],
+)
+def test_an_own_look_is_expected_where_there_is_one(
+    sets: tuple[str, ...], depth: bool, back: bool, looks: bool
+) -> None:
+    config = build_config(None, ("method=translate", *sets))
+    for asked_for in (True, False):
+        parts = parts_of_run(config, 0, 9, 9, 9, depth, False, back=back, looks=asked_for)["translate"]
+        assert (
+            {*OWN_LOOK.values()} <= parts.keys()
+            if looks and asked_for
+            else not {*OWN_LOOK.values()} & parts.keys()
+        )
+
+
+def expected_parts(config: AdaptConfig) -> set[tuple[str, str]]:
     """(stage, part) of a run of the small data."""
-    own = (config.linear_source and not imported) or config.weights == "none"
-    parts = parts_of_run(config, 0 if imported else 12, 12, 10, 10, True, own, imported=imported)
+    own = config.linear_source or config.weights == "none"
+    parts = parts_of_run(config, 12, 12, 10, 10, True, own)
     return {(stage, name) for stage, names in parts.items() for name in names}
 
 

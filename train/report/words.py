@@ -115,8 +115,8 @@ def look_of_frames(gap: float | None) -> str:
         return ""
     alike = "much like RGB" if gap < NEAR else "little like RGB"
     return (
-        f"To the source model these frames look {alike}: their mean features lie {gap**0.5:.2f} standard deviations "
-        f"from those of its RGB (like RGB: under {NEAR**0.5:.2f}). Pairs take no part in this figure."
+        f"To the source model these frames look {alike}: their mean features lie {gap**0.5:.3f} standard deviations "
+        f"from those of its RGB (like RGB: under {NEAR**0.5:.3f}). Pairs take no part in this figure."
     )
 
 

@@ -98,9 +98,11 @@ def test_sigterm_ends_within_two_seconds_and_a_second_process_is_refused(
     process = start(depth_bundle, many, out)
     wait_for_rows(process, tmp_path / "t.jsonl.partial", 0)
     process.send_signal(signal.SIGSTOP)  # else it may have ended before the second has loaded its engine
-    with pytest.raises(UsageError, match="another process is writing it"):
-        tgkt_edge.predict(depth_bundle.path, str(many), out, live=False)
-    process.send_signal(signal.SIGCONT)
+    try:
+        with pytest.raises(UsageError, match="another process is writing it"):
+            tgkt_edge.predict(depth_bundle.path, str(many), out, live=False)
+    finally:
+        process.send_signal(signal.SIGCONT)
     process.terminate()
     asked = time.monotonic()
     text = process.communicate(timeout=60)[1]

@@ -25,8 +25,8 @@ DOUBT = 0.5
 classes are answered too often, the rare ones too seldom."""
 
 DOUBTS = (0.0, 0.5, 1.0)
-"""Degrees of it whose teachers are averaged where nothing else tells the shares: on one task each of them is far from
-the best, and another one on each."""
+"""Degrees of it whose teachers are averaged where nothing else tells the shares: each of them alone is far from the
+best on some task."""
 
 TOLERANCE = 1e-3
 """Shares in a file may miss a sum of 1 by this much, as rounded ones do."""

@@ -105,7 +105,7 @@ class Setting:
         enough = pairs >= FEW_PAIRS or starts == (False,) or not (depth and shared)
         kept = bool(cfg.reverse) and {FEATURES, LABELS} <= beside.keys() and enough
         encodings = encodings_of(cfg.encodings, (RELATIVE if generic else "normals") if depth else None)
-        looks = imported and not source.teacher_only and depth and not kept and cfg.start == "auto"
+        looks = looks_itself(source) and depth and not kept and cfg.start == "auto"
         return cls(
             source=source,
             backbone=backbone,
@@ -184,6 +184,14 @@ class PairInputs:
             _standardised(self.seen.rows(rows)) if setting.identity and self.seen is not None else None,
             standard.standard(self.rgb.rows(rows)),
         )
+
+
+def looks_itself(source: Classifier) -> bool:
+    """Whether it is a model of another program that may look at depth itself: it has features before its last layer.
+
+    Of a program that only answers there are no others than its logits, for which this was not measured.
+    """
+    return isinstance(source, ImportedClassifier) and not source.teacher_only
 
 
 def look_at_pairs(setting: Setting, features: Look) -> PairInputs:

@@ -183,7 +183,7 @@ def test_unknown_shares_lie_between_the_mean_answer_and_equal_ones() -> None:
     np.testing.assert_allclose(prior, answered_shares(logits))
 
 
-def test_how_far_the_answers_tell_unknown_shares_is_averaged_over() -> None:
+def test_how_far_the_answers_tell_unknown_shares_is_averaged_over(rng: np.random.Generator) -> None:
     """One opinion alone: teachers of the mean answer as it is, of half of it, and of equal shares count alike."""
     logits = 50 * np.eye(3)[[0, 0, 0, 1]]
     found = priors("estimated", None, None, 3, [logits])
@@ -194,6 +194,11 @@ def test_how_far_the_answers_tell_unknown_shares_is_averaged_over() -> None:
         [0.2, 0.3, 0.5]
     )  # where they are known nothing is averaged but the shares and half of them
     assert len(priors("estimated", known, None, 3, [logits])) == 2
+    # Two opinions estimate them; what is not estimated lies between one guess and equal shares, as for known ones.
+    one, other = two_opinions(np.repeat([0, 1, 2], (150, 100, 50)), 1.5, rng)
+    both = priors("estimated", None, None, 3, (one, other))
+    guess = answered_shares(one)
+    np.testing.assert_allclose([prior for _, prior in both[-2:]], [guess, (guess + 1 / 3) / 2])
 
 
 def test_shares_that_are_known_or_given_are_not_taken_from_answers() -> None:

@@ -250,6 +250,17 @@ def test_an_imported_model_looks_at_depth_itself(imported: Classifier, linear: C
     assert calls[-1] == ("paired frames", "source", (), "normals")
     assert pairs.own is not None
     assert pairs.seen is None
+    made = dict[str, Rows]()
+
+    def features(name: str, network: nn.Module, images: Of, kind: Kind) -> Features:
+        whose = "source" if network is chosen.source.backbone else "generic"
+        made[f"{images} {whose} {kind.encoding}"] = Rows(512 if whose == "source" else 3584)
+        return made[f"{images} {whose} {kind.encoding}"]
+
+    look = look_at_frames(chosen, FROM_ZERO, look_at_pairs(chosen, features), features).own_look
+    assert look is not None
+    assert look.pairs is made["paired frames source normals"]
+    assert look.task is made["target source normals"]
     other = [
         setting(linear, {}, True),  # it sees what describes the frames
         setting(imported, {}, False, linear.backbone),  # has tried to correct what it sees of the frame
