@@ -10,7 +10,7 @@ from tgkt_edge.train.methods.translation.correlation import correlation
 from tgkt_edge.train.report.comparison import PAIRS, Evidence
 from tgkt_edge.train.report.metrics import agreement_beyond_chance
 
-RECOGNISES = 0.2
+RECOGNIZES = 0.2
 """Cohen's kappa of the source model's answers on held-out frames and on their RGB from which its feature space alone is
 believed; below lies "slight" agreement (Landis and Koch, 1977). Of their correlation, where kappa may be small because
 one class has nearly all answers."""
@@ -47,9 +47,9 @@ class Reading:
         if e.rgb is None or e.held_source is None or len(e.rgb) < PAIRS:
             return cls(False, False, rgb_like, gap)
         kappa = agreement_beyond_chance(e.held_source.argmax(1), e.rgb.argmax(1), len(e.classes))
-        at_chance = float(kappa[0]) < RECOGNISES
+        at_chance = float(kappa[0]) < RECOGNIZES
         together = float(correlation(e.rgb.astype(np.float64), e.held_source.astype(np.float64))[0])
-        opposed = together < 0 or (rgb_like is True and at_chance and together < RECOGNISES)
+        opposed = together < 0 or (rgb_like is True and at_chance and together < RECOGNIZES)
         return cls(at_chance and not rgb_like, opposed, rgb_like, gap)
 
 

@@ -13,7 +13,7 @@ What decides, in this order:
    with the source model's on their RGB? What counts is the correlation, class by class, which offsets between classes
    do not move: the scenes are others, and so are their shares. They decide where structure says nothing; where they
    contradict it, there is no evidence: a network can sort frames neatly into the wrong classes. Where they show that
-   the source model does not recognise frames at all, its space is no yardstick: then structure counts
+   the source model does not recognize frames at all, its space is no yardstick: then structure counts
    only if they say the same, and a network that does recognise them has helped. But if frames look like RGB to the
    source model, it is the pairs that are wrong, and not the model.
 

@@ -78,7 +78,7 @@ def decode(uri: str) -> np.ndarray[Any, Any]:
     return image[..., ::-1].astype(int)
 
 
-def test_depth_is_coloured_from_blue_to_red_and_nir_is_grey() -> None:
+def test_depth_is_colored_from_blue_to_red_and_nir_is_gray() -> None:
     codes = np.zeros((32, 32), np.uint16)
     codes[:, 16:] = 60000
     depth, nir = (decode(frame_uri(codes, kind, 32)) for kind in ("depth", "nir"))
@@ -117,6 +117,6 @@ def test_separate_groups_stay_separate_in_the_picture() -> None:
     features = (rng.normal(size=(60, 256)) + 20 * group[:, None]).astype(np.float32)
     points = embed(features, 0)
     np.testing.assert_array_equal(points, embed(features, 0))
-    centres = np.stack([points[group == k].mean(0) for k in (0, 1)])
-    nearest = np.linalg.norm(points[:, None] - centres, axis=2).argmin(1)
+    centers = np.stack([points[group == k].mean(0) for k in (0, 1)])
+    nearest = np.linalg.norm(points[:, None] - centers, axis=2).argmin(1)
     np.testing.assert_array_equal(nearest, group)
