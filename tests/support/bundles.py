@@ -10,7 +10,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tgkt_edge.bundle.bundle import Bundle
+from tests.support.images import make_frames
+from tgkt_edge.bundle.bundle import STATISTICS, Bundle
+from tgkt_edge.monitoring.input_distance import describe
+from tgkt_edge.monitoring.reference_stats import Statistics
+from tgkt_edge.preprocess import preprocess
 from tgkt_edge.sensor import PRESETS, SensorSpec
 
 CLASSES = ("bedroom", "kitchen", "office")
@@ -63,6 +67,18 @@ def save_bundle(path: Path, spec: SensorSpec = PRESETS["depth"]) -> Bundle:
     path.mkdir(parents=True)
     save_model(path / "model.onnx")
     return Bundle(path=path, classes=CLASSES, sensor=spec, size=SIZE).write()
+
+
+def save_watched_bundle(path: Path) -> Bundle:
+    """The same of a depth camera with statistics of 40 of the tests' frames: a run measures the distance from these."""
+    made = save_bundle(path)
+    described = np.stack(
+        [describe(preprocess(frame, made.sensor, made.size), 0.0) for frame in make_frames(40, seed=7)]
+    )
+    found = Statistics.of(described, np.full((40, 3), 1 / 3, np.float32))
+    assert found is not None
+    found.write(path / STATISTICS)
+    return Bundle.open(made.write().path)
 
 
 def save_near_or_far(folder: Path, classes: tuple[str, str]) -> Bundle:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.support.bundles import save_bundle
+from tests.support.bundles import save_bundle, save_watched_bundle
 from tests.support.cameras import NotedEngine
 from tests.support.cli import run_cli, split_start
 from tests.support.images import make_frames, save_frames
@@ -181,14 +181,7 @@ def test_where_frames_tilt_both_ways_nothing_is_called_upside_down(known: Statis
 @pytest.fixture
 def watched(tmp_path: Path) -> Bundle:
     """A bundle with statistics of 40 of the tests' frames."""
-    made: Bundle = save_bundle(tmp_path / "bundle")
-    described = np.stack(
-        [describe(preprocess(frame, made.sensor, made.size), 0.0) for frame in make_frames(40, seed=7)]
-    )
-    found = Statistics.of(described, np.tile(EVEN, (40, 1)))
-    assert found is not None
-    found.write(made.path / STATISTICS)
-    return Bundle.open(made.write().path)
+    return save_watched_bundle(tmp_path / "bundle")
 
 
 def test_a_run_tells_of_drift_before_the_frame_that_raised_it(watched: Bundle, tmp_path: Path) -> None:
