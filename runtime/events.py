@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from tgkt_edge.notes import phrase
 from tgkt_edge.sensor import SensorSpec
 
 SCHEMA = 1
@@ -65,7 +66,7 @@ class StateEvent(Event):
             "event": self.event,
             **of_camera(self.camera),
             "state": self.state,
-            "detail": self.detail,
+            "detail": phrase(self.detail),
         }
         return {**values, "format": self.format} if self.format else values
 
@@ -207,7 +208,7 @@ class UpdateEvent(Event):
             "bundle": self.bundle,
             "before": self.before,
             "path": self.path,
-            "detail": self.detail,
+            "detail": phrase(self.detail),
         }
         if self.engine:
             values |= {"engine": self.engine, "precision": self.precision}

@@ -99,7 +99,7 @@ def cameras_of(
 
 def for_camera(text: str, name: str) -> str:
     """A message about the camera ``name`` with ``sensor`` as it is given to this camera alone."""
-    return text.replace("`sensor`", f"`sensor={name}=FILE`")
+    return text.replace("`sensor`", f"`sensor={name}=PRESET_OR_FILE`")
 
 
 def split_name(text: str) -> tuple[str, str]:

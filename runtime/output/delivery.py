@@ -104,6 +104,9 @@ def deliver(
         line.clear()
         if stats.frames or stopped != "failed":
             line.inform(summary.text())
+        if not line.informs:
+            for loss in summary.losses():
+                line.say(loss)
         line.finish(PATIENCE)
     return summary
 

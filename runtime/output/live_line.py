@@ -78,9 +78,14 @@ class LiveLine:
             self._say("\r\x1b[K")
             self._shown = False
 
+    @property
+    def informs(self) -> bool:
+        """Whether :meth:`inform` says anything."""
+        return LOGGER.level <= logging.INFO
+
     def inform(self, text: str) -> None:
         """:meth:`say` of what is no note: nothing while the logger ``tgkt_edge`` is above INFO (``-q``)."""
-        if LOGGER.level <= logging.INFO:
+        if self.informs:
             self.say(text)
 
     def say(self, text: str) -> None:

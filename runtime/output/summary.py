@@ -87,6 +87,10 @@ class RunSummary:
     cameras: dict[str, CameraSummary] = field(default_factory=dict)
     updates: tuple[int, int] = (0, 0)
 
+    def losses(self) -> list[str]:
+        """What a person should know who wants no summary: sinks that lost messages, a line each."""
+        return [f"{name}: {lost} messages lost" for name, (lost, _) in self.sinks.items() if lost]
+
     def text(self) -> str:
         """The summary for people, several lines, without a final newline."""
         lost = f", {self.lost} lost in the driver" if self.lost else ""

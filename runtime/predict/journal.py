@@ -50,7 +50,8 @@ class Journal:
     Args:
         out: the table's path. form: how rows are written meanwhile.
         job: what the table is made of: what must be equal for a table to be continued.
-        overwrite: replace a table of another job, or a file that is none.
+        overwrite: replace a table that is there, or a file that is none; one of this very job that is not finished
+            goes on.
 
     Attributes:
         rows: whole rows that are there. bad: those among them of frames that could not be used.
@@ -81,7 +82,7 @@ class Journal:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             self._open_locked()
-            if overwrite:
+            if overwrite and not before:
                 self._forget()
             self._write_state(finished=False)
             self._take_up()
@@ -163,7 +164,8 @@ class Journal:
                 f"another `out`."
             ) from error
         if overwrite:
-            return {}
+            same = before is not None and all(before.get(key) == value for key, value in self._job.items())
+            return before if before is not None and same and before.get("finished") is False else {}
         if before is None:
             for path in (self.out, self.partial):
                 if path.exists() and (path == self.out or path.stat().st_size):

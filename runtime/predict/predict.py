@@ -94,7 +94,7 @@ def predict(
         precision, engine, sensor: as for :func:`tgkt_edge.run`.
         batch: frames in one call of the engine; None: on a GPU many, on a CPU one on each core. With 1 every
             probability is exactly that of ``run``.
-        overwrite: replace a table that is there.
+        overwrite: replace a table that is there; one that the same call left unfinished goes on.
         trust: public keys; given some, a bundle is refused unless it is signed with one of them.
         live: show progress. log: where that and the summary go instead of stderr.
 

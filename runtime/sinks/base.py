@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tgkt_edge import __version__
 from tgkt_edge.runtime.engines.base import Engine, Grid, grid_of
-from tgkt_edge.runtime.events import NamedCamera, StartEvent
+from tgkt_edge.runtime.events import NamedCamera, StartEvent, UpdateEvent
 from tgkt_edge.runtime.records import Record
 from tgkt_edge.runtime.sinks.json_encoding import encode
 from tgkt_edge.sensor import SensorSpec
@@ -74,6 +74,12 @@ class RunInfo:
     def of_camera(self, camera: NamedCamera) -> RunInfo:
         """The same run as if ``camera`` were its only one."""
         return replace(self, source=camera.source, sensor=camera.sensor, cameras=())
+
+    def after(self, event: UpdateEvent) -> RunInfo:
+        """The same run once a bundle was offered: with it, if it was accepted."""
+        if event.state != "accepted":
+            return self
+        return replace(self, bundle=event.bundle, engine=event.engine, precision=event.precision)
 
     def start_event(self) -> StartEvent:
         """The run's first record."""

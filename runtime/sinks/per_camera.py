@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from tgkt_edge.runtime.records import camera_of
 from tgkt_edge.runtime.sinks.base import Message, RunInfo, Sink
@@ -13,13 +13,18 @@ class SinkPerCamera(Sink):
 
     Args:
         make: the sink of one camera by its name, of so many in all; ("", 1): there is one without.
+        look: given the names before any is opened; raises UsageError where what is there does not belong to them.
 
     Attributes:
         sinks: by camera.
     """
 
-    def __init__(self, make: Callable[[str, int], Sink]) -> None:
-        self._make = make
+    def __init__(
+        self,
+        make: Callable[[str, int], Sink],
+        look: Callable[[Collection[str]], None] = lambda names: None,
+    ) -> None:
+        self._make, self._look = make, look
         first = make("", 1)
         self.name, self.lossless = first.name, first.lossless
         self.sinks = {"": first}
@@ -27,6 +32,7 @@ class SinkPerCamera(Sink):
     def open(self, info: RunInfo) -> None:
         """Open one for each camera; if one refuses, those before it are closed again. Raises as they do."""
         infos = {camera.name: info.of_camera(camera) for camera in info.cameras} or {"": info}
+        self._look(infos)
         opened: list[Sink] = []
         try:
             for name, own in infos.items():

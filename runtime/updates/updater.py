@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any
 
 from tgkt_edge.bundle.bundle import MANIFEST
+from tgkt_edge.bundle.signature import open_trusted
+from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.atomic import sha256_of
 from tgkt_edge.notes import LOADER
@@ -181,10 +183,26 @@ class Updater:
         folder = Path(os.path.realpath(self._rules.path))
         digest = _digest(folder)
         if digest is not None and digest == self.model.digest:
+            # The manifests are equal, and the files are what they say: of another copy that may be wrong.
+            why = self._damage(folder)
+            if why:
+                self._tell(self._event("refused", folder, digest, why))
+                return
+            self._folder = folder
             if asked:
                 self._tell(self._event("unchanged", folder, digest, "it is the bundle that answers"))
             return
         self._try(folder, digest, self._rules.gates, superseded=True)
+
+    def _damage(self, folder: Path) -> str:
+        """Why a copy of the bundle that answers could not be used; empty if it could."""
+        try:
+            bundle = open_trusted(folder, self._rules.trust)
+            for name in bundle.files:
+                bundle.file(name)
+        except (TgktEdgeError, OSError) as error:
+            return str(error)
+        return ""
 
     def _go_back(self) -> None:
         if self._good is None:

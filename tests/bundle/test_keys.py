@@ -99,6 +99,12 @@ def test_keys_that_are_refused(tmp_path: Path, bundle: Bundle, keys: tuple[Path,
         tgkt_edge.verify_signature(bundle.path, [])
 
 
+def test_one_key_may_be_given_as_it_is(bundle: Bundle, keys: tuple[Path, Path]) -> None:
+    tgkt_edge.sign_bundle(bundle.path, keys[0])
+    for trust in (pub(keys[0]), str(pub(keys[0]))):
+        assert len(tgkt_edge.verify_signature(bundle.path, trust)["keys"]) == 1  # type: ignore[arg-type]
+
+
 def test_a_key_never_lies_in_a_bundle(tmp_path: Path, bundle: Bundle, keys: tuple[Path, Path]) -> None:
     with pytest.raises(UsageError, match="lies in the bundle"):
         tgkt_edge.generate_key(bundle.path / "engines" / "key")
@@ -107,8 +113,12 @@ def test_a_key_never_lies_in_a_bundle(tmp_path: Path, bundle: Bundle, keys: tupl
     shutil.copy(keys[0], inside)
     with pytest.raises(UsageError, match="lies in the bundle"):
         tgkt_edge.sign_bundle(bundle.path, inside)
-    bundle.write()  # names it: it would be given away
-    with pytest.raises(BundleError, match="one holds a private key"):
+    with pytest.raises(BundleError, match=r"one holds a private key.* move the file out of it"):
+        tgkt_edge.sign_bundle(
+            bundle.path, keys[1]
+        )  # the manifest does not name it, but it goes where the folder goes
+    bundle.write()  # names it
+    with pytest.raises(BundleError, match=r"one holds a private key.* remove the file, export again"):
         tgkt_edge.sign_bundle(bundle.path, keys[1])
     inside.unlink()
     bundle.write()

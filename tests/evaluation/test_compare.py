@@ -112,6 +112,16 @@ def test_the_page_has_every_frame_that_differs_as_a_picture(
     assert "No frame gets another class" in page.read_text(encoding="utf-8")
 
 
+def test_a_file_that_is_no_such_page_is_not_replaced(tmp_path: Path, old: Bundle, frames: Path) -> None:
+    kept = tmp_path / "keep.html"
+    kept.write_text("mine")
+    with pytest.raises(UsageError, match=r"keep\.html`: already exists and is no page"):
+        tgkt_edge.compare(old.path, old.path, str(frames), page=kept)
+    with pytest.raises(UsageError, match="cannot be written: Is a directory"):
+        tgkt_edge.compare(old.path, old.path, str(frames), page=tmp_path)
+    assert kept.read_text() == "mine"
+
+
 def test_pictures_of_a_video_are_those_of_its_frames(
     tmp_path: Path, old: Bundle, swapped: Bundle, frames: Path
 ) -> None:

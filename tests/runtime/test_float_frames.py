@@ -75,7 +75,7 @@ def test_floats_for_an_integer_sensor_are_refused_with_what_fits(tmp_path: Path)
     done = run_cli("run", bundle.path, "--camera", tmp_path / "a.npy", "--no-live")
     assert done.code == 5
     assert (
-        "float32 pixels, but the sensor is uint16. For float32 frames: --sensor depth-m (depth)"
+        "float32 pixels, but the sensor is uint16. For float32 frames: --sensor with depth-m (depth)"
         in done.stderr
     )
 

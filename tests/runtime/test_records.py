@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -18,11 +19,13 @@ import tgkt_edge
 from tests.support.cli import run_cli
 from tests.support.images import make_frames, save_frames
 from tests.support.pipeline import InstantEngine
+from tgkt_edge.data.discovery import escape_name
 from tgkt_edge.errors import SourceLostError
 from tgkt_edge.runtime import Captured, FrameSource, classify
 from tgkt_edge.runtime.capture.retry import Retry
 from tgkt_edge.runtime.events import SCHEMA, HealthEvent, StateEvent, UpdateEvent
 from tgkt_edge.runtime.records import BadFrame, Candidate, Decision
+from tgkt_edge.runtime.sinks.json_encoding import encode
 from tgkt_edge.sensor import PRESETS
 
 
@@ -164,3 +167,14 @@ def test_records_of_a_camera_fit_and_hide_its_password(schema: dict[str, Any]) -
     assert (records[0]["bundle"], records[0]["precision"]) == (None, None)
     assert "secret" not in out.getvalue()
     assert "age" in records[3]["ms"]
+
+
+def test_a_file_name_that_is_no_utf_8_is_escaped_as_in_tables() -> None:
+    name = os.fsdecode(b"b\xfcro \xf0\x9f\x98\x80.png")  # Latin-1's u umlaut, and a character beyond 16 bits
+    for value in (name, {"source": name}, {"files": [name, "plain"]}, {name: 1}):
+        text = encode(value)
+        text.encode("utf-8")
+        json.loads(text).__repr__().encode("utf-8")
+        assert r"b\\xfcro" in text
+    assert json.loads(encode({"source": name}))["source"] == escape_name(name) == "b\\xfcro \U0001f600.png"
+    assert json.loads(encode({"a": "\U0001f600", "b": r"\ud83d"})) == {"a": "\U0001f600", "b": r"\ud83d"}

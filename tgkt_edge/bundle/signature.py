@@ -45,18 +45,29 @@ def sign_bundle(bundle: Path | str, key: Path | str) -> str:
         raise UsageError(f"`key={key}`: expired on {found.expires}. Make a new one: tgkt-edge bundle keygen")
     refuse_inside(Path(key))
     opened = Bundle.open(Path(bundle))
-    for name in opened.files:
-        if holds_private_key(opened.file(name)):
-            raise BundleError(
-                f"{opened.path / name} holds a private key. Anyone who gets the bundle could sign others: remove the "
-                f"file, export again, and make a new key."
-            )
+    _refuse_private_keys(opened)
     manifest = (opened.path / MANIFEST).read_bytes()
     _check_same(opened, manifest)
     signatures = {one: sig for one, sig in _read(opened.path).items() if one != found.id}
     signatures[found.id] = private.sign(_CONTEXT + manifest)
     write_text(opened.path / SIGNATURE, _text(signatures))
     return found.id
+
+
+def _refuse_private_keys(bundle: Bundle) -> None:
+    """Whatever lies in the folder goes onto devices with it, whether the manifest names it or not."""
+    for path in sorted(bundle.path.rglob("*")):
+        try:
+            found = path.is_file() and holds_private_key(path)
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error.strerror or error}") from error
+        if found:
+            made_of = path.relative_to(bundle.path).as_posix() in bundle.files
+            raise BundleError(
+                f"{path} holds a private key. Anyone who gets the bundle could sign others: "
+                f"{'remove the file, export again' if made_of else 'move the file out of it'}, and if the bundle was "
+                f"given to anyone, make a new key."
+            )
 
 
 def verify_signature(bundle: Path | str, trust: Sequence[Path | str]) -> dict[str, Any]:
@@ -102,16 +113,25 @@ def refuse_untrusted(path: Path, trust: Sequence[Path | str]) -> None:
     if not trust:
         return
     if path.is_dir() and not (path / MANIFEST).is_file():
+        keys = ", ".join(map(str, _listed(trust)))
         raise UsageError(
-            f"`trust={', '.join(map(str, trust))}`: {path} is no bundle, and only bundles are signed. Leave `trust` "
-            f"out, or give the bundle that was exported from it."
+            f"`trust={keys}`: {path} is no bundle, and only bundles are signed. Leave `trust` out, or give the bundle "
+            f"that was exported from it."
         )
     open_trusted(path, trust)
 
 
-def read_trusted(trust: Sequence[Path | str]) -> list[PublicKey]:
-    """Public keys, PEM files. Raises UsageError (exit 2) for one that cannot be read, is private, or no Ed25519."""
-    return [read_public(Path(path)) for path in trust]
+def read_trusted(trust: Sequence[Path | str] | Path | str) -> list[PublicKey]:
+    """Public keys, PEM files; a single path is one.
+
+    Raises:
+        UsageError: (exit 2) one cannot be read, is private, or is no Ed25519 key.
+    """
+    return [read_public(Path(path)) for path in _listed(trust)]
+
+
+def _listed(trust: Sequence[Path | str] | Path | str) -> Sequence[Path | str]:
+    return [trust] if isinstance(trust, Path | str) else trust
 
 
 def check_trusted(bundle: Bundle, keys: Sequence[PublicKey]) -> list[str]:

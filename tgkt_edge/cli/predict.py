@@ -41,7 +41,13 @@ def predict_command(
     sensor: Annotated[
         str | None, typer.Option(help="How these frames are written, if not as the adapted ones.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there.")] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace a table that is there. What this very command left unfinished goes on.",
+        ),
+    ] = False,
     trust: TrustOption = None,
     live: Annotated[bool, typer.Option(help="Show progress and the time left on stderr.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout.")] = False,

@@ -45,7 +45,7 @@ def compare(
         frames: what :func:`tgkt_edge.predict` takes.
         precision, engine, sensor: as for :func:`tgkt_edge.run`, for both.
         min_agreement: share 0 to 1 of frames that must get the same label to pass; None: nothing is required.
-        page: HTML file to write, with pictures of the frames that differ.
+        page: HTML file to write, with pictures of the frames that differ; another such page there is replaced.
         trust: public keys; given some, both bundles must be signed with one of them.
 
     Returns:
@@ -56,15 +56,19 @@ def compare(
         "min_agreement", "passed"}``. ``differ`` begins with the frames on which both are most confident.
 
     Raises:
-        UsageError, DataError: (exit 2) bad arguments, or not one frame that both can answer.
-        IncompatibleError: (exit 4) a bundle cannot be used, or their sensors are of different kinds.
+        UsageError, DataError: (exit 2) bad arguments, sensors of different kinds, not one frame that both can answer,
+            or ``page`` is a file of another kind.
+        IncompatibleError: (exit 4) a bundle cannot be used.
         SourceLostError: (exit 5) there are no frames, or they contradict the SensorSpec.
         MissingDependency: (exit 6) a library is not installed, Jinja2 for ``page``.
     """
     if min_agreement is not None and not 0 <= min_agreement <= 1:
         raise UsageError(f"`min_agreement={min_agreement:g}`: expected a share from 0 to 1")
     if page is not None:
+        from tgkt_edge.evaluation.compare_page import refuse_other_file
+
         require("jinja2", "train", "`page`")
+        refuse_other_file(Path(page))
     bundles = [open_trusted(Path(path), trust) for path in (old, new)]
     kinds = [bundle.sensor.kind for bundle in bundles]
     if kinds[0] != kinds[1]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import os
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from tgkt_edge.errors import UsageError
 from tgkt_edge.io.atomic import write_text
 from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.predict.frames import RecordedFrames
@@ -17,6 +19,23 @@ PICTURES = 60
 """Frames on a page: those on which both bundles are most confident."""
 
 _WIDTH = 240
+
+
+_OURS = b"<h1>Old and new agree on"
+"""Is in every such page, and tells that a file is one."""
+
+
+def refuse_other_file(path: Path) -> None:
+    """Raise UsageError (exit 2) if something lies at ``path`` that is no page of this kind: it would be lost."""
+    try:
+        ours = not os.path.lexists(path) or _OURS in path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"`page={path}`: cannot be written: {error.strerror or error}") from error
+    if not ours:
+        raise UsageError(
+            f"`page={path}`: already exists and is no page that this command wrote; it is not replaced. Choose another "
+            f"name, or remove it."
+        )
 
 
 def write_page(

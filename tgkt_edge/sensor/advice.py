@@ -43,4 +43,4 @@ def _fitting(found: np.dtype[Any], kind: str) -> str:
     if not names:
         return "Choose the SensorSpec that matches the camera (`sensor`)."
     listed = ", ".join(f"{name} ({KNOWN[name][0]})" for name in names)
-    return f"For {found} frames: `sensor` {listed}, or a YAML file; 'tgkt-edge data presets' shows what they mean."
+    return f"For {found} frames: `sensor` with {listed}, or a YAML file; 'tgkt-edge data presets' shows what they mean."

@@ -102,8 +102,8 @@ class FramesSink(Sink):
     def write(self, message: Message) -> None:
         """Keep the frame of a decision, if it is worth it. Raises OSError: the disk refused, or is nearly full."""
         record, frame = message.record, message.frame
-        if isinstance(record, UpdateEvent) and record.state == "accepted":
-            self._info = dataclasses.replace(self._info, bundle=record.bundle)
+        if isinstance(record, UpdateEvent):
+            self._info = self._info.after(record)
         if not isinstance(record, Decision) or frame is None:
             return
         digest = digest_of(frame)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tgkt_edge.data.discovery import escape_name
 from tgkt_edge.optional_deps import require
 from tgkt_edge.runtime.events import Event, HealthEvent, StateEvent
 from tgkt_edge.runtime.records import BadFrame, Record, camera_of
@@ -44,13 +45,10 @@ class Metrics:
 
     def describe(self, info: RunInfo) -> None:
         """Say what runs."""
-        source = info.source.encode(
-            "utf-8", "backslashreplace"
-        ).decode()  # a file may have any bytes as its name
         self._run.info(
             {
                 "engine": info.engine,
-                "source": source,
+                "source": escape_name(info.source),
                 "sensor": info.sensor.kind,
                 "run": info.run,
                 "bundle": info.bundle or "",

@@ -114,6 +114,7 @@ class LiveSink(Sink):
         self._host, self._port, self._token = host, port, token
         self._names, self._stale, self._tls = names, stale, tls
         self._states: dict[str, LiveState] = {}  # by camera
+        self._info: RunInfo | None = None
         self._metrics: Metrics | None = None
         self._server: Any = None
         self._thread: threading.Thread | None = None
@@ -140,7 +141,7 @@ class LiveSink(Sink):
             camera.name: LiveState(info.of_camera(camera), self._stale, camera.name)
             for camera in info.cameras
         } or {"": LiveState(info, self._stale)}
-        self._metrics = Metrics(info)
+        self._info, self._metrics = info, Metrics(info)
         reload = Reload(self._update, self._token is not None)
         guard = Guard(
             make_app(self._states, info, self._metrics, lambda: self._server.should_exit, reload),
@@ -189,10 +190,12 @@ class LiveSink(Sink):
     def write(self, message: Message) -> None:
         """Remember one message for viewers."""
         assert self._metrics is not None
+        assert self._info is not None
         if isinstance(message.record, UpdateEvent):
             for each in self._states.values():
                 each.put(message)
-            self._metrics.describe(next(iter(self._states.values())).info)
+            self._info = self._info.after(message.record)
+            self._metrics.describe(self._info)
             return
         state = self._states.get(camera_of(message.record))
         self._metrics.count(message, 0 if state is None else state.put(message))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
@@ -130,10 +130,8 @@ class LiveState:
         if isinstance(event, StartEvent):
             return  # of all that it holds `info` tells
         self._events.append(values)
-        if isinstance(event, UpdateEvent) and event.state == "accepted":
-            self.info = replace(
-                self.info, bundle=event.bundle, engine=event.engine, precision=event.precision
-            )
+        if isinstance(event, UpdateEvent):
+            self.info = self.info.after(event)
         if isinstance(event, StateEvent):
             self._state = {key: values[key] for key in ("state", "detail", "time")}
             self.format = event.format or self.format

@@ -142,4 +142,4 @@ def test_a_named_camera_s_advice_is_a_sensor_of_its_own(
     assert done.code == 5
     lines = [line for line in done.stderr.splitlines() if "say how with" in line]
     assert "error" in [line.split(":")[0] for line in lines]
-    assert all("say how with --sensor two=FILE:" in line for line in lines)
+    assert all("say how with --sensor two=PRESET_OR_FILE:" in line for line in lines)

@@ -17,6 +17,7 @@ from tests.support.images import make_frames, save_frames
 from tests.support.sinks import INFO
 from tgkt_edge.bundle.bundle import Bundle
 from tgkt_edge.data.loading import load_frames
+from tgkt_edge.errors import UsageError
 from tgkt_edge.io.images import read_frame
 from tgkt_edge.runtime.events import NamedCamera, UpdateEvent
 from tgkt_edge.runtime.sinks import Message, open_sink
@@ -187,3 +188,26 @@ def test_frames_after_an_update_name_the_bundle_that_answered_them(tmp_path: Pat
     sink.close()
     lines = (tmp_path / "d" / "random" / "frames.jsonl").read_text().splitlines()
     assert [json.loads(line)["bundle"][0] for line in lines] == ["a", "a", "b"]
+
+
+def test_what_no_camera_of_the_run_wrote_is_not_hidden_from_the_budget(tmp_path: Path) -> None:
+    def run_with(*names: str) -> None:
+        cameras = tuple(NamedCamera(name, name, PRESETS["depth"]) for name in names)
+        sink = open_sink(f"frames:{tmp_path / 'd'}?policy=random:1&budget_mb=4")
+        sink.open(replace(INFO, cameras=cameras))
+        sink.close()
+
+    run_with("door", "hall")
+    run_with("hall", "door")
+    run_with("door", "hall", "yard")
+    for names, there in ((("door", "hall"), "yard"), (("a", "b"), "door, hall, yard")):
+        with pytest.raises(
+            UsageError, match=f"holds {there}, of no camera of this run.* would not be counted"
+        ):
+            run_with(*names)
+    (tmp_path / "d" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds notes\.txt, of no camera"):
+        run_with("door", "hall", "yard")
+    with pytest.raises(UsageError, match="holds other things"):
+        run_with()
+    assert (tmp_path / "d" / "notes.txt").read_text() == "mine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.support.images import make_frames
 from tests.support.updates import good_bundle, point
@@ -96,6 +98,36 @@ def _is_closed(model: Any, batch: Any) -> bool:
     except ValueError:
         return True
     return False
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_damaged_copy_of_the_bundle_that_answers_is_refused(tmp_path: Path, asked: bool) -> None:
+    with updating(tmp_path) as (updater, requests):
+        shutil.copytree(tmp_path / "bedroom", tmp_path / "copy")
+        damaged = bytearray((tmp_path / "copy" / "model.onnx").read_bytes())
+        damaged[len(damaged) // 2] ^= 1
+        (tmp_path / "copy" / "model.onnx").write_bytes(damaged)
+        point(tmp_path / "link", tmp_path / "copy")
+        event = taken(updater).event
+        assert event.state == "refused"
+        assert "model.onnx was altered" in event.detail
+        if asked:
+            requests.hang_up()
+            assert taken(updater).event.state == "refused"
+
+
+def test_a_whole_copy_of_the_bundle_that_answers_is_where_the_run_looks_from_then_on(tmp_path: Path) -> None:
+    with updating(tmp_path) as (updater, requests):
+        shutil.copytree(tmp_path / "bedroom", tmp_path / "copy")
+        point(tmp_path / "link", tmp_path / "copy")
+        requests.hang_up()
+        assert taken(updater).event.state == "unchanged"
+        shutil.rmtree(tmp_path / "bedroom")
+        point(tmp_path / "link", tmp_path / "kitchen")
+        assert taken(updater).event.state == "accepted"
+        requests.ask(back=True)
+        assert taken(updater).event.state == "accepted"  # the copy, which is still there
+    assert (updater.accepted, updater.refused) == (2, 0)
 
 
 def test_a_bundle_that_answers_already_is_no_change_unless_it_is_asked_for(tmp_path: Path) -> None:

@@ -164,8 +164,8 @@ def test_metrics_of_a_source_whose_name_is_not_utf8(monkeypatch: pytest.MonkeyPa
         for accept in ("text/plain", "application/openmetrics-text; version=1.0.0"):
             code, _, body = live.ask("/metrics", Accept=accept)
             assert code == 200
-            assert rb'source="/data/b\\udcfcro"' in body
-        assert live.ask_json("/api/info")["source"] == os.fsdecode(b"/data/b\xfcro")
+            assert rb'source="/data/b\\xfcro"' in body
+        assert live.ask_json("/api/info")["source"] == r"/data/b\xfcro"
 
 
 def test_distances_from_the_adaptation_frames_are_gauges_and_shown_before_a_flag_is_raised(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.support.live import Live, Tab
+from tgkt_edge.runtime.events import UpdateEvent
+from tgkt_edge.runtime.sinks import Message
 
 
 @pytest.fixture
@@ -172,3 +175,15 @@ def test_the_wall_shows_every_camera_and_leads_to_each(browser: Any, two: Live) 
         tab.page.locator("#wall").click()
         tab.wait("document.querySelectorAll('.tile').length === 2")
         assert tab.messages == []
+
+
+def test_after_an_update_the_metrics_still_name_every_camera(two: Live) -> None:
+    def run() -> dict[str, str]:
+        (line,) = re.findall(r"^tgkt_edge_run_info\{(.*)\}", two.ask("/metrics")[2].decode(), re.MULTILINE)
+        return dict(re.findall(r'(\w+)="([^"]*)"', line))
+
+    before = run()
+    two.write(Message(UpdateEvent(1.0, "refused", "c" * 64, "a" * 64, "x", "damaged")))
+    assert run() == before
+    two.write(Message(UpdateEvent(1.0, "accepted", "b" * 64, "a" * 64, "y", engine="another")))
+    assert run() == {**before, "bundle": "b" * 64, "engine": "another"}
