@@ -85,6 +85,10 @@ def open_program(kind: str, content: bytes) -> Any:
                 module = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()
             return lambda x: _only(module(x))
         onnxruntime = require("onnxruntime", "export", "An ONNX model as the source")
+        if _weights_beside(content):
+            raise CheckpointError(
+                "its weights are not in it but in a file that lay beside it (external data): import the model again"
+            )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -106,7 +110,12 @@ def open_program(kind: str, content: bytes) -> Any:
         raise CheckpointError(
             f"its outputs are {shown}; expected one, N x classes: a classifier without boxes, masks or features"
         )
-    run = lambda x: torch.from_numpy(session.run(None, {entry.name: x.numpy()})[0])  # noqa: E731
+    if outputs[0].type not in ("tensor(float)", "tensor(float16)", "tensor(double)"):
+        raise CheckpointError(
+            f"its output {outputs[0].name} is {outputs[0].type}; expected floating-point numbers: logits or "
+            f"probabilities"
+        )
+    run = lambda x: torch.from_numpy(session.run(None, {entry.name: x.numpy()})[0]).float()  # noqa: E731
     run.fixed = [side if isinstance(side, int) else None for side in entry.shape]  # type: ignore[attr-defined]
     return run
 
@@ -147,8 +156,9 @@ def probe(kind: str, content: bytes, side: int | None) -> Interface:
         found = torch.cat([run(part) for part in parts])
     except _raised(kind) as error:
         raise CheckpointError(
-            f"it fails on {shown} x {shown} pixels: {' '.join(str(error).split())[:200]}. Give the side it was "
-            f"made for with `size`."
+            f"it fails on float32 images of 3 x {shown} x {shown}, channels first: "
+            f"{' '.join(str(error).split())[:200]}. If it was made for another side, give that with `size`; if it "
+            f"takes anything else, another layout, type or more inputs, export it again."
         ) from error
     if found.dim() > 2 and found[0].numel() == found.shape[1]:
         found = found.flatten(1)
@@ -163,10 +173,41 @@ def probe(kind: str, content: bytes, side: int | None) -> Interface:
     return Interface(side if side is not None else inside, found.shape[1], bool(summed), batch)
 
 
+def _weights_beside(content: bytes) -> bool:
+    """Whether an ONNX model's weights are in another file, which ONNX Runtime would look for in the current folder."""
+    onnx = require("onnx", "export", "An ONNX model as the source")
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception:  # noqa: BLE001 - protobuf's errors have no common base; ONNX Runtime says what is wrong
+        return False
+    constants = [one.t for node in model.graph.node for one in node.attribute if one.HasField("t")]
+    return any(map(onnx.external_data_helper.uses_external_data, [*model.graph.initializer, *constants]))
+
+
+def with_weights(path: Path) -> bytes:
+    """An ONNX file in one piece: weights in a file beside it, as PyTorch exports them, become part of it.
+
+    Raises:
+        CheckpointError: that file is missing or damaged, or both together are too large for one (2 GB).
+    """
+    content = path.read_bytes()
+    if not _weights_beside(content):
+        return content
+    onnx = require("onnx", "export", "An ONNX model as the source")
+    try:
+        whole: bytes = onnx.load_model(path, load_external_data=True).SerializeToString()
+    except Exception as error:
+        raise CheckpointError(
+            f"its weights are in another file, expected beside it, which cannot be read: "
+            f"{' '.join(str(error).split())[:300]}. Copy both files, or export with external_data=False."
+        ) from error
+    return whole
+
+
 def read_program(path: Path, kind: str, side: int | None) -> tuple[bytes, Interface]:
     """The program's bytes and what it takes and gives. Raises CheckpointError, naming the file."""
-    content = path.read_bytes()
     try:
+        content = with_weights(path) if kind == "onnx" else path.read_bytes()
         return content, probe(kind, content, side)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error

@@ -80,7 +80,9 @@ def model_of(found: Found, arch: str | None, side: int | None) -> Model:
     whole = network_of(known)
     notes = list(found.notes)
     if known.left_out:
-        notes.append(f"{len(known.left_out)} tensors left out: {', '.join(known.left_out[:4])}")
+        notes.append(
+            f"{len(known.left_out)} tensors left out, which only training needs: {', '.join(known.left_out[:4])}"
+        )
     head = f"{known.head} {whole.width} -> {len(known.weight)}"
     weight, bias = known.weight, known.bias
     return Model(

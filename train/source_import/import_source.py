@@ -39,7 +39,7 @@ def import_source(
         keep: 1 or more. weights: whose features these are, as ``adapt`` is going to have them: "imagenet" or a
             safetensors file. image_size: as ``adapt`` is going to have it, pixels. device: "auto", "cpu", "cuda",
             "cuda:N". precision: "auto", "fp32" or "bf16". skip_bad: go on without images that cannot be read.
-        overwrite: replace ``out``.
+        overwrite: replace ``out``, which is none of the files that are read.
 
     Returns:
         What was found, as lines.
@@ -49,9 +49,13 @@ def import_source(
             or of other classes. CheckpointError: (exit 4) no such classifier.
         MissingDependency: timm or ONNX Runtime is needed and not installed.
     """
+    file, out, options = Path(file), Path(out), options or ImportOptions()
     if out.suffix != ".safetensors":
         raise UsageError(f"`out={out}`: expected a file name that ends in .safetensors")
     refuse_existing(out, overwrite=overwrite)
+    for name, read in (("the model", file), ("`source_classes`", options.classes), ("`map_`", options.map)):
+        if read is not None and out.exists() and read.exists() and out.samefile(read):
+            raise UsageError(f"`out={out}`: is {name} itself, which would be lost. Choose another file")
     if not file.exists():
         raise CheckpointError(f"{file}: no such file")
     config = None
@@ -60,10 +64,13 @@ def import_source(
         config = build_config(
             None, (), {**given, "source.keep": keep}
         )  # a bad value is refused before anything is read
-    found = read_source(file, options or ImportOptions(), asks_shares=source is None)
+    found = read_source(file, options, asks_shares=source is None)
     if config is not None and source is not None:
         found = keep_images_of(found, source, config, skip_bad=skip_bad)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"`out={out}`: {out.parent} cannot be made: {error.strerror or error}") from error
     save_checkpoint(out, found.model, found.header)
     return [
         *found.lines,

@@ -30,7 +30,7 @@ from tgkt_edge.train.source_import.class_names import (
 )
 from tgkt_edge.train.source_import.files import read_model
 from tgkt_edge.train.source_import.header_keys import DIGEST, IMPORT, LEFT_OUT
-from tgkt_edge.train.source_import.options import ImportOptions, pixels_of
+from tgkt_edge.train.source_import.options import OWN_PIXELS, ImportOptions, pixels_of
 from tgkt_edge.train.source_import.proof import generated_images, prove
 
 USUAL_SIZE = 224
@@ -183,6 +183,8 @@ def _lines(
         f"  pixels: mean {mean}, std {std}, {'blue' if pixels.bgr else 'red'} first, {about['size']} pixels a side",
         f"  the same answers: {_proof_line(about['proof'])}",
     ]
+    if model.arch in OWN_PIXELS:
+        lines.append(f"  {_transform_input_line(options.mean is not None)}")
     if checked is not None:
         lines += [f"  {line}" for line in checked.lines("`check_images`")]
     elif options.mean is None:
@@ -191,6 +193,19 @@ def _lines(
             "images) shows whether they are"
         )
     return lines
+
+
+def _transform_input_line(given: bool) -> str:
+    """What torchvision's GoogLeNet and Inception v3 do with pixels before their first layer is not in their tensors."""
+    if given:
+        return (
+            "`mean` and `std` are taken as they are, which is right where torchvision's transform_input was False; "
+            "where it was True, as with torchvision's own weights, leave both out"
+        )
+    return (
+        "pixels are taken from -1 to 1, which is right where torchvision's transform_input was True, as with its own "
+        "weights; where it was False, give the `mean` and `std` that the images were normalized with"
+    )
 
 
 def _shares_line(shares: tuple[float, ...] | None) -> str:

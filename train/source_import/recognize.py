@@ -24,6 +24,7 @@ from tgkt_edge.train.nn.architectures import (
 from tgkt_edge.train.source_import.refusals import (
     keep_one,
     nearly,
+    not_explained,
     refuse_other_tasks,
     refuse_unusable,
     refuse_without_linear_end,
@@ -45,7 +46,7 @@ class Recognized:
         arch: its name. tensors: of its network without the last linear layer, by the architecture's own names.
         weight, bias: of that layer, (S, D) and (S,). head: how the layer is called in the file, for the person.
         short: whether all that the architecture has after its pooled features is replaced by that one layer.
-        left_out: tensors of the file that are of no use.
+        left_out: tensors of the file that its training needed, and its answers do not.
     """
 
     arch: str
@@ -195,7 +196,7 @@ def _with_head(state: Mapping[str, Tensor], fit: _Fit, layout: _Layout, arch: st
     linear = {
         name: t.flatten(1)  # a convolution of one pixel is a linear layer
         for name, t in rest.items()
-        if name.endswith("weight") and t.dim() in (2, 4) and t[0, 0].numel() == 1
+        if name.endswith("weight") and (t.dim() == 2 or (t.dim() == 4 and tuple(t.shape[2:]) == (1, 1)))
     }
     own = f"{fit.prefix}{layout.head}.weight"
     heads = [own] if own in linear and not fit.short else [name for name in linear if not _for_training(name)]
@@ -222,14 +223,28 @@ def _with_head(state: Mapping[str, Tensor], fit: _Fit, layout: _Layout, arch: st
         )
     start = head.removesuffix("weight")
     bias = rest.get(f"{start}bias", torch.zeros(len(weight)))
+    if bias.shape != weight.shape[:1]:
+        raise CheckpointError(
+            f"{file}: {start}bias is {tuple(bias.shape)}, expected ({len(weight)},): one number for each row of {head}"
+        )
     used = {head, f"{start}bias"}
-    left = sorted({name for name in rest if name not in used and not name.endswith("num_batches_tracked")})
+    left = sorted(name for name in rest if name not in used and not name.endswith("num_batches_tracked"))
+    undecided = [name for name in left if rest[name].is_floating_point() and not _for_training(name)]
+    if undecided:
+        raise CheckpointError(not_explained(file, arch, head, undecided))
     return Recognized(arch, body, weight, bias, start.rstrip("."), fit.short, left)
 
 
 def _for_training(name: str) -> bool:
-    """Whether a tensor belongs to a loss or a projection, and not to the classifier."""
-    return re.search(r"(criterion|loss|projector|projection|predictor|momentum|teacher)", name) is not None
+    """Whether a tensor belongs to a loss, a projection or a tool that counts, and not to the classifier."""
+    return (
+        re.search(
+            r"(criterion|loss|projector|projection|predictor|momentum|teacher|discriminator|queue|optimizer|"
+            r"(^|\.)(aux|ema)|total_ops$|total_params$)",
+            name,
+        )
+        is not None
+    )
 
 
 def recognize_usable(state: Mapping[str, Tensor], file: str, arch: str | None = None) -> Recognized:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -116,6 +116,23 @@ def unknown(
     return nearly(file, near, problems) or (
         f"{start}: nearest is {near}, which they do not fit: {'; '.join(problems[:3])}"
         f"{f' and {len(problems) - 3} more' if len(problems) > 3 else ''}. {ask}"
+    )
+
+
+def not_explained(file: str, arch: str, head: str, names: Sequence[str]) -> str:
+    """What to say of tensors that belong neither to the network nor to its last layer."""
+    modules = sorted({f"{name.rpartition('.')[0] or name}" for name in names})
+    without = ", ".join(f"'{module}'" for module in modules)
+    command = (
+        f" If they are no part of the classifier, remove them: python -c \"import torch; s = torch.load('{file}', "
+        f"weights_only=True); s = s.get('state_dict', s); torch.save({{k: v for k, v in s.items() if not "
+        f"k.startswith(({without},))}}, 'one.pth')\""
+    )
+    removable = len(modules) <= 6 and not file.endswith(".safetensors")
+    return (
+        f"{file}: beside the {arch} and its last layer {head} it holds {abbreviate(list(names))}, which may take part "
+        f"in its answers. Where they stand, and with which activations, no file of tensors tells: export the model to "
+        f"ONNX, which does, and give that file: it can be a teacher.{command if removable else ''}"
     )
 
 

@@ -17,6 +17,7 @@ from tgkt_edge.train.given_source import refuse_unfit
 from tgkt_edge.train.nn.checkpoint import load_classifier, save_checkpoint
 from tgkt_edge.train.nn.imported import ImportedClassifier
 from tgkt_edge.train.nn.model import normalise
+from tgkt_edge.train.nn.program import open_program
 from tgkt_edge.train.source_import.options import ImportOptions
 from tgkt_edge.train.source_import.read_source import read_source
 
@@ -118,4 +119,68 @@ def test_a_damaged_program(names: Path, tmp_path: Path) -> None:
     model.graph.node[3].op_type = "NoSuchOperator"
     onnx.save_model(model, file)
     with pytest.raises(CheckpointError, match="the onnx program cannot be loaded"):
+        read_source(file, ImportOptions(names))
+
+
+def with_weights_beside(folder: Path, network: nn.Module) -> Path:
+    """As PyTorch exports by default: model.onnx, and its weights in model.onnx.data."""
+    whole = program("onnx", network, folder)
+    model = onnx.load(whole)
+    folder = folder / "two"
+    folder.mkdir()
+    onnx.save_model(
+        model, folder / "model.onnx", save_as_external_data=True, location="model.onnx.data", size_threshold=0
+    )
+    return folder / "model.onnx"
+
+
+def test_weights_in_a_file_beside_an_onnx_file_become_part_of_the_checkpoint(
+    names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = small_resnet()
+    file = with_weights_beside(tmp_path, network)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "model.onnx.data").write_bytes(bytes((file.parent / "model.onnx.data").stat().st_size))
+    monkeypatch.chdir(elsewhere)  # where other weights of that name lie
+    found = read_source(file, ImportOptions(names, mean=HALF, std=HALF))
+    save_checkpoint(tmp_path / "source.safetensors", found.model, found.header)
+    (file.parent / "model.onnx.data").unlink()
+    kept, _ = load_classifier(tmp_path / "source.safetensors", "source")
+    x = torch.randn(2, 3, 64, 64)
+    images = normalise((x + 1) / 2)
+    with torch.no_grad():
+        expected, answered = network(x), kept(images)
+    centered = [one - one.mean(1, keepdim=True) for one in (expected, answered)]
+    assert torch.allclose(centered[0], centered[1], atol=1e-4)
+    with pytest.raises(
+        CheckpointError, match=r"model\.onnx: its weights are in another file, expected beside it"
+    ):
+        read_source(file, ImportOptions(names))
+
+
+def test_a_program_whose_weights_were_left_behind_never_takes_others(tmp_path: Path) -> None:
+    content = with_weights_beside(tmp_path, small_resnet()).read_bytes()
+    with pytest.raises(CheckpointError, match="its weights are not in it"):
+        open_program("onnx", content)
+
+
+def cast_output(file: Path, kind: int) -> Path:
+    """The same program, whose output is turned into numbers of another type."""
+    model = onnx.load(file)
+    model.graph.node.append(onnx.helper.make_node("Cast", ["y"], ["z"], to=kind))
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("z", kind, [1, len(NAMES)]))
+    onnx.save(model, file)
+    return file
+
+
+@pytest.mark.parametrize("kind", [onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE])
+def test_probabilities_of_another_precision(kind: int, names: Path, tmp_path: Path) -> None:
+    file = cast_output(program("onnx", Ending(small_resnet(), True).eval(), tmp_path), kind)
+    assert "5 classes, probabilities: a teacher only" in read_source(file, ImportOptions(names)).lines[0]
+
+
+def test_answers_that_are_whole_numbers(names: Path, tmp_path: Path) -> None:
+    file = cast_output(program("onnx", small_resnet(), tmp_path), onnx.TensorProto.INT64)
+    with pytest.raises(CheckpointError, match=r"output z is tensor\(int64\); expected floating-point"):
         read_source(file, ImportOptions(names))
