@@ -6,6 +6,7 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -266,7 +267,7 @@ def with_part(network: torchvision.models.ResNet, part: str) -> State:
         network.avgpool = Powers()
     else:
         network.attention = nn.Conv2d(2, 1, 7)
-    return network.state_dict()
+    return dict(network.state_dict())
 
 
 @pytest.mark.parametrize(
@@ -290,7 +291,7 @@ def test_a_part_with_weights_that_no_architecture_has(
 def test_the_command_that_is_shown_removes_what_is_no_part_of_the_classifier(
     state: State, names: Path, tmp_path: Path
 ) -> None:
-    more = {"state_dict": {**state, "sam.rho": torch.ones(1), "head2.mix.weight": torch.ones(4)}}
+    more: Any = {"state_dict": {**state, "sam.rho": torch.ones(1), "head2.mix.weight": torch.ones(4)}}
     text = refused(more, "sam.rho", names, tmp_path)
     command = text.partition('python -c "')[2].rpartition('"')[0]
     subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True)
