@@ -49,8 +49,8 @@ def read_names(path: Path, outputs: int) -> tuple[str, ...]:
 
     Args:
         path: text, one name a line; JSON, a list, {name: number} or {number: name}; or a CSV with the columns class
-            and, if the rows are not in the order of the outputs, index. Of Places365's own list ("/k/kitchen 203") the
-            number at the end is the output's, and the letter in front goes.
+            and, if the rows are not in the order of the outputs, index. Of Places365's own list ("/k/kitchen 203" on
+            every line, each number once) the number is the output's, and neither it nor the letter is of the name.
         outputs: of the model.
 
     Raises:
@@ -93,26 +93,32 @@ def read_names(path: Path, outputs: int) -> tuple[str, ...]:
 
 
 def _text(path: Path, what: str) -> list[tuple[int, str]]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{what}: not a text file in UTF-8: {error.reason}. Save it as UTF-8.") from error
+    lines = _utf8(path, what).splitlines()
     while lines and not lines[-1].strip():
         lines.pop()
-    ends = [re.fullmatch(r"\s*(\S.*?)\s+(\d+)\s*", line) for line in lines]
-    found = [(number, line) for number, line in enumerate(lines)]
-    if lines and all(ends) and sorted(int(e[2]) for e in ends if e) == list(range(len(lines))):
-        found = [(int(end[2]), end[1]) for end in ends if end]
-    if found and all(re.match(r"/[a-z]/.", name) for _, name in found):
-        found = [(number, name[3:]) for number, name in found]
-    return found
+    # Numbers alone make no such list: "zone 0", "zone 1" are names.
+    places = [re.fullmatch(r"\s*/[a-z]/(\S.*?)\s+(\d+)\s*", line) for line in lines]
+    found = [(int(place[2]), place[1]) for place in places if place]
+    if sorted(number for number, _ in found) == list(range(len(lines))):
+        return found
+    return list(enumerate(lines))
+
+
+def _utf8(path: Path, what: str) -> str:
+    """A file's text, with or without the mark that some editors of Windows put first."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{what}: not a text file in UTF-8: {error.reason}. Save it as UTF-8.") from error
 
 
 def _json(path: Path, what: str) -> list[tuple[int, str]]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(_utf8(path, what))
     except ValueError as error:
-        raise DataError(f"{what}: not JSON: {error}") from error
+        raise DataError(
+            f"{what}: not JSON: {error}. Mend it there; or give the names as text, one a line (.txt)."
+        ) from error
     if isinstance(values, list) and all(isinstance(value, str) for value in values):
         return list(enumerate(values))
     if isinstance(values, dict) and values:

@@ -26,7 +26,19 @@ def written(folder: Path, name: str, text: str) -> Path:
         ("c.txt", "bath room\n bed \nhall 3\n\n\n", ("bath room", "bed", "hall 3")),
         ("c.names", "\ufeffbath\nbed\nhall", ("bath", "bed", "hall")),
         ("categories_places365.txt", PLACES, ("airfield", "apartment_building/outdoor", "bedroom")),
+        ("c.txt", "zone 0\nzone 1\nzone 2\n", ("zone 0", "zone 1", "zone 2")),
+        ("c.txt", "floor 2\nroom 0\nhall 1\n", ("floor 2", "room 0", "hall 1")),
+        ("c.txt", "/a/airfield 0\nroom 2\n/h/hall 1\n", ("/a/airfield 0", "room 2", "/h/hall 1")),
+        ("c.txt", "/a/airfield 0\n/b/bedroom 2\n/h/hall 3", ("/a/airfield 0", "/b/bedroom 2", "/h/hall 3")),
+        ("c.txt", "/a/airfield\n/b/bedroom\n/h/hall\n", ("/a/airfield", "/b/bedroom", "/h/hall")),
+        (
+            "categories_places365.txt",
+            "\ufeff" + PLACES.replace("\n", "\r\n"),
+            ("airfield", "apartment_building/outdoor", "bedroom"),
+        ),
         ("c.json", '["bath", "bed", "hall"]', ("bath", "bed", "hall")),
+        ("c.json", '\ufeff["bath", "bed", "hall"]', ("bath", "bed", "hall")),
+        ("c.json", '\ufeff{"hall": 2, "bath": 0, "bed": 1}', ("bath", "bed", "hall")),
         ("c.json", '{"1": "bed", "0": "bath", "2": "hall"}', ("bath", "bed", "hall")),
         ("c.json", '{"hall": 2, "bath": 0, "bed": 1}', ("bath", "bed", "hall")),
         ("c.csv", "class\nbath\nbed\nhall\n", ("bath", "bed", "hall")),
@@ -46,7 +58,11 @@ def test_names(name: str, text: str, expected: tuple[str, ...], tmp_path: Path) 
         ("c.txt", "bath\n\nhall\n", "no name for output 1"),
         ("c.json", '{"a": "b"}', "expected a list of names"),
         ("c.json", '["bath", 3]', "expected a list of names"),
-        ("c.json", '["bath"', "not JSON"),
+        (
+            "c.json",
+            '["bath"',
+            r"not JSON: .* line 1 column \d+ .*\. Mend it there; or give the names as text",
+        ),
         ("c.csv", "index,class\n1,bath\n2,bed\n3,hall\n", "numbers that are not 0 to 2, each once: 3"),
         ("c.csv", "index,class\n0,bath\nx,bed\n2,hall\n", "line 3: index 'x'"),
         ("c.csv", "name\nbath\n", "has no column 'class'"),
@@ -57,6 +73,16 @@ def test_bad_names(name: str, text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=words) as caught:
         read_names(file, 3)
     assert str(caught.value).startswith(f"`source_classes={file}`")
+
+
+@pytest.mark.parametrize("name", ["c.txt", "c.json"])
+def test_another_encoding_is_named(name: str, tmp_path: Path) -> None:
+    """Also that of UTF-16, which some editors of Windows call Unicode."""
+    for encoding in ("latin-1", "utf-16"):
+        file = tmp_path / name
+        file.write_bytes('["bäd", "bed", "hall"]'.encode(encoding))
+        with pytest.raises(DataError, match=r"not a text file in UTF-8: .*\. Save it as UTF-8"):
+            read_names(file, 3)
 
 
 def test_no_file_of_names(tmp_path: Path) -> None:
