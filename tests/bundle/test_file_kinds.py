@@ -141,6 +141,8 @@ def test_the_advised_conversion_works(tmp_path: Path) -> None:
     for name, saved in {
         "plain": {"a": weight, "tied": weight},
         "wrapped": {"state_dict": {"a": weight.T}},
+        "otherwise": {"epoch": 3, "model_state_dict": {"a": weight}},
+        "of $HOME": {"net": {"a": weight}},
     }.items():
         path = tmp_path / f"{name}.pth"
         torch.save(saved, path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tgkt_edge.bundle.conversion import conversion
 from tgkt_edge.bundle.engine_header import is_plan
 from tgkt_edge.bundle.onnx_file import read_onnx
 from tgkt_edge.errors import IncompatibleError
@@ -171,10 +172,7 @@ _USES = {
 
 def convert(path: Path) -> str:
     """How the weights of a PyTorch file become safetensors, without running what the file holds."""
-    new = path.with_suffix(".safetensors").name
     return (
-        f"Pickles can run any program when they are loaded, so none is loaded here. Convert its weights: python -c "
-        f"\"import torch; from safetensors.torch import save_file; s = torch.load('{path}', map_location='cpu', "
-        f"weights_only=True); s = s.get('state_dict', s); "
-        f"save_file({{k: v.clone().contiguous() for k, v in s.items()}}, '{new}')\""
+        f"A classifier goes to 'tgkt-edge source import' as it is. Elsewhere safetensors are expected: pickles can run "
+        f"any program when they are loaded, so none is loaded here. Convert its weights: {conversion(path, str(path))}"
     )

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tgkt_edge.bundle.conversion import conversion
 from tgkt_edge.bundle.file_kinds import file_kind
 from tgkt_edge.errors import CheckpointError
 from tgkt_edge.train.source_import.tensors import unwrap
@@ -109,18 +110,17 @@ def _refused(path: Path, error: Exception) -> str:
     text = " ".join(str(error).split())
     named = re.search(r"GLOBAL ([\w.]+\w)", text)
     more = f" ({named[1]})" if named else ""
-    new = path.with_suffix(".safetensors").name
-    script = (
-        "import torch; from safetensors.torch import save_file; "
-        f"m = torch.load('{path.name}', map_location='cpu', weights_only=False); "
-        "m = m.get('state_dict', m.get('model', m)) if isinstance(m, dict) else m; "
-        "m = m if isinstance(m, dict) else m.state_dict(); "
-        f"save_file({{k: v.clone().contiguous() for k, v in m.items()}}, '{new}')"
-    )
+    script = conversion(path, path.name, whole_pickle=True)
+    own = ""
+    if named and named[1].startswith("__main__."):
+        what = named[1].removeprefix("__main__.")
+        own = (
+            f", and begin what is in quotes with 'from SCRIPT import {what};', where SCRIPT.py defines {what}"
+        )
     return (
         f"{path}: cannot be loaded as tensors alone: it holds more{more}, or is damaged. Loading that would run "
-        f"whatever program it names, so it is not done here. Convert it where it comes from and can be trusted: "
-        f'python -c "{script}"'
+        f"whatever program it names, so it is not done here. Convert it where it comes from and can be trusted, in its "
+        f"folder{own}: {script}"
     )
 
 

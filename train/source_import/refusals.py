@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from tgkt_edge.bundle.conversion import FIND_TENSORS, quoted
 from tgkt_edge.data.names import abbreviate
 from tgkt_edge.errors import CheckpointError
 from tgkt_edge.train.nn.architectures import TIMM, build
@@ -138,7 +139,11 @@ def not_explained(file: str, arch: str, head: str, names: Sequence[str]) -> str:
 
 def keep_one(file: str, prefix: str) -> str:
     """A command that keeps the tensors after ``prefix`` alone."""
+    load = f"torch.load({quoted(file)}, map_location='cpu', weights_only=True)"
+    if file.endswith(".safetensors"):
+        load = f"__import__('safetensors.torch').torch.load_file({quoted(file)})"
     return (
-        f"python -c \"import torch; s = torch.load('{file}', weights_only=True); s = s.get('state_dict', s); "
+        f"python -c \"import torch; {FIND_TENSORS}; s = {{'.'.join(p for p in k.split('.') if p not in ('module', "
+        f"'_orig_mod')): v for k, v in u({load}).items()}}; "
         f"torch.save({{k: v for k, v in s.items() if k.startswith('{prefix}')}}, 'one.pth')\""
     )

@@ -10,13 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tgkt_edge.bundle.conversion import WRAPPERS
 from tgkt_edge.errors import CheckpointError
-
-_WRAPPERS = (
-    "state_dict_ema", "model_ema_state_dict", "ema_state_dict", "model_ema", "ema_model", "ema",
-    "state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params", "module",
-)  # fmt: skip
-"""Under which key training programs store a model's tensors; moving averages of the weights first."""
 
 _DENSE = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d\.)")
 """Names of torchvision's DenseNets before 2019."""
@@ -39,13 +34,13 @@ def unwrap(loaded: object, file: str) -> Unwrapped:
     notes: list[str] = []
     found: Any = loaded
     while isinstance(found, Mapping) and not _is_state(found):
-        keys = [key for key in _WRAPPERS if isinstance(found.get(key), Mapping) and found[key]]
+        keys = [key for key in WRAPPERS if isinstance(found.get(key), Mapping) and found[key]]
         if not keys:
             shown = ", ".join(f"{key!r}: {type(value).__name__}" for key, value in list(found.items())[:8])
             raise CheckpointError(
                 f"{file}: holds no tensors of a model where they are looked for; it holds {{{shown}}}. Expected "
                 f"a state "
-                f"dict, or one under {', '.join(_WRAPPERS[6:9])}, .... Save it so: torch.save(model.state_dict(), FILE)"
+                f"dict, or one under {', '.join(WRAPPERS[6:9])}, .... Save it so: torch.save(model.state_dict(), FILE)"
             )
         others = f" (there are also {', '.join(keys[1:])})" if keys[1:] else ""
         notes.append(f"the tensors under '{keys[0]}'{others}")

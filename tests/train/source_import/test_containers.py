@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from tests.train.source_import.conftest import NAMES, saved, small_resnet
+from tgkt_edge.bundle.conversion import WRAPPERS, conversion
 from tgkt_edge.errors import CheckpointError
 from tgkt_edge.train.source_import.header_keys import DIGEST, IMPORT
 from tgkt_edge.train.source_import.options import ImportOptions
@@ -115,29 +118,88 @@ def test_a_weight_normed_classifier_by_old_and_new_names(names: Path, tmp_path: 
     assert plain  # the same up to rounding; the proof in the header is what compares
 
 
-class Secret:
-    """Something that only the program that wrote it knows."""
+def told_command(file: Path, names: Path) -> str:
+    """What the refusal of a file that holds more than tensors tells to run."""
+    with pytest.raises(CheckpointError, match="cannot be loaded as tensors alone") as caught:
+        read_source(file, ImportOptions(names))
+    text = str(caught.value)
+    return text[text.index("python -c") :].replace("python", shlex.quote(sys.executable), 1)
+
+
+def converted(file: Path, names: Path) -> str:
+    """Digest of the weights that come out once that command was run, in the file's folder, in a shell."""
+    subprocess.run(told_command(file, names), shell=True, cwd=file.parent, check=True, timeout=120)
+    found = read_source(file.with_suffix(".safetensors"), ImportOptions(names, size=64))
+    return str(found.header.extra[IMPORT][DIGEST])
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda network, s: network,
+        lambda network, s: nn.DataParallel(network),
+        lambda network, s: {"model": nn.DataParallel(network), "ema": None, "epoch": 3},
+        lambda network, s: {"ema": network, "model": None},
+        lambda network, s: {"model_ema": {"module": s}, "model": network},
+        lambda network, s: {"loss": torch.tensor(1.0), "accuracy": torch.tensor(0.5), "net": s},
+        lambda network, s: {"state_dict_ema": s, "state_dict": {k: v * 0 for k, v in s.items()}},
+        lambda network, s: {"state_dict": {**prefixed(s, "module."), "_extra": "a note"}},
+        lambda network, s: s,
+    ],
+    ids=["whole", "parallel", "parallel in a wrapper", "whole average", "average in average", "among numbers",
+         "average first", "with more", "bare"],
+)  # fmt: skip
+@pytest.mark.slow
+def test_a_pickle_of_more_than_tensors_is_refused_with_a_command_that_converts_it(
+    wrap: Any, resnet: Any, state: State, expected: str, names: Path, tmp_path: Path
+) -> None:
+    content = wrap(resnet, dict(state))
+    if isinstance(content, dict):
+        content["args"] = Namespace(lr=0.1)  # as most training programs keep theirs
+    assert converted(saved(content, tmp_path / "model.pth"), names) == expected
 
 
 @pytest.mark.slow
-def test_a_pickle_of_more_than_tensors_is_refused_with_what_converts_it(
-    names: Path, tmp_path: Path, state: State
+def test_that_command_knows_every_wrapper_that_is_read(
+    state: State, expected: str, names: Path, tmp_path: Path
 ) -> None:
-    network = small_resnet()
-    file = saved(network, tmp_path / "whole.pth")
-    with pytest.raises(CheckpointError, match="cannot be loaded as tensors alone") as caught:
-        read_source(file, ImportOptions(names))
-    # The advice works where the file comes from.
-    text = str(caught.value)
-    script = text[text.index('python -c "') + len('python -c "') : -1]
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=120)
-    found = read_source(tmp_path / "whole.safetensors", ImportOptions(names, size=64))
-    assert found.header.classes == NAMES
-    assert all(
-        torch.equal(found.model.state_dict()[f"backbone.network.{k}"], v)
-        for k, v in state.items()
-        if not k.startswith("fc.")
+    """The wrappers one after the other, innermost last: all of them are opened, as where the file is read at once."""
+    content: Any = dict(state)
+    for wrapper in WRAPPERS:
+        content = {wrapper: content}
+    assert imported(content, names, tmp_path) == expected
+    content["args"] = Namespace()
+    assert converted(saved(content, tmp_path / "of $HOME, 'mine'.pth"), names) == expected
+
+
+@pytest.mark.slow
+def test_that_command_says_where_it_finds_no_model(names: Path, tmp_path: Path) -> None:
+    file = saved({"weights_of_epoch": {}, "args": Namespace()}, tmp_path / "model.pth")
+    done = subprocess.run(
+        told_command(file, names), shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
+    assert done.returncode == 1
+    assert "no tensors of a model where they are looked for; there are weights_of_epoch, args" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_class_of_the_training_script_is_to_be_imported_from_it(names: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import torch\nfrom torchvision.models import ResNet\nclass Net(ResNet): pass\n"
+        "if __name__ == '__main__':\n"
+        "    from torchvision.models.resnet import BasicBlock\n"
+        "    torch.save(Net(BasicBlock, [2, 2, 2, 2], num_classes=5), 'model.pth')\n"
+    )
+    subprocess.run([sys.executable, "train.py"], cwd=tmp_path, check=True, timeout=120)
+    with pytest.raises(CheckpointError, match=r"begin what is in quotes with 'from SCRIPT import Net;'"):
+        read_source(tmp_path / "model.pth", ImportOptions(names))
+    command = told_command(tmp_path / "model.pth", names).replace('"', '"from train import Net; ', 1)
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True, timeout=120)
+    assert (tmp_path / "model.safetensors").is_file()
+
+
+def test_a_pickle_that_is_called_safetensors_is_not_written_over(tmp_path: Path) -> None:
+    assert "'model-tensors.safetensors')" in conversion(tmp_path / "model.safetensors", "model.safetensors")
 
 
 def test_no_pickle_is_run(names: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -151,9 +152,25 @@ def test_an_extended_network_is_not_taken_for_the_plain_one(
     assert "`arch`" in text
 
 
-def test_two_copies_of_the_network(state: State, names: Path, tmp_path: Path) -> None:
-    both = {f"{part}.{name}": value for part in ("student", "mean") for name, value in state.items()}
-    refused(both, "holds the network 2 times, under 'student', 'mean'", names, tmp_path)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.slow
+def test_of_two_copies_of_the_network_the_advised_command_keeps_one(
+    suffix: str, state: State, names: Path, tmp_path: Path
+) -> None:
+    both = {
+        f"module.{part}.{name}": value.clone()
+        for part in ("mean", "student")
+        for name, value in state.items()
+    }
+    file = tmp_path / f"model{suffix}"
+    save_file(both, file) if suffix == ".safetensors" else saved({"model_state_dict": both}, file)
+    words = "holds the network 2 times, under 'mean', 'student'"
+    with pytest.raises(CheckpointError, match=words) as caught:
+        read_source(file, ImportOptions(names, size=64))
+    command = str(caught.value).partition("Keep one: ")[2].replace("python", shlex.quote(sys.executable), 1)
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True, timeout=120)
+    found = read_source(tmp_path / "one.pth", ImportOptions(names, size=64))
+    assert found.header.classes == NAMES
 
 
 def test_tensors_of_something_else(names: Path, tmp_path: Path) -> None:
