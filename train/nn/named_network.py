@@ -33,6 +33,9 @@ from tgkt_edge.train.nn.normals import surface_normals
 from tgkt_edge.train.source_import.files import read_model
 from tgkt_edge.train.source_import.recognize import body_tensors
 
+_PROGRAMS = {"onnx": "ONNX", "torchscript": "TorchScript"}
+"""Containers whose tensors are not read by name."""
+
 
 class NamedClassifier(Classifier):
     """C(F(x)): everything of a network before its last linear layer, standardised, and a linear classifier.
@@ -112,7 +115,7 @@ def load_student(model: NamedClassifier, weights: str) -> None:
             a file with the network's own names, with or without a classifier: PyTorch or safetensors.
 
     Raises:
-        UsageError: the download failed, there is no such file, or it holds another network.
+        UsageError: the download failed, there is no such file, or it holds another network or a program.
     """
     if weights == "none":
         return
@@ -121,13 +124,21 @@ def load_student(model: NamedClassifier, weights: str) -> None:
     else:
         file = Path(weights)
         if not file.is_file():
-            found = "a folder" if file.is_dir() else "no such file"
+            there = "a folder" if file.is_dir() else "no such file"
             raise UsageError(
-                f"`student_weights={weights}`: {found}. Expected imagenet, none, or a file with the weights of a "
+                f"`student_weights={weights}`: {there}. Expected imagenet, none, or a file with the weights of a "
                 f"{model.arch}."
             )
         try:
-            tensors = body_tensors(read_model(file).state, weights, model.arch)
+            found = read_model(file)
+            if found.container in _PROGRAMS:
+                raise UsageError(
+                    f"`student_weights={weights}`: is a program ({_PROGRAMS[found.container]}), which only answers; a "
+                    f"target network is trained on, by its weights. Expected those of a {model.arch} by their names: "
+                    f"torch.save(model.state_dict(), FILE) or safetensors, saved where the program was made. As "
+                    f"teacher it can be `source_model`."
+                )
+            tensors = body_tensors(found.state, weights, model.arch)
         except CheckpointError as error:
             why = str(error).removeprefix(f"{weights}: ")
             raise UsageError(f"`student_weights={weights}`: {why}") from error

@@ -101,6 +101,24 @@ def test_a_file_of_another_network_is_refused_by_what_differs(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("suffix", "kind"), [(".onnx", "ONNX"), (".pt", "TorchScript")])
+def test_a_program_is_no_file_of_weights(suffix: str, kind: str, tmp_path: Path) -> None:
+    """Also where it was made of the same network: its tensors go by other names."""
+    network, file = torchvision.models.resnet18(weights=None).eval(), tmp_path / f"model{suffix}"
+    frame = torch.zeros(1, 3, 32, 32)
+    if kind == "ONNX":
+        torch.onnx.export(network, (frame,), file, dynamo=False)
+    else:
+        torch.jit.trace(network, frame).save(file)
+    with pytest.raises(UsageError) as caught:
+        load_student(NamedClassifier("resnet18", 3), str(file))
+    text = str(caught.value)
+    assert text.startswith(f"`student_weights={file}`: is a program ({kind}), which only answers")
+    assert "Expected those of a resnet18 by their names: torch.save(model.state_dict(), FILE)" in text
+    assert "no conv1.weight" not in text
+
+
+@pytest.mark.slow
 def test_networks_of_timm_that_take_one_size_or_have_two_heads_are_refused() -> None:
     pytest.importorskip("timm")
     with pytest.raises(
@@ -136,7 +154,7 @@ def test_weights_that_answer_nothing_are_refused_before_anything_is_trained(tmp_
         "gray.pth", {**state, "conv1.weight": torch.zeros(64, 1, 7, 7)}, "a resnet18 for images of 1 channel"
     )
     without = {name: value for name, value in state.items() if "running_" not in name}
-    refused("norm.pth", without, "BatchNorm has no running statistics")
+    refused("norm.pth", without, "normalization has no running statistics")
     torch.save(
         {name: t.half() if t.is_floating_point() else t for name, t in state.items()}, tmp_path / "half.pth"
     )
