@@ -89,10 +89,11 @@ def nearly(file: str, near: str, problems: list[str]) -> str | None:
     lost = [p for p in problems if p.endswith(("running_mean is missing", "running_var is missing"))]
     if lost and len(lost) == len(problems):
         return (
-            f"{file}: a {near} whose BatchNorm has no running statistics ({len(lost)} tensors missing, first "
-            f"{lost[0].removesuffix(' is missing')}): with track_running_stats=False its answer to an image depends on "
-            f"the others of its batch. Set it to True, run some batches of training images through model.train(), save "
-            f"again."
+            f"{file}: a {near} whose normalization has no running statistics ({len(lost)} tensors missing, first "
+            f"{lost[0].removesuffix(' is missing')}). In a file two networks look so. One with GroupNorm or LayerNorm "
+            f"in place of BatchNorm: {_ONNX}. Or one of BatchNorm with track_running_stats=False, whose answer to an "
+            f"image depends on the others of its batch: set it to True, run some batches of training images through "
+            f"model.train(), save again."
         )
     return None
 

@@ -6,6 +6,7 @@ import argparse
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,26 @@ def test_a_first_layer_for_other_images(channels: int, state: State, names: Path
     assert ("w.repeat" in text) == (channels == 1)
 
 
+def grouped(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(32, channels)
+
+
+def batch_alone(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, track_running_stats=False)
+
+
 @pytest.mark.slow
-def test_batch_norm_without_running_statistics(state: State, names: Path, tmp_path: Path) -> None:
-    other = {k: v for k, v in state.items() if "running_" not in k and "num_batches" not in k}
-    text = refused(other, "BatchNorm has no running statistics", names, tmp_path)
+@pytest.mark.parametrize("norm", [grouped, batch_alone])
+def test_normalization_without_running_statistics(
+    norm: Callable[[int], nn.Module], names: Path, tmp_path: Path
+) -> None:
+    """GroupNorm and a BatchNorm that keeps nothing have the same tensors: both ways out are told, each for its own."""
+    other = torchvision.models.resnet18(weights=None, num_classes=5, norm_layer=norm).state_dict()
+    text = refused(other, "a resnet18 whose normalization has no running statistics", names, tmp_path)
     assert "first bn1.running_mean" in text
+    assert "GroupNorm or LayerNorm in place of BatchNorm: export it to ONNX" in text
+    assert "BatchNorm with track_running_stats=False" in text
+    assert "set it to True, run some batches" in text
 
 
 def test_an_extended_network_is_not_taken_for_the_plain_one(
