@@ -114,7 +114,7 @@ def load_inputs(
         refuse_labels_of_no_share(labelled, prior, loaded.classes, config.translation.prior)
     pairs, held, held_runs = _pairs(inputs, sensor, config, target, len(loaded.classes), reading)
     _refuse_too_few_pairs(inputs, config, len(pairs), len(held))
-    _try_weights(loaded.source, config)
+    _try_weights(loaded.source, config, required=loaded.own is not None)
     features = None if cache is None else cache.features
     return Loaded(
         loaded.images, target, pairs, held, held_runs, pinned, loaded.source, prior, labelled, features,
@@ -196,14 +196,20 @@ def _refuse_too_few_pairs(inputs: RunInputs, config: AdaptConfig, count: int, he
         refuse_fewer("`paired`", count, f" beside the {held} held out (holdout = {config.holdout})")
 
 
-def _try_weights(source: tuple[Classifier, Header] | None, config: AdaptConfig) -> None:
-    """Read the pretrained weights that will be needed, so that bad ones are refused before anything is written."""
+def _try_weights(source: tuple[Classifier, Header] | None, config: AdaptConfig, *, required: bool) -> None:
+    """Read the pretrained weights that will be needed, so that bad ones are refused before anything is written.
+
+    Args:
+        required: whether it has to be some, since features of the source model's images are compared by them.
+    """
     if source is None:
         pretrained_backbone(config.weights)
     elif config.by_features and not source[0].pooled:
         try:
-            generic = pretrained_backbone(config.weights)
+            generic = pretrained_backbone(config.weights, required=required)
         except UsageError as error:
+            if required:
+                raise
             raise UsageError(
                 f"{error} With `source_model` these weights describe the frames; with `weights=none` the source "
                 f"model's own features do, which costs accuracy."

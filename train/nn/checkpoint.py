@@ -207,21 +207,22 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     model.load_state_dict(versioned(tensors, model))
 
 
-def pretrained_backbone(weights: str) -> nn.Module:
+def pretrained_backbone(weights: str, *, required: bool = False) -> nn.Module:
     """A ResNet-50 without its head, as ``weights`` say; arguments and errors are those of :func:`load_imagenet`."""
     with unless_random(weights):
         network = SceneClassifier(2)
-    load_imagenet(network, weights)
+    load_imagenet(network, weights, required=required)
     return network.backbone  # type: ignore[no-any-return]
 
 
-def load_imagenet(model: SceneClassifier, weights: str) -> float:
+def load_imagenet(model: SceneClassifier, weights: str, *, required: bool = False) -> float:
     """Fill the backbone as ``--weights`` says, weights of another scale brought to torchvision's
     (:mod:`tgkt_edge.train.nn.weight_scale`).
 
     Args:
         weights: "imagenet" (torchvision's IMAGENET1K_V1, downloaded once), "none" (keep the random
             initialisation), or a safetensors file with torchvision's ResNet-50 names, any float dtype.
+        required: whether the caller refuses "none", which errors then do not offer.
 
     Returns:
         What the first convolution was divided by; 1 where it was left as it was.
@@ -239,13 +240,14 @@ def load_imagenet(model: SceneClassifier, weights: str) -> float:
         except (OSError, RuntimeError) as error:
             raise UsageError(
                 f"`weights=imagenet`: the download failed: {error}. Give `weights=FILE` (safetensors with "
-                f"torchvision's ResNet-50 names), or `weights=none` to train from scratch."
+                f"torchvision's ResNet-50 names){'' if required else ', or `weights=none` to train from scratch'}."
             ) from error
     else:
         path = Path(weights)
         if not path.is_file():
             raise UsageError(
-                f"`weights={weights}`: no such file. Expected imagenet, none, or a safetensors file."
+                f"`weights={weights}`: no such file. Expected imagenet{'' if required else ', none,'} or a safetensors "
+                f"file."
             )
         try:
             state = load_file(path)

@@ -22,6 +22,7 @@ from tgkt_edge.config import AdaptConfig
 from tgkt_edge.data.bad_files import Progress
 from tgkt_edge.data.cache.cache import Cache
 from tgkt_edge.data.digests import FileDigests
+from tgkt_edge.data.discovery import labelled
 from tgkt_edge.data.loading import Images, load_images, spread
 from tgkt_edge.data.names import abbreviate, class_index, clean
 from tgkt_edge.errors import DataError, UsageError
@@ -85,43 +86,57 @@ def load_own_images(
         UsageError: ``keep`` is zero. DataError: as :func:`load_images`; a class that the model does not have, or a
             class of the task without an image.
     """
+    numbers: list[int | None] = []
+
+    def choose(labels: Sequence[str]) -> list[int]:
+        found, rows = _chosen(path, header, labels, keep)
+        numbers.extend(found)
+        return rows
+
+    images = load_images(
+        path, side, skip_bad=skip_bad, progress=progress, digests=digests, cache=cache, choose=choose
+    )
+    meant = meaning(header)
+    places = np.array([meant[clean(name)] for name in images.classes], np.int64)
+    images = dataclasses.replace(images, labels=places[images.labels], classes=header.classes)
+    known = [number for number in numbers if number is not None]
+    counts = np.bincount(np.array(known, np.int64), minlength=len(header.classes))
+    return OwnImages(images, counts, len(numbers) - len(known))
+
+
+def _chosen(
+    path: Path, header: Header, labels: Sequence[str], keep: int
+) -> tuple[list[int | None], list[int]]:
+    """Number of the task's class of each image that is listed, and which of them are to be read.
+
+    Raises:
+        UsageError, DataError: as :func:`load_own_images`, as far as no image need be opened for it.
+    """
     if keep < 1:
         raise UsageError(
             f"`source={path}`: {keep} of its images would be kept: expected 1 or more (`keep`, or `set_=source.keep`). "
             f"For the class shares alone give `source_classes` as a CSV class,images."
         )
     meant = meaning(header)
-    numbers: list[int | None] = []
-
-    def choose(labels: Sequence[str]) -> list[int]:
-        unknown = sorted({name for name in labels if clean(name) not in meant})
-        if unknown:
-            raise DataError(
-                f"`source={path}`: classes that the source model does not have: {abbreviate(unknown)}. It has "
-                f"{abbreviate(sorted(meant))}. Rename the folders or labels, or leave those images out."
-            )
-        numbers.extend(meant[clean(name)] for name in labels)
-        present = {*numbers}
-        missing = [name for k, name in enumerate(header.classes) if k not in present]
-        if missing:
-            raise DataError(
-                f"`source={path}`: no image of {abbreviate(missing)}. Give images of every class, as the model was "
-                f"trained on, or leave `source` out."
-            )
-        used = [row for row, number in enumerate(numbers) if number is not None]
-        first = {numbers[row]: row for row in reversed(used)}  # which even steps may pass over
-        some = [used[i] for i in spread(len(used), keep)]
-        absent = {*first} - {numbers[row] for row in some}
-        return sorted([*some, *(first[number] for number in absent)])
-
-    images = load_images(
-        path, side, skip_bad=skip_bad, progress=progress, digests=digests, cache=cache, choose=choose
-    )
-    places = np.array([meant[clean(name)] for name in images.classes], np.int64)
-    images = dataclasses.replace(images, labels=places[images.labels], classes=header.classes)
-    known = [number for number in numbers if number is not None]
-    counts = np.bincount(np.array(known, np.int64), minlength=len(header.classes))
-    return OwnImages(images, counts, len(numbers) - len(known))
+    unknown = sorted({name for name in labels if clean(name) not in meant})
+    if unknown:
+        raise DataError(
+            f"`source={path}`: classes that the source model does not have: {abbreviate(unknown)}. It has "
+            f"{abbreviate(sorted(meant))}. Rename the folders or labels, or leave those images out."
+        )
+    numbers = [meant[clean(name)] for name in labels]
+    present = {*numbers}
+    missing = [name for k, name in enumerate(header.classes) if k not in present]
+    if missing:
+        raise DataError(
+            f"`source={path}`: no image of {abbreviate(missing)}. Give images of every class, as the model was "
+            f"trained on, or leave `source` out."
+        )
+    used = [row for row, number in enumerate(numbers) if number is not None]
+    first = {numbers[row]: row for row in reversed(used)}  # which even steps may pass over
+    some = [used[i] for i in spread(len(used), keep)]
+    absent = {*first} - {numbers[row] for row in some}
+    return numbers, sorted([*some, *(first[number] for number in absent)])
 
 
 def meaning(header: Header) -> dict[str, int | None]:
@@ -195,7 +210,9 @@ def keep_images_of(found: Imported, source: Path, config: AdaptConfig, *, skip_b
     refuse_images(source, config)
     assert isinstance(model, ImportedClassifier)
     compute = open_compute(config)
-    pretrained_backbone(config.weights)  # refused before the images are read
+    # What the list of the images tells comes before a download, and a download before minutes of reading images.
+    _chosen(source, header, labelled(source, "`source`", "image")[1], config.source.keep)
+    pretrained_backbone(config.weights, required=True)
     log = RunLog(None)
     side = resize_side(config.image_size)
     own = load_own_images(

@@ -214,6 +214,9 @@ def test_images_without_use_are_refused_before_anything_is_written(
         run(tiny, inputs, out, options(model), "method=shot")
     with pytest.raises(UsageError, match="features are computed by ImageNet weights, and there are none"):
         run(tiny, inputs, out, options(model), *TRANSLATE, "weights=none")
+    missing = f"weights={tmp_path / 'no.safetensors'}"  # where "none" would be refused, it is not offered
+    with pytest.raises(UsageError, match=r"no such file\. Expected imagenet or a safetensors file\.$"):
+        run(tiny, inputs, out, options(model), *TRANSLATE, missing)
     with pytest.raises(UsageError, match="was trained by this program"):
         run(tiny, beside(tiny, finished.source), out, None, *TRANSLATE)
     renamed = tmp_path / "rgb"

@@ -153,6 +153,44 @@ def test_what_cannot_be_kept_is_refused(bring: Import, images: Path, tmp_path: P
     assert not (tmp_path / "source.safetensors").exists()
 
 
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ImageNet's weights are not here, and cannot be had."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # discards
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_what_the_list_of_the_images_tells_comes_before_a_download(
+    bring: Import, images: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"/no: does not exist"):
+        bring(source=tmp_path / "no", weights="imagenet")
+    (tmp_path / "rgb").mkdir()
+    for name in ("bath", "kitchen"):
+        (tmp_path / "rgb" / name).symlink_to(images / name)
+    with pytest.raises(DataError, match="no image of bed, hall, office"):
+        bring(source=tmp_path / "rgb", weights="imagenet")
+    with pytest.raises(UsageError, match="0 of its images would be kept"):
+        bring(keep=0, weights="imagenet")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_weights_that_cannot_be_had_are_answered_by_what_this_command_takes(
+    bring: Import, tmp_path: Path
+) -> None:
+    """`weights=none` it refuses, so no error may offer it."""
+    for weights, words in (
+        ("imagenet", r"`weights=imagenet`: the download failed: .*Give `weights=FILE` \(safetensors with"),
+        (str(tmp_path / "no.safetensors"), r"no such file\. Expected imagenet or a safetensors file\."),
+    ):
+        with pytest.raises(UsageError, match=words) as caught:
+            bring(weights=weights)
+        assert "none" not in str(caught.value)
+
+
 def test_weights_rounded_to_half_precision_are_the_same_weights() -> None:
     """A download in float32 and a file of 47 MB made of it; other weights are others."""
     torch.manual_seed(0)
