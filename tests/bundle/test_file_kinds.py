@@ -109,11 +109,41 @@ def test_inspect_describes_checkpoints_runs_and_other_weights(a_run: Path, tmp_p
     shown = lines(a_run)
     assert "method tgkt, 64 pixels, not finished" in shown
     assert "checkpoints/source.safetensors: source, 2 parameters" in shown
-    other = tmp_path / "resnet.safetensors"
-    other.write_bytes(tensors(names=("m.conv1.weight", "m.layer4.2.conv3.weight", "m.fc.weight")))
-    assert "a ResNet-50 with torchvision's names after 'm.', with a classifier fc of 2 classes" in lines(
-        other
-    )
+    assert "go on with adapt, --resume" in shown
+    other, resnet50 = tmp_path / "resnet.safetensors", ("m.conv1.weight", "m.layer4.2.conv3.weight")
+    theirs = {"made": "by `weights=3` of another program"}
+    for names, holds, use in (
+        ((*resnet50, "m.fc.weight"),
+         "a ResNet-50 with torchvision's names after 'm.', with a classifier fc of 2 classes\n",
+         "tgkt-edge source import makes it a source model; or --weights, which leaves the classifier out"),
+        (resnet50, "a ResNet-50 with torchvision's names after 'm.'\n",
+         "--weights: a source model that is trained with --source starts from it"),
+        (("blocks.0.weight",), "not a ResNet-50: parts blocks\n",
+         "if it is a classifier of images, tgkt-edge source import makes it a source model"),
+    ):  # fmt: skip
+        other.write_bytes(tensors(theirs, names=names))
+        shown = lines(other)
+        assert f"  holds    {holds}" in shown
+        assert f"  use      {use}" in shown
+        assert "  metadata made: by `weights=3` of another program\n" in shown
+        assert shown.count("`") == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (zipped("archive/data.pkl"), "a PyTorch file"),
+        (b"\x80\x04\x95\x10\x00", "a Python pickle"),
+        (zipped("m/data.pkl", "m/constants.pkl"), "a TorchScript program"),
+    ],
+)
+def test_inspect_points_to_what_takes_a_classifier(data: bytes, kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "model.pth"
+    file.write_bytes(data)
+    done = CliRunner().invoke(app, ["inspect", str(file)])
+    assert done.exit_code == 4
+    assert f"{file}: is {kind}" in done.stderr
+    assert f"tgkt-edge source import {file} --source-classes FILE -o source.safetensors" in done.stderr
 
 
 @pytest.mark.parametrize(

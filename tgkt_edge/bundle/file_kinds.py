@@ -35,6 +35,10 @@ _BEGINNINGS = {
 }
 
 
+_IMPORT = "tgkt-edge source import {} --source-classes FILE -o source.safetensors"
+"""What takes a classifier of another program."""
+
+
 @dataclass(frozen=True)
 class FileKind:
     """``name``: missing, empty, bundle, run, folder, checkpoint, safetensors, torch, torchscript, onnx, plan, other,
@@ -120,7 +124,9 @@ def _zip(path: Path) -> FileKind:
         return FileKind("other", "a zip archive (perhaps of torch.save) that is cut off: copy it again")
     if any(name.endswith("constants.pkl") for name in names):
         return FileKind(
-            "torchscript", "a TorchScript program", "As a teacher it goes to adapt `source_model`."
+            "torchscript",
+            "a TorchScript program",
+            f"As a teacher it goes to adapt `source_model`, or before: {_IMPORT.format(path)}.",
         )
     if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
         return FileKind("torch", "a PyTorch file, as torch.save writes it", convert(path))
@@ -153,7 +159,10 @@ def _safetensors(path: Path, length: int) -> FileKind:
         )
     about = {"metadata": metadata, "tensors": header}
     if metadata.get("format") != CHECKPOINT_FORMAT:
-        advice = "Weights of a ResNet-50 go to `weights`, where a source model is trained with `source`."
+        advice = (
+            f"Weights of a ResNet-50 go to `weights`, where a source model is trained with `source`; a classifier is "
+            f"a source model itself: {_IMPORT.format(path)}."
+        )
         return FileKind("safetensors", "a safetensors file of another program", advice, about)
     try:
         about |= json.loads(metadata["about"])
@@ -173,6 +182,6 @@ _USES = {
 def convert(path: Path) -> str:
     """How the weights of a PyTorch file become safetensors, without running what the file holds."""
     return (
-        f"A classifier goes to 'tgkt-edge source import' as it is. Elsewhere safetensors are expected: pickles can run "
+        f"A classifier is taken as it is: {_IMPORT.format(path)}. Elsewhere safetensors are expected: pickles can run "
         f"any program when they are loaded, so none is loaded here. Convert its weights: {conversion(path, str(path))}"
     )

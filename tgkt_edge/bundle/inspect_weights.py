@@ -53,10 +53,18 @@ def _holds(tensors: dict[str, Any]) -> str:
         parts = sorted({name.partition(".")[0] for name in tensors})
         return f"not a ResNet-50: parts {', '.join(parts[:8])}{', ...' if len(parts) > 8 else ''}"
     head = tensors.get(f"{prefix}fc.weight")
-    classes = (
-        f", with a classifier fc of {head['shape'][0]} classes, which `weights` leaves out" if head else ""
-    )
+    classes = f", with a classifier fc of {head['shape'][0]} classes" if head else ""
     return f"a ResNet-50 with torchvision's names{f' after {prefix!r}' if prefix else ''}{classes}"
+
+
+def _use(holds: str) -> str:
+    """What a file of another program is good for here."""
+    whole = "tgkt-edge source import makes it a source model"
+    if not holds.startswith("a ResNet-50"):
+        return f"if it is a classifier of images, {whole}"
+    if "classifier" in holds:
+        return f"{whole}; or `weights`, which leaves the classifier out"
+    return "`weights`: a source model that is trained with `source` starts from it, and it describes frames"
 
 
 def inspect_run(path: Path) -> dict[str, Any]:
@@ -100,6 +108,7 @@ def describe_weights(seen: dict[str, Any], path: Path) -> list[str]:
         return [
             f"{path}: safetensors of another program, {size}",
             f"  holds    {seen['holds']}",
+            f"  use      {_use(seen['holds'])}",
             *(f"  metadata {key}: {value}" for key, value in (seen["metadata"] or {}).items()),
         ]
     lines = [

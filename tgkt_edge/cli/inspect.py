@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tgkt_edge.cli.flags import as_flags
 from tgkt_edge.errors import BundleError
 
 
@@ -25,6 +26,7 @@ def inspect_command(
         typer.echo(json.dumps(seen))
     else:
         for line in describe(seen, path):
-            typer.echo(line)
+            theirs = line.startswith(("  metadata", "  origin"))  # what others wrote is shown as it is
+            typer.echo(line if theirs else as_flags(line))
     if seen.get("problems"):
         raise BundleError(f"{path}: {len(seen['problems'])} of its files cannot be trusted; see above")
