@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tgkt_edge.api.demo import demo
     from tgkt_edge.api.doctor import doctor
     from tgkt_edge.api.export import export
+    from tgkt_edge.api.import_source import import_source
     from tgkt_edge.api.run import run
     from tgkt_edge.bundle.inspect_bundle import inspect
     from tgkt_edge.bundle.keys import generate_key
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from tgkt_edge.runtime.recorder.record import record
     from tgkt_edge.runtime.records import BadFrame, Decision
     from tgkt_edge.sensor import SensorSpec, load_sensor
-    from tgkt_edge.train.source_import.import_source import import_source
     from tgkt_edge.train.source_import.options import ImportOptions
 
 __all__ = [
@@ -104,7 +104,7 @@ _HOMES = {
     "evaluate": "tgkt_edge.evaluation.evaluate",
     "generate_key": "tgkt_edge.bundle.keys",
     "import_data": "tgkt_edge.runtime.recorder.import_data",
-    "import_source": "tgkt_edge.train.source_import.import_source",
+    "import_source": "tgkt_edge.api.import_source",
     "inspect": "tgkt_edge.bundle.inspect_bundle",
     "load": "tgkt_edge.runtime.model",
     "load_sensor": "tgkt_edge.sensor",

@@ -107,7 +107,7 @@ def import_command(
 ) -> None:
     """Write an RGB classifier that another program trained as a source checkpoint, for adapt --source-model."""
     require("torch", "train", "Importing a source model")
-    from tgkt_edge.train.source_import.import_source import import_source
+    from tgkt_edge.api.import_source import import_source
 
     options = import_options(source_classes, map_, arch, mean, std, bgr, size, origin, check_images)
     lines = import_source(
