@@ -124,13 +124,9 @@ def unknown(
 def not_explained(file: str, arch: str, head: str, names: Sequence[str]) -> str:
     """What to say of tensors that belong neither to the network nor to its last layer."""
     modules = sorted({f"{name.rpartition('.')[0] or name}" for name in names})
-    without = ", ".join(f"'{module}'" for module in modules)
-    command = (
-        f" If they are no part of the classifier, remove them: python -c \"import torch; s = torch.load('{file}', "
-        f"weights_only=True); s = s.get('state_dict', s); torch.save({{k: v for k, v in s.items() if not "
-        f"k.startswith(({without},))}}, 'one.pth')\""
-    )
-    removable = len(modules) <= 6 and not file.endswith(".safetensors")
+    without = " or ".join(f"(k + '.').startswith({quoted(f'{module}.')})" for module in modules)
+    command = f" If they are no part of the classifier, remove them: {_keep(file, f'not ({without})')}"
+    removable = len(modules) <= 6
     return (
         f"{file}: beside the {arch} and its last layer {head} it holds {abbreviate(list(names))}, which may take part "
         f"in its answers. Where they stand, and with which activations, no file of tensors tells: export the model to "
@@ -140,11 +136,16 @@ def not_explained(file: str, arch: str, head: str, names: Sequence[str]) -> str:
 
 def keep_one(file: str, prefix: str) -> str:
     """A command that keeps the tensors after ``prefix`` alone."""
+    return _keep(file, f"k.startswith({quoted(prefix)})")
+
+
+def _keep(file: str, wanted: str) -> str:
+    """A command that writes one.pth with those tensors whose name ``k`` is wanted."""
     load = f"torch.load({quoted(file)}, map_location='cpu', weights_only=True)"
     if file.endswith(".safetensors"):
         load = f"__import__('safetensors.torch').torch.load_file({quoted(file)})"
     return (
         f"python -c \"import torch; {FIND_TENSORS}; s = {{'.'.join(p for p in k.split('.') if p not in ('module', "
         f"'_orig_mod')): v for k, v in u({load}).items()}}; "
-        f"torch.save({{k: v for k, v in s.items() if k.startswith('{prefix}')}}, 'one.pth')\""
+        f"torch.save({{k: v for k, v in s.items() if {wanted}}}, 'one.pth')\""
     )

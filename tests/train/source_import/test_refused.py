@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -321,14 +320,21 @@ def test_a_part_with_weights_that_no_architecture_has(
     assert "ONNX" in text
 
 
+@pytest.mark.parametrize("container", ["model.pth", "it's $HOME.pth", "model.safetensors"])
 def test_the_command_that_is_shown_removes_what_is_no_part_of_the_classifier(
-    state: State, names: Path, tmp_path: Path
+    container: str, state: State, names: Path, tmp_path: Path
 ) -> None:
-    more: Any = {"state_dict": {**state, "sam.rho": torch.ones(1), "head2.mix.weight": torch.ones(4)}}
-    text = refused(more, "sam.rho", names, tmp_path)
-    command = text.partition('python -c "')[2].rpartition('"')[0]
-    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True)
-    assert read_source(tmp_path / "one.pth", ImportOptions(names, size=64)).model.num_classes == len(NAMES)
+    more = {**state, "sam.rho": torch.ones(1), "head2.mix.weight": torch.ones(4), "scale": torch.ones(())}
+    if container.endswith(".pth"):
+        saved({"model_state_dict": more, "epoch": 3}, tmp_path / container)
+    else:
+        save_file({name: tensor.contiguous() for name, tensor in more.items()}, tmp_path / container)
+    with pytest.raises(CheckpointError, match=r"sam\.rho") as caught:
+        read_source(tmp_path / container, ImportOptions(names, size=64))
+    command = str(caught.value)[str(caught.value).index("python -c") :].replace("python", sys.executable, 1)
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    found = read_source(tmp_path / "one.pth", ImportOptions(names, size=64))
+    assert found.model.num_classes == len(NAMES)
 
 
 def test_what_losses_and_tools_leave_in_a_file_is_named_and_left_out(
