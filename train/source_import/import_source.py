@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tgkt_edge.config import AdaptConfig, build_config
 from tgkt_edge.config_sections import SourceConfig
+from tgkt_edge.data.discovery import labelled
 from tgkt_edge.errors import CheckpointError, UsageError
 from tgkt_edge.io.atomic import refuse_existing
 from tgkt_edge.train.nn.checkpoint import save_checkpoint
@@ -61,9 +62,9 @@ def import_source(
     config = None
     if source is not None:
         given = {"weights": weights, "image_size": image_size, "device": device, "precision": precision}
-        config = build_config(
-            None, (), {**given, "source.keep": keep}
-        )  # a bad value is refused before anything is read
+        # A bad value, and a list of images that is none, are refused before the model is read.
+        config = build_config(None, (), {**given, "source.keep": keep})
+        labelled(source, "`source`", "image")
     found = read_source(file, options, asks_shares=source is None)
     if config is not None and source is not None:
         found = keep_images_of(found, source, config, skip_bad=skip_bad)

@@ -204,3 +204,9 @@ def test_weights_rounded_to_half_precision_are_the_same_weights() -> None:
     with torch.no_grad():
         first.weight[0, 0, 0, 0] += 1
     assert weights_digest(network) != whole
+
+
+def test_images_that_are_missing_are_told_before_the_model_is_read(tmp_path: Path) -> None:
+    (tmp_path / "model.pth").write_bytes(b"no model")
+    with pytest.raises(DataError, match=r"`source` .*nowhere: does not exist"):
+        import_source(tmp_path / "model.pth", tmp_path / "o.safetensors", source=tmp_path / "nowhere")
