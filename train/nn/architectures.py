@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,12 @@ TIMM = "timm:"
 
 V1_STRIDES = "_v1"
 """Names of ResNets whose blocks halve the image in their first convolution end so: Caffe's, MSRA's, Keras'."""
+
+SIDE = "@"
+"""Behind it stands, in names of vision transformers, the side of the image in pixels where it is not 224."""
+
+ANY_SIDE = 224
+"""Every network takes images of so many pixels that is not made for one other side."""
 
 _AUXILIARY = ("googlenet", "inception_v3")
 _FIRST_BY_NAME = (
@@ -71,15 +79,36 @@ def torchvision_names(state: dict[str, Tensor]) -> Iterator[str]:
     names = torchvision.models.list_models(module=torchvision.models)
     first = [starts for part, starts in _FIRST_BY_NAME if any(part in name for name in state)]
     likely = [name for name in names if any(name.startswith(starts) for starts in first)]
-    yield from likely
+    yield from (of_side(name, state) for name in likely)
     yield from (name for name in names if name not in likely)
+
+
+def of_side(name: str, state: Mapping[str, Tensor]) -> str:
+    """``name``; of a vision transformer with the side of its images behind, where ``state`` has positions for others.
+
+    torchvision's own weights of these are for 224, 384, 512 and 518 pixels, under one name each.
+    """
+    patch = _patch_of(name)
+    positions = next((one for key, one in state.items() if key.endswith("encoder.pos_embedding")), None)
+    if not patch or positions is None or positions.dim() != 3:
+        return name
+    across = math.isqrt(max(positions.shape[1] - 1, 0))
+    side = across * patch
+    square = side > 0 and across * across + 1 == positions.shape[1]
+    return f"{name}{SIDE}{side}" if square and side != ANY_SIDE else name
+
+
+def _patch_of(name: str) -> int:
+    """Side of the patches of one of torchvision's vision transformers, pixels; 0 of other networks."""
+    found = re.fullmatch(r"vit_[a-z]+_(\d+)", name)
+    return int(found[1]) if found else 0
 
 
 def build(name: str, outputs: int, *, memory: bool = True, argument: str = "arch") -> nn.Module:
     """The whole network with ``outputs`` classes, in evaluation mode; weights are random.
 
     Args:
-        name: as torchvision has it, perhaps with V1_STRIDES behind; or timm's after "timm:".
+        name: as torchvision has it, perhaps with V1_STRIDES or SIDE behind; or timm's after "timm:".
         memory: False: parameters without values, to compare names and shapes.
         argument: what the name was given as, for messages.
 
@@ -87,7 +116,8 @@ def build(name: str, outputs: int, *, memory: bool = True, argument: str = "arch
         UsageError: no such architecture. MissingDependency: timm is not installed.
     """
     known = torchvision.models.list_models(module=torchvision.models)
-    plain = name.removesuffix(V1_STRIDES)
+    plain, of_other, side = name.removesuffix(V1_STRIDES).partition(SIDE)
+    usual = not of_other and name == plain
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if name.startswith(TIMM):
@@ -104,7 +134,16 @@ def build(name: str, outputs: int, *, memory: bool = True, argument: str = "arch
                     f"{f'Similar names: {near}. ' if near else ''}Its names: "
                     f"python -c \"import timm; print(timm.list_models('*resnet*'))\""
                 ) from error
-        if plain not in known or (name != plain and not plain.startswith(("resnet", "resnext", "wide_"))):
+        patch = _patch_of(plain)
+        sized = (
+            bool(patch)
+            and side.isdecimal()
+            and int(side) > 0
+            and int(side) % patch == 0
+            and name.endswith(side)
+        )
+        strided = plain.startswith(("resnet", "resnext", "wide_")) and not of_other
+        if plain not in known or not (usual or sized or strided):
             near = ", ".join(difflib.get_close_matches(plain.lower(), known, 6) or [*known[:8], "..."])
             raise UsageError(
                 f"`{argument}={name}`: torchvision {torchvision.__version__} has no such classifier; similar names: "
@@ -113,10 +152,12 @@ def build(name: str, outputs: int, *, memory: bool = True, argument: str = "arch
         options: dict[str, Any] = {"aux_logits": False} if plain in _AUXILIARY else {}
         if plain in _AUXILIARY:
             options["init_weights"] = False
+        if of_other:
+            options["image_size"] = int(side)
         network = _made(
             lambda: torchvision.models.get_model(plain, weights=None, num_classes=outputs, **options), memory
         )
-    if name != plain:
+    if name.endswith(V1_STRIDES):
         _first_strides(network)
     return network
 
@@ -181,10 +222,6 @@ def fixed_side(network: nn.Module) -> int | None:
     if embedding is not None and getattr(embedding, "strict_img_size", False):
         return int(embedding.img_size[0])
     return None
-
-
-ANY_SIDE = 224
-"""Every network takes images of so many pixels that is not made for one other side."""
 
 
 def refuses_side(network: nn.Module, side: int) -> str | None:

@@ -17,6 +17,7 @@ from tgkt_edge.train.nn.architectures import (
     build,
     cut,
     last_linear,
+    of_side,
     shorten,
     torchvision_names,
     versioned,
@@ -69,7 +70,7 @@ def recognize(state: Mapping[str, Tensor], file: str, arch: str | None = None) -
     """
     refuse_other_tasks(state, file)
     nearest: tuple[float, str, list[str]] = (1.0, "", [])
-    for name in torchvision_names(dict(state)) if arch is None else [arch]:
+    for name in torchvision_names(dict(state)) if arch is None else [of_side(arch, state)]:
         layout = _layout(name)
         if layout is None:
             if arch is None:

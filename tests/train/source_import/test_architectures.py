@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tests.train.source_import.conftest import NAMES, saved
 from tgkt_edge.errors import CheckpointError, UsageError
-from tgkt_edge.train.nn.architectures import build, cut, last_linear
+from tgkt_edge.train.nn.architectures import build, cut, fixed_side, last_linear
 from tgkt_edge.train.nn.checkpoint import load_classifier, save_checkpoint
 from tgkt_edge.train.nn.imported import ImportedClassifier
 from tgkt_edge.train.nn.model import normalise
@@ -40,6 +40,22 @@ def test_torchvision_is_recognized_by_names_and_shapes(name: str) -> None:
     assert (found.arch, len(found.weight), found.left_out) == (name, 7, [])
 
 
+@pytest.mark.parametrize("name", ["vit_b_16@384", "vit_l_16@512", "vit_h_14@518", "vit_b_32@64"])
+def test_a_vision_transformer_for_images_of_another_side(name: str) -> None:
+    """torchvision's own SWAG weights are of these sides, under the network's plain name."""
+    plain, _, side = name.partition("@")
+    for arch in (None, plain, name):
+        assert recognize(shapes_only(name), "x.pth", arch).arch == name
+    assert fixed_side(build(name, 2, memory=False)) == int(side)
+    assert recognize(shapes_only(plain), "x.pth").arch == plain
+
+
+@pytest.mark.parametrize("name", ["vit_b_16@", "vit_b_16@100", "vit_b_16@0", "vit_b_16@64_v1", "resnet50@64"])
+def test_a_side_that_no_such_network_has(name: str) -> None:
+    with pytest.raises(UsageError, match="has no such classifier"):
+        build(name, 2, memory=False)
+
+
 @torch.no_grad()
 def as_after_training(model: nn.Module, side: int) -> None:
     """Statistics of what batch norms see and a last layer that is not zero: new networks answer all images alike."""
@@ -62,6 +78,7 @@ def as_after_training(model: nn.Module, side: int) -> None:
         ("resnet18", 512, 64), ("mobilenet_v3_large", 1280, 64), ("efficientnet_b0", 1280, 64),
         ("convnext_tiny", 768, 64), ("regnet_y_400mf", 440, 64), ("densenet121", 1024, 64),
         ("shufflenet_v2_x0_5", 1024, 64), ("mnasnet0_5", 1280, 64), ("swin_t", 768, 64), ("vit_b_16", 768, 224),
+        ("vit_b_32@64", 768, 64),
         ("googlenet", 1024, 64),
     ],
 )  # fmt: skip
@@ -74,7 +91,7 @@ def test_the_import_answers_as_the_model_did(
     file = saved(model.state_dict(), tmp_path / "model.pth")
     half = (0.5, 0.5, 0.5)
     found = read_source(
-        file, ImportOptions(names, mean=half, std=half, size=None if name == "vit_b_16" else side)
+        file, ImportOptions(names, mean=half, std=half, size=None if name.startswith("vit") else side)
     )
     assert isinstance(found.model, ImportedClassifier)
     assert found.model.width == width
