@@ -239,7 +239,7 @@ def test_equal_reasons_are_told_once_with_a_count_and_the_presets_that_fit(tmp_p
     message = refused(lambda: frames(tmp_path))
     assert "31 of 32 cannot be used" in message
     assert f"30 files, the first {tmp_path / '0.png'}: uint8 pixels, but the sensor is uint16" in message
-    assert "`sensor` nyuv2 (depth), nir8 (nir), or a YAML file; 'tgkt-edge data presets'" in message
+    assert "`sensor` with nyuv2 (depth), nir8 (nir), or a YAML file; 'tgkt-edge data presets'" in message
     assert f"{tmp_path / 'empty.png'}: is empty" in message
     assert message.count("uint8 pixels") == 1
 
