@@ -81,6 +81,17 @@ def load_beside(
     return load(bundle, engine=engine, precision=precision, sensor=sensor, say=_silent)
 
 
+def damage_of(path: Path, trust: Sequence[Path | str] = ()) -> str:
+    """Why a bundle whose manifest is that of the one in use could not be used all the same; empty if it could."""
+    try:
+        bundle = open_trusted(path, trust)
+        for name in bundle.files:
+            bundle.file(name)
+    except (TgktEdgeError, OSError) as error:
+        return str(error)
+    return ""
+
+
 def compare(old: Model, new: Model, frames: Sequence[Seen], sensors: Mapping[str, SensorSpec]) -> Comparison:
     """What ``new`` answers to frames that ``old`` has answered.
 

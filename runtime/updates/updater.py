@@ -14,8 +14,6 @@ from types import TracebackType
 from typing import Any
 
 from tgkt_edge.bundle.bundle import MANIFEST
-from tgkt_edge.bundle.signature import open_trusted
-from tgkt_edge.errors import TgktEdgeError
 from tgkt_edge.io.addresses import redacted
 from tgkt_edge.io.atomic import sha256_of
 from tgkt_edge.notes import LOADER
@@ -25,7 +23,7 @@ from tgkt_edge.runtime.events import UpdateEvent
 from tgkt_edge.runtime.model import Model
 from tgkt_edge.runtime.records import Decision
 from tgkt_edge.runtime.sinks.base import Message
-from tgkt_edge.runtime.updates.candidate import Seen, compare, load_beside
+from tgkt_edge.runtime.updates.candidate import Seen, compare, damage_of, load_beside
 from tgkt_edge.runtime.updates.gates import Comparison, Gate
 from tgkt_edge.runtime.updates.rules import Rules
 from tgkt_edge.sensor import SensorSpec
@@ -184,7 +182,7 @@ class Updater:
         digest = _digest(folder)
         if digest is not None and digest == self.model.digest:
             # The manifests are equal, and the files are what they say: of another copy that may be wrong.
-            why = self._damage(folder)
+            why = damage_of(folder, self._rules.trust)
             if why:
                 self._tell(self._event("refused", folder, digest, why))
                 return
@@ -193,16 +191,6 @@ class Updater:
                 self._tell(self._event("unchanged", folder, digest, "it is the bundle that answers"))
             return
         self._try(folder, digest, self._rules.gates, superseded=True)
-
-    def _damage(self, folder: Path) -> str:
-        """Why a copy of the bundle that answers could not be used; empty if it could."""
-        try:
-            bundle = open_trusted(folder, self._rules.trust)
-            for name in bundle.files:
-                bundle.file(name)
-        except (TgktEdgeError, OSError) as error:
-            return str(error)
-        return ""
 
     def _go_back(self) -> None:
         if self._good is None:
