@@ -11,6 +11,10 @@ import torchvision
 from PIL import Image
 from torch import Tensor, nn
 
+from tgkt_edge.errors import CheckpointError
+from tgkt_edge.train.source_import.options import ImportOptions
+from tgkt_edge.train.source_import.read_source import read_source
+
 NAMES = ("bath", "bed", "hall", "kitchen", "office")
 """Of five outputs."""
 
@@ -34,6 +38,18 @@ def saved(content: object, path: Path) -> Path:
     """``content`` as torch.save writes it."""
     torch.save(content, path)
     return path
+
+
+State = dict[str, Tensor]
+
+
+def refused(state: State, words: str, names: Path, folder: Path, options: ImportOptions | None = None) -> str:
+    file = saved(state, folder / "model.pth")
+    with pytest.raises(CheckpointError, match=words) as caught:
+        read_source(file, options or ImportOptions(names, size=64))
+    assert str(caught.value).startswith(f"{file}: ")
+    assert caught.value.exit_code == 4
+    return str(caught.value)
 
 
 @pytest.fixture(scope="session")
